@@ -1,0 +1,2 @@
+DROP TABLE task_activity;
+DROP TABLE processed_messages;

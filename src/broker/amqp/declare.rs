@@ -1,0 +1,166 @@
+//! Declaring the topology and holding it against what the broker has.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use amqprs::channel::QueueDeclareArguments;
+use amqprs::connection::Connection;
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use super::confirms::Confirms;
+use super::connection::{AmqpUrl, call, connect, open_channel};
+use super::convert::to_table;
+use crate::broker::BrokerError;
+use crate::broker::topology::{Queue, Topology};
+use crate::domain::retry::short;
+
+/// `NOT_FOUND` and `PRECONDITION_FAILED` (https://www.rabbitmq.com/amqp-0-9-1-reference#constants).
+const NOT_FOUND: u16 = 404;
+const PRECONDITION_FAILED: u16 = 406;
+
+/// A difference between the topology and the broker.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// The queue.
+    pub queue: String,
+    /// What is wrong with it, and what to do.
+    pub problem: String,
+    /// Whether the system can't work with it: a left-over queue is only untidy.
+    pub drift: bool,
+}
+
+/// Declares every queue.
+pub(super) async fn declare(url: &AmqpUrl, topology: &Topology) -> Result<(), BrokerError> {
+    let connection = connect(url, "taskd topology").await?;
+    for queue in &topology.queues {
+        if let Some(finding) = declare_one(&connection, queue).await? {
+            return Err(BrokerError::Drift(format!("queue {}: {}", finding.queue, finding.problem)));
+        }
+    }
+    let _ = call("closing", async move { connection.close().await }).await;
+    Ok(())
+}
+
+/// Finds every difference without making any queue.
+///
+/// # Errors
+/// The broker can't be reached.
+pub async fn check(url: &AmqpUrl, topology: &Topology) -> Result<Vec<Finding>, BrokerError> {
+    let connection = connect(url, "taskd topology").await?;
+    let mut findings = Vec::new();
+    for queue in &topology.queues {
+        if exists(&connection, &queue.name).await?.is_none() {
+            findings.push(Finding {
+                queue: queue.name.clone(),
+                problem: "does not exist: run taskd topology declare".into(),
+                drift: true,
+            });
+        } else {
+            findings.extend(declare_one(&connection, queue).await?);
+        }
+    }
+    let wanted: BTreeSet<&str> = topology.queues.iter().map(|q| q.name.as_str()).collect();
+    for delay in usual_delays() {
+        let name = format!("{}.{}", topology.delay_prefix(), short(delay));
+        if wanted.contains(name.as_str()) {
+            continue;
+        }
+        if let Some(messages) = exists(&connection, &name).await? {
+            let problem = match messages {
+                0 => "is left over from other RETRY_DELAYS and empty: it can be deleted".to_owned(),
+                n => format!("is left over from other RETRY_DELAYS; its {n} messages return by themselves"),
+            };
+            findings.push(Finding { queue: name, problem, drift: false });
+        }
+    }
+    let _ = call("closing", async move { connection.close().await }).await;
+    Ok(findings)
+}
+
+/// AMQP can't list queues, so left-over delay queues are looked for by name.
+fn usual_delays() -> impl Iterator<Item = Duration> {
+    let ms = (100..1000).step_by(100).map(Duration::from_millis);
+    let seconds = (1..60).map(Duration::from_secs);
+    let minutes = (1..60).map(|n| Duration::from_secs(n * 60));
+    let hours = (1..24).map(|n| Duration::from_secs(n * 3600));
+    ms.chain(seconds).chain(minutes).chain(hours)
+}
+
+/// The number of messages in a queue, or `None` where there is no such queue.
+async fn exists(connection: &Connection, name: &str) -> Result<Option<u32>, BrokerError> {
+    // The broker closes the channel when the answer is no.
+    let open = open_channel(connection, Arc::new(Confirms::default())).await?;
+    let channel = open.channel.clone();
+    let mut arguments = QueueDeclareArguments::new(name);
+    arguments.passive(true);
+    match call("looking for a queue", async move { channel.queue_declare(arguments).await }).await {
+        Ok(found) => {
+            let _ = call("closing a channel", async move { open.channel.close().await }).await;
+            Ok(Some(found.map_or(0, |(_, messages, _)| messages)))
+        }
+        Err(error) => match open.closed_because.get() {
+            Some((NOT_FOUND, _)) => Ok(None),
+            Some((_, why)) => Err(BrokerError::Unavailable(why)),
+            None => Err(error),
+        },
+    }
+}
+
+/// Declares a queue; what the broker has against it is a finding.
+async fn declare_one(connection: &Connection, queue: &Queue) -> Result<Option<Finding>, BrokerError> {
+    let open = open_channel(connection, Arc::new(Confirms::default())).await?;
+    let channel = open.channel.clone();
+    let table: Map<String, Value> =
+        queue.arguments.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
+    let mut arguments = QueueDeclareArguments::new(&queue.name);
+    arguments.durable(true).arguments(to_table(&table));
+    match call("declaring a queue", async move { channel.queue_declare(arguments).await }).await {
+        Ok(_) => {
+            let _ = call("closing a channel", async move { open.channel.close().await }).await;
+            Ok(None)
+        }
+        Err(error) => match open.closed_because.get() {
+            Some((PRECONDITION_FAILED, why)) => Ok(Some(Finding {
+                queue: queue.name.clone(),
+                problem: explain(&why),
+                drift: true,
+            })),
+            Some((_, why)) => Err(BrokerError::Unavailable(why)),
+            None => Err(error),
+        },
+    }
+}
+
+/// RabbitMQ's `inequivalent arg 'A' for queue … received W but current is F`, in our words.
+fn explain(why: &str) -> String {
+    let parts = || {
+        let (_, rest) = why.split_once("inequivalent arg '")?;
+        let (argument, rest) = rest.split_once('\'')?;
+        let (_, rest) = rest.split_once(": received ")?;
+        let (wanted, found) = rest.split_once(" but current is ")?;
+        Some((argument, wanted, found))
+    };
+    match parts() {
+        Some((argument, wanted, found)) => format!(
+            "has {argument} = {found}, wanted {wanted}. A queue can't be changed in place: let it \
+             drain, delete it, then run taskd topology declare, or choose another name"
+        ),
+        None => format!("can't be declared as wanted: {why}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_is_explained_with_argument_wanted_and_found() {
+        let why = "PRECONDITION_FAILED - inequivalent arg 'x-message-ttl' for queue 'q' in vhost '/': \
+                   received the value '5' of type 'long' but current is none";
+        let text = explain(why);
+        assert!(text.starts_with("has x-message-ttl = none, wanted the value '5' of type 'long'."), "{text}");
+        assert!(explain("PRECONDITION_FAILED - other").contains("other"));
+    }
+}

@@ -1,0 +1,69 @@
+//! RabbitMQ, by AMQP 0-9-1 (https://www.rabbitmq.com/amqp-0-9-1-reference).
+//!
+//! Nothing here repairs a lost connection in the background. Whoever needs one makes it, and
+//! whoever meets a broken one drops it and says so: the organs above repeat with backoff.
+
+mod confirms;
+mod connection;
+mod consumer;
+mod convert;
+mod dead_letters;
+mod declare;
+mod ledger;
+mod publisher;
+
+use async_trait::async_trait;
+
+pub use connection::AmqpUrl;
+pub use declare::{Finding, check};
+
+use crate::broker::topology::Topology;
+use crate::broker::{Broker, BrokerError, Consumption, DeadLetterQueue, Outgoing};
+
+/// RabbitMQ as taskd uses it: one connection to publish by, and one for each consumer, since
+/// the broker stops reading from connections that publish when it runs short of memory.
+pub struct AmqpBroker {
+    url: AmqpUrl,
+    name: String,
+    topology: Topology,
+    publisher: publisher::Publisher,
+}
+
+impl AmqpBroker {
+    /// A broker that connects when first needed; `name` is how it appears in the broker's lists.
+    pub fn new(url: AmqpUrl, topology: Topology, name: &str) -> AmqpBroker {
+        let publisher = publisher::Publisher::new(url.clone(), format!("{name} publisher"));
+        AmqpBroker { url, name: name.to_owned(), topology, publisher }
+    }
+}
+
+#[async_trait]
+impl Broker for AmqpBroker {
+    async fn publish(&self, batch: Vec<Outgoing>) -> Vec<Result<(), BrokerError>> {
+        let batch =
+            batch.into_iter().map(|out| (self.topology.queue_of(out.to), out.message)).collect();
+        self.publisher.publish(batch).await
+    }
+
+    async fn consume(&self, prefetch: u16) -> Result<Consumption, BrokerError> {
+        let name = format!("{} consumer", self.name);
+        consumer::consume(&self.url, &name, self.topology.main(), prefetch).await
+    }
+
+    async fn dead_letters(&self) -> Result<Box<dyn DeadLetterQueue>, BrokerError> {
+        let name = format!("{} dead letters", self.name);
+        Ok(Box::new(dead_letters::open(&self.url, &name, self.topology.dead()).await?))
+    }
+
+    async fn declare(&self) -> Result<(), BrokerError> {
+        declare::declare(&self.url, &self.topology).await
+    }
+
+    async fn ping(&self) -> Result<(), BrokerError> {
+        self.publisher.ping().await
+    }
+
+    async fn close(&self) {
+        self.publisher.close().await;
+    }
+}

@@ -1,0 +1,169 @@
+//! Publishing with confirms over one shared channel.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use amqprs::channel::{BasicPublishArguments, BasicQosArguments, Channel, ConfirmSelectArguments};
+use amqprs::connection::Connection;
+use tokio::sync::{Mutex, oneshot};
+use tokio::time::{Instant, timeout, timeout_at};
+
+use super::confirms::Confirms;
+use super::connection::{AmqpUrl, call, connect, open_channel};
+use super::convert;
+use crate::broker::{BrokerError, Message};
+
+/// How long a batch may wait for its confirms. A quorum queue answers in milliseconds; a broker
+/// out of memory or disk answers not at all.
+pub(super) const CONFIRM_TIMEOUT: Duration = Duration::from_secs(5);
+const PING_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// The publishing side: a session that is made when needed and dropped when broken.
+pub(super) struct Publisher {
+    url: AmqpUrl,
+    name: String,
+    session: Mutex<Option<Arc<Session>>>,
+}
+
+struct Session {
+    connection: Connection,
+    channel: Channel,
+    confirms: Arc<Confirms>,
+    /// Held while a tag is taken and its message handed to the client: the orders must agree.
+    order: Mutex<()>,
+}
+
+impl Publisher {
+    pub(super) fn new(url: AmqpUrl, name: String) -> Publisher {
+        Publisher { url, name, session: Mutex::new(None) }
+    }
+
+    /// See [`crate::broker::Broker::publish`]; each message with the queue it goes to.
+    pub(super) async fn publish(
+        &self,
+        batch: Vec<(String, Message)>,
+    ) -> Vec<Result<(), BrokerError>> {
+        let count = batch.len();
+        let session = match self.session().await {
+            Ok(session) => session,
+            Err(error) => return vec![Err(error); count],
+        };
+        let deadline = Instant::now() + CONFIRM_TIMEOUT;
+        // Its own task: a hand-over to the client must not be dropped half-way.
+        let sender = Arc::clone(&session);
+        let handed_over = tokio::spawn(async move { sender.hand_over(batch, deadline).await }).await;
+        let receivers = handed_over.unwrap_or_default();
+
+        let mut answers = Vec::with_capacity(count);
+        for receiver in receivers {
+            answers.push(match timeout_at(deadline, receiver).await {
+                Ok(Ok(answer)) => answer,
+                Ok(Err(_)) => Err(lost()),
+                Err(_) => Err(BrokerError::ConfirmTimeout(CONFIRM_TIMEOUT)),
+            });
+        }
+        // What could not even be handed over.
+        answers.resize_with(count, || Err(lost()));
+        if answers.iter().any(|a| {
+            matches!(a, Err(BrokerError::Unavailable(_) | BrokerError::ConfirmTimeout(_)))
+        }) {
+            self.forget(&session).await;
+        }
+        answers
+    }
+
+    /// A round trip on the publishing channel.
+    pub(super) async fn ping(&self) -> Result<(), BrokerError> {
+        let asked = async {
+            let session = self.session().await?;
+            let channel = session.channel.clone();
+            let answer =
+                call("asking for a sign of life", async move {
+                    channel.basic_qos(BasicQosArguments::new(0, 1, false)).await
+                })
+                .await;
+            if answer.is_err() {
+                self.forget(&session).await;
+            }
+            answer
+        };
+        timeout(PING_TIMEOUT, asked).await.unwrap_or_else(|_| {
+            Err(BrokerError::Unavailable(format!("no answer within {} s", PING_TIMEOUT.as_secs())))
+        })
+    }
+
+    pub(super) async fn close(&self) {
+        if let Some(session) = self.session.lock().await.take() {
+            let connection = session.connection.clone();
+            // The broker notices a closed socket as well.
+            let _ = call("closing", async move { connection.close().await }).await;
+        }
+    }
+
+    /// The session in use, or a new one. Only one is being made at a time.
+    async fn session(&self) -> Result<Arc<Session>, BrokerError> {
+        let mut current = self.session.lock().await;
+        if let Some(session) = current.as_ref().filter(|s| s.usable()) {
+            return Ok(Arc::clone(session));
+        }
+        *current = None;
+        let connection = connect(&self.url, &self.name).await?;
+        let confirms = Arc::new(Confirms::default());
+        let channel = open_channel(&connection, Arc::clone(&confirms)).await?.channel;
+        let selecting = channel.clone();
+        call("asking for confirms", async move {
+            selecting.confirm_select(ConfirmSelectArguments::default()).await
+        })
+        .await?;
+        let session =
+            Arc::new(Session { connection, channel, confirms, order: Mutex::new(()) });
+        *current = Some(Arc::clone(&session));
+        Ok(session)
+    }
+
+    /// Drops the session, unless another has taken its place already.
+    async fn forget(&self, broken: &Arc<Session>) {
+        let mut current = self.session.lock().await;
+        if current.as_ref().is_some_and(|s| Arc::ptr_eq(s, broken)) {
+            *current = None;
+        }
+    }
+}
+
+impl Session {
+    fn usable(&self) -> bool {
+        self.connection.is_open() && self.channel.is_open() && !self.confirms.ended()
+    }
+
+    /// Hands the batch to the client, as far as it takes it before the deadline.
+    async fn hand_over(
+        &self,
+        batch: Vec<(String, Message)>,
+        deadline: Instant,
+    ) -> Vec<oneshot::Receiver<Result<(), BrokerError>>> {
+        let mut receivers = Vec::with_capacity(batch.len());
+        let Ok(_in_order) = timeout_at(deadline, self.order.lock()).await else {
+            return receivers;
+        };
+        for (queue, message) in batch {
+            let receiver = self.confirms.expect(&queue, message.message_id.as_deref());
+            let mut arguments = BasicPublishArguments::new("", &queue);
+            arguments.mandatory(true);
+            let (properties, body) = convert::to_amqp(message);
+            let publishing = self.channel.basic_publish(properties, body, arguments);
+            match timeout_at(deadline, publishing).await {
+                Ok(Ok(())) => receivers.push(receiver),
+                // Tags and messages may be out of step now: the channel is of no more use.
+                Ok(Err(_)) | Err(_) => {
+                    self.confirms.fail_all();
+                    return receivers;
+                }
+            }
+        }
+        receivers
+    }
+}
+
+fn lost() -> BrokerError {
+    BrokerError::Unavailable("the connection was lost before the confirm".into())
+}

@@ -1,0 +1,157 @@
+//! A message as every broker carries it, and the headers that are ours.
+
+use chrono::{DateTime, Utc};
+use serde_json::{Map, Value};
+
+use crate::domain::retry::Failure;
+
+/// Which attempt the message is for, from 1.
+pub const ATTEMPT: &str = "taskd-attempt";
+/// The failed attempts, a JSON text: a list of [`Failure`].
+pub const HISTORY: &str = "taskd-history";
+/// When the first of them was (RFC 3339).
+pub const FIRST_FAILED_AT: &str = "taskd-first-failed-at";
+/// Why a dead letter is dead: a [`reason`].
+pub const DEAD_REASON: &str = "taskd-dead-reason";
+/// The error that killed it.
+pub const DEAD_ERROR: &str = "taskd-dead-error";
+/// When it died (RFC 3339).
+pub const DEAD_AT: &str = "taskd-dead-at";
+/// Names a dead letter among others with the same message id, or with none.
+pub const DEAD_ID: &str = "taskd-dead-letter-id";
+
+/// The reasons for which a letter is dead.
+pub mod reason {
+    /// The message can't be read as an event.
+    pub const MALFORMED: &str = "malformed";
+    /// Every attempt failed.
+    pub const EXHAUSTED: &str = "retries-exhausted";
+    /// An effect failed for a reason that will not pass.
+    pub const PERMANENT: &str = "permanent-failure";
+    /// The broker gave up: it was delivered too often without an answer, as when it kills workers.
+    pub const DELIVERY_LIMIT: &str = "delivery-limit";
+}
+
+/// A message. All taskd publishes are persistent.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Message {
+    /// The bytes.
+    pub body: Vec<u8>,
+    /// The property `message_id`: the event's id.
+    pub message_id: Option<String>,
+    /// The property `type`: the event's type.
+    pub message_type: Option<String>,
+    /// The property `content_type`.
+    pub content_type: Option<String>,
+    /// The property `timestamp`, seconds since 1970.
+    pub timestamp: Option<u64>,
+    /// Every header, ours and others'.
+    pub headers: Map<String, Value>,
+}
+
+impl Message {
+    /// The attempt this delivery is, from 1.
+    pub fn attempt(&self) -> u32 {
+        let number = self.headers.get(ATTEMPT).and_then(Value::as_u64).unwrap_or(1);
+        u32::try_from(number).unwrap_or(u32::MAX).max(1)
+    }
+
+    /// The failures so far; a header that is no list of them counts as none.
+    pub fn history(&self) -> Vec<Failure> {
+        self.text(HISTORY).and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default()
+    }
+
+    /// When the first attempt failed.
+    pub fn first_failed_at(&self) -> Option<DateTime<Utc>> {
+        let at = DateTime::parse_from_rfc3339(self.text(FIRST_FAILED_AT)?).ok()?;
+        Some(at.with_timezone(&Utc))
+    }
+
+    /// A header that is a text.
+    pub fn text(&self, header: &str) -> Option<&str> {
+        self.headers.get(header).and_then(Value::as_str)
+    }
+
+    /// Sets a header to a text.
+    pub fn set_text(&mut self, header: &str, text: impl Into<String>) {
+        self.headers.insert(header.to_owned(), Value::String(text.into()));
+    }
+
+    /// Sets the attempt the message is for.
+    pub fn set_attempt(&mut self, attempt: u32) {
+        self.headers.insert(ATTEMPT.to_owned(), attempt.into());
+    }
+
+    /// Sets the failures so far.
+    pub fn set_history(&mut self, history: &[Failure]) {
+        if let Some(first) = history.first() {
+            let at = self.first_failed_at().unwrap_or(first.at);
+            self.set_text(FIRST_FAILED_AT, at.to_rfc3339());
+            self.set_text(HISTORY, serde_json::json!(history).to_string());
+        }
+    }
+
+    /// A copy to publish again: without what only the broker may say of a message, and without
+    /// `CC`, which would send the copy to queues that have theirs.
+    pub fn copy(&self) -> Message {
+        let mut copy = self.clone();
+        copy.headers.retain(|name, _| {
+            !(name == "CC"
+                || name == "BCC"
+                || name == "x-death"
+                || name == "x-delivery-count"
+                || name == "x-acquired-count"
+                || name.starts_with("x-first-death-")
+                || name.starts_with("x-last-death-"))
+        });
+        copy
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn headers_that_make_no_sense_count_as_absent() {
+        let mut message = Message::default();
+        for (attempt, read) in
+            [(json!(3), 3), (json!("3"), 1), (json!(-1), 1), (json!(0), 1), (json!(1u64 << 40), u32::MAX)]
+        {
+            message.headers.insert(ATTEMPT.into(), attempt);
+            assert_eq!(message.attempt(), read);
+        }
+        message.set_text(HISTORY, "{}");
+        message.set_text(FIRST_FAILED_AT, "yesterday");
+        assert_eq!(message.history(), []);
+        assert_eq!(message.first_failed_at(), None);
+    }
+
+    #[test]
+    fn the_history_comes_back_as_it_was_and_the_first_failure_keeps_its_time() {
+        let failure = |attempt, at: &str| Failure {
+            attempt,
+            worker: "w".into(),
+            at: at.parse().unwrap(),
+            effect: Some("email".into()),
+            error: "é \"no\"".into(),
+        };
+        let mut message = Message::default();
+        let mut history = vec![failure(1, "2026-01-01T00:00:00Z")];
+        message.set_history(&history);
+        history = vec![failure(2, "2026-01-02T00:00:00Z")];
+        message.set_history(&history);
+        assert_eq!(message.history(), history);
+        assert_eq!(message.first_failed_at(), Some("2026-01-01T00:00:00Z".parse().unwrap()));
+    }
+
+    #[test]
+    fn a_copy_has_the_foreign_headers_but_not_the_brokers() {
+        let mut message = Message::default();
+        for name in ["x-death", "x-first-death-queue", "CC", "x-delivery-count", "x-trace", "tenant"] {
+            message.set_text(name, "v");
+        }
+        assert_eq!(message.copy().headers.keys().collect::<Vec<_>>(), ["tenant", "x-trace"]);
+    }
+}

@@ -1,0 +1,65 @@
+//! The seam to the cache. It knows scopes, generations and entries, not what they are of.
+
+mod redis;
+
+use std::fmt;
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+pub use self::redis::RedisCache;
+
+/// A cache with generations.
+#[async_trait]
+pub trait Cache: Send + Sync {
+    /// The entry for `key` under the present generation of `scope`, or the place for one.
+    async fn look(&self, epoch: i64, scope: Scope, key: &str) -> Result<Entry, CacheError>;
+
+    /// Puts an entry into its place. It is forgotten after `ttl`, if not before.
+    async fn fill(&self, slot: &Slot, value: &[u8], ttl: Duration) -> Result<(), CacheError>;
+
+    /// Begins new generations: no entry from before will be found again.
+    async fn invalidate(&self, epoch: i64, scopes: &[Scope]) -> Result<(), CacheError>;
+
+    /// Asks for a sign of life.
+    async fn ping(&self) -> Result<(), CacheError>;
+}
+
+/// What becomes invalid together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Scope {
+    /// Every page of the task list.
+    TaskLists,
+    /// One task.
+    Task(i64),
+}
+
+impl fmt::Display for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Scope::TaskLists => f.write_str("tasks"),
+            Scope::Task(id) => write!(f, "task:{id}"),
+        }
+    }
+}
+
+/// What a look found.
+#[derive(Debug)]
+pub enum Entry {
+    /// The value.
+    Hit(Vec<u8>),
+    /// Nothing, and where a value read from now on may go.
+    Miss(Slot),
+}
+
+/// The place of an entry, under the generation that was current when it was looked for.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Slot {
+    /// The whole key.
+    pub key: String,
+}
+
+/// The cache fails; whatever it was asked may or may not have happened.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("cache: {0}")]
+pub struct CacheError(pub String);

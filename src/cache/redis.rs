@@ -1,0 +1,171 @@
+//! Redis.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use deadpool_redis::redis::aio::MultiplexedConnection;
+use deadpool_redis::redis::{self, FromRedisValue, Script};
+use deadpool_redis::{Config, Pool, Runtime};
+use tokio::sync::Mutex;
+
+use super::{Cache, CacheError, Entry, Scope, Slot};
+use crate::config::Secret;
+
+/// How long a command may take. A cache that takes longer is worse than none.
+const COMMAND_TIMEOUT: Duration = Duration::from_millis(100);
+/// How long connecting may take.
+const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
+/// How long a generation is kept after its last use, in seconds. Without one a reader begins a new
+/// one, so this only bounds memory.
+const GENERATION_TTL_SECONDS: u64 = 24 * 3600;
+
+/// Finds the generation, or begins one, and the entry under it: one round trip.
+const LOOK: &str = "
+local generation = redis.call('GET', KEYS[1])
+if not generation then
+  generation = ARGV[1]
+  redis.call('SET', KEYS[1], generation, 'EX', ARGV[2])
+end
+return {generation, redis.call('GET', ARGV[3] .. generation .. ARGV[4])}
+";
+
+/// A Redis server. All requests of a process share one connection, on which they are pipelined.
+pub struct RedisCache {
+    pool: Pool,
+    prefix: String,
+    look: Script,
+    link: Mutex<Option<Link>>,
+}
+
+#[derive(Clone)]
+struct Link {
+    connection: MultiplexedConnection,
+    /// Names one run of the server, and is part of every key: a server that was restarted comes up
+    /// with old generations if it saved any, and must not be believed.
+    run: String,
+}
+
+impl RedisCache {
+    /// A cache that connects when first needed; every key begins with `prefix`.
+    ///
+    /// # Errors
+    /// The URL can't be used.
+    pub fn new(url: &Secret, prefix: &str) -> anyhow::Result<RedisCache> {
+        let pool = Config::from_url(url.expose())
+            .builder()?
+            .max_size(2)
+            .runtime(Runtime::Tokio1)
+            .wait_timeout(Some(CONNECT_TIMEOUT))
+            .create_timeout(Some(CONNECT_TIMEOUT))
+            .recycle_timeout(Some(CONNECT_TIMEOUT))
+            .build()?;
+        Ok(RedisCache { pool, prefix: prefix.to_owned(), look: Script::new(LOOK), link: Mutex::new(None) })
+    }
+
+    /// The connection in use, or a new one.
+    async fn link(&self) -> Result<Link, CacheError> {
+        let mut current = self.link.lock().await;
+        if let Some(link) = current.as_ref() {
+            return Ok(link.clone());
+        }
+        let pooled = self.pool.get().await.map_err(|e| CacheError(e.to_string()))?;
+        // Taken out for good: from here on it is shared, not checked out.
+        let mut connection = deadpool_redis::Connection::take(pooled);
+        let information: String =
+            timed(redis::cmd("INFO").arg("server").query_async(&mut connection)).await?;
+        let run = information
+            .lines()
+            .find_map(|line| line.strip_prefix("run_id:"))
+            .ok_or_else(|| CacheError("INFO names no run_id".into()))?;
+        // Enough of its 40 digits to tell runs apart.
+        let run = run.trim().chars().take(12).collect();
+        let link = Link { connection, run };
+        *current = Some(link.clone());
+        Ok(link)
+    }
+
+    /// Runs one command; after a failure the next caller connects anew.
+    async fn with_link<T>(
+        &self,
+        command: impl AsyncFnOnce(Link) -> Result<T, CacheError>,
+    ) -> Result<T, CacheError> {
+        let link = self.link().await?;
+        let result = command(link).await;
+        if result.is_err() {
+            *self.link.lock().await = None;
+        }
+        result
+    }
+
+    fn generation_key(&self, run: &str, epoch: i64, scope: Scope) -> String {
+        format!("{}:{run}:{epoch}:generation:{scope}", self.prefix)
+    }
+}
+
+/// A generation is a random number: one that was lost never comes again.
+fn new_generation() -> String {
+    format!("{:016x}", rand::random::<u64>())
+}
+
+async fn timed<T: FromRedisValue>(
+    command: impl Future<Output = redis::RedisResult<T>>,
+) -> Result<T, CacheError> {
+    match tokio::time::timeout(COMMAND_TIMEOUT, command).await {
+        Ok(result) => result.map_err(|e| CacheError(e.to_string())),
+        Err(_) => Err(CacheError(format!("no answer within {} ms", COMMAND_TIMEOUT.as_millis()))),
+    }
+}
+
+#[async_trait]
+impl Cache for RedisCache {
+    async fn look(&self, epoch: i64, scope: Scope, key: &str) -> Result<Entry, CacheError> {
+        self.with_link(async |mut link| {
+            let before = format!("{}:{}:{epoch}:entry:{scope}:", self.prefix, link.run);
+            let after = format!(":{key}");
+            let mut look = self.look.prepare_invoke();
+            look.key(self.generation_key(&link.run, epoch, scope))
+                .arg(new_generation())
+                .arg(GENERATION_TTL_SECONDS)
+                .arg(&before)
+                .arg(&after);
+            let (generation, value): (String, Option<Vec<u8>>) =
+                timed(look.invoke_async(&mut link.connection)).await?;
+            Ok(match value {
+                Some(value) => Entry::Hit(value),
+                None => Entry::Miss(Slot { key: format!("{before}{generation}{after}") }),
+            })
+        })
+        .await
+    }
+
+    async fn fill(&self, slot: &Slot, value: &[u8], ttl: Duration) -> Result<(), CacheError> {
+        self.with_link(async |mut link| {
+            let mut set = redis::cmd("SET");
+            set.arg(&slot.key).arg(value).arg("PX").arg(ttl.as_millis() as u64);
+            timed(set.query_async(&mut link.connection)).await
+        })
+        .await
+    }
+
+    async fn invalidate(&self, epoch: i64, scopes: &[Scope]) -> Result<(), CacheError> {
+        self.with_link(async |mut link| {
+            let mut pipeline = redis::pipe();
+            for scope in scopes {
+                pipeline
+                    .cmd("SET")
+                    .arg(self.generation_key(&link.run, epoch, *scope))
+                    .arg(new_generation())
+                    .arg("EX")
+                    .arg(GENERATION_TTL_SECONDS)
+                    .ignore();
+            }
+            timed(pipeline.query_async(&mut link.connection)).await
+        })
+        .await
+    }
+
+    async fn ping(&self) -> Result<(), CacheError> {
+        self.with_link(async |mut link| timed(redis::cmd("PING").query_async(&mut link.connection)).await)
+            .await
+    }
+}

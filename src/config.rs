@@ -1,0 +1,327 @@
+//! Configuration: by flag, by environment variable, by `.env`, in that order.
+//!
+//! The structs here are clap argument groups that the roles choose from. Value names are the
+//! variables' names, so that every complaint names the variable as well as the flag. What clap
+//! can't check alone is checked by the methods here, before anything starts.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use url::Url;
+
+use crate::broker::amqp::AmqpUrl;
+use crate::broker::topology::Topology;
+use crate::domain::retry::RetryPolicy;
+
+/// A variable that is absent or can't be used. The process exits with 2.
+#[derive(Debug, thiserror::Error)]
+#[error("{variable}: {problem}")]
+pub struct ConfigError {
+    variable: &'static str,
+    problem: String,
+}
+
+impl ConfigError {
+    /// A complaint about one variable.
+    pub fn new(variable: &'static str, problem: impl Into<String>) -> ConfigError {
+        ConfigError { variable, problem: problem.into() }
+    }
+}
+
+/// A text that may hold a password: it can be used, but not printed.
+#[derive(Clone)]
+pub struct Secret(String);
+
+impl Secret {
+    /// The text itself.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for Secret {
+    type Err = std::convert::Infallible;
+    fn from_str(text: &str) -> Result<Secret, Self::Err> {
+        Ok(Secret(text.to_owned()))
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+/// A URL as it may be logged: the password, and any in the query, replaced by `***`.
+pub fn without_password(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else { return "***".into() };
+    let (authority, tail) = match rest.find(['/', '?', '#']) {
+        Some(at) => rest.split_at(at),
+        None => (rest, ""),
+    };
+    let authority = match authority.rsplit_once('@') {
+        Some((user, host)) => match user.split_once(':') {
+            Some((name, _)) => format!("{name}:***@{host}"),
+            None => format!("{user}@{host}"),
+        },
+        None => authority.to_owned(),
+    };
+    let tail = match tail.split_once('?') {
+        Some((path, query)) if query.to_ascii_lowercase().contains("password") => format!("{path}?***"),
+        _ => tail.to_owned(),
+    };
+    format!("{scheme}://{authority}{tail}")
+}
+
+/// Where the tasks are.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Database")]
+pub struct DatabaseArgs {
+    /// PostgreSQL, as postgres://user:password@host:5432/database
+    #[arg(long, env = "DATABASE_URL", value_name = "DATABASE_URL", hide_env_values = true)]
+    database_url: Option<Secret>,
+    /// Connections this process opens at most
+    #[arg(long, env = "DATABASE_POOL_SIZE", value_name = "DATABASE_POOL_SIZE", default_value_t = 16,
+          value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub database_pool_size: u16,
+}
+
+impl DatabaseArgs {
+    /// The URL, checked.
+    pub fn url(&self) -> Result<Secret, ConfigError> {
+        const VARIABLE: &str = "DATABASE_URL";
+        let url = required(VARIABLE, self.database_url.as_ref(), "postgres://user:password@host/database")?;
+        let problem = |text: String| ConfigError::new(VARIABLE, text);
+        if !["postgres://", "postgresql://"].iter().any(|s| url.expose().starts_with(s)) {
+            return Err(problem("must begin with postgres://".into()));
+        }
+        tokio_postgres::Config::from_str(url.expose())
+            .map_err(|e| problem(format!("can't be read as a PostgreSQL URL: {e}")))?;
+        Ok(url.clone())
+    }
+}
+
+/// Where the events go, and how failed ones come back.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Broker")]
+pub struct BrokerArgs {
+    /// RabbitMQ, as amqp://user:password@host:5672/vhost
+    #[arg(long, env = "RABBITMQ_URL", value_name = "RABBITMQ_URL", hide_env_values = true)]
+    rabbitmq_url: Option<Secret>,
+    /// The queue workers take events from
+    #[arg(long, env = "QUEUE_NAME", value_name = "QUEUE_NAME", default_value = "task_events", value_parser = queue_name)]
+    pub queue_name: String,
+    /// Prefix of the delay queues; each is called PREFIX.DELAY
+    #[arg(long, env = "RETRY_QUEUE", value_name = "RETRY_QUEUE", default_value = "task_events.retry", value_parser = queue_name)]
+    pub retry_queue: String,
+    /// The queue of dead letters
+    #[arg(long, env = "DLQ", value_name = "DLQ", default_value = "task_events.dlq", value_parser = queue_name)]
+    pub dlq: String,
+    /// Pauses before the second attempt, the third, and so on; after the last a message is dead
+    #[arg(long, env = "RETRY_DELAYS", value_name = "RETRY_DELAYS", default_value = "1s,5s,30s,2m,10m")]
+    pub retry_delays: RetryPolicy,
+}
+
+impl BrokerArgs {
+    /// The URL, checked.
+    pub fn url(&self) -> Result<AmqpUrl, ConfigError> {
+        const VARIABLE: &str = "RABBITMQ_URL";
+        let url = required(VARIABLE, self.rabbitmq_url.as_ref(), "amqp://user:password@host/vhost")?;
+        AmqpUrl::parse(url.expose()).map_err(|problem| ConfigError::new(VARIABLE, problem))
+    }
+
+    /// The topology under the configured names.
+    pub fn topology(&self) -> Result<Topology, ConfigError> {
+        if self.queue_name == self.dlq {
+            return Err(ConfigError::new("DLQ", "must differ from QUEUE_NAME"));
+        }
+        let delays = self.retry_delays.distinct_delays();
+        let topology = Topology::new(&self.queue_name, &self.retry_queue, &self.dlq, &delays);
+        let mut names: Vec<&str> = topology.queues.iter().map(|q| q.name.as_str()).collect();
+        names.sort_unstable();
+        match names.windows(2).find(|pair| pair[0] == pair[1]) {
+            Some(pair) => Err(ConfigError::new(
+                "RETRY_QUEUE",
+                format!("two queues would be called {:?}: choose another prefix", pair[0]),
+            )),
+            None => Ok(topology),
+        }
+    }
+}
+
+/// The protocol allows 255 bytes; a delay queue's name is longer than its prefix.
+const QUEUE_NAME_BYTES: usize = 200;
+
+fn queue_name(text: &str) -> Result<String, String> {
+    if text.is_empty() || text.len() > QUEUE_NAME_BYTES {
+        return Err(format!("a queue's name has 1 to {QUEUE_NAME_BYTES} bytes"));
+    }
+    if text.starts_with("amq.") {
+        return Err("names that begin with amq. are the broker's own".into());
+    }
+    if text.chars().any(char::is_control) {
+        return Err("a queue's name has no control characters".into());
+    }
+    Ok(text.to_owned())
+}
+
+/// Where hot reads are kept.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Cache")]
+pub struct CacheArgs {
+    /// Redis, as redis://:password@host:6379/0; without it reads go to the database
+    #[arg(long, env = "REDIS_URL", value_name = "REDIS_URL", hide_env_values = true)]
+    redis_url: Option<Secret>,
+    /// What every key begins with
+    #[arg(long, env = "CACHE_PREFIX", value_name = "CACHE_PREFIX", default_value = "taskd")]
+    pub cache_prefix: String,
+    /// How long an entry may live
+    #[arg(long, env = "CACHE_TTL", value_name = "CACHE_TTL", default_value = "60s", value_parser = duration)]
+    pub cache_ttl: Duration,
+}
+
+impl CacheArgs {
+    /// The URL, checked; absent means that there is no cache.
+    pub fn url(&self) -> Result<Option<Secret>, ConfigError> {
+        const VARIABLE: &str = "REDIS_URL";
+        let Some(url) = present(VARIABLE, self.redis_url.as_ref())? else { return Ok(None) };
+        match Url::parse(url.expose()).map(|u| u.scheme().to_owned()) {
+            Ok(scheme) if scheme == "redis" => Ok(Some(url.clone())),
+            Ok(scheme) if scheme == "rediss" => {
+                Err(ConfigError::new(VARIABLE, "rediss:// (TLS) is not supported yet; use redis://"))
+            }
+            Ok(scheme) => Err(ConfigError::new(VARIABLE, format!("the scheme must be redis, not {scheme:?}"))),
+            Err(e) => Err(ConfigError::new(VARIABLE, format!("not a URL: {e}"))),
+        }
+    }
+}
+
+/// Where e-mail goes.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Mail")]
+pub struct MailArgs {
+    /// The SMTP server, as smtp://user:password@host:25; without it mail is written to MAIL_DIR
+    #[arg(long, env = "SMTP_URL", value_name = "SMTP_URL", hide_env_values = true)]
+    smtp_url: Option<Secret>,
+    /// Where mail is written as .eml files when there is no SMTP_URL
+    #[arg(long, env = "MAIL_DIR", value_name = "MAIL_DIR", default_value = ".taskd/mail")]
+    pub mail_dir: PathBuf,
+    /// The sender
+    #[arg(long, env = "MAIL_FROM", value_name = "MAIL_FROM", default_value = "taskd <taskd@localhost>")]
+    pub mail_from: lettre::message::Mailbox,
+}
+
+impl MailArgs {
+    /// The URL, checked; absent means files.
+    pub fn url(&self) -> Result<Option<Url>, ConfigError> {
+        const VARIABLE: &str = "SMTP_URL";
+        let Some(text) = present(VARIABLE, self.smtp_url.as_ref())? else { return Ok(None) };
+        let url =
+            Url::parse(text.expose()).map_err(|e| ConfigError::new(VARIABLE, format!("not a URL: {e}")))?;
+        match url.scheme() {
+            "smtp" if url.host_str().is_none_or(str::is_empty) => {
+                Err(ConfigError::new(VARIABLE, "names no host"))
+            }
+            "smtp" => Ok(Some(url)),
+            "smtps" => Err(ConfigError::new(VARIABLE, "smtps:// (TLS) is not supported yet; use smtp://")),
+            other => Err(ConfigError::new(VARIABLE, format!("the scheme must be smtp, not {other:?}"))),
+        }
+    }
+}
+
+/// How to tell what goes on. Every role has these.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Logging")]
+pub struct LogArgs {
+    /// Form of the log lines, on standard error
+    #[arg(long, env = "LOG_FORMAT", value_name = "LOG_FORMAT", default_value = "text", global = true)]
+    pub log_format: LogFormat,
+    /// What is logged: a level, or directives such as info,taskd::consumer=debug
+    #[arg(long, env = "LOG", value_name = "LOG", default_value = "info", global = true)]
+    pub log: String,
+}
+
+/// See [`LogArgs::log_format`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For eyes.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// How a process ends.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Shutdown")]
+pub struct ShutdownArgs {
+    /// How long a stopping process may take to finish what is in flight
+    #[arg(long, env = "DRAIN_TIMEOUT", value_name = "DRAIN_TIMEOUT", default_value = "20s", value_parser = duration)]
+    pub drain_timeout: Duration,
+}
+
+/// Where a process answers for its health and metrics that serves nothing else.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Monitoring")]
+pub struct MonitorArgs {
+    /// Address for /healthz, /readyz and /metrics, such as 127.0.0.1:9464; none by default
+    #[arg(long, env = "METRICS_ADDR", value_name = "METRICS_ADDR")]
+    pub metrics_addr: Option<SocketAddr>,
+}
+
+/// A duration such as `90s` or `30d`, above zero.
+pub fn duration(text: &str) -> Result<Duration, String> {
+    match humantime::parse_duration(text) {
+        Ok(d) if !d.is_zero() => Ok(d),
+        Ok(_) => Err("must be longer than zero".into()),
+        Err(e) => Err(format!("not a duration such as 90s or 30d: {e}")),
+    }
+}
+
+fn present<'a>(variable: &'static str, value: Option<&'a Secret>) -> Result<Option<&'a Secret>, ConfigError> {
+    match value {
+        Some(secret) if secret.expose().trim().is_empty() => {
+            Err(ConfigError::new(variable, "is empty: give it a value or unset it"))
+        }
+        other => Ok(other),
+    }
+}
+
+fn required<'a>(
+    variable: &'static str,
+    value: Option<&'a Secret>,
+    form: &str,
+) -> Result<&'a Secret, ConfigError> {
+    present(variable, value)?.ok_or_else(|| ConfigError::new(variable, format!("is not set: set it to {form}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_logged_url_has_no_password() {
+        for (url, logged) in [
+            ("postgres://u:p@h:1/d", "postgres://u:***@h:1/d"),
+            ("postgres://u:p%40@@h/d", "postgres://u:***@h/d"),
+            ("redis://:p@h/0", "redis://:***@h/0"),
+            ("postgres://h/d?user=u&password=p", "postgres://h/d?***"),
+            ("postgres://h/d?sslmode=disable", "postgres://h/d?sslmode=disable"),
+            ("u:p@h", "***"),
+        ] {
+            assert_eq!(without_password(url), logged);
+        }
+        assert_eq!(format!("{:?}", Secret("p".into())), "***");
+    }
+
+    #[test]
+    fn queue_names_are_checked() {
+        assert!(queue_name("team.events").is_ok());
+        for bad in ["", "amq.x", "a\nb", &"x".repeat(201)] {
+            assert!(queue_name(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,193 @@
+//! The consumer: takes deliveries, brings about the effects of their events, settles them.
+//!
+//! Deliveries are taken in batches of whatever has arrived. The database effects of a batch are one
+//! statement. Effects outside the database run side by side, each under a claim. A delivery is acked
+//! when all its effects are done, or when a copy of it is safe in another queue.
+//!
+//! While the database or the broker is away, what is in hand is held and nothing more is taken:
+//! putting it back would count against the queue's delivery limit, as if it had killed a worker.
+
+mod batch;
+mod job;
+
+use std::sync::Arc;
+
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::broker::{Broker, Consumption, Delivery, Settlement};
+use crate::effects::{Email, Simulation};
+use crate::idempotency::Idempotency;
+use crate::retry_router::RetryRouter;
+use crate::shutdown::{Backoff, Shutdown};
+use crate::store::{Store, StoreError};
+use crate::telemetry::Metrics;
+
+/// How many effects outside the database run at a time at most; also how many connections to the
+/// mail server are worth having. Other deliveries wait for their turn without a claim, so that no
+/// lease runs out in the queue.
+pub const EXTERNAL_AT_ONCE: usize = 32;
+
+/// What a worker works with.
+#[derive(Clone)]
+pub struct Tools {
+    /// The database.
+    pub store: Store,
+    /// The claims.
+    pub idempotency: Idempotency,
+    /// The way back for what fails.
+    pub router: RetryRouter,
+    /// The mail effect.
+    pub email: Email,
+    /// What is to fail on purpose.
+    pub simulation: Simulation,
+    /// What is counted.
+    pub metrics: Metrics,
+    /// The worker's name, in logs and histories.
+    pub worker: String,
+}
+
+/// See the module.
+pub struct Consumer {
+    tools: Tools,
+    broker: Arc<dyn Broker>,
+    concurrency: u16,
+}
+
+impl Consumer {
+    /// A consumer with at most `concurrency` deliveries in hand, which is also what one crash
+    /// can make another worker repeat.
+    pub fn new(tools: Tools, broker: Arc<dyn Broker>, concurrency: u16) -> Consumer {
+        Consumer { tools, broker, concurrency }
+    }
+
+    /// Works until stopped, then until what is in hand is done or the time for that is up.
+    pub async fn run(self, shutdown: Shutdown) {
+        let mut backoff = Backoff::default();
+        let mut lost = false;
+        while !shutdown.stopped() {
+            match self.broker.consume(self.concurrency).await {
+                Ok(consumption) => {
+                    backoff.reset();
+                    tracing::info!(worker = %self.tools.worker, prefetch = self.concurrency, "consuming");
+                    lost = false;
+                    self.session(consumption, &shutdown).await;
+                    if !shutdown.stopped() {
+                        tracing::warn!(worker = %self.tools.worker, "the consumer was cut off; reconnecting");
+                    }
+                }
+                Err(error) => {
+                    if !lost {
+                        tracing::warn!(worker = %self.tools.worker, %error, "can't consume; trying until it works");
+                    }
+                    lost = true;
+                    // A queue that was deleted is brought back; any other cause shows again above.
+                    let _ = self.broker.declare().await;
+                    shutdown.sleep(backoff.next()).await;
+                }
+            }
+        }
+    }
+
+    /// One consumer on the broker, from its start to its end.
+    async fn session(&self, consumption: Consumption, shutdown: &Shutdown) {
+        let Consumption { mut deliveries, settlement } = consumption;
+        let session = Session {
+            tools: self.tools.clone(),
+            settlement,
+            shutdown: shutdown.clone(),
+            ended: CancellationToken::new(),
+            jobs: TaskTracker::new(),
+            external: Arc::new(Semaphore::new(EXTERNAL_AT_ONCE)),
+        };
+        loop {
+            let first = tokio::select! {
+                biased;
+                () = shutdown.requested() => break,
+                delivery = deliveries.next() => delivery,
+            };
+            let Some(first) = first else {
+                // Whatever is not settled by now will be delivered again.
+                session.ended.cancel();
+                break;
+            };
+            let mut batch = vec![first];
+            while batch.len() < usize::from(self.concurrency) {
+                let Some(delivery) = deliveries.try_next() else { break };
+                batch.push(delivery);
+            }
+            session.take(batch).await;
+        }
+        if shutdown.stopped() {
+            deliveries.cancel().await;
+            let rest: Vec<Delivery> = std::iter::from_fn(|| deliveries.try_next()).collect();
+            if !rest.is_empty() {
+                session.take(rest).await;
+            }
+        }
+        session.jobs.close();
+        tokio::select! {
+            () = session.jobs.wait() => {}
+            () = shutdown.deadline() => {
+                let left = session.jobs.len();
+                tracing::warn!(worker = %self.tools.worker, left, "out of time; the rest goes back to the queue");
+                session.ended.cancel();
+            }
+        }
+    }
+}
+
+/// What the jobs of one session share.
+#[derive(Clone)]
+struct Session {
+    tools: Tools,
+    settlement: Arc<dyn Settlement>,
+    shutdown: Shutdown,
+    /// The consumer has ended: what is unsettled will come again, so there is no use in going on.
+    ended: CancellationToken,
+    jobs: TaskTracker,
+    external: Arc<Semaphore>,
+}
+
+/// A delivery was given up: it will be delivered again.
+struct GivenUp;
+
+impl Session {
+    /// Repeats something until it works or fails for a reason of its own. `Err(GivenUp)` if the
+    /// session ends first, or if the worker is to stop while the dependency is away.
+    async fn hold<T, F, Fut>(&self, mut attempt: F) -> Result<Result<T, StoreError>, GivenUp>
+    where
+        F: FnMut() -> Fut,
+        Fut: Future<Output = Result<T, StoreError>>,
+    {
+        let mut backoff = Backoff::default();
+        let mut reported = false;
+        loop {
+            match attempt().await {
+                Err(StoreError::Unavailable(error)) => {
+                    if !reported {
+                        tracing::warn!(worker = %self.tools.worker, error, "holding deliveries until the database is back");
+                    }
+                    reported = true;
+                    self.pause(&mut backoff).await?;
+                }
+                result => {
+                    if reported {
+                        tracing::info!(worker = %self.tools.worker, "the database is back");
+                    }
+                    return Ok(result);
+                }
+            }
+        }
+    }
+
+    /// Waits before another try of something that is away.
+    async fn pause(&self, backoff: &mut Backoff) -> Result<(), GivenUp> {
+        tokio::select! {
+            () = self.ended.cancelled() => Err(GivenUp),
+            () = self.shutdown.requested() => Err(GivenUp),
+            () = tokio::time::sleep(backoff.next()) => Ok(()),
+        }
+    }
+}

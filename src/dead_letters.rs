@@ -1,0 +1,299 @@
+//! Dead letters, for operators: look at them, send them round again, throw them away.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use crate::broker::message::{self, Message, reason};
+use crate::broker::{Broker, BrokerError, DeadLetterQueue, Delivery, Destination, Outgoing, Tag};
+use crate::domain::retry::Failure;
+
+/// A dead letter as it is shown.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DeadLetter {
+    /// Names it among the others.
+    pub id: String,
+    /// Its event's id, where it has one.
+    pub event_id: Option<String>,
+    /// Its event's type, where it has one.
+    #[serde(rename = "type")]
+    pub event_type: Option<String>,
+    /// Why it is dead: see [`reason`].
+    pub reason: String,
+    /// The error that killed it.
+    pub error: Option<String>,
+    /// How many attempts it had.
+    pub attempts: u32,
+    /// When the first of them failed.
+    pub first_failed_at: Option<DateTime<Utc>>,
+    /// When it died.
+    pub died_at: Option<DateTime<Utc>>,
+    /// Every failure it remembers.
+    pub history: Vec<Failure>,
+    /// Every header it has.
+    pub headers: Map<String, Value>,
+    /// Its body: JSON where it is, else text, with what is not UTF-8 replaced.
+    pub body: Value,
+}
+
+impl From<&Message> for DeadLetter {
+    fn from(message: &Message) -> DeadLetter {
+        let body = serde_json::from_slice(&message.body)
+            .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(&message.body).into_owned()));
+        let died_at = message.text(message::DEAD_AT).and_then(|t| DateTime::parse_from_rfc3339(t).ok());
+        DeadLetter {
+            id: id_of(message),
+            event_id: message.message_id.clone(),
+            event_type: message.message_type.clone(),
+            reason: reason_of(message),
+            error: message.text(message::DEAD_ERROR).map(str::to_owned),
+            attempts: message.attempt(),
+            first_failed_at: message.first_failed_at(),
+            died_at: died_at.map(|at| at.with_timezone(&Utc)),
+            history: message.history(),
+            headers: message.headers.clone(),
+            body,
+        }
+    }
+}
+
+/// The router names each letter. One that the broker set aside has its message id, or else a
+/// number made from its body.
+fn id_of(message: &Message) -> String {
+    if let Some(id) = message.text(message::DEAD_ID).or(message.message_id.as_deref()) {
+        return id.to_owned();
+    }
+    // FNV-1a (https://datatracker.ietf.org/doc/html/draft-eastlake-fnv): the same in every version.
+    let hash = message.body.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    });
+    format!("body-{hash:016x}")
+}
+
+fn reason_of(message: &Message) -> String {
+    match (message.text(message::DEAD_REASON), message.text("x-first-death-reason")) {
+        (Some(ours), _) => ours.to_owned(),
+        (None, Some("delivery_limit")) => reason::DELIVERY_LIMIT.to_owned(),
+        (None, Some(other)) => other.to_owned(),
+        (None, None) => "unknown".to_owned(),
+    }
+}
+
+/// Which letters are meant.
+#[derive(Debug, Clone)]
+pub enum Selection {
+    /// All that are there now.
+    All,
+    /// Those with one of these ids, or these event ids.
+    Ids(Vec<String>),
+}
+
+impl Selection {
+    fn has(&self, message: &Message) -> bool {
+        match self {
+            Selection::All => true,
+            Selection::Ids(ids) => {
+                let id = id_of(message);
+                ids.iter().any(|wanted| *wanted == id || Some(wanted) == message.message_id.as_ref())
+            }
+        }
+    }
+
+    /// The ids that no letter had.
+    fn missed(&self, seen: &[DeadLetter]) -> Vec<String> {
+        match self {
+            Selection::All => Vec::new(),
+            Selection::Ids(ids) => {
+                let met = |id: &&String| {
+                    seen.iter().any(|letter| letter.id == **id || letter.event_id.as_ref() == Some(*id))
+                };
+                ids.iter().filter(|id| !met(id)).cloned().collect()
+            }
+        }
+    }
+}
+
+/// What a command did.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Report {
+    /// The letters concerned.
+    pub letters: Vec<DeadLetter>,
+    /// Ids for which there was none.
+    pub not_found: Vec<String>,
+}
+
+/// How many letters are published again at once.
+const BATCH: usize = 100;
+
+/// Access to the dead letters of a broker.
+pub struct DeadLetters {
+    broker: Arc<dyn Broker>,
+}
+
+impl DeadLetters {
+    /// Of this broker.
+    pub fn new(broker: Arc<dyn Broker>) -> DeadLetters {
+        DeadLetters { broker }
+    }
+
+    /// The first letters, at most `limit`, and how many there are in all.
+    ///
+    /// # Errors
+    /// The broker fails.
+    pub async fn list(&self, limit: usize) -> Result<(Vec<DeadLetter>, u64), BrokerError> {
+        let mut queue = self.broker.dead_letters().await?;
+        let listed = async {
+            let total = queue.waiting().await?;
+            let mut letters = Vec::new();
+            while letters.len() < limit {
+                let Some(delivery) = queue.next().await? else { break };
+                letters.push(DeadLetter::from(&delivery.message));
+            }
+            Ok((letters, total))
+        }
+        .await;
+        queue.close().await;
+        listed
+    }
+
+    /// The selected letters.
+    ///
+    /// # Errors
+    /// The broker fails.
+    pub async fn show(&self, selection: &Selection) -> Result<Report, BrokerError> {
+        self.each(selection, Action::Look).await
+    }
+
+    /// Sends the selected letters round again, from their first attempt on and with their history.
+    /// Each is removed when its copy is confirmed: interrupted, the rest stay as they are.
+    ///
+    /// # Errors
+    /// The broker fails; what was replayed until then stays replayed.
+    pub async fn replay(&self, selection: &Selection) -> Result<Report, BrokerError> {
+        self.each(selection, Action::Replay).await
+    }
+
+    /// Throws the selected letters away.
+    ///
+    /// # Errors
+    /// The broker fails; what was thrown away until then stays so.
+    pub async fn discard(&self, selection: &Selection) -> Result<Report, BrokerError> {
+        self.each(selection, Action::Discard).await
+    }
+
+    async fn each(&self, selection: &Selection, action: Action) -> Result<Report, BrokerError> {
+        let mut queue = self.broker.dead_letters().await?;
+        let done = self.walk(queue.as_mut(), selection, action).await;
+        queue.close().await;
+        done
+    }
+
+    async fn walk(
+        &self,
+        queue: &mut dyn DeadLetterQueue,
+        selection: &Selection,
+        action: Action,
+    ) -> Result<Report, BrokerError> {
+        // A letter that is replayed and dies again meanwhile is not met a second time.
+        let mut left = queue.waiting().await?;
+        let mut letters = Vec::new();
+        let mut batch: Vec<Delivery> = Vec::new();
+        while left > 0 {
+            let Some(delivery) = queue.next().await? else { break };
+            left -= 1;
+            if !selection.has(&delivery.message) {
+                continue;
+            }
+            letters.push(DeadLetter::from(&delivery.message));
+            match action {
+                Action::Look => {}
+                Action::Discard => queue.remove(delivery.tag).await?,
+                Action::Replay => batch.push(delivery),
+            }
+            if batch.len() == BATCH {
+                self.publish_again(queue, std::mem::take(&mut batch)).await?;
+            }
+        }
+        self.publish_again(queue, batch).await?;
+        Ok(Report { not_found: selection.missed(&letters), letters })
+    }
+
+    async fn publish_again(
+        &self,
+        queue: &mut dyn DeadLetterQueue,
+        batch: Vec<Delivery>,
+    ) -> Result<(), BrokerError> {
+        let tags: Vec<Tag> = batch.iter().map(|delivery| delivery.tag).collect();
+        let copies = batch.iter().map(|d| Outgoing { to: Destination::Main, message: revived(&d.message) });
+        let answers = self.broker.publish(copies.collect()).await;
+        for (tag, answer) in tags.into_iter().zip(answers) {
+            answer?;
+            queue.remove(tag).await?;
+        }
+        Ok(())
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Action {
+    Look,
+    Replay,
+    Discard,
+}
+
+/// The letter as a first attempt, with all that it remembers.
+fn revived(letter: &Message) -> Message {
+    let mut copy = letter.copy();
+    for header in
+        [message::ATTEMPT, message::DEAD_REASON, message::DEAD_ERROR, message::DEAD_AT, message::DEAD_ID]
+    {
+        copy.headers.remove(header);
+    }
+    copy
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn letter() -> Message {
+        let mut letter =
+            Message { body: b"\xffno".to_vec(), message_id: Some("event".into()), ..Message::default() };
+        letter.set_attempt(6);
+        letter.set_text(message::DEAD_ID, "letter");
+        letter.set_text(message::DEAD_REASON, reason::EXHAUSTED);
+        letter.set_text(message::HISTORY, "[]");
+        letter
+    }
+
+    #[test]
+    fn a_letter_is_found_by_its_own_id_and_by_its_events() {
+        for id in ["letter", "event"] {
+            let selection = Selection::Ids(vec![id.into(), "other".into()]);
+            assert!(selection.has(&letter()));
+            assert_eq!(selection.missed(&[DeadLetter::from(&letter())]), ["other"]);
+        }
+        assert!(!Selection::Ids(vec!["other".into()]).has(&letter()));
+    }
+
+    #[test]
+    fn a_revived_letter_begins_anew_and_keeps_its_history() {
+        let revived = revived(&letter());
+        assert_eq!(revived.attempt(), 1);
+        assert_eq!(revived.headers.keys().collect::<Vec<_>>(), [message::HISTORY]);
+        assert_eq!(revived.body, letter().body);
+    }
+
+    #[test]
+    fn a_letter_of_the_brokers_own_has_an_id_and_a_reason_too() {
+        let mut message = Message { body: b"x".to_vec(), ..Message::default() };
+        message.set_text("x-first-death-reason", "delivery_limit");
+        let letter = DeadLetter::from(&message);
+        assert_eq!(letter.reason, reason::DELIVERY_LIMIT);
+        assert_eq!(letter.id, "body-af63f54c86021707");
+    }
+}

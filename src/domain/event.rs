@@ -1,0 +1,286 @@
+//! The event that every change of a task becomes, and its checked decoding.
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use uuid::Uuid;
+
+use crate::domain::schemas;
+use crate::domain::task::Task;
+
+/// The version of the message body that this program writes and reads.
+pub const SCHEMA_VERSION: u32 = 1;
+
+/// Who wrote the event: `metadata.source`.
+pub const SOURCE: &str = "taskd";
+
+/// What happened to the task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum EventType {
+    /// A task was written first.
+    TaskCreated,
+    /// A task changed.
+    TaskUpdated,
+    /// A task was deleted.
+    TaskDeleted,
+}
+
+impl EventType {
+    /// Every type.
+    pub const ALL: [EventType; 3] =
+        [EventType::TaskCreated, EventType::TaskUpdated, EventType::TaskDeleted];
+
+    /// The name in the body, in the AMQP `type` property and in the database.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            EventType::TaskCreated => "TASK_CREATED",
+            EventType::TaskUpdated => "TASK_UPDATED",
+            EventType::TaskDeleted => "TASK_DELETED",
+        }
+    }
+
+    /// The type of that name.
+    pub fn from_name(name: &str) -> Option<EventType> {
+        EventType::ALL.into_iter().find(|t| t.as_str() == name)
+    }
+}
+
+/// A message body.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Event {
+    /// What happened.
+    #[serde(rename = "type")]
+    pub event_type: EventType,
+    /// The task as committed.
+    pub payload: Payload,
+    /// Which event this is.
+    pub metadata: Metadata,
+}
+
+/// The task as committed with the event; it is never read again later.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Payload {
+    /// The task.
+    #[serde(flatten)]
+    pub task: Task,
+    /// For `TASK_UPDATED`, what changed: see [`Task::changes_since`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub changes: Option<Map<String, Value>>,
+}
+
+/// Which event this is, and since when.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Metadata {
+    /// A UUID of version 7 (RFC 9562), also the AMQP `message_id` and the idempotency key.
+    pub event_id: Uuid,
+    /// When the change was made.
+    pub timestamp: DateTime<Utc>,
+    /// Always [`SOURCE`].
+    pub source: String,
+    /// Always [`SCHEMA_VERSION`].
+    pub schema_version: u32,
+}
+
+/// A change, before the database has given it a place in the outbox.
+#[derive(Debug, Clone)]
+pub struct NewEvent {
+    /// The event's id.
+    pub id: Uuid,
+    /// What happened.
+    pub event_type: EventType,
+    /// The task after it.
+    pub payload: Payload,
+}
+
+impl NewEvent {
+    /// The event of a first write.
+    pub fn created(task: Task) -> NewEvent {
+        NewEvent::of(EventType::TaskCreated, task, None)
+    }
+
+    /// The event of a change from `before` to `task`.
+    pub fn updated(before: &Task, task: Task) -> NewEvent {
+        let changes = task.changes_since(before);
+        NewEvent::of(EventType::TaskUpdated, task, Some(changes))
+    }
+
+    /// The event of a deletion; `task` comes from [`Task::delete`].
+    pub fn deleted(task: Task) -> NewEvent {
+        NewEvent::of(EventType::TaskDeleted, task, None)
+    }
+
+    fn of(event_type: EventType, task: Task, changes: Option<Map<String, Value>>) -> NewEvent {
+        NewEvent { id: Uuid::now_v7(), event_type, payload: Payload { task, changes } }
+    }
+}
+
+/// Why a message can't be an event of ours. It is final: the same bytes will never be one.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Malformed {
+    /// The AMQP property is absent.
+    #[error("the message has no message_id property")]
+    NoMessageId,
+    /// The body is longer than any event can be.
+    #[error("the body has {0} bytes, more than the {MAX_BODY_BYTES} an event may have")]
+    TooLarge(usize),
+    /// The body is no JSON text.
+    #[error("the body is not JSON: {0}")]
+    NotJson(String),
+    /// The body has no type that this program knows.
+    #[error("unknown event type {0}")]
+    UnknownType(String),
+    /// The body breaks the schema of its type.
+    #[error("the body breaks the schema of its type: {0}")]
+    Schema(String),
+    /// Two places of the message that must agree don't.
+    #[error("{property} says {found:?}, the body says {body:?}")]
+    Mismatch {
+        /// The AMQP property.
+        property: &'static str,
+        /// Its value.
+        found: String,
+        /// What the body has in its place.
+        body: String,
+    },
+}
+
+/// No event is longer: a description of 10,000 characters stands in it at most three
+/// times (payload, from, to), and a character takes at most 12 bytes in JSON.
+pub const MAX_BODY_BYTES: usize = 512 * 1024;
+
+/// How much of a foreign text goes into an error message, in characters.
+const QUOTED_CHARS: usize = 80;
+
+impl Event {
+    /// Reads a message: its body must fit the schema of its type, and the properties
+    /// `message_id` (required) and `type` (where present) must agree with the body.
+    pub fn decode(
+        body: &[u8],
+        message_id: Option<&str>,
+        type_property: Option<&str>,
+    ) -> Result<Event, Malformed> {
+        if body.len() > MAX_BODY_BYTES {
+            return Err(Malformed::TooLarge(body.len()));
+        }
+        let value: Value =
+            serde_json::from_slice(body).map_err(|e| Malformed::NotJson(e.to_string()))?;
+        let event_type = match value.get("type") {
+            Some(Value::String(name)) => EventType::from_name(name)
+                .ok_or_else(|| Malformed::UnknownType(quoted(&format!("{name:?}"))))?,
+            Some(other) => return Err(Malformed::UnknownType(quoted(&other.to_string()))),
+            None => return Err(Malformed::UnknownType("(the body has no member \"type\")".into())),
+        };
+        schemas::check(event_type, &value).map_err(|why| Malformed::Schema(quoted(&why)))?;
+        let event: Event =
+            serde_json::from_value(value).map_err(|e| Malformed::Schema(quoted(&e.to_string())))?;
+
+        let message_id = message_id.ok_or(Malformed::NoMessageId)?;
+        let event_id = event.metadata.event_id.to_string();
+        if !message_id.eq_ignore_ascii_case(&event_id) {
+            return Err(Malformed::Mismatch {
+                property: "message_id",
+                found: quoted(message_id),
+                body: event_id,
+            });
+        }
+        match type_property {
+            Some(found) if found != event_type.as_str() => Err(Malformed::Mismatch {
+                property: "type",
+                found: quoted(found),
+                body: event_type.as_str().into(),
+            }),
+            _ => Ok(event),
+        }
+    }
+
+    /// The message body.
+    #[expect(clippy::expect_used, reason = "maps with string keys, strings and numbers: always JSON")]
+    pub fn encode(&self) -> Vec<u8> {
+        serde_json::to_vec(self).expect("an event is JSON")
+    }
+}
+
+fn quoted(text: &str) -> String {
+    let mut chars = text.chars();
+    let head: String = chars.by_ref().take(QUOTED_CHARS * 3).collect();
+    if chars.next().is_some() { format!("{head}…") } else { head }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::task::{Status, TaskFields};
+
+    fn event() -> Event {
+        let fields = TaskFields {
+            title: "Write \"Docs\" 𝄞".into(),
+            description: Some("Testing".into()),
+            status: Status::InProgress,
+            user_id: Some(1),
+            category_id: None,
+            due_at: Some(Utc::now()),
+        };
+        let task = Task { id: 7, ..Task::create(fields, Utc::now()) };
+        let new = NewEvent::created(task);
+        Event {
+            event_type: new.event_type,
+            metadata: Metadata {
+                event_id: new.id,
+                timestamp: new.payload.task.updated_at,
+                source: SOURCE.into(),
+                schema_version: SCHEMA_VERSION,
+            },
+            payload: new.payload,
+        }
+    }
+
+    #[test]
+    fn what_is_encoded_is_decoded() {
+        let event = event();
+        let id = event.metadata.event_id.to_string();
+        assert_eq!(Event::decode(&event.encode(), Some(&id), Some("TASK_CREATED")), Ok(event.clone()));
+        assert_eq!(Event::decode(&event.encode(), Some(&id), None), Ok(event));
+    }
+
+    #[test]
+    fn each_kind_of_wrong_message_has_its_own_reason() {
+        let good = event();
+        let id = good.metadata.event_id.to_string();
+        let broken = |edit: &dyn Fn(&mut Value)| {
+            let mut value = serde_json::to_value(&good).unwrap();
+            edit(&mut value);
+            Event::decode(value.to_string().as_bytes(), Some(&id), None)
+        };
+        assert!(matches!(Event::decode(b"\xff\xfe", Some(&id), None), Err(Malformed::NotJson(_))));
+        assert!(matches!(Event::decode(b"", Some(&id), None), Err(Malformed::NotJson(_))));
+        assert!(matches!(Event::decode(b"[]", Some(&id), None), Err(Malformed::UnknownType(_))));
+        assert!(matches!(
+            Event::decode(&vec![b' '; MAX_BODY_BYTES + 1], Some(&id), None),
+            Err(Malformed::TooLarge(_))
+        ));
+        assert_eq!(Event::decode(&good.encode(), None, None), Err(Malformed::NoMessageId));
+        assert!(matches!(
+            Event::decode(&good.encode(), Some("other"), None),
+            Err(Malformed::Mismatch { property: "message_id", .. })
+        ));
+        assert!(matches!(
+            Event::decode(&good.encode(), Some(&id), Some("TASK_DELETED")),
+            Err(Malformed::Mismatch { property: "type", .. })
+        ));
+        assert!(matches!(broken(&|v| v["type"] = "TASK_EATEN".into()), Err(Malformed::UnknownType(_))));
+        for edit in [
+            (&|v: &mut Value| v["payload"]["id"] = "7".into()) as &dyn Fn(&mut Value),
+            &|v| v["payload"]["extra"] = 1.into(),
+            &|v| v["payload"]["status"] = "eaten".into(),
+            &|v| v["payload"] = serde_json::json!({ "payload": v["payload"] }),
+            &|v| v["metadata"]["schemaVersion"] = 2.into(),
+            &|v| v["metadata"]["timestamp"] = "yesterday".into(),
+            &|v| v["payload"]["changes"] = serde_json::json!({}),
+            &|v| drop(v["metadata"].as_object_mut().unwrap().remove("eventId")),
+        ] {
+            assert!(matches!(broken(edit), Err(Malformed::Schema(_))), "{:?}", broken(edit));
+        }
+    }
+}

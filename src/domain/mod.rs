@@ -1,0 +1,8 @@
+//! What taskd is about, as types and rules. Nothing here does I/O, and every
+//! rule that depends on the time takes it as an argument.
+
+pub mod event;
+pub mod retry;
+pub mod schedule;
+pub mod schemas;
+pub mod task;

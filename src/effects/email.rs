@@ -1,0 +1,162 @@
+//! The notification mail.
+
+use std::fmt::Write;
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use crate::domain::event::{Event, EventType};
+use crate::domain::task::Task;
+use crate::effects::Outcome;
+use crate::mail::{Mail, MailError, Mailer};
+use crate::store::users::{self, User};
+use crate::store::{Store, StoreError};
+
+/// Tells a task's user what happened to it.
+#[derive(Clone)]
+pub struct Email {
+    store: Store,
+    mailer: Arc<dyn Mailer>,
+}
+
+impl Email {
+    /// Users are looked up in `store` when the mail is due: an address may have changed since.
+    pub fn new(store: Store, mailer: Arc<dyn Mailer>) -> Email {
+        Email { store, mailer }
+    }
+
+    /// Sends the mail for an event.
+    ///
+    /// # Errors
+    /// The database can't be asked for the user.
+    pub async fn run(&self, event: &Event) -> Result<Outcome, StoreError> {
+        let Some(user_id) = event.payload.task.user_id else {
+            return Ok(Outcome::Skipped("the task has no user".into()));
+        };
+        let found = users::find(&mut *self.store.connection().await?, user_id).await?;
+        let Some(user) = found else {
+            return Ok(Outcome::Skipped("the user is gone".into()));
+        };
+        Ok(match self.mailer.send(&compose(event, &user)).await {
+            Ok(()) => Outcome::Done,
+            Err(MailError::Transient(why)) => Outcome::Transient(why),
+            Err(MailError::Permanent(why)) => Outcome::Permanent(why),
+        })
+    }
+}
+
+/// The key under which a mail is at most seen once by a receiver that looks: the same for each
+/// repetition. The part after the @ names the program, not a host: workers are interchangeable.
+fn message_id(event: &Event) -> String {
+    format!("{}.email@taskd", event.metadata.event_id)
+}
+
+fn compose(event: &Event, user: &User) -> Mail {
+    let task = &event.payload.task;
+    let what = match event.event_type {
+        EventType::TaskCreated => "New task",
+        EventType::TaskUpdated => "Task changed",
+        EventType::TaskDeleted => "Task deleted",
+    };
+    let subject = format!("{what}: {}", task.title);
+    let rows = rows(event, task);
+    let mut text = format!("{subject}\n\n");
+    let mut html = format!("<!doctype html>\n<html><body>\n<h1>{}</h1>\n<table>\n", escape(&subject));
+    for (name, value) in &rows {
+        // A String takes whatever is written to it.
+        let _ = writeln!(text, "{name}: {value}");
+        let _ = writeln!(html, "<tr><th>{}</th><td>{}</td></tr>", escape(name), escape(value));
+    }
+    if let Some(description) = &task.description {
+        let _ = write!(text, "\n{description}\n");
+        let _ = writeln!(html, "<tr><td colspan=\"2\">{}</td></tr>", escape(description));
+    }
+    html.push_str("</table>\n</body></html>\n");
+    Mail {
+        message_id: message_id(event),
+        to: user.email.clone(),
+        to_name: user.name.clone(),
+        subject,
+        text,
+        html,
+    }
+}
+
+/// What there is to say, a name and a value each.
+fn rows(event: &Event, task: &Task) -> Vec<(String, String)> {
+    let mut rows = vec![
+        ("Task".to_owned(), task.id.to_string()),
+        ("Status".to_owned(), task.status.as_str().to_owned()),
+    ];
+    if let Some(due) = task.due_at {
+        rows.push(("Due".to_owned(), due.to_rfc3339_opts(chrono::SecondsFormat::Secs, true)));
+    }
+    for (field, change) in event.payload.changes.iter().flatten() {
+        let side = |name: &str| match change.get(name) {
+            Some(Value::String(text)) => text.clone(),
+            Some(Value::Null) | None => "(none)".to_owned(),
+            Some(other) => other.to_string(),
+        };
+        rows.push((format!("Changed {field}"), format!("{} → {}", side("from"), side("to"))));
+    }
+    rows
+}
+
+fn escape(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' => escaped.push_str("&amp;"),
+            '<' => escaped.push_str("&lt;"),
+            '>' => escaped.push_str("&gt;"),
+            '"' => escaped.push_str("&quot;"),
+            '\'' => escaped.push_str("&#39;"),
+            c => escaped.push(c),
+        }
+    }
+    escaped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::event::{Metadata, NewEvent, SCHEMA_VERSION, SOURCE};
+    use crate::domain::task::{Status, TaskFields};
+    use chrono::Utc;
+
+    #[test]
+    fn a_mail_says_what_changed_and_is_harmless_html() {
+        let fields = TaskFields {
+            title: "<script>alert(1)</script>".into(),
+            description: Some("a & b".into()),
+            status: Status::Pending,
+            user_id: Some(1),
+            category_id: None,
+            due_at: None,
+        };
+        let before = Task { id: 7, ..Task::create(fields.clone(), Utc::now()) };
+        let after = before.update(TaskFields { status: Status::Completed, ..fields }, Utc::now()).unwrap();
+        let new = NewEvent::updated(&before, after);
+        let event = Event {
+            event_type: new.event_type,
+            payload: new.payload,
+            metadata: Metadata {
+                event_id: new.id,
+                timestamp: Utc::now(),
+                source: SOURCE.into(),
+                schema_version: SCHEMA_VERSION,
+            },
+        };
+        let user = User {
+            id: 1,
+            email: "a@example.com".into(),
+            name: None,
+            created_at: Utc::now(),
+            updated_at: Utc::now(),
+        };
+        let mail = compose(&event, &user);
+        assert_eq!(mail.message_id, format!("{}.email@taskd", new.id));
+        assert!(mail.text.contains("Changed status: pending → completed"), "{}", mail.text);
+        assert!(!mail.html.contains("<script>") && mail.html.contains("a &amp; b"), "{}", mail.html);
+    }
+}

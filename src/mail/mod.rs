@@ -1,0 +1,100 @@
+//! The seam to whatever delivers mail.
+
+mod files;
+mod smtp;
+
+use async_trait::async_trait;
+use lettre::message::{Mailbox, MultiPart, header};
+
+pub use files::FileMailer;
+pub use smtp::SmtpMailer;
+
+/// Delivers mail, or hands it to somebody who will.
+#[async_trait]
+pub trait Mailer: Send + Sync {
+    /// Sends a mail. `Ok` means that the other side has taken responsibility.
+    async fn send(&self, mail: &Mail) -> Result<(), MailError>;
+}
+
+/// A mail in two forms.
+#[derive(Debug, Clone)]
+pub struct Mail {
+    /// The `Message-ID` (RFC 5322) without its angle brackets: the same for each repetition.
+    pub message_id: String,
+    /// The address.
+    pub to: String,
+    /// The receiver's name.
+    pub to_name: Option<String>,
+    /// One line.
+    pub subject: String,
+    /// The text.
+    pub text: String,
+    /// The same as HTML.
+    pub html: String,
+}
+
+/// Why a mail was not sent.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum MailError {
+    /// It may work later, and it may even have arrived.
+    #[error("{0}")]
+    Transient(String),
+    /// It will never: the mailbox is refused, or the address is none.
+    #[error("{0}")]
+    Permanent(String),
+}
+
+/// The mail as it goes over the wire (RFC 5322, MIME).
+fn message(from: &Mailbox, mail: &Mail) -> Result<lettre::Message, MailError> {
+    let refused = |e: String| MailError::Permanent(format!("the mail can't be written: {e}"));
+    let address: lettre::Address = mail.to.parse().map_err(|_| refused("the address is invalid".into()))?;
+    let to = Mailbox::new(mail.to_name.as_deref().map(one_line), address);
+    let id = header::MessageId::from(format!("<{}>", mail.message_id));
+    lettre::Message::builder()
+        .from(from.clone())
+        .to(to)
+        .subject(one_line(&mail.subject))
+        .header(id)
+        .date_now()
+        .multipart(MultiPart::alternative_plain_html(mail.text.clone(), mail.html.clone()))
+        .map_err(|e| refused(e.to_string()))
+}
+
+/// A header is one line: whatever could end it becomes a space.
+fn one_line(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() || c == '\u{2028}' || c == '\u{2029}' { ' ' } else { c }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mail(to: &str, subject: &str) -> Mail {
+        Mail {
+            message_id: "1.email@taskd".into(),
+            to: to.into(),
+            to_name: Some("Ada\r\nBcc: eve@example.com".into()),
+            subject: subject.into(),
+            text: "text".into(),
+            html: "<p>text</p>".into(),
+        }
+    }
+
+    #[test]
+    fn no_text_can_add_a_header() {
+        let from: Mailbox = "taskd <taskd@localhost>".parse().unwrap();
+        let message = message(&from, &mail("ada@example.com", "x\r\nBcc: eve@example.com\u{0}")).unwrap();
+        let wire = String::from_utf8(message.formatted()).unwrap();
+        let headers = wire.split("\r\n\r\n").next().unwrap();
+        assert!(!headers.lines().any(|l| l.to_ascii_lowercase().starts_with("bcc:")), "{headers}");
+        assert!(headers.contains("Message-ID: <1.email@taskd>"), "{headers}");
+        assert!(headers.contains("multipart/alternative"), "{headers}");
+        assert_eq!(message.envelope().to().len(), 1);
+    }
+
+    #[test]
+    fn an_impossible_address_is_a_permanent_error() {
+        let from: Mailbox = "taskd@localhost".parse().unwrap();
+        assert!(matches!(message(&from, &mail("nobody", "x")), Err(MailError::Permanent(_))));
+    }
+}

@@ -1,0 +1,267 @@
+//! Cached reads that are never stale: a read that begins after a write was answered sees it, on
+//! every instance.
+//!
+//! Ordinarily a generation does it. Each scope (the lists; each task) has one in the cache, part of
+//! the key of its entries and read before the database is. A write sets new ones after its commit
+//! and before its answer, so a slow reader that comes with old data files it under an old key.
+//!
+//! When the cache can't be reached from here it may still be from elsewhere, and it may come back
+//! with all it had. So a write that could not set its generations turns to the database: it begins a
+//! new epoch, which is part of every key, and bars everybody from the cache for a while. Readers
+//! use the cache only while what they know of that row is fresh, and the write is answered only when
+//! nobody's knowledge can be older. That is what an outage of the cache costs: the first write waits
+//! a quarter of a second, the others find everybody barred already.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::OnceCell;
+
+use crate::cache::{Cache, CacheError, Entry, Scope, Slot};
+use crate::shutdown::Backoff;
+use crate::store::{Store, StoreError, cache_guard};
+use crate::telemetry::Metrics;
+
+/// For how long a reader trusts what it knows of the guard.
+const FRESH: Duration = Duration::from_millis(250);
+/// For how long everybody is barred after a failure; it is renewed while the failure lasts.
+const SUSPENSION: Duration = Duration::from_secs(5);
+/// A suspension with less left than this is renewed, not relied on.
+const MARGIN: Duration = Duration::from_secs(1);
+/// For how long the cache is left alone after it failed, so that not every request waits for it.
+const BREAK: Duration = Duration::from_secs(1);
+
+/// A cached answer.
+pub type Body = Arc<[u8]>;
+
+/// See the module.
+#[derive(Clone)]
+pub struct ReadCache {
+    inner: Option<Arc<Inner>>,
+}
+
+struct Inner {
+    cache: Arc<dyn Cache>,
+    store: Store,
+    metrics: Metrics,
+    ttl: Duration,
+    guard: tokio::sync::Mutex<Option<Known>>,
+    broken_until: Mutex<Option<Instant>>,
+    flights: Mutex<HashMap<String, Arc<OnceCell<Body>>>>,
+}
+
+/// What this process knows of the guard.
+#[derive(Debug, Clone, Copy)]
+struct Known {
+    epoch: i64,
+    /// When it was asked for: what came after is not known.
+    as_of: Instant,
+    suspended_until: Option<Instant>,
+    /// Since when it has been known to be suspended without a break.
+    suspended_since: Option<Instant>,
+}
+
+impl Known {
+    fn usable_epoch(&self, now: Instant) -> Option<i64> {
+        let suspended = self.suspended_until.is_some_and(|until| now < until);
+        (!suspended).then_some(self.epoch)
+    }
+
+    fn fresh(&self, now: Instant) -> bool {
+        now.duration_since(self.as_of) < FRESH || self.suspended_until.is_some_and(|until| now < until)
+    }
+}
+
+impl ReadCache {
+    /// Without a cache, every read goes to the database.
+    pub fn new(cache: Option<Arc<dyn Cache>>, store: Store, metrics: Metrics, ttl: Duration) -> ReadCache {
+        let inner = cache.map(|cache| {
+            Arc::new(Inner {
+                cache,
+                store,
+                metrics,
+                ttl,
+                guard: tokio::sync::Mutex::new(None),
+                broken_until: Mutex::new(None),
+                flights: Mutex::default(),
+            })
+        });
+        ReadCache { inner }
+    }
+
+    /// The cached body for `key` in `scope`, or what `load` reads. Those who miss the same key at
+    /// the same time share one load.
+    ///
+    /// # Errors
+    /// Those of `load`. The cache's own are never the caller's.
+    pub async fn get<E, F, Fut>(&self, scope: Scope, key: &str, load: F) -> Result<Body, E>
+    where
+        F: FnOnce() -> Fut,
+        Fut: Future<Output = Result<Vec<u8>, E>>,
+    {
+        let Some(inner) = &self.inner else { return load().await.map(Body::from) };
+        let count = |outcome: &str| inner.metrics.cache_reads.with_label_values(&[outcome]).inc();
+        let slot = match inner.look(scope, key).await {
+            Some(Entry::Hit(body)) => {
+                count("hit");
+                return Ok(Body::from(body));
+            }
+            Some(Entry::Miss(slot)) => slot,
+            None => {
+                count("bypass");
+                return load().await.map(Body::from);
+            }
+        };
+        count("miss");
+        // The generation is part of the slot: who comes after a write never joins a flight from before.
+        let flight = Arc::clone(inner.flights().entry(slot.key.clone()).or_default());
+        let loaded = flight
+            .get_or_try_init(|| async {
+                let body = Body::from(load().await?);
+                inner.fill(&slot, &body).await;
+                Ok(body)
+            })
+            .await
+            .cloned();
+        inner.flights().remove(&slot.key);
+        loaded
+    }
+
+    /// Makes what is cached of these scopes unreachable, for everybody. To be called after the
+    /// commit and before the answer; it does not fail, it takes longer.
+    pub async fn invalidate(&self, scopes: Vec<Scope>) {
+        if let Some(inner) = &self.inner {
+            inner.invalidate(scopes).await;
+        }
+    }
+
+    /// Asks the cache for a sign of life; `None` if there is no cache.
+    pub async fn ping(&self) -> Option<Result<(), CacheError>> {
+        Some(self.inner.as_ref()?.cache.ping().await)
+    }
+}
+
+impl Inner {
+    async fn look(&self, scope: Scope, key: &str) -> Option<Entry> {
+        if self.broken() {
+            return None;
+        }
+        let epoch = self.known().await?.usable_epoch(Instant::now())?;
+        match self.cache.look(epoch, scope, key).await {
+            Ok(entry) => Some(entry),
+            Err(error) => {
+                self.failed(&error);
+                None
+            }
+        }
+    }
+
+    async fn fill(&self, slot: &Slot, body: &[u8]) {
+        if let Err(error) = self.cache.fill(slot, body, self.ttl).await {
+            self.failed(&error);
+        }
+    }
+
+    async fn invalidate(self: &Arc<Self>, scopes: Vec<Scope>) {
+        if !self.broken() {
+            // What the epoch is must be fresh here as well: readers may be in a newer one.
+            if let Some(epoch) = self.known().await.and_then(|k| k.usable_epoch(Instant::now())) {
+                match self.cache.invalidate(epoch, &scopes).await {
+                    Ok(()) => return,
+                    Err(error) => self.failed(&error),
+                }
+            }
+        }
+        if let Err(error) = self.suspend().await {
+            // The cache and, just after a commit, the database: readers can't use the cache without
+            // the database either. Go on trying, so that they start from a new epoch.
+            tracing::error!(%error, "the cache could not be invalidated; trying on");
+            let inner = Arc::clone(self);
+            tokio::spawn(async move {
+                let mut backoff = Backoff::default();
+                while inner.suspend().await.is_err() {
+                    tokio::time::sleep(backoff.next()).await;
+                }
+            });
+            tokio::time::sleep(FRESH).await;
+        }
+    }
+
+    /// Bars everybody from the cache, and returns when everybody knows.
+    async fn suspend(&self) -> Result<(), StoreError> {
+        let known_since = {
+            let mut known = self.guard.lock().await;
+            let now = Instant::now();
+            match *known {
+                Some(Known { suspended_until: Some(until), suspended_since: Some(since), .. })
+                    if until > now + MARGIN =>
+                {
+                    since
+                }
+                _ => {
+                    let guard = cache_guard::suspend(&mut *self.store.connection().await?, SUSPENSION).await?;
+                    let since = Instant::now();
+                    *known = Some(Known { suspended_since: Some(since), ..understood(guard, now) });
+                    since
+                }
+            }
+        };
+        tokio::time::sleep_until((known_since + FRESH).into()).await;
+        Ok(())
+    }
+
+    /// What is known of the guard, asked for again if it is not fresh; `None` if it can't be.
+    async fn known(&self) -> Option<Known> {
+        let mut known = self.guard.lock().await;
+        let now = Instant::now();
+        if let Some(known) = known.filter(|k| k.fresh(now)) {
+            return Some(known);
+        }
+        let guard = match self.store.connection().await {
+            Ok(mut connection) => cache_guard::read(&mut connection).await,
+            Err(error) => Err(error),
+        };
+        *known = guard.ok().map(|guard| understood(guard, now));
+        *known
+    }
+
+    fn failed(&self, error: &CacheError) {
+        let mut broken = self.broken_until.lock().unwrap_or_else(PoisonError::into_inner);
+        if broken.is_none() {
+            tracing::warn!(%error, "the cache fails; reads go to the database");
+        }
+        *broken = Some(Instant::now() + BREAK);
+    }
+
+    /// Whether the cache has failed just now.
+    fn broken(&self) -> bool {
+        let mut broken = self.broken_until.lock().unwrap_or_else(PoisonError::into_inner);
+        match *broken {
+            Some(until) if Instant::now() < until => true,
+            Some(_) => {
+                tracing::info!("trying the cache again");
+                *broken = None;
+                false
+            }
+            None => false,
+        }
+    }
+
+    fn flights(&self) -> std::sync::MutexGuard<'_, HashMap<String, Arc<OnceCell<Body>>>> {
+        self.flights.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// `asked` is from before the question: no younger than the answer.
+fn understood(guard: cache_guard::Guard, asked: Instant) -> Known {
+    let suspended = u64::try_from(guard.suspended_ms).unwrap_or_default();
+    let now = Instant::now();
+    Known {
+        epoch: guard.epoch,
+        as_of: asked,
+        suspended_until: (suspended > 0).then(|| now + Duration::from_millis(suspended)),
+        suspended_since: (suspended > 0).then_some(now),
+    }
+}

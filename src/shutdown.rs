@@ -1,0 +1,112 @@
+//! The stop signal, and how long is left after it.
+
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+/// Tells every part of a process to stop, and how long they may take.
+#[derive(Debug, Clone)]
+pub struct Shutdown {
+    stop: CancellationToken,
+    drain_timeout: Duration,
+}
+
+impl Shutdown {
+    /// Not yet stopped. Parts have `drain_timeout` from the stop on to finish what is in flight.
+    pub fn new(drain_timeout: Duration) -> Shutdown {
+        Shutdown { stop: CancellationToken::new(), drain_timeout }
+    }
+
+    /// Stops.
+    pub fn stop(&self) {
+        self.stop.cancel();
+    }
+
+    /// Whether it has been stopped.
+    pub fn stopped(&self) -> bool {
+        self.stop.is_cancelled()
+    }
+
+    /// Waits for the stop.
+    pub async fn requested(&self) {
+        self.stop.cancelled().await;
+    }
+
+    /// Waits until the time for draining is up.
+    pub async fn deadline(&self) {
+        self.requested().await;
+        tokio::time::sleep(self.drain_timeout).await;
+    }
+
+    /// How long draining may take.
+    pub fn drain_timeout(&self) -> Duration {
+        self.drain_timeout
+    }
+
+    /// Sleeps, but not past the stop. Whether it slept to the end.
+    pub async fn sleep(&self, duration: Duration) -> bool {
+        tokio::select! {
+            () = self.requested() => false,
+            () = tokio::time::sleep(duration) => true,
+        }
+    }
+}
+
+/// Stops on SIGTERM or SIGINT; on a second one ends the process at once.
+///
+/// # Errors
+/// The operating system doesn't let signals be handled.
+pub fn stop_on_signals(shutdown: Shutdown) -> std::io::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::spawn(async move {
+        for again in [false, true] {
+            let name = tokio::select! {
+                _ = terminate.recv() => "SIGTERM",
+                _ = interrupt.recv() => "SIGINT",
+            };
+            if again {
+                tracing::warn!(signal = name, "stopping at once");
+                // What a shell reports for a process that an interrupt ended.
+                std::process::exit(130);
+            }
+            let seconds = shutdown.drain_timeout().as_secs_f32();
+            tracing::info!(signal = name, drain_seconds = seconds, "draining; a second signal stops at once");
+            shutdown.stop();
+        }
+    });
+    Ok(())
+}
+
+/// Grows pauses between attempts to reach something that is down.
+#[derive(Debug)]
+pub struct Backoff {
+    next: Duration,
+}
+
+/// Short enough that a restart of a dependency is hardly noticed.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
+/// Long enough to be no burden on a dependency that is down for hours.
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+
+impl Default for Backoff {
+    fn default() -> Backoff {
+        Backoff { next: SHORTEST_PAUSE }
+    }
+}
+
+impl Backoff {
+    /// The next pause: twice the last, up to two seconds, less up to a quarter by chance so
+    /// that many processes don't come back at the same moment.
+    pub fn next(&mut self) -> Duration {
+        let pause = self.next;
+        self.next = (pause * 2).min(LONGEST_PAUSE);
+        pause.mul_f64(1.0 - rand::random::<f64>() / 4.0)
+    }
+
+    /// It worked: the next pause is a short one again.
+    pub fn reset(&mut self) {
+        *self = Backoff::default();
+    }
+}

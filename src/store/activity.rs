@@ -1,0 +1,119 @@
+//! The activity log: what happened to each task.
+
+use chrono::{DateTime, Utc};
+use diesel::prelude::*;
+use diesel::sql_types::{Array, BigInt, Jsonb, Nullable, Text, Timestamptz, Uuid as SqlUuid};
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use serde_json::Value;
+use uuid::Uuid;
+
+use crate::domain::event::Event;
+use crate::store::StoreError;
+use crate::store::sql::Statement;
+
+/// The name of the effect that writes here.
+pub const EFFECT: &str = "activity";
+
+#[derive(QueryableByName)]
+struct EventId {
+    #[diesel(sql_type = SqlUuid)]
+    event_id: Uuid,
+}
+
+/// Logs these events, each once for all time: the row that says "done" commits in the same
+/// statement as the row it is about. Returns the events that were logged now. Their ids must be
+/// distinct.
+///
+/// # Errors
+/// The database fails; then none is logged.
+pub async fn record_once(connection: &mut AsyncPgConnection, events: &[&Event]) -> Result<Vec<Uuid>, StoreError> {
+    let changes = |e: &&Event| e.payload.changes.clone().map(Value::Object);
+    let statement = Statement::new(
+        "WITH input AS (
+             SELECT * FROM unnest($1, $2, $3, $4, $5, $6)
+                 AS t (event_id, task_id, task_version, type, changes, occurred_at)),
+         fresh AS (
+             INSERT INTO processed_messages (event_id, effect, state)
+             SELECT event_id, $7, 'done' FROM input ORDER BY event_id
+             ON CONFLICT DO NOTHING
+             RETURNING event_id)
+         INSERT INTO task_activity (event_id, task_id, task_version, type, changes, occurred_at)
+         SELECT event_id, task_id, task_version, type, changes, occurred_at
+         FROM input JOIN fresh USING (event_id)
+         RETURNING event_id",
+    )
+    .bind::<Array<SqlUuid>, _>(events.iter().map(|e| e.metadata.event_id).collect::<Vec<_>>())
+    .bind::<Array<BigInt>, _>(events.iter().map(|e| e.payload.task.id).collect::<Vec<_>>())
+    .bind::<Array<BigInt>, _>(events.iter().map(|e| e.payload.task.version).collect::<Vec<_>>())
+    .bind::<Array<Text>, _>(events.iter().map(|e| e.event_type.as_str()).collect::<Vec<_>>())
+    .bind::<Array<Nullable<Jsonb>>, _>(events.iter().map(changes).collect::<Vec<_>>())
+    .bind::<Array<Timestamptz>, _>(events.iter().map(|e| e.metadata.timestamp).collect::<Vec<_>>())
+    .bind::<Text, _>(EFFECT);
+    let fresh: Vec<EventId> = statement.load(connection).await?;
+    Ok(fresh.into_iter().map(|row| row.event_id).collect())
+}
+
+/// An entry of the log.
+#[derive(Debug, Clone, QueryableByName)]
+pub struct Entry {
+    /// Ascending as entries are written.
+    #[diesel(sql_type = BigInt)]
+    pub id: i64,
+    /// The event.
+    #[diesel(sql_type = SqlUuid)]
+    pub event_id: Uuid,
+    /// The task's version after it.
+    #[diesel(sql_type = BigInt)]
+    pub task_version: i64,
+    /// The event type's name.
+    #[diesel(sql_type = Text, column_name = "type")]
+    pub event_type: String,
+    /// What changed.
+    #[diesel(sql_type = Nullable<Jsonb>)]
+    pub changes: Option<Value>,
+    /// When it happened.
+    #[diesel(sql_type = Timestamptz)]
+    pub occurred_at: DateTime<Utc>,
+    /// When a worker wrote this down.
+    #[diesel(sql_type = Timestamptz)]
+    pub recorded_at: DateTime<Utc>,
+}
+
+/// A task's entries before `before` (its version and entry id), newest first.
+///
+/// # Errors
+/// The database fails.
+pub async fn list(
+    connection: &mut AsyncPgConnection,
+    task_id: i64,
+    before: Option<(i64, i64)>,
+    limit: i64,
+) -> Result<Vec<Entry>, StoreError> {
+    let (version, id) = before.unwrap_or((i64::MAX, i64::MAX));
+    let statement = Statement::new(
+        "SELECT id, event_id, task_version, type, changes, occurred_at, recorded_at FROM task_activity
+         WHERE task_id = $1 AND (task_version, id) < ($2, $3)
+         ORDER BY task_version DESC, id DESC LIMIT $4",
+    )
+    .bind::<BigInt, _>(task_id)
+    .bind::<BigInt, _>(version)
+    .bind::<BigInt, _>(id)
+    .bind::<BigInt, _>(limit);
+    Ok(statement.load(connection).await?)
+}
+
+/// How many entries a task has.
+///
+/// # Errors
+/// The database fails.
+pub async fn count(connection: &mut AsyncPgConnection, task_id: i64) -> Result<i64, StoreError> {
+    #[derive(QueryableByName)]
+    struct Total {
+        #[diesel(sql_type = BigInt)]
+        total: i64,
+    }
+    let statement =
+        Statement::new("SELECT count(*) AS total FROM task_activity WHERE task_id = $1").bind::<BigInt, _>(task_id);
+    let total: Total = statement.get_result(connection).await?;
+    Ok(total.total)
+}

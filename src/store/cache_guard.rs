@@ -1,0 +1,46 @@
+//! The row that keeps the cache honest while it can't be reached; see `read_cache`.
+
+use std::time::Duration;
+
+use diesel::prelude::*;
+use diesel::sql_types::BigInt;
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
+
+use crate::store::StoreError;
+use crate::store::sql::Statement;
+
+/// What stands in the row.
+#[derive(Debug, Clone, Copy, QueryableByName)]
+pub struct Guard {
+    /// Part of every cache key: entries of another epoch are not seen.
+    #[diesel(sql_type = BigInt)]
+    pub epoch: i64,
+    /// For how many more milliseconds nobody may use the cache.
+    #[diesel(sql_type = BigInt)]
+    pub suspended_ms: i64,
+}
+
+const REMAINING: &str = "epoch, CASE WHEN suspended_until > now()
+     THEN ceil(extract(epoch FROM suspended_until - now()) * 1000)::bigint ELSE 0 END AS suspended_ms";
+
+/// Reads it.
+///
+/// # Errors
+/// The database fails.
+pub async fn read(connection: &mut AsyncPgConnection) -> Result<Guard, StoreError> {
+    Ok(Statement::new(format!("SELECT {REMAINING} FROM cache_guard")).get_result(connection).await?)
+}
+
+/// Begins a new epoch, and bars everybody from the cache for this long at least.
+///
+/// # Errors
+/// The database fails.
+pub async fn suspend(connection: &mut AsyncPgConnection, duration: Duration) -> Result<Guard, StoreError> {
+    let statement = Statement::new(format!(
+        "UPDATE cache_guard SET epoch = epoch + 1,
+             suspended_until = greatest(suspended_until, now() + $1 * interval '1 ms')
+         RETURNING {REMAINING}"
+    ))
+    .bind::<BigInt, _>(duration.as_millis() as i64);
+    Ok(statement.get_result(connection).await?)
+}

@@ -1,0 +1,115 @@
+//! The outbox: events written with their task, not yet with the broker.
+//!
+//! A row's sequence number is not the order of commits, so nothing here remembers "up to which
+//! number": what is unpublished is found by being unpublished.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use diesel::prelude::*;
+use diesel::sql_types::{Array, BigInt, Nullable, Text, Timestamptz, Uuid as SqlUuid};
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use uuid::Uuid;
+
+use crate::store::StoreError;
+use crate::store::sql::Statement;
+
+/// An event waiting to be published.
+#[derive(Debug, QueryableByName)]
+pub struct OutboxRow {
+    /// The event's id.
+    #[diesel(sql_type = SqlUuid)]
+    pub id: Uuid,
+    /// Ascending with the versions of one task.
+    #[diesel(sql_type = BigInt)]
+    pub seq: i64,
+    /// The event type's name.
+    #[diesel(sql_type = Text, column_name = "type")]
+    pub event_type: String,
+    /// The payload, a JSON text.
+    #[diesel(sql_type = Text)]
+    pub payload: String,
+    /// When the change was made.
+    #[diesel(sql_type = Timestamptz)]
+    pub occurred_at: DateTime<Utc>,
+}
+
+/// Takes the oldest events that nobody has, in order, for as long as `lease`.
+///
+/// # Errors
+/// The database fails.
+pub async fn lease(
+    connection: &mut AsyncPgConnection,
+    owner: Uuid,
+    lease: Duration,
+    limit: i64,
+) -> Result<Vec<OutboxRow>, StoreError> {
+    let statement = Statement::new(
+        "UPDATE events SET lease_owner = $1, leased_until = now() + $2 * interval '1 ms'
+         WHERE id IN (
+             SELECT id FROM events
+             WHERE published_at IS NULL AND (leased_until IS NULL OR leased_until < now())
+             ORDER BY seq LIMIT $3 FOR UPDATE SKIP LOCKED)
+         RETURNING id, seq, type, payload::text AS payload, occurred_at",
+    )
+    .bind::<SqlUuid, _>(owner)
+    .bind::<BigInt, _>(lease.as_millis() as i64)
+    .bind::<BigInt, _>(limit);
+    let mut rows: Vec<OutboxRow> = statement.load(connection).await?;
+    rows.sort_unstable_by_key(|row| row.seq);
+    Ok(rows)
+}
+
+/// These are with the broker.
+///
+/// # Errors
+/// The database fails; then they will be published again.
+pub async fn mark_published(connection: &mut AsyncPgConnection, ids: Vec<Uuid>) -> Result<(), StoreError> {
+    let statement = Statement::new(
+        "UPDATE events SET published_at = now() WHERE id = ANY($1) AND published_at IS NULL",
+    )
+    .bind::<Array<SqlUuid>, _>(ids);
+    statement.execute(connection).await?;
+    Ok(())
+}
+
+/// These are not: whoever comes next may take them.
+///
+/// # Errors
+/// The database fails; then the lease ends by itself.
+pub async fn release(
+    connection: &mut AsyncPgConnection,
+    owner: Uuid,
+    ids: Vec<Uuid>,
+) -> Result<(), StoreError> {
+    let statement = Statement::new(
+        "UPDATE events SET lease_owner = NULL, leased_until = NULL
+         WHERE id = ANY($1) AND lease_owner = $2 AND published_at IS NULL",
+    )
+    .bind::<Array<SqlUuid>, _>(ids)
+    .bind::<SqlUuid, _>(owner);
+    statement.execute(connection).await?;
+    Ok(())
+}
+
+/// How much waits.
+#[derive(Debug, Clone, Copy, QueryableByName)]
+pub struct Backlog {
+    /// How many events.
+    #[diesel(sql_type = BigInt)]
+    pub unpublished: i64,
+    /// Since when the oldest waits.
+    #[diesel(sql_type = Nullable<Timestamptz>)]
+    pub oldest: Option<DateTime<Utc>>,
+}
+
+/// Counts what waits.
+///
+/// # Errors
+/// The database fails.
+pub async fn backlog(connection: &mut AsyncPgConnection) -> Result<Backlog, StoreError> {
+    let statement = Statement::new(
+        "SELECT count(*) AS unpublished, min(occurred_at) AS oldest FROM events WHERE published_at IS NULL",
+    );
+    Ok(statement.get_result(connection).await?)
+}

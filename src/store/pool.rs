@@ -1,0 +1,120 @@
+//! The connection pool.
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use deadpool::Runtime;
+use diesel::{ConnectionError, ConnectionResult};
+use diesel_async::pooled_connection::deadpool::{Object, Pool};
+use diesel_async::pooled_connection::{AsyncDieselConnectionManager, ManagerConfig};
+use diesel_async::{AsyncPgConnection, SimpleAsyncConnection};
+use futures_util::FutureExt;
+use tokio_postgres::NoTls;
+
+use crate::config::Secret;
+use crate::store::StoreError;
+
+/// How long a caller waits for a free connection, and for a new one to open. An HTTP request that
+/// can't get one by then is answered 503, so this is below what clients usually wait.
+const WAIT: Duration = Duration::from_secs(3);
+/// A peer that acknowledges nothing for this long is gone, reset or not.
+const UNACKNOWLEDGED: Duration = Duration::from_secs(10);
+/// No statement of ours takes this long; one that does is stuck, and is cancelled by the server.
+const STATEMENT_TIMEOUT: &str = "30s";
+
+/// The database.
+#[derive(Clone)]
+pub struct Store {
+    pool: Pool<AsyncPgConnection>,
+}
+
+/// How much of the pool is in use.
+#[derive(Debug, Clone, Copy)]
+pub struct PoolStatus {
+    /// Connections open.
+    pub size: usize,
+    /// Of those, idle.
+    pub available: usize,
+    /// Callers waiting.
+    pub waiting: usize,
+}
+
+impl Store {
+    /// A pool that connects when first needed.
+    ///
+    /// # Errors
+    /// Never for a size above zero.
+    pub fn new(url: &Secret, size: usize) -> anyhow::Result<Store> {
+        let mut config = ManagerConfig::default();
+        config.custom_setup = Box::new(|url| {
+            let url = Secret::from_str(url);
+            async move {
+                let Ok(url) = url;
+                connect(&url, STATEMENT_TIMEOUT).await
+            }
+            .boxed()
+        });
+        let manager = AsyncDieselConnectionManager::new_with_config(url.expose(), config);
+        let pool = Pool::builder(manager)
+            .max_size(size)
+            .runtime(Runtime::Tokio1)
+            .wait_timeout(Some(WAIT))
+            .create_timeout(Some(WAIT))
+            .recycle_timeout(Some(WAIT))
+            .build()?;
+        Ok(Store { pool })
+    }
+
+    /// A connection. Hold no other while asking: an embedded database has only one.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn connection(&self) -> Result<Object<AsyncPgConnection>, StoreError> {
+        self.pool.get().await.map_err(|e| StoreError::Unavailable(e.to_string()))
+    }
+
+    /// Asks for a sign of life.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] after two seconds at most.
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        let asked = async {
+            let mut connection = self.connection().await?;
+            connection.batch_execute("SELECT 1").await.map_err(StoreError::from)
+        };
+        tokio::time::timeout(Duration::from_secs(2), asked)
+            .await
+            .unwrap_or_else(|_| Err(StoreError::Unavailable("no answer within 2 s".into())))
+    }
+
+    /// How much of the pool is in use.
+    pub fn status(&self) -> PoolStatus {
+        let status = self.pool.status();
+        PoolStatus { size: status.size, available: status.available, waiting: status.waiting }
+    }
+}
+
+/// Opens one connection; `statement_timeout` is PostgreSQL's setting, `0` for none.
+pub(super) async fn connect(url: &Secret, statement_timeout: &str) -> ConnectionResult<AsyncPgConnection> {
+    let bad = |e: tokio_postgres::Error| ConnectionError::BadConnection(describe(&e));
+    let mut config = tokio_postgres::Config::from_str(url.expose()).map_err(bad)?;
+    if config.get_application_name().is_none() {
+        config.application_name("taskd");
+    }
+    config.connect_timeout(WAIT).tcp_user_timeout(UNACKNOWLEDGED).keepalives_idle(UNACKNOWLEDGED);
+    let (client, connection) = config.connect(NoTls).await.map_err(bad)?;
+    let mut connection = AsyncPgConnection::try_from_client_and_connection(client, connection).await?;
+    connection
+        .batch_execute(&format!("SET TIME ZONE 'UTC'; SET statement_timeout = '{statement_timeout}'"))
+        .await
+        .map_err(ConnectionError::CouldntSetupConfiguration)?;
+    Ok(connection)
+}
+
+/// The error with its cause, which the client's own text leaves out.
+fn describe(error: &tokio_postgres::Error) -> String {
+    match std::error::Error::source(error) {
+        Some(cause) => format!("{error}: {cause}"),
+        None => error.to_string(),
+    }
+}

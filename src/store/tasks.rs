@@ -1,0 +1,253 @@
+//! Tasks, each written in one statement with the event of that change.
+
+use chrono::{DateTime, Utc};
+use diesel::prelude::*;
+use diesel::sql_types::{Array, BigInt, Jsonb, Nullable, Text, Timestamptz, Uuid as SqlUuid};
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use serde_json::json;
+
+use crate::domain::event::NewEvent;
+use crate::domain::task::{Status, Task, TaskFields};
+use crate::store::StoreError;
+use crate::store::sql::Statement;
+
+/// The columns of [`Row`].
+pub(super) const COLUMNS: &str = "id, title, description, status, user_id, category_id, due_at, version, \
+     created_at, updated_at, completed_at";
+
+/// A row of `tasks`.
+#[derive(QueryableByName)]
+pub(super) struct Row {
+    #[diesel(sql_type = BigInt)]
+    id: i64,
+    #[diesel(sql_type = Text)]
+    title: String,
+    #[diesel(sql_type = Nullable<Text>)]
+    description: Option<String>,
+    #[diesel(sql_type = Text)]
+    status: String,
+    #[diesel(sql_type = Nullable<BigInt>)]
+    user_id: Option<i64>,
+    #[diesel(sql_type = Nullable<BigInt>)]
+    category_id: Option<i64>,
+    #[diesel(sql_type = Nullable<Timestamptz>)]
+    due_at: Option<DateTime<Utc>>,
+    #[diesel(sql_type = BigInt)]
+    version: i64,
+    #[diesel(sql_type = Timestamptz)]
+    created_at: DateTime<Utc>,
+    #[diesel(sql_type = Timestamptz)]
+    updated_at: DateTime<Utc>,
+    #[diesel(sql_type = Nullable<Timestamptz>)]
+    completed_at: Option<DateTime<Utc>>,
+}
+
+impl From<Row> for Task {
+    fn from(row: Row) -> Task {
+        Task {
+            id: row.id,
+            title: row.title,
+            description: row.description,
+            // The column has a check constraint with these names.
+            status: Status::from_name(&row.status).unwrap_or_default(),
+            user_id: row.user_id,
+            category_id: row.category_id,
+            due_at: row.due_at,
+            version: row.version,
+            created_at: row.created_at,
+            updated_at: row.updated_at,
+            completed_at: row.completed_at,
+        }
+    }
+}
+
+#[derive(QueryableByName)]
+struct Id {
+    #[diesel(sql_type = BigInt)]
+    task_id: i64,
+}
+
+/// One task.
+///
+/// # Errors
+/// The database fails.
+pub async fn find(connection: &mut AsyncPgConnection, id: i64) -> Result<Option<Task>, StoreError> {
+    let statement = Statement::new(format!("SELECT {COLUMNS} FROM tasks WHERE id = $1")).bind::<BigInt, _>(id);
+    let row: Option<Row> = statement.get_result(connection).await.optional()?;
+    Ok(row.map(Task::from))
+}
+
+/// Adds a task and its event. The database chooses the id; the payload gets it there too.
+///
+/// # Errors
+/// [`StoreError::Missing`] if the user or the category doesn't exist.
+pub async fn insert(connection: &mut AsyncPgConnection, task: Task) -> Result<Task, StoreError> {
+    let event = NewEvent::created(task.clone());
+    let statement = Statement::new(
+        "WITH task AS (
+             INSERT INTO tasks (title, description, status, user_id, category_id, due_at, version,
+                                created_at, updated_at, completed_at)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+             RETURNING id)
+         INSERT INTO events (id, task_id, task_version, type, payload, occurred_at)
+         SELECT $11, id, $7, $12, $13 || jsonb_build_object('id', id), $9 FROM task
+         RETURNING task_id",
+    )
+    .bind::<Text, _>(task.title.clone())
+    .bind::<Nullable<Text>, _>(task.description.clone())
+    .bind::<Text, _>(task.status.as_str())
+    .bind::<Nullable<BigInt>, _>(task.user_id)
+    .bind::<Nullable<BigInt>, _>(task.category_id)
+    .bind::<Nullable<Timestamptz>, _>(task.due_at)
+    .bind::<BigInt, _>(task.version)
+    .bind::<Timestamptz, _>(task.created_at)
+    .bind::<Timestamptz, _>(task.updated_at)
+    .bind::<Nullable<Timestamptz>, _>(task.completed_at)
+    .bind::<SqlUuid, _>(event.id)
+    .bind::<Text, _>(event.event_type.as_str())
+    .bind::<Jsonb, _>(json!(event.payload));
+    let id: Id = statement.get_result(connection).await?;
+    Ok(Task { id: id.task_id, ..task })
+}
+
+/// Writes these next versions and their events, as far as nobody was faster: a task whose
+/// version is no longer the one before stays as it is. Returns the ids of those written.
+///
+/// # Errors
+/// [`StoreError::Missing`] if a user or a category doesn't exist; then nothing is written.
+pub async fn update(
+    connection: &mut AsyncPgConnection,
+    writes: Vec<(Task, NewEvent)>,
+) -> Result<Vec<i64>, StoreError> {
+    let column = |f: fn(&Task) -> Option<i64>| writes.iter().map(|(t, _)| f(t)).collect::<Vec<_>>();
+    let statement = Statement::new(
+        "WITH input AS (
+             SELECT * FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
+                 AS t (id, title, description, status, user_id, category_id, due_at, version,
+                       updated_at, completed_at, event_id, type, payload)),
+         task AS (
+             UPDATE tasks SET title = i.title, description = i.description, status = i.status,
+                              user_id = i.user_id, category_id = i.category_id, due_at = i.due_at,
+                              version = i.version, updated_at = i.updated_at,
+                              completed_at = i.completed_at
+             FROM input i WHERE tasks.id = i.id AND tasks.version = i.version - 1
+             RETURNING tasks.id)
+         INSERT INTO events (id, task_id, task_version, type, payload, occurred_at)
+         SELECT event_id, id, version, type, payload, updated_at FROM input JOIN task USING (id)
+         RETURNING task_id",
+    )
+    .bind::<Array<BigInt>, _>(writes.iter().map(|(t, _)| t.id).collect::<Vec<_>>())
+    .bind::<Array<Text>, _>(writes.iter().map(|(t, _)| t.title.clone()).collect::<Vec<_>>())
+    .bind::<Array<Nullable<Text>>, _>(writes.iter().map(|(t, _)| t.description.clone()).collect::<Vec<_>>())
+    .bind::<Array<Text>, _>(writes.iter().map(|(t, _)| t.status.as_str()).collect::<Vec<_>>())
+    .bind::<Array<Nullable<BigInt>>, _>(column(|t| t.user_id))
+    .bind::<Array<Nullable<BigInt>>, _>(column(|t| t.category_id))
+    .bind::<Array<Nullable<Timestamptz>>, _>(writes.iter().map(|(t, _)| t.due_at).collect::<Vec<_>>())
+    .bind::<Array<BigInt>, _>(writes.iter().map(|(t, _)| t.version).collect::<Vec<_>>())
+    .bind::<Array<Timestamptz>, _>(writes.iter().map(|(t, _)| t.updated_at).collect::<Vec<_>>())
+    .bind::<Array<Nullable<Timestamptz>>, _>(writes.iter().map(|(t, _)| t.completed_at).collect::<Vec<_>>())
+    .bind::<Array<SqlUuid>, _>(writes.iter().map(|(_, e)| e.id).collect::<Vec<_>>())
+    .bind::<Array<Text>, _>(writes.iter().map(|(_, e)| e.event_type.as_str()).collect::<Vec<_>>())
+    .bind::<Array<Jsonb>, _>(writes.iter().map(|(_, e)| json!(e.payload)).collect::<Vec<_>>());
+    let ids: Vec<Id> = statement.load(connection).await?;
+    Ok(ids.into_iter().map(|id| id.task_id).collect())
+}
+
+/// Deletes a task, if it is still at the version before `last`, and writes its event.
+/// Whether it was.
+///
+/// # Errors
+/// The database fails.
+pub async fn delete(connection: &mut AsyncPgConnection, last: Task) -> Result<bool, StoreError> {
+    let event = NewEvent::deleted(last.clone());
+    let statement = Statement::new(
+        "WITH task AS (DELETE FROM tasks WHERE id = $1 AND version = $2 - 1 RETURNING id)
+         INSERT INTO events (id, task_id, task_version, type, payload, occurred_at)
+         SELECT $3, id, $2, $4, $5, $6 FROM task
+         RETURNING task_id",
+    )
+    .bind::<BigInt, _>(last.id)
+    .bind::<BigInt, _>(last.version)
+    .bind::<SqlUuid, _>(event.id)
+    .bind::<Text, _>(event.event_type.as_str())
+    .bind::<Jsonb, _>(json!(event.payload))
+    .bind::<Timestamptz, _>(last.updated_at);
+    let deleted: Vec<Id> = statement.load(connection).await?;
+    Ok(!deleted.is_empty())
+}
+
+/// Whom or what a task may belong to.
+#[derive(Debug, Clone, Copy)]
+pub enum Owner {
+    /// A user, by id.
+    User(i64),
+    /// A category, by id.
+    Category(i64),
+}
+
+/// How many tasks are changed in one statement, so that its arrays stay small.
+const DETACHED_AT_ONCE: usize = 1_000;
+
+/// Takes every task from its owner, with the events of that. Returns their ids. Call it in a
+/// transaction that has locked the owner, so that no task can come to it meanwhile.
+///
+/// # Errors
+/// The database fails.
+pub(super) async fn detach(
+    connection: &mut AsyncPgConnection,
+    owner: Owner,
+    now: DateTime<Utc>,
+) -> Result<Vec<i64>, StoreError> {
+    let (column, id) = match owner {
+        Owner::User(id) => ("user_id", id),
+        Owner::Category(id) => ("category_id", id),
+    };
+    let owned = format!("SELECT {COLUMNS} FROM tasks WHERE {column} = $1 ORDER BY id LIMIT $2 FOR UPDATE");
+    let mut detached = Vec::new();
+    loop {
+        let statement = Statement::new(owned.clone())
+            .bind::<BigInt, _>(id)
+            .bind::<BigInt, _>(DETACHED_AT_ONCE as i64);
+        let rows: Vec<Row> = statement.load(connection).await?;
+        if rows.is_empty() {
+            return Ok(detached);
+        }
+        let writes = rows.into_iter().filter_map(|row| {
+            let before = Task::from(row);
+            let fields = match owner {
+                Owner::User(_) => TaskFields { user_id: None, ..before.fields() },
+                Owner::Category(_) => TaskFields { category_id: None, ..before.fields() },
+            };
+            let after = before.update(fields, now)?;
+            let event = NewEvent::updated(&before, after.clone());
+            Some((after, event))
+        });
+        detached.extend(update(connection, writes.collect()).await?);
+    }
+}
+
+/// Which of these don't exist, as `(user missing, category missing)`.
+///
+/// # Errors
+/// The database fails.
+pub async fn missing_owners(
+    connection: &mut AsyncPgConnection,
+    user_id: Option<i64>,
+    category_id: Option<i64>,
+) -> Result<(bool, bool), StoreError> {
+    #[derive(QueryableByName)]
+    struct Missing {
+        #[diesel(sql_type = diesel::sql_types::Bool)]
+        user_missing: bool,
+        #[diesel(sql_type = diesel::sql_types::Bool)]
+        category_missing: bool,
+    }
+    let statement = Statement::new(
+        "SELECT $1 IS NOT NULL AND NOT EXISTS (SELECT FROM users WHERE id = $1) AS user_missing,
+                $2 IS NOT NULL AND NOT EXISTS (SELECT FROM categories WHERE id = $2) AS category_missing",
+    )
+    .bind::<Nullable<BigInt>, _>(user_id)
+    .bind::<Nullable<BigInt>, _>(category_id);
+    let missing: Missing = statement.get_result(connection).await?;
+    Ok((missing.user_missing, missing.category_missing))
+}

@@ -1,0 +1,129 @@
+//! Users.
+
+use chrono::{DateTime, Utc};
+use diesel::prelude::*;
+use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
+
+use crate::store::schema::users;
+use crate::store::{StoreError, tasks};
+
+/// A user without the password's hash, which no function here returns.
+#[derive(Debug, Clone, PartialEq, Eq, Queryable, Selectable)]
+#[diesel(table_name = users)]
+pub struct User {
+    /// Assigned by the database.
+    pub id: i64,
+    /// As it was written; unique whatever its case.
+    pub email: String,
+    /// What to call them.
+    pub name: Option<String>,
+    /// When the user was made.
+    pub created_at: DateTime<Utc>,
+    /// When it changed last.
+    pub updated_at: DateTime<Utc>,
+}
+
+/// What is written; absent fields stay as they are.
+#[derive(Default, Insertable, AsChangeset)]
+#[diesel(table_name = users)]
+pub struct UserChange {
+    /// See [`User::email`].
+    pub email: Option<String>,
+    /// See [`User::name`]; `Some(None)` clears it.
+    pub name: Option<Option<String>>,
+    /// An argon2id hash in the PHC string form.
+    pub password_hash: Option<String>,
+}
+
+/// Adds a user.
+///
+/// # Errors
+/// [`StoreError::Taken`] if the e-mail address is.
+pub async fn insert(
+    connection: &mut AsyncPgConnection,
+    change: UserChange,
+    now: DateTime<Utc>,
+) -> Result<User, StoreError> {
+    let row = (change, users::created_at.eq(now), users::updated_at.eq(now));
+    let inserted =
+        diesel::insert_into(users::table).values(row).returning(User::as_returning()).get_result(connection);
+    Ok(inserted.await?)
+}
+
+/// One user.
+///
+/// # Errors
+/// The database fails.
+pub async fn find(connection: &mut AsyncPgConnection, id: i64) -> Result<Option<User>, StoreError> {
+    Ok(users::table.find(id).select(User::as_select()).first(connection).await.optional()?)
+}
+
+/// The users after `after`, ascending by id.
+///
+/// # Errors
+/// The database fails.
+pub async fn list(
+    connection: &mut AsyncPgConnection,
+    after: i64,
+    limit: i64,
+) -> Result<Vec<User>, StoreError> {
+    let page = users::table.filter(users::id.gt(after)).order(users::id).limit(limit);
+    Ok(page.select(User::as_select()).load(connection).await?)
+}
+
+/// How many there are.
+///
+/// # Errors
+/// The database fails.
+pub async fn count(connection: &mut AsyncPgConnection) -> Result<i64, StoreError> {
+    Ok(users::table.count().get_result(connection).await?)
+}
+
+/// Changes a user; `None` if there is none.
+///
+/// # Errors
+/// [`StoreError::Taken`] if the new e-mail address is.
+pub async fn update(
+    connection: &mut AsyncPgConnection,
+    id: i64,
+    change: UserChange,
+    now: DateTime<Utc>,
+) -> Result<Option<User>, StoreError> {
+    let update = diesel::update(users::table.find(id)).set((change, users::updated_at.eq(now)));
+    Ok(update.returning(User::as_returning()).get_result(connection).await.optional()?)
+}
+
+/// Who gets the mail for these users: id and address of those that exist.
+///
+/// # Errors
+/// The database fails.
+pub async fn addresses(
+    connection: &mut AsyncPgConnection,
+    ids: Vec<i64>,
+) -> Result<Vec<User>, StoreError> {
+    Ok(users::table.filter(users::id.eq_any(ids)).select(User::as_select()).load(connection).await?)
+}
+
+/// Deletes a user. Its tasks stay, without a user: each has changed, so each has its event.
+/// Returns the ids of those tasks, or `None` if there is no such user.
+///
+/// # Errors
+/// The database fails; then nothing has changed.
+pub async fn delete(
+    connection: &mut AsyncPgConnection,
+    id: i64,
+    now: DateTime<Utc>,
+) -> Result<Option<Vec<i64>>, StoreError> {
+    connection
+        .transaction(async |connection| {
+            // From here on no task can be given to this user.
+            let locked = users::table.find(id).select(users::id).for_update();
+            if locked.first::<i64>(connection).await.optional()?.is_none() {
+                return Ok(None);
+            }
+            let detached = tasks::detach(connection, tasks::Owner::User(id), now).await?;
+            diesel::delete(users::table.find(id)).execute(connection).await?;
+            Ok(Some(detached))
+        })
+        .await
+}
