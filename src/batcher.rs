@@ -65,14 +65,17 @@ mod tests {
                 items.into_iter().map(|i| i * 2).collect()
             }
         });
-        let calls: Vec<_> = (0..7)
-            .map(|i| {
-                let batcher = batcher.clone();
-                tokio::spawn(async move { batcher.call(i).await })
-            })
-            .collect();
-        // All have run as far as they can: the first is in a batch of its own, the rest wait.
-        while sizes.lock().unwrap().is_empty() || batcher.sender.capacity() > 2 {
+        let call = |i| {
+            let batcher = batcher.clone();
+            tokio::spawn(async move { batcher.call(i).await })
+        };
+        let mut calls = vec![call(0)];
+        while sizes.lock().unwrap().is_empty() {
+            tokio::task::yield_now().await;
+        }
+        // The first is in a batch of its own; these gather in the channel, which holds eight.
+        calls.extend((1..7).map(call));
+        while batcher.sender.capacity() > 2 {
             tokio::task::yield_now().await;
         }
         gate.notify_one();

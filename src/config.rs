@@ -5,7 +5,7 @@
 //! can't check alone is checked by the methods here, before anything starts.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
@@ -121,6 +121,14 @@ pub struct BrokerArgs {
     /// The queue of dead letters
     #[arg(long, env = "DLQ", value_name = "DLQ", default_value = "task_events.dlq", value_parser = queue_name)]
     pub dlq: String,
+    /// See there.
+    #[command(flatten)]
+    pub retry: RetryArgs,
+}
+
+/// When a failed message is tried again.
+#[derive(Debug, Clone, Args)]
+pub struct RetryArgs {
     /// Pauses before the second attempt, the third, and so on; after the last a message is dead
     #[arg(long, env = "RETRY_DELAYS", value_name = "RETRY_DELAYS", default_value = "1s,5s,30s,2m,10m")]
     pub retry_delays: RetryPolicy,
@@ -139,7 +147,7 @@ impl BrokerArgs {
         if self.queue_name == self.dlq {
             return Err(ConfigError::new("DLQ", "must differ from QUEUE_NAME"));
         }
-        let delays = self.retry_delays.distinct_delays();
+        let delays = self.retry.retry_delays.distinct_delays();
         let topology = Topology::new(&self.queue_name, &self.retry_queue, &self.dlq, &delays);
         let mut names: Vec<&str> = topology.queues.iter().map(|q| q.name.as_str()).collect();
         names.sort_unstable();
@@ -252,6 +260,18 @@ pub enum LogFormat {
     Text,
     /// One JSON object a line.
     Json,
+}
+
+/// Where the API listens.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "HTTP")]
+pub struct HttpArgs {
+    /// The address to listen on; 0.0.0.0 is every one of this machine
+    #[arg(long, env = "HOST", value_name = "HOST", default_value = "127.0.0.1")]
+    pub host: IpAddr,
+    /// The port to listen on; 0 chooses a free one
+    #[arg(long, env = "PORT", value_name = "PORT", default_value_t = 3000)]
+    pub port: u16,
 }
 
 /// How a process ends.

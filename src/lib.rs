@@ -4,6 +4,8 @@
 //! The modules in reading order, from the wiring at the top to the ground; each imports only from
 //! those below it. ARCHITECTURE.md has the map.
 
+pub mod roles;
+pub mod http;
 // The organs.
 pub mod consumer;
 pub mod publisher;

@@ -1,1 +1,52 @@
-fn main(){}
+//! Parses, dispatches, exits.
+
+mod cli;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use cli::{Cli, Role};
+use taskd::config::ConfigError;
+use taskd::{roles, telemetry};
+
+/// What a shell command line that makes no sense exits with; clap's own choice too.
+const BAD_CONFIGURATION: u8 = 2;
+
+fn main() -> ExitCode {
+    match dotenvy::dotenv() {
+        Err(error) if !error.not_found() => {
+            eprintln!("taskd: .env can't be read: {error}");
+            return ExitCode::from(BAD_CONFIGURATION);
+        }
+        _ => {}
+    }
+    let cli = Cli::parse();
+    match run(cli) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("taskd: {error:#}");
+            let configuration = error.downcast_ref::<ConfigError>().is_some();
+            ExitCode::from(if configuration { BAD_CONFIGURATION } else { 1 })
+        }
+    }
+}
+
+fn run(cli: Cli) -> anyhow::Result<ExitCode> {
+    telemetry::init(&cli.log)?;
+    // Migrations need the multi-thread runtime.
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let code = runtime.block_on(async {
+        match cli.role {
+            Role::Serve(args) => roles::serve::run(args).await,
+            Role::Work(args) => roles::work::run(args).await,
+            Role::Topology(args) => roles::topology::run(args).await,
+            Role::Purge(args) => roles::purge::run(args).await,
+            Role::Migrate(args) => roles::migrate::run(args).await,
+            Role::Dlq(args) => roles::dlq::run(args).await,
+        }
+    });
+    // Whatever still runs in the background is not waited for: what had to end has ended.
+    runtime.shutdown_background();
+    code
+}

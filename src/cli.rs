@@ -1,0 +1,49 @@
+//! The command line: one subcommand for each role.
+
+use clap::{Parser, Subcommand};
+
+use taskd::config::LogArgs;
+use taskd::roles::{dlq, migrate, purge, serve, topology, work};
+
+/// A task-management API whose every change reliably becomes an event, and whose side work can
+/// fail, retry, restart and multiply without losing or repeating anything.
+///
+/// Each option can be given by the environment variable named beside it, or in a file .env.
+#[derive(Parser)]
+#[command(name = "taskd", version, max_term_width = 100)]
+pub struct Cli {
+    /// How to tell what goes on.
+    #[command(flatten)]
+    pub log: LogArgs,
+    /// What to be.
+    #[command(subcommand)]
+    pub role: Role,
+}
+
+/// What a process can be.
+#[derive(Subcommand)]
+pub enum Role {
+    /// The HTTP API and the publisher; run as many as you like behind a proxy
+    Serve(serve::Args),
+    /// A worker: consumes events and does their side work; run as many as you like
+    Work(work::Args),
+    /// The queues on RabbitMQ: make them, show them, hold them against what is there
+    Topology(topology::Args),
+    /// Delete what has outlived its retention
+    Purge(purge::Args),
+    /// Bring the database schema up to date
+    Migrate(migrate::Args),
+    /// Dead letters: look at them, send them round again, throw them away
+    Dlq(dlq::Args),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_definition_is_sound() {
+        Cli::command().debug_assert();
+    }
+}

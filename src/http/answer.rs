@@ -1,0 +1,130 @@
+//! What handlers answer with.
+
+use std::collections::BTreeMap;
+use std::marker::PhantomData;
+
+use actix_web::body::BoxBody;
+use actix_web::http::StatusCode;
+use actix_web::http::header::LOCATION;
+use actix_web::{HttpRequest, HttpResponse, Responder, web::Bytes};
+use paperclip::actix::OperationModifier;
+use paperclip::v2::models::{DefaultOperationRaw, DefaultSchemaRaw, Either, Response};
+use paperclip::v2::schema::Apiv2Schema;
+use serde::Serialize;
+
+use crate::read_cache::Body;
+
+/// A JSON document, described as a `T`: 200, or 201 with the place of what was made.
+pub struct Answer<T> {
+    location: Option<String>,
+    body: Bytes,
+    described: PhantomData<T>,
+}
+
+impl<T: Serialize> Answer<T> {
+    /// 200 with this document.
+    pub fn ok(value: &T) -> Answer<T> {
+        Answer::bytes(encode(value))
+    }
+}
+
+impl<T> Answer<T> {
+    /// 200 with a document that is encoded already, such as one from the cache.
+    pub fn encoded(body: &Body) -> Answer<T> {
+        Answer::bytes(body.to_vec())
+    }
+
+    fn bytes(body: Vec<u8>) -> Answer<T> {
+        Answer { location: None, body: Bytes::from(body), described: PhantomData }
+    }
+}
+
+/// A document as it is sent, and cached.
+#[expect(clippy::expect_used, reason = "DTOs are structs of strings, numbers and times: always JSON")]
+pub fn encode<T: Serialize>(value: &T) -> Vec<u8> {
+    serde_json::to_vec(value).expect("a DTO is JSON")
+}
+
+impl<T> Responder for Answer<T> {
+    type Body = BoxBody;
+
+    fn respond_to(self, _: &HttpRequest) -> HttpResponse {
+        let mut response = match &self.location {
+            Some(_) => HttpResponse::Created(),
+            None => HttpResponse::Ok(),
+        };
+        if let Some(location) = self.location {
+            response.insert_header((LOCATION, location));
+        }
+        response.content_type("application/json").body(self.body)
+    }
+}
+
+/// 201.
+pub struct Created<T>(Answer<T>);
+
+impl<T: Serialize> Created<T> {
+    /// What was made, and the path where it is.
+    pub fn at(location: String, value: &T) -> Created<T> {
+        Created(Answer { location: Some(location), ..Answer::ok(value) })
+    }
+}
+
+impl<T> Responder for Created<T> {
+    type Body = BoxBody;
+
+    fn respond_to(self, request: &HttpRequest) -> HttpResponse {
+        self.0.respond_to(request)
+    }
+}
+
+/// 204.
+pub struct Deleted;
+
+impl Responder for Deleted {
+    type Body = BoxBody;
+
+    fn respond_to(self, _: &HttpRequest) -> HttpResponse {
+        HttpResponse::NoContent().finish()
+    }
+}
+
+fn describe<T: Apiv2Schema>(operation: &mut DefaultOperationRaw, status: StatusCode) {
+    let mut schema = T::schema_with_ref();
+    schema.retain_ref();
+    let response = Response {
+        description: status.canonical_reason().map(str::to_owned),
+        schema: Some(schema),
+        ..Response::default()
+    };
+    operation.responses.insert(status.as_str().to_owned(), Either::Right(response));
+}
+
+impl<T: Apiv2Schema> Apiv2Schema for Answer<T> {}
+impl<T: Apiv2Schema> OperationModifier for Answer<T> {
+    fn update_response(operation: &mut DefaultOperationRaw) {
+        describe::<T>(operation, StatusCode::OK);
+    }
+    fn update_definitions(map: &mut BTreeMap<String, DefaultSchemaRaw>) {
+        actix_web::web::Json::<T>::update_definitions(map);
+    }
+}
+
+impl<T: Apiv2Schema> Apiv2Schema for Created<T> {}
+impl<T: Apiv2Schema> OperationModifier for Created<T> {
+    fn update_response(operation: &mut DefaultOperationRaw) {
+        describe::<T>(operation, StatusCode::CREATED);
+    }
+    fn update_definitions(map: &mut BTreeMap<String, DefaultSchemaRaw>) {
+        actix_web::web::Json::<T>::update_definitions(map);
+    }
+}
+
+impl Apiv2Schema for Deleted {}
+impl OperationModifier for Deleted {
+    fn update_response(operation: &mut DefaultOperationRaw) {
+        let status = StatusCode::NO_CONTENT;
+        let response = Response { description: Some("Deleted".to_owned()), ..Response::default() };
+        operation.responses.insert(status.as_str().to_owned(), Either::Right(response));
+    }
+}

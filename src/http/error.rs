@@ -1,0 +1,186 @@
+//! Every error a client can meet, and the one place that turns errors into answers: problem
+//! documents (RFC 9457) with stable codes.
+
+use actix_web::body::BoxBody;
+use actix_web::http::StatusCode;
+use actix_web::http::header::{self, HeaderValue};
+use actix_web::{HttpResponse, ResponseError};
+use paperclip::v2::schema::Apiv2Errors;
+use serde::Serialize;
+
+use crate::http::observe::RequestId;
+use crate::store::StoreError;
+
+/// The media type of a problem document.
+pub const PROBLEM_JSON: &str = "application/problem+json";
+
+/// When to come back, in seconds: a dependency that is restarted is usually back by then.
+const RETRY_AFTER_SECONDS: u32 = 2;
+
+/// An error as a client meets it.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum ApiError {
+    /// The request is understood, and these parts of it are wrong.
+    #[error("the request is not valid")]
+    Validation(Vec<Fault>),
+    /// The body is no JSON text.
+    #[error("the body is not JSON: {0}")]
+    MalformedJson(String),
+    /// The body is of another kind.
+    #[error("the body must be {0}")]
+    UnsupportedMediaType(&'static str),
+    /// The body is longer than this many bytes.
+    #[error("the body has more than {0} bytes")]
+    PayloadTooLarge(usize),
+    /// There is no such thing.
+    #[error("there is no such {0}")]
+    NotFound(&'static str),
+    /// There is nothing at this path.
+    #[error("there is nothing at this path")]
+    RouteNotFound,
+    /// What is at this path can't be used this way.
+    #[error("this path answers to {0}")]
+    MethodNotAllowed(&'static str),
+    /// Another user has this address.
+    #[error("another user has this e-mail address")]
+    EmailTaken,
+    /// Another category has this name.
+    #[error("another category has this name")]
+    CategoryNameTaken,
+    /// Others kept changing the same thing; nothing was written.
+    #[error("the task was being changed by others all the time; nothing was written")]
+    WriteConflict,
+    /// A dependency is away; nothing was written.
+    #[error("a dependency of this service is not available; try again")]
+    Unavailable,
+    /// A fault of ours.
+    #[error("something went wrong here")]
+    Internal,
+}
+
+/// One wrong part of a request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Fault {
+    /// Where it is: `body`, `query` or `path`.
+    pub r#in: Place,
+    /// A JSON pointer (RFC 6901) to it; for a parameter, `/` and its name.
+    pub pointer: String,
+    /// What is wrong.
+    pub message: String,
+}
+
+/// A part of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+#[expect(missing_docs, reason = "named like the parts")]
+pub enum Place {
+    Body,
+    Query,
+    Path,
+}
+
+impl Fault {
+    /// A fault of the member or parameter of that name.
+    pub fn new(place: Place, name: &str, message: impl Into<String>) -> Fault {
+        // RFC 6901, section 3.
+        let name = name.replace('~', "~0").replace('/', "~1");
+        Fault { r#in: place, pointer: format!("/{name}"), message: message.into() }
+    }
+}
+
+impl ApiError {
+    /// Status, stable code and title.
+    pub fn kind(&self) -> (StatusCode, &'static str, &'static str) {
+        match self {
+            ApiError::Validation(_) => (StatusCode::BAD_REQUEST, "validation_failed", "The request is not valid"),
+            ApiError::MalformedJson(_) => (StatusCode::BAD_REQUEST, "malformed_json", "The body is not JSON"),
+            ApiError::UnsupportedMediaType(_) => {
+                (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", "The body is of the wrong kind")
+            }
+            ApiError::PayloadTooLarge(_) => {
+                (StatusCode::PAYLOAD_TOO_LARGE, "payload_too_large", "The body is too large")
+            }
+            ApiError::NotFound(_) => (StatusCode::NOT_FOUND, "not_found", "Not found"),
+            ApiError::RouteNotFound => (StatusCode::NOT_FOUND, "route_not_found", "Not found"),
+            ApiError::MethodNotAllowed(_) => {
+                (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "Method not allowed")
+            }
+            ApiError::EmailTaken => (StatusCode::CONFLICT, "email_taken", "The e-mail address is taken"),
+            ApiError::CategoryNameTaken => {
+                (StatusCode::CONFLICT, "category_name_taken", "The category's name is taken")
+            }
+            ApiError::WriteConflict => (StatusCode::CONFLICT, "write_conflict", "Others were faster"),
+            ApiError::Unavailable => {
+                (StatusCode::SERVICE_UNAVAILABLE, "unavailable", "Temporarily unavailable")
+            }
+            ApiError::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "internal", "Internal error"),
+        }
+    }
+}
+
+/// A problem document.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Problem<'a> {
+    r#type: String,
+    title: &'a str,
+    status: u16,
+    code: &'a str,
+    detail: String,
+    request_id: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    errors: Option<&'a [Fault]>,
+}
+
+impl ResponseError for ApiError {
+    fn status_code(&self) -> StatusCode {
+        self.kind().0
+    }
+
+    fn error_response(&self) -> HttpResponse<BoxBody> {
+        let (status, code, title) = self.kind();
+        let problem = Problem {
+            r#type: format!("urn:taskd:problem:{code}"),
+            title,
+            status: status.as_u16(),
+            code,
+            detail: self.to_string(),
+            request_id: RequestId::current(),
+            errors: match self {
+                ApiError::Validation(faults) => Some(faults),
+                _ => None,
+            },
+        };
+        let mut response = HttpResponse::build(status);
+        match self {
+            ApiError::MethodNotAllowed(allow) => {
+                response.insert_header((header::ALLOW, HeaderValue::from_static(allow)));
+            }
+            ApiError::Unavailable | ApiError::WriteConflict => {
+                response.insert_header((header::RETRY_AFTER, RETRY_AFTER_SECONDS.to_string()));
+            }
+            _ => {}
+        }
+        response.content_type(PROBLEM_JSON).body(serde_json::json!(problem).to_string())
+    }
+}
+
+/// What the description says of errors is added from one table, in `openapi`.
+impl Apiv2Errors for ApiError {}
+
+/// Violations that mean something to a client are mapped where they can happen.
+impl From<StoreError> for ApiError {
+    fn from(error: StoreError) -> ApiError {
+        let request_id = RequestId::current();
+        match error {
+            StoreError::Unavailable(_) => {
+                tracing::warn!(request_id, %error, "answering 503");
+                ApiError::Unavailable
+            }
+            StoreError::Missing(_) | StoreError::Taken(_) | StoreError::Fault(_) => {
+                tracing::error!(request_id, %error, "answering 500");
+                ApiError::Internal
+            }
+        }
+    }
+}

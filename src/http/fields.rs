@@ -1,0 +1,352 @@
+//! Reading bodies and query strings member by member, so that every fault is found at once and
+//! nothing unknown is passed over.
+
+use std::collections::BTreeSet;
+
+use actix_web::dev::Payload;
+use actix_web::http::header::CONTENT_TYPE;
+use actix_web::{FromRequest, HttpRequest};
+use futures_util::StreamExt;
+use futures_util::future::{LocalBoxFuture, Ready, ready};
+use garde::Validate;
+use paperclip::actix::OperationModifier;
+use paperclip::v2::models::{DefaultOperationRaw, DefaultSchemaRaw};
+use paperclip::v2::schema::Apiv2Schema;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+
+use crate::http::error::{ApiError, Fault, Place};
+
+/// No body of ours is longer: a description of 10,000 characters takes at most 120 kB in JSON.
+pub const BODY_BYTES: usize = 256 * 1024;
+
+/// The members of a JSON object, or the parameters of a query string, while they are being read.
+pub struct Fields {
+    place: Place,
+    left: Map<String, Value>,
+    faults: Vec<Fault>,
+}
+
+/// A member of a merge patch (RFC 7396).
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Deserialize)]
+pub enum Patch<T> {
+    /// Not there: stays as it was.
+    #[default]
+    Absent,
+    /// Null: is cleared.
+    Null,
+    /// Is set.
+    Set(T),
+}
+
+impl<T> Patch<T> {
+    /// What a field that can be cleared becomes.
+    pub fn or(self, before: Option<T>) -> Option<T> {
+        match self {
+            Patch::Absent => before,
+            Patch::Null => None,
+            Patch::Set(value) => Some(value),
+        }
+    }
+}
+
+impl<T: Apiv2Schema> Apiv2Schema for Patch<T> {
+    fn name() -> Option<String> {
+        T::name()
+    }
+    fn required() -> bool {
+        false
+    }
+    fn raw_schema() -> DefaultSchemaRaw {
+        T::raw_schema()
+    }
+}
+
+impl Fields {
+    fn new(place: Place, left: Map<String, Value>) -> Fields {
+        Fields { place, left, faults: Vec::new() }
+    }
+
+    /// Notes a fault of the member of that name.
+    pub fn fault(&mut self, name: &str, message: impl Into<String>) {
+        self.faults.push(Fault::new(self.place, name, message));
+    }
+
+    /// A member that must be there. Where it isn't, or is wrong, a stand-in is returned, so that
+    /// the others can be looked at too.
+    pub fn required<T: DeserializeOwned + Default>(&mut self, name: &str) -> T {
+        match self.patch(name) {
+            Patch::Set(value) => value,
+            Patch::Null => {
+                self.fault(name, "must not be null");
+                T::default()
+            }
+            Patch::Absent => {
+                if !self.faulty(name) {
+                    self.fault(name, "is required");
+                }
+                T::default()
+            }
+        }
+    }
+
+    /// A member that may be absent but not null.
+    pub fn unless_absent<T: DeserializeOwned>(&mut self, name: &str) -> Option<T> {
+        match self.patch(name) {
+            Patch::Set(value) => Some(value),
+            Patch::Absent => None,
+            Patch::Null => {
+                self.fault(name, "must not be null");
+                None
+            }
+        }
+    }
+
+    /// A member that may be absent or null.
+    pub fn optional<T: DeserializeOwned>(&mut self, name: &str) -> Option<T> {
+        self.patch(name).or(None)
+    }
+
+    /// A member that says something by being absent, and something else by being null.
+    pub fn patch<T: DeserializeOwned>(&mut self, name: &str) -> Patch<T> {
+        match self.left.remove(name) {
+            None => Patch::Absent,
+            Some(Value::Null) => Patch::Null,
+            Some(Value::String(text)) if text.contains('\0') => {
+                self.fault(name, "must not contain the NUL character");
+                Patch::Absent
+            }
+            Some(value) => match serde_json::from_value(value) {
+                Ok(value) => Patch::Set(value),
+                Err(error) => {
+                    self.fault(name, error.to_string());
+                    Patch::Absent
+                }
+            },
+        }
+    }
+
+    /// A query parameter; `expected` completes "must be …".
+    pub fn parameter<T>(&mut self, name: &str, expected: &str, read: impl FnOnce(&str) -> Option<T>) -> Option<T> {
+        let text: String = self.unless_absent(name)?;
+        let value = read(&text);
+        if value.is_none() {
+            self.fault(name, format!("must be {expected}"));
+        }
+        value
+    }
+
+    /// Holds what was read against its rules. A member that is already known to be wrong has only
+    /// a stand-in to look at and is passed over.
+    pub fn validate<T: Validate<Context = ()>>(&mut self, value: &T) {
+        let Err(report) = value.validate() else { return };
+        for (path, error) in report.iter() {
+            let name = camel_case(&path.to_string());
+            if !self.faulty(&name) {
+                self.fault(&name, error.message());
+            }
+        }
+    }
+
+    fn faulty(&self, name: &str) -> bool {
+        let pointer = Fault::new(self.place, name, "").pointer;
+        self.faults.iter().any(|fault| fault.pointer == pointer)
+    }
+
+    fn finish<T>(mut self, value: T) -> Result<T, ApiError> {
+        let unknown: Vec<String> = self.left.keys().cloned().collect();
+        for name in unknown {
+            self.fault(&name, "is not known here");
+        }
+        if self.faults.is_empty() { Ok(value) } else { Err(ApiError::Validation(self.faults)) }
+    }
+}
+
+fn camel_case(snake: &str) -> String {
+    let mut name = String::with_capacity(snake.len());
+    let mut upper = false;
+    for c in snake.chars() {
+        match c {
+            '_' => upper = true,
+            c if upper => {
+                name.extend(c.to_uppercase());
+                upper = false;
+            }
+            c => name.push(c),
+        }
+    }
+    name
+}
+
+/// A type that is read from fields.
+pub trait FromFields: Sized + 'static {
+    /// Takes what it knows and notes what is wrong; the result counts only if nothing was.
+    fn from_fields(fields: &mut Fields) -> Self;
+
+    /// The media types of its body; the first is named to who sends another.
+    const MEDIA_TYPES: &'static [&'static str] = &["application/json"];
+}
+
+/// A JSON body.
+#[derive(Debug)]
+pub struct Body<T>(pub T);
+
+impl<T: FromFields> FromRequest for Body<T> {
+    type Error = ApiError;
+    type Future = LocalBoxFuture<'static, Result<Self, ApiError>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let supported = media_type(request).is_some_and(|kind| T::MEDIA_TYPES.contains(&kind.as_str()));
+        let declared = request.headers().get("content-length").and_then(|v| v.to_str().ok()?.parse().ok());
+        let payload = payload.take();
+        Box::pin(async move {
+            if !supported {
+                return Err(ApiError::UnsupportedMediaType(T::MEDIA_TYPES.first().copied().unwrap_or_default()));
+            }
+            let bytes = read(payload, declared).await?;
+            let malformed = |e: serde_json::Error| ApiError::MalformedJson(e.to_string());
+            match serde_json::from_slice(&bytes).map_err(malformed)? {
+                Value::Object(members) => {
+                    let mut fields = Fields::new(Place::Body, members);
+                    let value = T::from_fields(&mut fields);
+                    fields.finish(Body(value))
+                }
+                _ => Err(ApiError::Validation(vec![Fault {
+                    r#in: Place::Body,
+                    pointer: String::new(),
+                    message: "must be a JSON object".into(),
+                }])),
+            }
+        })
+    }
+}
+
+/// The media type without its parameters, in lower case.
+fn media_type(request: &HttpRequest) -> Option<String> {
+    let value = request.headers().get(CONTENT_TYPE)?.to_str().ok()?;
+    Some(value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase())
+}
+
+async fn read(mut payload: Payload, declared: Option<usize>) -> Result<Vec<u8>, ApiError> {
+    if declared.is_some_and(|length| length > BODY_BYTES) {
+        return Err(ApiError::PayloadTooLarge(BODY_BYTES));
+    }
+    let mut bytes = Vec::with_capacity(declared.unwrap_or_default());
+    while let Some(chunk) = payload.next().await {
+        let chunk = chunk.map_err(|e| ApiError::MalformedJson(e.to_string()))?;
+        if bytes.len() + chunk.len() > BODY_BYTES {
+            return Err(ApiError::PayloadTooLarge(BODY_BYTES));
+        }
+        bytes.extend_from_slice(&chunk);
+    }
+    Ok(bytes)
+}
+
+/// The parameters of a query string.
+#[derive(Debug)]
+pub struct Params<T>(pub T);
+
+impl<T: FromFields> FromRequest for Params<T> {
+    type Error = ApiError;
+    type Future = Ready<Result<Self, ApiError>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let mut members = Map::new();
+        let mut repeated = BTreeSet::new();
+        for (name, value) in url::form_urlencoded::parse(request.query_string().as_bytes()) {
+            if members.insert(name.to_string(), Value::String(value.into_owned())).is_some() {
+                repeated.insert(name.into_owned());
+            }
+        }
+        let mut fields = Fields::new(Place::Query, members);
+        for name in repeated {
+            fields.fault(&name, "is given more than once");
+        }
+        let value = T::from_fields(&mut fields);
+        ready(fields.finish(Params(value)))
+    }
+}
+
+/// The `{id}` in a path.
+#[derive(Debug, Clone, Copy)]
+pub struct Id(pub i64);
+
+impl FromRequest for Id {
+    type Error = ApiError;
+    type Future = Ready<Result<Self, ApiError>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let text = request.match_info().get("id").unwrap_or_default();
+        // i64::from_str would take a plus sign as well.
+        let id = text.parse().ok().filter(|id| *id >= 1 && text.bytes().all(|b| b.is_ascii_digit()));
+        ready(id.map(Id).ok_or_else(|| {
+            let message = format!("must be a whole number from 1 to {}", i64::MAX);
+            ApiError::Validation(vec![Fault::new(Place::Path, "id", message)])
+        }))
+    }
+}
+
+/// The description of each is that of the framework's own extractor for the same thing.
+macro_rules! described_as {
+    ($ours:ty, $theirs:ty, $($bound:tt)*) => {
+        impl<$($bound)*> Apiv2Schema for $ours {}
+        impl<$($bound)*> OperationModifier for $ours {
+            fn update_parameter(operation: &mut DefaultOperationRaw) {
+                <$theirs as OperationModifier>::update_parameter(operation);
+            }
+            fn update_definitions(map: &mut std::collections::BTreeMap<String, DefaultSchemaRaw>) {
+                <$theirs as OperationModifier>::update_definitions(map);
+            }
+        }
+    };
+}
+described_as!(Body<T>, actix_web::web::Json<T>, T: Apiv2Schema);
+described_as!(Params<T>, actix_web::web::Query<T>, T: Apiv2Schema);
+described_as!(Id, actix_web::web::Path<IdPath>,);
+
+#[derive(paperclip::actix::Apiv2Schema, serde::Deserialize)]
+#[expect(dead_code, reason = "only described")]
+struct IdPath {
+    /// The id.
+    id: i64,
+}
+
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn fields(value: Value) -> Fields {
+        Fields::new(Place::Body, value.as_object().unwrap().clone())
+    }
+
+    #[test]
+    fn absent_null_and_set_are_three_things() {
+        let mut fields = fields(json!({ "null": null, "set": 1, "wrong": "x", "nul": "a\u{0}" }));
+        assert_eq!(fields.patch::<i64>("absent"), Patch::Absent);
+        assert_eq!(fields.patch::<i64>("null"), Patch::Null);
+        assert_eq!(fields.patch::<i64>("set"), Patch::Set(1));
+        assert!(fields.faults.is_empty());
+        fields.patch::<i64>("wrong");
+        fields.patch::<String>("nul");
+        assert_eq!(fields.faults.len(), 2);
+    }
+
+    #[test]
+    fn every_fault_is_found_at_once() {
+        let mut fields = fields(json!({ "a": 1, "b": null, "~/": true }));
+        fields.required::<String>("a");
+        fields.required::<String>("b");
+        fields.required::<String>("c");
+        let Err(ApiError::Validation(faults)) = fields.finish(()) else { panic!("no faults") };
+        let pointers: Vec<&str> = faults.iter().map(|f| f.pointer.as_str()).collect();
+        assert_eq!(pointers, ["/a", "/b", "/c", "/~0~1"]);
+    }
+
+    #[test]
+    fn names_in_json_are_camel_case() {
+        assert_eq!(camel_case("due_at"), "dueAt");
+        assert_eq!(camel_case("title"), "title");
+    }
+}

@@ -1,0 +1,112 @@
+//! What surrounds every request: its id, its measurement, and a last look at errors.
+
+use std::time::Instant;
+
+use actix_web::body::{BoxBody, MessageBody};
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
+use actix_web::http::{Method, StatusCode};
+use actix_web::middleware::Next;
+use actix_web::{Error, ResponseError, web};
+use uuid::Uuid;
+
+use crate::http::State;
+use crate::http::error::{ApiError, PROBLEM_JSON};
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// A longer id, as one that was made up to fill logs, is replaced.
+const REQUEST_ID_CHARS: usize = 128;
+
+tokio::task_local! {
+    static CURRENT: String;
+}
+
+/// The id of the request that this task answers.
+pub struct RequestId;
+
+impl RequestId {
+    /// It, or an empty text outside of a request.
+    pub fn current() -> String {
+        CURRENT.try_with(String::clone).unwrap_or_default()
+    }
+
+    /// Runs something else in the name of this request, such as a task of its own.
+    pub async fn within<F: Future>(id: String, future: F) -> F::Output {
+        CURRENT.scope(id, future).await
+    }
+
+    /// The caller's, as a proxy passes it on, where it is fit to be logged; else a new one.
+    fn of(request: &ServiceRequest) -> String {
+        let given = request.headers().get(REQUEST_ID).and_then(|value| value.to_str().ok());
+        let fit = |id: &&str| {
+            (1..=REQUEST_ID_CHARS).contains(&id.len())
+                && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.:/+=".contains(&b))
+        };
+        given.filter(fit).map_or_else(|| Uuid::now_v7().to_string(), str::to_owned)
+    }
+}
+
+/// The outermost middleware.
+pub async fn observe<B: MessageBody + 'static>(
+    mut request: ServiceRequest,
+    next: Next<B>,
+) -> Result<ServiceResponse<BoxBody>, Error> {
+    let started = Instant::now();
+    let id = RequestId::of(&request);
+    let method = request.method().clone();
+    // RFC 9110, section 9.3.2: HEAD is GET without the body, which the server leaves out itself.
+    if method == Method::HEAD {
+        request.head_mut().method = Method::GET;
+    }
+    let mut response = CURRENT
+        .scope(id.clone(), async move {
+            match next.call(request).await {
+                Ok(response) => Ok(as_problem(response.map_into_boxed_body())),
+                Err(error) => Err(error),
+            }
+        })
+        .await?;
+    if let Ok(value) = HeaderValue::from_str(&id) {
+        response.headers_mut().insert(REQUEST_ID, value);
+    }
+    let status = response.status();
+    let route = response.request().match_pattern().unwrap_or_else(|| "unmatched".to_owned());
+    let elapsed = started.elapsed();
+    if let Some(state) = response.request().app_data::<web::Data<State>>() {
+        let labels = [known(&method), route.as_str(), status.as_str()];
+        state.metrics.http_requests.with_label_values(&labels).observe(elapsed.as_secs_f64());
+    }
+    tracing::debug!(request_id = id, %method, route, status = status.as_u16(), ms = elapsed.as_secs_f64() * 1e3, "answered");
+    Ok(response)
+}
+
+/// Whatever the framework refused by itself is made a problem document like our own.
+fn as_problem(response: ServiceResponse<BoxBody>) -> ServiceResponse<BoxBody> {
+    let status = response.status();
+    if !(status.is_client_error() || status.is_server_error()) {
+        return response;
+    }
+    let content_type = response.headers().get(CONTENT_TYPE);
+    if content_type.is_some_and(|t| t.as_bytes().starts_with(PROBLEM_JSON.as_bytes())) {
+        return response;
+    }
+    let error = match status {
+        StatusCode::NOT_FOUND => ApiError::RouteNotFound,
+        StatusCode::PAYLOAD_TOO_LARGE => ApiError::PayloadTooLarge(super::fields::BODY_BYTES),
+        _ if status.is_client_error() => ApiError::Validation(Vec::new()),
+        // A readiness check that fails says why in a document of its own.
+        StatusCode::SERVICE_UNAVAILABLE if content_type.is_some() => return response,
+        StatusCode::SERVICE_UNAVAILABLE => ApiError::Unavailable,
+        _ => ApiError::Internal,
+    };
+    let (request, _) = response.into_parts();
+    ServiceResponse::new(request, error.error_response())
+}
+
+/// A label for a method: a client can make any up, and each label is kept for ever.
+fn known(method: &Method) -> &str {
+    match method.as_str() {
+        known @ ("GET" | "HEAD" | "POST" | "PUT" | "PATCH" | "DELETE" | "OPTIONS") => known,
+        _ => "other",
+    }
+}

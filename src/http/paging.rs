@@ -1,0 +1,273 @@
+//! Query parameters of lists, and cursors: opaque to clients, a place in an order to us.
+
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use paperclip::actix::Apiv2Schema;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::domain::task::Status;
+use crate::http::dto::{moment, storable};
+use crate::http::fields::{Fields, FromFields};
+use crate::store::task_list::{Place, PlaceKey, Sort, SortKey, TaskQuery};
+
+/// How many rows a page has at most, and if nothing is said.
+const MOST: i64 = 100;
+const USUAL: i64 = 20;
+/// A cursor with a title of 200 characters in it is shorter; whoever sends a longer one made it up.
+const CURSOR_BYTES: usize = 4096;
+
+/// The parameters that every list has.
+#[derive(Debug, Clone, Apiv2Schema, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[expect(dead_code, reason = "some fields are there for the description alone")]
+pub struct ListParams {
+    /// How many rows the page has at most.
+    pub limit: Option<i64>,
+    /// Where to go on: `nextCursor` of the page before.
+    pub cursor: Option<String>,
+    /// Whether to count the rows of all pages.
+    pub total: Option<bool>,
+    /// The place that the cursor means.
+    #[openapi(skip)]
+    #[serde(skip)]
+    pub after: Option<i64>,
+}
+
+impl FromFields for ListParams {
+    fn from_fields(fields: &mut Fields) -> ListParams {
+        let after = cursor(fields, |id: &i64| *id >= 0);
+        ListParams { limit: limit(fields), cursor: None, total: total(fields), after }
+    }
+}
+
+impl ListParams {
+    /// How many rows to read: one more than the page has, to know whether there is another.
+    pub fn rows(&self) -> i64 {
+        self.limit.unwrap_or(USUAL) + 1
+    }
+}
+
+/// The parameters of `GET /tasks/{id}/activity`.
+#[derive(Debug, Clone, Apiv2Schema, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[expect(dead_code, reason = "some fields are there for the description alone")]
+pub struct ActivityParams {
+    /// How many rows the page has at most.
+    pub limit: Option<i64>,
+    /// Where to go on: `nextCursor` of the page before.
+    pub cursor: Option<String>,
+    /// Whether to count the rows of all pages.
+    pub total: Option<bool>,
+    /// The place that the cursor means: version and entry id.
+    #[openapi(skip)]
+    #[serde(skip)]
+    pub before: Option<(i64, i64)>,
+}
+
+impl FromFields for ActivityParams {
+    fn from_fields(fields: &mut Fields) -> ActivityParams {
+        let before = cursor(fields, |_: &(i64, i64)| true);
+        ActivityParams { limit: limit(fields), cursor: None, total: total(fields), before }
+    }
+}
+
+impl ActivityParams {
+    /// See [`ListParams::rows`].
+    pub fn rows(&self) -> i64 {
+        self.limit.unwrap_or(USUAL) + 1
+    }
+}
+
+/// The parameters of `GET /tasks`.
+#[derive(Debug, Clone, Apiv2Schema, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[expect(dead_code, reason = "some fields are there for the description alone")]
+pub struct TaskParams {
+    /// How many rows the page has at most.
+    pub limit: Option<i64>,
+    /// Where to go on: `nextCursor` of the page before, with the same `sort`.
+    pub cursor: Option<String>,
+    /// Whether to count the rows of all pages.
+    pub total: Option<bool>,
+    /// Only tasks with this status.
+    pub status: Option<Status>,
+    /// Only tasks of this user.
+    pub user_id: Option<i64>,
+    /// Only tasks in this category.
+    pub category_id: Option<i64>,
+    /// Only tasks with this text in title or description, in any case.
+    pub search: Option<String>,
+    /// Only tasks due before this time (RFC 3339).
+    pub due_before: Option<String>,
+    /// Only tasks due after this time (RFC 3339).
+    pub due_after: Option<String>,
+    /// The order, `-` for descending. A task that is never due comes after all that are.
+    pub sort: Option<String>,
+    /// What all this means.
+    #[openapi(skip)]
+    #[serde(skip)]
+    pub query: TaskQuery,
+}
+
+/// A cursor of the task list: the order it belongs to, and the place in it.
+#[derive(Serialize, Deserialize)]
+struct TaskCursor(String, Place);
+
+impl FromFields for TaskParams {
+    fn from_fields(fields: &mut Fields) -> TaskParams {
+        let sort = fields
+            .parameter("sort", &format!("one of {}, with - before it for descending", sort_names()), read_sort)
+            .unwrap_or_default();
+        let fits = |TaskCursor(name, place): &TaskCursor| *name == sort_name(sort) && sort.has(place) && sane(place);
+        let after = cursor(fields, fits).map(|TaskCursor(_, place)| place);
+        let limit = limit(fields);
+        let total = total(fields);
+        let search = fields.parameter("search", "a text of 1 to 200 characters", |text| {
+            (1..=200).contains(&text.chars().count()).then(|| text.to_owned())
+        });
+        let statuses = Status::ALL.map(Status::as_str).join(", ");
+        let query = TaskQuery {
+            status: fields.parameter("status", &format!("one of {statuses}"), Status::from_name),
+            user_id: fields.parameter("userId", "a whole number from 1", read_id),
+            category_id: fields.parameter("categoryId", "a whole number from 1", read_id),
+            search,
+            due_before: fields.parameter("dueBefore", "an RFC 3339 time", moment),
+            due_after: fields.parameter("dueAfter", "an RFC 3339 time", moment),
+            sort,
+            after,
+            limit: limit.unwrap_or(USUAL) + 1,
+        };
+        TaskParams {
+            limit,
+            cursor: None,
+            total,
+            status: None,
+            user_id: None,
+            category_id: None,
+            search: None,
+            due_before: None,
+            due_after: None,
+            sort: None,
+            query,
+        }
+    }
+}
+
+impl TaskParams {
+    /// A text that is the same for the same question.
+    pub fn cache_key(&self) -> String {
+        let q = &self.query;
+        serde_json::json!([
+            q.status, q.user_id, q.category_id, q.search, q.due_before, q.due_after,
+            sort_name(q.sort), q.after, q.limit, self.total.unwrap_or(false),
+        ])
+        .to_string()
+    }
+}
+
+/// Cuts the row that was read too many off, and makes the cursor to it.
+pub fn page<T, P: Serialize>(mut rows: Vec<T>, read: i64, place: impl Fn(&T) -> P) -> (Vec<T>, Option<String>) {
+    let more = rows.len() as i64 == read;
+    if more {
+        rows.pop();
+    }
+    let cursor = rows.last().filter(|_| more).map(|last| encode(&place(last)));
+    (rows, cursor)
+}
+
+/// The cursor to a task's place.
+pub fn task_cursor(sort: Sort, place: Place) -> impl Serialize {
+    TaskCursor(sort_name(sort), place)
+}
+
+fn encode<P: Serialize>(place: &P) -> String {
+    BASE64_URL_SAFE_NO_PAD.encode(crate::http::answer::encode(place))
+}
+
+fn decode<P: DeserializeOwned>(text: &str) -> Option<P> {
+    if text.len() > CURSOR_BYTES {
+        return None;
+    }
+    serde_json::from_slice(&BASE64_URL_SAFE_NO_PAD.decode(text).ok()?).ok()
+}
+
+fn cursor<P: DeserializeOwned>(fields: &mut Fields, fits: impl Fn(&P) -> bool) -> Option<P> {
+    let expected = "the nextCursor of a page of the same list in the same order";
+    fields.parameter("cursor", expected, |text| decode(text).filter(|place| fits(place)))
+}
+
+/// Whether PostgreSQL can take a place that somebody may have made up.
+fn sane(place: &Place) -> bool {
+    match &place.key {
+        PlaceKey::At(at) => storable(at),
+        PlaceKey::Never => true,
+        PlaceKey::Text(text) => !text.contains('\0'),
+    }
+}
+
+fn limit(fields: &mut Fields) -> Option<i64> {
+    fields.parameter("limit", &format!("a whole number from 1 to {MOST}"), |text| {
+        read_id(text).filter(|n| *n <= MOST)
+    })
+}
+
+fn total(fields: &mut Fields) -> Option<bool> {
+    fields.parameter("total", "true or false", |text| text.parse().ok())
+}
+
+fn read_id(text: &str) -> Option<i64> {
+    text.parse().ok().filter(|n| *n >= 1 && text.bytes().all(|b| b.is_ascii_digit()))
+}
+
+/// Every value of `sort`.
+pub fn sorts() -> impl Iterator<Item = Sort> {
+    SortKey::ALL.into_iter().flat_map(|key| [false, true].map(|descending| Sort { key, descending }))
+}
+
+/// How a client writes an order.
+pub fn sort_name(sort: Sort) -> String {
+    format!("{}{}", if sort.descending { "-" } else { "" }, sort.key.name())
+}
+
+fn sort_names() -> String {
+    SortKey::ALL.map(SortKey::name).join(", ")
+}
+
+fn read_sort(text: &str) -> Option<Sort> {
+    sorts().find(|sort| sort_name(*sort) == text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use chrono::Utc;
+
+    #[test]
+    fn a_cursor_comes_back_as_it_was() {
+        for key in [PlaceKey::At(Utc::now()), PlaceKey::Never, PlaceKey::Text("é%_\"𝄞".into())] {
+            let place = Place { key, id: 7 };
+            let text = encode(&TaskCursor("-dueAt".into(), place.clone()));
+            let TaskCursor(sort, decoded) = decode(&text).unwrap();
+            assert_eq!((sort.as_str(), decoded), ("-dueAt", place));
+        }
+    }
+
+    #[test]
+    fn made_up_cursors_are_refused() {
+        for text in ["", "x", "eyJ9", &"A".repeat(5000), "WyItdGl0bGUiLHt9XQ"] {
+            assert!(decode::<TaskCursor>(text).is_none(), "{text}");
+        }
+        assert!(!sane(&Place { key: PlaceKey::Text("\0".into()), id: 1 }));
+        let far = chrono::DateTime::parse_from_rfc3339("9999-12-31T23:59:59-23:59").unwrap();
+        assert!(!sane(&Place { key: PlaceKey::At(far.with_timezone(&Utc)), id: 1 }));
+    }
+
+    #[test]
+    fn a_page_knows_whether_there_is_another() {
+        let (rows, cursor) = page(vec![1, 2, 3], 3, |n| *n);
+        assert_eq!(rows, [1, 2]);
+        assert_eq!(decode::<i64>(&cursor.unwrap()), Some(2));
+        assert_eq!(page(vec![1, 2], 3, |n| *n), (vec![1, 2], None));
+    }
+}

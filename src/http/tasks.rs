@@ -1,0 +1,178 @@
+//! `/tasks`.
+
+use actix_web::web::Data;
+use chrono::Utc;
+use paperclip::actix::api_v2_operation;
+
+use crate::cache::Scope;
+use crate::domain::event::NewEvent;
+use crate::domain::task::{Task, TaskFields};
+use crate::http::answer::{Answer, Created, Deleted, encode};
+use crate::http::dto::{ActivityPage, TaskInput, TaskPage, TaskPatch};
+use crate::http::error::{ApiError, Fault, Place};
+use crate::http::fields::{Body, Id, Params};
+use crate::http::paging::{ActivityParams, TaskParams, page, task_cursor};
+use crate::http::{State, to_the_end};
+use crate::store::{StoreError, activity, task_list, tasks};
+
+#[api_v2_operation(operation_id = "listTasks", tags("tasks"), summary = "List tasks")]
+pub async fn list(state: Data<State>, params: Params<TaskParams>) -> Result<Answer<TaskPage>, ApiError> {
+    let params = params.0;
+    let key = params.cache_key();
+    let body = state
+        .cache
+        .get(Scope::TaskLists, &key, || async {
+            let query = &params.query;
+            let mut connection = state.store.connection().await?;
+            let rows = task_list::page(&mut connection, query).await?;
+            let total = match params.total {
+                Some(true) => Some(task_list::total(&mut connection, query).await?),
+                _ => None,
+            };
+            let sort = query.sort;
+            let (data, next_cursor) = page(rows, query.limit, |task| task_cursor(sort, sort.place(task)));
+            Ok::<_, ApiError>(encode(&TaskPage { data, next_cursor, total }))
+        })
+        .await?;
+    Ok(Answer::encoded(&body))
+}
+
+#[api_v2_operation(operation_id = "createTask", tags("tasks"), summary = "Create a task")]
+pub async fn create(state: Data<State>, input: Body<TaskInput>) -> Result<Created<Task>, ApiError> {
+    let task = to_the_end(async move {
+        let task = Task::create(input.0.into(), Utc::now());
+        let (user_id, category_id) = (task.user_id, task.category_id);
+        let inserted = tasks::insert(&mut *state.store.connection().await?, task).await;
+        let task = match inserted {
+            Err(StoreError::Missing(_)) => return Err(missing(&state, user_id, category_id).await),
+            other => other?,
+        };
+        state.written(vec![Scope::TaskLists]).await;
+        Ok(task)
+    })
+    .await?;
+    Ok(Created::at(format!("/tasks/{}", task.id), &task))
+}
+
+#[api_v2_operation(operation_id = "getTask", tags("tasks"), summary = "Get a task")]
+pub async fn get(state: Data<State>, id: Id) -> Result<Answer<Task>, ApiError> {
+    let id = id.0;
+    let body = state
+        .cache
+        .get(Scope::Task(id), "", || async {
+            let found = tasks::find(&mut *state.store.connection().await?, id).await?;
+            found.map(|task| encode(&task)).ok_or(ApiError::NotFound("task"))
+        })
+        .await?;
+    Ok(Answer::encoded(&body))
+}
+
+#[api_v2_operation(operation_id = "replaceTask", tags("tasks"), summary = "Replace a task")]
+pub async fn replace(state: Data<State>, id: Id, input: Body<TaskInput>) -> Result<Answer<Task>, ApiError> {
+    let fields = TaskFields::from(input.0);
+    let task = update(state, id.0, move |_| fields.clone()).await?;
+    Ok(Answer::ok(&task))
+}
+
+#[api_v2_operation(operation_id = "patchTask", tags("tasks"), summary = "Change parts of a task")]
+pub async fn patch(state: Data<State>, id: Id, input: Body<TaskPatch>) -> Result<Answer<Task>, ApiError> {
+    let patch = input.0;
+    let task = update(state, id.0, move |before| patch.clone().apply(before.fields())).await?;
+    Ok(Answer::ok(&task))
+}
+
+#[api_v2_operation(operation_id = "deleteTask", tags("tasks"), summary = "Delete a task")]
+pub async fn delete(state: Data<State>, id: Id) -> Result<Deleted, ApiError> {
+    let id = id.0;
+    to_the_end(async move {
+        for _ in 0..MOST_TRIES {
+            let mut connection = state.store.connection().await?;
+            let found = tasks::find(&mut connection, id).await?;
+            let task = found.ok_or(ApiError::NotFound("task"))?;
+            if tasks::delete(&mut connection, task.delete(Utc::now())).await? {
+                drop(connection);
+                state.written(vec![Scope::TaskLists, Scope::Task(id)]).await;
+                return Ok(Deleted);
+            }
+        }
+        Err(ApiError::WriteConflict)
+    })
+    .await
+}
+
+#[api_v2_operation(operation_id = "listTaskActivity", tags("tasks"), summary = "What happened to a task")]
+pub async fn list_activity(
+    state: Data<State>,
+    id: Id,
+    params: Params<ActivityParams>,
+) -> Result<Answer<ActivityPage>, ApiError> {
+    let (id, params) = (id.0, params.0);
+    let mut connection = state.store.connection().await?;
+    let entries = activity::list(&mut connection, id, params.before, params.rows()).await?;
+    // The log outlives its task: only where there is no log either has there been no such task.
+    if entries.is_empty() && params.before.is_none() && tasks::find(&mut connection, id).await?.is_none() {
+        return Err(ApiError::NotFound("task"));
+    }
+    let total = match params.total {
+        Some(true) => Some(activity::count(&mut connection, id).await?),
+        _ => None,
+    };
+    let (entries, next_cursor) = page(entries, params.rows(), |entry| (entry.task_version, entry.id));
+    let data = entries.into_iter().map(Into::into).collect();
+    Ok(Answer::ok(&ActivityPage { data, next_cursor, total }))
+}
+
+/// With n writers at one task each round lets one through, so this many can meet at the worst.
+const MOST_TRIES: usize = 200;
+
+/// Reads a task, decides what becomes of it, and writes that if nobody was faster; else again.
+async fn update(
+    state: Data<State>,
+    id: i64,
+    decide: impl Fn(&Task) -> TaskFields + Send + Sync + 'static,
+) -> Result<Task, ApiError> {
+    to_the_end(async move {
+        for _ in 0..MOST_TRIES {
+            let mut connection = state.store.connection().await?;
+            let before = tasks::find(&mut connection, id).await?.ok_or(ApiError::NotFound("task"))?;
+            let Some(after) = before.update(decide(&before), Utc::now()) else {
+                return Ok(before);
+            };
+            let event = NewEvent::updated(&before, after.clone());
+            let written = tasks::update(&mut connection, vec![(after.clone(), event)]).await;
+            drop(connection);
+            match written {
+                Ok(ids) if ids.is_empty() => continue,
+                Err(StoreError::Missing(_)) => {
+                    return Err(missing(&state, after.user_id, after.category_id).await);
+                }
+                other => drop(other?),
+            }
+            state.written(vec![Scope::TaskLists, Scope::Task(id)]).await;
+            return Ok(after);
+        }
+        Err(ApiError::WriteConflict)
+    })
+    .await
+}
+
+/// Which of a task's owners don't exist, as an error that names each.
+async fn missing(state: &State, user_id: Option<i64>, category_id: Option<i64>) -> ApiError {
+    let looked_up = async {
+        let mut connection = state.store.connection().await?;
+        tasks::missing_owners(&mut connection, user_id, category_id).await
+    };
+    let (user, category) = match looked_up.await {
+        Ok(missing) => missing,
+        Err(error) => return error.into(),
+    };
+    let fault = |absent: bool, name, what| {
+        absent.then(|| Fault::new(Place::Body, name, format!("there is no such {what}")))
+    };
+    let faults: Vec<Fault> = [fault(user, "userId", "user"), fault(category, "categoryId", "category")]
+        .into_iter()
+        .flatten()
+        .collect();
+    // Whatever was missing a moment ago has been made since: the same request will work.
+    if faults.is_empty() { ApiError::WriteConflict } else { ApiError::Validation(faults) }
+}

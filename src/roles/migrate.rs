@@ -1,0 +1,42 @@
+//! `taskd migrate`: brings the schema up to date.
+
+use std::process::ExitCode;
+
+use crate::config::DatabaseArgs;
+use crate::store::migrations::Migrator;
+
+/// Options of `taskd migrate`.
+#[derive(clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    database: DatabaseArgs,
+    /// Only say which migrations are applied
+    #[arg(long)]
+    status: bool,
+}
+
+/// Migrates, after whoever else does.
+///
+/// # Errors
+/// The configuration is wrong, or the database fails.
+pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let mut migrator = Migrator::connect(&args.database.url()?).await?;
+    if args.status {
+        for migration in migrator.status()? {
+            super::print(format_args!(
+                "{}  {}",
+                if migration.applied { "applied" } else { "pending" },
+                migration.name
+            ));
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
+    let applied = migrator.up()?;
+    if applied.is_empty() {
+        super::print("the schema is up to date");
+    }
+    for name in applied {
+        super::print(format_args!("applied  {name}"));
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,88 @@
+//! `taskd topology`: the queues on RabbitMQ.
+
+use std::fmt::Write;
+use std::process::ExitCode;
+
+use crate::broker::amqp;
+use crate::broker::topology::Topology;
+use crate::config::BrokerArgs;
+
+/// Options of `taskd topology`.
+#[derive(clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(clap::Subcommand)]
+enum Action {
+    /// Make the queues; harmless when they are there
+    Declare {
+        #[command(flatten)]
+        broker: BrokerArgs,
+    },
+    /// Print the queues as they are wanted
+    Show {
+        #[command(flatten)]
+        broker: BrokerArgs,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Hold what is wanted against what the broker has; exits 1 on a difference
+    Check {
+        #[command(flatten)]
+        broker: BrokerArgs,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// Declares, shows or checks.
+///
+/// # Errors
+/// The configuration is wrong, the broker fails, or it has a queue that differs from the wanted.
+pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
+    match args.action {
+        Action::Declare { broker } => {
+            super::broker(&broker, "taskd topology")?.declare().await?;
+            super::print(format_args!("{} queues are as wanted", broker.topology()?.queues.len()));
+        }
+        Action::Show { broker, json: false } => super::print(table(&broker.topology()?)),
+        Action::Show { broker, json: true } => {
+            super::print(serde_json::to_string_pretty(&broker.topology()?)?);
+        }
+        Action::Check { broker, json } => {
+            let findings = amqp::check(&broker.url()?, &broker.topology()?).await?;
+            let drift = findings.iter().any(|finding| finding.drift);
+            if json {
+                super::print(serde_json::to_string_pretty(&findings)?);
+            } else {
+                for finding in &findings {
+                    let kind = if finding.drift { "DRIFT" } else { "note " };
+                    super::print(format_args!("{kind}  {}: {}", finding.queue, finding.problem));
+                }
+                if !drift {
+                    super::print(format_args!("{} queues are as wanted", broker.topology()?.queues.len()));
+                }
+            }
+            if drift {
+                return Ok(ExitCode::FAILURE);
+            }
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn table(topology: &Topology) -> String {
+    let width = topology.queues.iter().map(|q| q.name.chars().count()).max().unwrap_or_default();
+    let mut text = format!("{:width$}  {:26}  ARGUMENTS", "QUEUE", "PURPOSE");
+    for queue in &topology.queues {
+        let arguments: Vec<String> =
+            queue.arguments.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        // A String takes whatever is written to it.
+        let _ = write!(text, "\n{:width$}  {:26}  {}", queue.name, queue.purpose, arguments.join(" "));
+    }
+    text
+}
