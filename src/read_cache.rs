@@ -70,13 +70,19 @@ impl Known {
     }
 
     fn fresh(&self, now: Instant) -> bool {
-        now.duration_since(self.as_of) < FRESH || self.suspended_until.is_some_and(|until| now < until)
+        now.duration_since(self.as_of) < FRESH
+            || self.suspended_until.is_some_and(|until| now < until)
     }
 }
 
 impl ReadCache {
     /// Without a cache, every read goes to the database.
-    pub fn new(cache: Option<Arc<dyn Cache>>, store: Store, metrics: Metrics, ttl: Duration) -> ReadCache {
+    pub fn new(
+        cache: Option<Arc<dyn Cache>>,
+        store: Store,
+        metrics: Metrics,
+        ttl: Duration,
+    ) -> ReadCache {
         let inner = cache.map(|cache| {
             Arc::new(Inner {
                 cache,
@@ -182,7 +188,7 @@ impl Inner {
             tokio::spawn(async move {
                 let mut backoff = Backoff::default();
                 while inner.suspend().await.is_err() {
-                    tokio::time::sleep(backoff.next()).await;
+                    tokio::time::sleep(backoff.pause()).await;
                 }
             });
             tokio::time::sleep(FRESH).await;
@@ -195,13 +201,13 @@ impl Inner {
             let mut known = self.guard.lock().await;
             let now = Instant::now();
             match *known {
-                Some(Known { suspended_until: Some(until), suspended_since: Some(since), .. })
-                    if until > now + MARGIN =>
-                {
-                    since
-                }
+                Some(Known {
+                    suspended_until: Some(until), suspended_since: Some(since), ..
+                }) if until > now + MARGIN => since,
                 _ => {
-                    let guard = cache_guard::suspend(&mut *self.store.connection().await?, SUSPENSION).await?;
+                    let guard =
+                        cache_guard::suspend(&mut *self.store.connection().await?, SUSPENSION)
+                            .await?;
                     let since = Instant::now();
                     *known = Some(Known { suspended_since: Some(since), ..understood(guard, now) });
                     since

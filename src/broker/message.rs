@@ -116,9 +116,13 @@ mod tests {
     #[test]
     fn headers_that_make_no_sense_count_as_absent() {
         let mut message = Message::default();
-        for (attempt, read) in
-            [(json!(3), 3), (json!("3"), 1), (json!(-1), 1), (json!(0), 1), (json!(1u64 << 40), u32::MAX)]
-        {
+        for (attempt, read) in [
+            (json!(3), 3),
+            (json!("3"), 1),
+            (json!(-1), 1),
+            (json!(0), 1),
+            (json!(1u64 << 40), u32::MAX),
+        ] {
             message.headers.insert(ATTEMPT.into(), attempt);
             assert_eq!(message.attempt(), read);
         }
@@ -149,7 +153,9 @@ mod tests {
     #[test]
     fn a_copy_has_the_foreign_headers_but_not_the_brokers() {
         let mut message = Message::default();
-        for name in ["x-death", "x-first-death-queue", "CC", "x-delivery-count", "x-trace", "tenant"] {
+        for name in
+            ["x-death", "x-first-death-queue", "CC", "x-delivery-count", "x-trace", "tenant"]
+        {
             message.set_text(name, "v");
         }
         assert_eq!(message.copy().headers.keys().collect::<Vec<_>>(), ["tenant", "x-trace"]);

@@ -115,9 +115,13 @@ mod tests {
     #[test]
     fn every_destination_has_its_queue() {
         let delays = [Duration::from_secs(1), Duration::from_secs(120)];
-        let topology = Topology::new("task_events", "task_events.retry", "task_events.dlq", &delays);
+        let topology =
+            Topology::new("task_events", "task_events.retry", "task_events.dlq", &delays);
         let names: Vec<&str> = topology.queues.iter().map(|q| q.name.as_str()).collect();
-        assert_eq!(names, ["task_events", "task_events.retry.1s", "task_events.retry.2m", "task_events.dlq"]);
+        assert_eq!(
+            names,
+            ["task_events", "task_events.retry.1s", "task_events.retry.2m", "task_events.dlq"]
+        );
         for delay in delays {
             assert!(names.contains(&topology.queue_of(Destination::Delay(delay)).as_str()));
         }

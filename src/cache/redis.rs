@@ -9,7 +9,7 @@ use deadpool_redis::{Config, Pool, Runtime};
 use tokio::sync::Mutex;
 
 use super::{Cache, CacheError, Entry, Scope, Slot};
-use crate::config::Secret;
+use crate::secret::Secret;
 
 /// How long a command may take. A cache that takes longer is worse than none.
 const COMMAND_TIMEOUT: Duration = Duration::from_millis(100);
@@ -59,7 +59,12 @@ impl RedisCache {
             .create_timeout(Some(CONNECT_TIMEOUT))
             .recycle_timeout(Some(CONNECT_TIMEOUT))
             .build()?;
-        Ok(RedisCache { pool, prefix: prefix.to_owned(), look: Script::new(LOOK), link: Mutex::new(None) })
+        Ok(RedisCache {
+            pool,
+            prefix: prefix.to_owned(),
+            look: Script::new(LOOK),
+            link: Mutex::new(None),
+        })
     }
 
     /// The connection in use, or a new one.
@@ -165,7 +170,9 @@ impl Cache for RedisCache {
     }
 
     async fn ping(&self) -> Result<(), CacheError> {
-        self.with_link(async |mut link| timed(redis::cmd("PING").query_async(&mut link.connection)).await)
-            .await
+        self.with_link(async |mut link| {
+            timed(redis::cmd("PING").query_async(&mut link.connection)).await
+        })
+        .await
     }
 }

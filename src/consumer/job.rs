@@ -50,7 +50,10 @@ impl Job {
     /// Whether every effect is done, so that all that is left is the ack.
     pub(super) fn is_finished(&self) -> bool {
         self.effects.values().all(|progress| {
-            matches!(progress, Progress::AlreadyDone | Progress::Ended(Outcome::Done | Outcome::Skipped(_)))
+            matches!(
+                progress,
+                Progress::AlreadyDone | Progress::Ended(Outcome::Done | Outcome::Skipped(_))
+            )
         })
     }
 
@@ -58,7 +61,9 @@ impl Job {
     fn trouble(&self) -> Option<Trouble> {
         let failures = |transient: bool| -> Vec<(&'static str, String)> {
             let failed = self.effects.iter().filter_map(|(effect, progress)| match progress {
-                Progress::Ended(Outcome::Transient(e)) if transient => Some((effect.name(), e.clone())),
+                Progress::Ended(Outcome::Transient(e)) if transient => {
+                    Some((effect.name(), e.clone()))
+                }
                 Progress::Ended(Outcome::Permanent(e)) => Some((effect.name(), e.clone())),
                 _ => None,
             });
@@ -265,9 +270,11 @@ impl Session {
 
 fn failures(trouble: &Trouble) -> String {
     match trouble {
-        Trouble::Transient(failed) | Trouble::Permanent(failed) => {
-            failed.iter().map(|(effect, error)| format!("{effect}: {error}")).collect::<Vec<_>>().join("; ")
-        }
+        Trouble::Transient(failed) | Trouble::Permanent(failed) => failed
+            .iter()
+            .map(|(effect, error)| format!("{effect}: {error}"))
+            .collect::<Vec<_>>()
+            .join("; "),
         Trouble::Malformed(error) => error.clone(),
         Trouble::Leased(_) => String::new(),
     }

@@ -69,7 +69,8 @@ impl FromStr for RetryPolicy {
 
     /// Reads a list like `1s,5s,2m`.
     fn from_str(text: &str) -> Result<Self, String> {
-        let delays = text.split(',').map(|part| parse_delay(part.trim())).collect::<Result<Vec<_>, _>>()?;
+        let delays =
+            text.split(',').map(|part| parse_delay(part.trim())).collect::<Result<Vec<_>, _>>()?;
         if delays.len() > MOST_STEPS {
             return Err(format!("{} delays are too many: at most {MOST_STEPS}", delays.len()));
         }
@@ -100,7 +101,7 @@ impl fmt::Display for RetryPolicy {
 pub fn short(duration: Duration) -> String {
     let ms = duration.as_millis();
     for (unit, size) in [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000)] {
-        if ms >= size && ms % size == 0 {
+        if ms >= size && ms.is_multiple_of(size) {
             return format!("{}{unit}", ms / size);
         }
     }
@@ -170,9 +171,10 @@ mod tests {
 
     #[test]
     fn equal_delays_share_a_queue_and_have_one_name() {
-        assert_eq!(policy("60s,1m,500ms").distinct_delays().into_iter().map(short).collect::<Vec<_>>(), [
-            "500ms", "1m"
-        ]);
+        assert_eq!(
+            policy("60s,1m,500ms").distinct_delays().into_iter().map(short).collect::<Vec<_>>(),
+            ["500ms", "1m"]
+        );
         assert_eq!(policy("60s,1m,90s,1500ms").to_string(), "1m,1m,90s,1500ms");
     }
 

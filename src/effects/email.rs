@@ -61,7 +61,8 @@ fn compose(event: &Event, user: &User) -> Mail {
     let subject = format!("{what}: {}", task.title);
     let rows = rows(event, task);
     let mut text = format!("{subject}\n\n");
-    let mut html = format!("<!doctype html>\n<html><body>\n<h1>{}</h1>\n<table>\n", escape(&subject));
+    let mut html =
+        format!("<!doctype html>\n<html><body>\n<h1>{}</h1>\n<table>\n", escape(&subject));
     for (name, value) in &rows {
         // A String takes whatever is written to it.
         let _ = writeln!(text, "{name}: {value}");
@@ -135,7 +136,8 @@ mod tests {
             due_at: None,
         };
         let before = Task { id: 7, ..Task::create(fields.clone(), Utc::now()) };
-        let after = before.update(TaskFields { status: Status::Completed, ..fields }, Utc::now()).unwrap();
+        let after =
+            before.update(TaskFields { status: Status::Completed, ..fields }, Utc::now()).unwrap();
         let new = NewEvent::updated(&before, after);
         let event = Event {
             event_type: new.event_type,
@@ -157,6 +159,10 @@ mod tests {
         let mail = compose(&event, &user);
         assert_eq!(mail.message_id, format!("{}.email@taskd", new.id));
         assert!(mail.text.contains("Changed status: pending → completed"), "{}", mail.text);
-        assert!(!mail.html.contains("<script>") && mail.html.contains("a &amp; b"), "{}", mail.html);
+        assert!(
+            !mail.html.contains("<script>") && mail.html.contains("a &amp; b"),
+            "{}",
+            mail.html
+        );
     }
 }

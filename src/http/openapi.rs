@@ -15,16 +15,16 @@ use crate::http::paging::{sort_name, sorts};
 
 /// Members of request bodies: schema, member, what holds of it.
 pub fn body_rules() -> Vec<(&'static str, &'static str, Value)> {
-    let title = json!({ "minLength": 1, "maxLength": 200, "pattern": r"\S", "example": "Write Docs" });
+    let title =
+        json!({ "minLength": 1, "maxLength": 200, "pattern": r"\S", "example": "Write Docs" });
     let description = json!({ "maxLength": 10_000, "nullable": true, "example": "Testing async" });
     let id = json!({ "minimum": 1, "nullable": true, "example": 1 });
     let due = json!({ "format": "date-time", "nullable": true, "example": "2030-01-31T12:00:00Z" });
     let email = json!({ "format": "email", "maxLength": 254, "example": "ada@example.com" });
-    let user_name =
-        json!({ "minLength": 1, "maxLength": 100, "pattern": r"\S", "nullable": true, "example": "Ada" });
-    let password =
-        json!({ "minLength": 8, "maxLength": 128, "format": "password", "writeOnly": true, "example": "correct horse" });
-    let name = json!({ "minLength": 1, "maxLength": 100, "pattern": r"\S", "example": "Documentation" });
+    let user_name = json!({ "minLength": 1, "maxLength": 100, "pattern": r"\S", "nullable": true, "example": "Ada" });
+    let password = json!({ "minLength": 8, "maxLength": 128, "format": "password", "writeOnly": true, "example": "correct horse" });
+    let name =
+        json!({ "minLength": 1, "maxLength": 100, "pattern": r"\S", "example": "Documentation" });
     let statuses = Status::ALL.map(Status::as_str);
     let status = json!({ "type": "string", "enum": statuses, "example": "in-progress" });
     let mut input_status = status.clone();
@@ -117,10 +117,12 @@ pub fn document() -> Value {
         ..DefaultApiRaw::default()
     };
     // The app is built for its description alone.
-    let _ = App::new().wrap_api_with_spec(spec).configure(super::api).with_raw_json_spec_v3(|app, spec| {
-        document = spec;
-        app
-    });
+    let _ = App::new().wrap_api_with_spec(spec).configure(super::api).with_raw_json_spec_v3(
+        |app, spec| {
+            document = spec;
+            app
+        },
+    );
     complete(&mut document);
     document
 }
@@ -146,16 +148,29 @@ fn complete(document: &mut Value) {
             }
         }
     }
-    for schema in ["Task", "User", "Category", "Activity", "TaskPage", "UserPage", "CategoryPage", "ActivityPage"] {
+    for schema in [
+        "Task",
+        "User",
+        "Category",
+        "Activity",
+        "TaskPage",
+        "UserPage",
+        "CategoryPage",
+        "ActivityPage",
+    ] {
         let members = schemas[schema]["properties"].as_object().cloned().unwrap_or_default();
         let always: Vec<&String> = members.keys().filter(|name| *name != "total").collect();
         schemas[schema]["required"] = json!(always);
     }
-    merge(&mut schemas["Task"]["properties"]["status"], json!({ "type": "string", "enum": Status::ALL.map(Status::as_str) }));
+    merge(
+        &mut schemas["Task"]["properties"]["status"],
+        json!({ "type": "string", "enum": Status::ALL.map(Status::as_str) }),
+    );
     if let Some(status) = schemas["Task"]["properties"]["status"].as_object_mut() {
         status.remove("$ref");
     }
-    schemas["Activity"]["properties"]["type"]["enum"] = json!(EventType::ALL.map(EventType::as_str));
+    schemas["Activity"]["properties"]["type"]["enum"] =
+        json!(EventType::ALL.map(EventType::as_str));
     schemas["Activity"]["properties"]["changes"] = json!({
         "type": "object", "nullable": true,
         "description": "For an update, the fields that changed.",
@@ -166,7 +181,8 @@ fn complete(document: &mut Value) {
         schemas[schema]["properties"][member]["nullable"] = json!(true);
     }
     merge(schemas, json!({ "Problem": problem_schema() }));
-    let rules: Map<String, Value> = parameter_rules().into_iter().map(|(n, v)| (n.to_owned(), v)).collect();
+    let rules: Map<String, Value> =
+        parameter_rules().into_iter().map(|(n, v)| (n.to_owned(), v)).collect();
     for (path, item) in document["paths"].as_object_mut().into_iter().flatten() {
         for (method, operation) in item.as_object_mut().into_iter().flatten() {
             complete_operation(path, method, operation, &rules);
@@ -198,7 +214,8 @@ fn complete_operation(path: &str, method: &str, operation: &mut Value, rules: &M
             "Location": { "description": "The path of what was made", "schema": { "type": "string" } }
         });
     }
-    let mut errors = vec![ApiError::Validation(Vec::new()), ApiError::Unavailable, ApiError::Internal];
+    let mut errors =
+        vec![ApiError::Validation(Vec::new()), ApiError::Unavailable, ApiError::Internal];
     if path.contains("{id}") {
         errors.push(ApiError::NotFound("thing"));
     }
@@ -208,8 +225,12 @@ fn complete_operation(path: &str, method: &str, operation: &mut Value, rules: &M
     }
     match (path, method) {
         ("/users" | "/users/{id}", "post" | "patch") => errors.push(ApiError::EmailTaken),
-        ("/categories" | "/categories/{id}", "post" | "patch") => errors.push(ApiError::CategoryNameTaken),
-        ("/tasks" | "/tasks/{id}", "post" | "put" | "patch" | "delete") => errors.push(ApiError::WriteConflict),
+        ("/categories" | "/categories/{id}", "post" | "patch") => {
+            errors.push(ApiError::CategoryNameTaken)
+        }
+        ("/tasks" | "/tasks/{id}", "post" | "put" | "patch" | "delete") => {
+            errors.push(ApiError::WriteConflict)
+        }
         _ => {}
     }
     for error in errors {

@@ -60,7 +60,8 @@ pub enum SortKey {
 
 impl SortKey {
     /// Every key.
-    pub const ALL: [SortKey; 4] = [SortKey::CreatedAt, SortKey::UpdatedAt, SortKey::DueAt, SortKey::Title];
+    pub const ALL: [SortKey; 4] =
+        [SortKey::CreatedAt, SortKey::UpdatedAt, SortKey::DueAt, SortKey::Title];
 
     /// The field's name in JSON.
     pub fn name(self) -> &'static str {
@@ -142,7 +143,10 @@ const TRIGRAM: usize = 3;
 ///
 /// # Errors
 /// The database fails.
-pub async fn page(connection: &mut AsyncPgConnection, query: &TaskQuery) -> Result<Vec<Task>, StoreError> {
+pub async fn page(
+    connection: &mut AsyncPgConnection,
+    query: &TaskQuery,
+) -> Result<Vec<Task>, StoreError> {
     if query.search.as_ref().is_none_or(|text| text.chars().count() < TRIGRAM) {
         return load(connection, ordered(query)).await;
     }
@@ -157,7 +161,10 @@ pub async fn page(connection: &mut AsyncPgConnection, query: &TaskQuery) -> Resu
 ///
 /// # Errors
 /// The database fails.
-pub async fn total(connection: &mut AsyncPgConnection, query: &TaskQuery) -> Result<i64, StoreError> {
+pub async fn total(
+    connection: &mut AsyncPgConnection,
+    query: &TaskQuery,
+) -> Result<i64, StoreError> {
     #[derive(diesel::QueryableByName)]
     struct Total {
         #[diesel(sql_type = BigInt)]
@@ -343,7 +350,11 @@ mod tests {
         let at = Place { key: PlaceKey::At(Utc::now()), id: 1 };
         let text = Place { key: PlaceKey::Text("x".into()), id: 1 };
         let never = Place { key: PlaceKey::Never, id: 1 };
-        assert!(by(SortKey::DueAt).has(&at) && by(SortKey::DueAt).has(&never) && by(SortKey::Title).has(&text));
+        assert!(
+            by(SortKey::DueAt).has(&at)
+                && by(SortKey::DueAt).has(&never)
+                && by(SortKey::Title).has(&text)
+        );
         assert!(!by(SortKey::Title).has(&at) && !by(SortKey::CreatedAt).has(&never));
         assert!(!by(SortKey::DueAt).has(&text));
     }
