@@ -172,7 +172,7 @@ impl Metrics {
         })
     }
 
-    /// All of them in the text format (https://prometheus.io/docs/instrumenting/exposition_formats/).
+    /// All of them in the text format (<https://prometheus.io/docs/instrumenting/exposition_formats/>).
     pub fn render(&self) -> String {
         // A text can take any metric; an empty one is what is left if that should ever change.
         TextEncoder::new().encode_to_string(&self.registry.gather()).unwrap_or_default()

@@ -11,8 +11,9 @@ use tokio::sync::Mutex;
 use super::{Cache, CacheError, Entry, Scope, Slot};
 use crate::secret::Secret;
 
-/// How long a command may take. A cache that takes longer is worse than none.
-const COMMAND_TIMEOUT: Duration = Duration::from_millis(100);
+/// How long a command may take: far more than it does, also on a busy machine, and little enough
+/// that the first requests of an outage are answered in time.
+const COMMAND_TIMEOUT: Duration = Duration::from_millis(250);
 /// How long connecting may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
 /// How long a generation is kept after its last use, in seconds. Without one a reader begins a new

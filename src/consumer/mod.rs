@@ -53,26 +53,35 @@ pub struct Consumer {
     tools: Tools,
     broker: Arc<dyn Broker>,
     concurrency: u16,
+    external: Arc<Semaphore>,
 }
 
 impl Consumer {
     /// A consumer with at most `concurrency` deliveries in hand, which is also what one crash
     /// can make another worker repeat.
     pub fn new(tools: Tools, broker: Arc<dyn Broker>, concurrency: u16) -> Consumer {
-        Consumer { tools, broker, concurrency }
+        Consumer {
+            tools,
+            broker,
+            concurrency,
+            external: Arc::new(Semaphore::new(EXTERNAL_AT_ONCE)),
+        }
     }
 
     /// Works until stopped, then until what is in hand is done or the time for that is up.
     pub async fn run(self, shutdown: Shutdown) {
         let mut backoff = Backoff::default();
         let mut lost = false;
+        // Of all sessions: a lost connection is made again without waiting for what is in hand.
+        let jobs = TaskTracker::new();
+        let hand_back = CancellationToken::new();
         while !shutdown.stopped() {
             match self.broker.consume(self.concurrency).await {
                 Ok(consumption) => {
                     backoff.reset();
                     tracing::info!(worker = %self.tools.worker, prefetch = self.concurrency, "consuming");
                     lost = false;
-                    self.session(consumption, &shutdown).await;
+                    self.session(consumption, &shutdown, &jobs, hand_back.child_token()).await;
                     if !shutdown.stopped() {
                         tracing::warn!(worker = %self.tools.worker, "the consumer was cut off; reconnecting");
                     }
@@ -88,18 +97,33 @@ impl Consumer {
                 }
             }
         }
+        jobs.close();
+        tokio::select! {
+            () = jobs.wait() => {}
+            () = shutdown.deadline() => {
+                let left = jobs.len();
+                tracing::warn!(worker = %self.tools.worker, left, "out of time; the rest goes back to the queue");
+                hand_back.cancel();
+            }
+        }
     }
 
     /// One consumer on the broker, from its start to its end.
-    async fn session(&self, consumption: Consumption, shutdown: &Shutdown) {
+    async fn session(
+        &self,
+        consumption: Consumption,
+        shutdown: &Shutdown,
+        jobs: &TaskTracker,
+        ended: CancellationToken,
+    ) {
         let Consumption { mut deliveries, settlement } = consumption;
         let session = Session {
             tools: self.tools.clone(),
             settlement,
             shutdown: shutdown.clone(),
-            ended: CancellationToken::new(),
-            jobs: TaskTracker::new(),
-            external: Arc::new(Semaphore::new(EXTERNAL_AT_ONCE)),
+            ended,
+            jobs: jobs.clone(),
+            external: Arc::clone(&self.external),
         };
         loop {
             let first = tokio::select! {
@@ -124,15 +148,6 @@ impl Consumer {
             let rest: Vec<Delivery> = std::iter::from_fn(|| deliveries.try_next()).collect();
             if !rest.is_empty() {
                 session.take(rest).await;
-            }
-        }
-        session.jobs.close();
-        tokio::select! {
-            () = session.jobs.wait() => {}
-            () = shutdown.deadline() => {
-                let left = session.jobs.len();
-                tracing::warn!(worker = %self.tools.worker, left, "out of time; the rest goes back to the queue");
-                session.ended.cancel();
             }
         }
     }

@@ -28,7 +28,7 @@ pub enum Decision {
 }
 
 /// RabbitMQ keeps a queue's TTL in an unsigned 32-bit number of milliseconds and refuses
-/// more (https://www.rabbitmq.com/docs/ttl).
+/// more (<https://www.rabbitmq.com/docs/ttl>).
 const LONGEST_DELAY: Duration = Duration::from_millis(u32::MAX as u64);
 /// Each step is a queue, and each attempt an entry in the history header.
 const MOST_STEPS: usize = 32;

@@ -25,23 +25,27 @@ impl Email {
         Email { store, mailer }
     }
 
-    /// Sends the mail for an event.
+    /// The user who gets the mail for an event, as it is now.
     ///
     /// # Errors
-    /// The database can't be asked for the user.
-    pub async fn run(&self, event: &Event) -> Result<Outcome, StoreError> {
-        let Some(user_id) = event.payload.task.user_id else {
-            return Ok(Outcome::Skipped("the task has no user".into()));
+    /// The database fails.
+    pub async fn recipient(&self, event: &Event) -> Result<Option<User>, StoreError> {
+        match event.payload.task.user_id {
+            Some(id) => users::find(&mut *self.store.connection().await?, id).await,
+            None => Ok(None),
+        }
+    }
+
+    /// Sends the mail for an event.
+    pub async fn run(&self, event: &Event, recipient: Option<&User>) -> Outcome {
+        let Some(user) = recipient else {
+            return Outcome::Skipped("the user is gone".into());
         };
-        let found = users::find(&mut *self.store.connection().await?, user_id).await?;
-        let Some(user) = found else {
-            return Ok(Outcome::Skipped("the user is gone".into()));
-        };
-        Ok(match self.mailer.send(&compose(event, &user)).await {
+        match self.mailer.send(&compose(event, user)).await {
             Ok(()) => Outcome::Done,
             Err(MailError::Transient(why)) => Outcome::Transient(why),
             Err(MailError::Permanent(why)) => Outcome::Permanent(why),
-        })
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! What goes in and out over HTTP, with the rules for what comes in.
 //!
-//! Bodies are read by [`FromFields`]; `Deserialize` is there for the names in the description.
+//! Bodies are read member by member; `Deserialize` is there for the names in the description.
 
 use chrono::{DateTime, Datelike, Utc};
 use garde::Validate;

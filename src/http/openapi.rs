@@ -63,6 +63,14 @@ const REQUIRED: [(&str, &[&str]); 6] = [
     ("CategoryPatch", &[]),
 ];
 
+/// Pages, and what their rows are.
+const PAGES: [(&str, &str); 4] = [
+    ("TaskPage", "Task"),
+    ("UserPage", "User"),
+    ("CategoryPage", "Category"),
+    ("ActivityPage", "Activity"),
+];
+
 /// Members of answers that may be null; every member is always there but `total`.
 const NULLABLE: [(&str, &str); 11] = [
     ("Task", "description"),
@@ -131,6 +139,15 @@ fn complete(document: &mut Value) {
     document["openapi"] = json!("3.0.3");
     document["servers"] = json!([{ "url": "/" }]);
     let schemas = &mut document["components"]["schemas"];
+    for (page, item) in PAGES {
+        // paperclip writes the row's schema out within the page's.
+        let row = schemas[page]["properties"]["data"]["items"].take();
+        schemas[page]["properties"]["data"]["items"] =
+            json!({ "$ref": format!("#/components/schemas/{item}") });
+        if schemas[item].is_null() {
+            schemas[item] = row;
+        }
+    }
     for (schema, member, rules) in body_rules() {
         let member = &mut schemas[schema]["properties"][member];
         // A reference can have no neighbours in OpenAPI 3.0.
@@ -148,16 +165,7 @@ fn complete(document: &mut Value) {
             }
         }
     }
-    for schema in [
-        "Task",
-        "User",
-        "Category",
-        "Activity",
-        "TaskPage",
-        "UserPage",
-        "CategoryPage",
-        "ActivityPage",
-    ] {
+    for schema in PAGES.iter().flat_map(|(page, item)| [*page, *item]) {
         let members = schemas[schema]["properties"].as_object().cloned().unwrap_or_default();
         let always: Vec<&String> = members.keys().filter(|name| *name != "total").collect();
         schemas[schema]["required"] = json!(always);
@@ -191,7 +199,8 @@ fn complete(document: &mut Value) {
 }
 
 fn complete_operation(path: &str, method: &str, operation: &mut Value, rules: &Map<String, Value>) {
-    for parameter in operation["parameters"].as_array_mut().into_iter().flatten() {
+    let parameters = operation.get_mut("parameters").and_then(Value::as_array_mut);
+    for parameter in parameters.into_iter().flatten() {
         let name = parameter["name"].as_str().unwrap_or_default().to_owned();
         if parameter["in"] == "path" {
             parameter["schema"] = json!({ "type": "integer", "format": "int64", "minimum": 1 });
@@ -200,7 +209,7 @@ fn complete_operation(path: &str, method: &str, operation: &mut Value, rules: &M
             parameter["required"] = json!(false);
         }
     }
-    let has_body = operation["requestBody"].is_object();
+    let has_body = operation.get("requestBody").is_some();
     if has_body {
         operation["requestBody"]["required"] = json!(true);
         if method == "patch" {
@@ -220,6 +229,7 @@ fn complete_operation(path: &str, method: &str, operation: &mut Value, rules: &M
         errors.push(ApiError::NotFound("thing"));
     }
     if has_body {
+        errors.push(ApiError::MalformedJson(String::new()));
         errors.push(ApiError::UnsupportedMediaType(""));
         errors.push(ApiError::PayloadTooLarge(BODY_BYTES));
     }
@@ -235,8 +245,13 @@ fn complete_operation(path: &str, method: &str, operation: &mut Value, rules: &M
     }
     for error in errors {
         let (status, code, title) = error.kind();
+        let responses = &mut operation["responses"];
+        let described = match responses[status.as_str()]["description"].as_str() {
+            Some(other) => format!("{other}; {title} (`{code}`)"),
+            None => format!("{title} (`{code}`)"),
+        };
         let mut response = json!({
-            "description": format!("{title} (`{code}`)"),
+            "description": described,
             "content": { PROBLEM_JSON: { "schema": { "$ref": "#/components/schemas/Problem" } } },
         });
         if matches!(error, ApiError::Unavailable | ApiError::WriteConflict) {
@@ -244,7 +259,7 @@ fn complete_operation(path: &str, method: &str, operation: &mut Value, rules: &M
                 "Retry-After": { "description": "Seconds to wait", "schema": { "type": "integer" } }
             });
         }
-        operation["responses"][status.as_str()] = response;
+        responses[status.as_str()] = response;
     }
 }
 

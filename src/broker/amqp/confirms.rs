@@ -1,4 +1,4 @@
-//! Publisher confirms, matched to what was published (https://www.rabbitmq.com/docs/confirms).
+//! Publisher confirms, matched to what was published (<https://www.rabbitmq.com/docs/confirms>).
 //!
 //! On a channel in confirm mode the n-th message published has delivery tag n. The broker answers
 //! each with an ack or a nack, in any order, one answer possibly for all tags up to its own. A

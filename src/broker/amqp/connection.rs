@@ -22,10 +22,10 @@ use crate::broker::BrokerError;
 /// How long one call may take; longer means that the broker is in trouble.
 pub(super) const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 /// Two missed heartbeats end a connection, at either side: a worker that was cut off without a
-/// reset loses its deliveries after 20 s at most (https://www.rabbitmq.com/docs/heartbeats).
+/// reset loses its deliveries after 20 s at most (<https://www.rabbitmq.com/docs/heartbeats>).
 const HEARTBEAT_SECONDS: u16 = 10;
 
-/// Where the broker is and how to sign in (https://www.rabbitmq.com/docs/uri-spec).
+/// Where the broker is and how to sign in (<https://www.rabbitmq.com/docs/uri-spec>).
 #[derive(Clone)]
 pub struct AmqpUrl {
     host: String,
