@@ -11,6 +11,7 @@ mod batch;
 mod job;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -124,6 +125,7 @@ impl Consumer {
             ended,
             jobs: jobs.clone(),
             external: Arc::clone(&self.external),
+            holding: Arc::default(),
         };
         loop {
             let first = tokio::select! {
@@ -163,6 +165,8 @@ struct Session {
     ended: CancellationToken,
     jobs: TaskTracker,
     external: Arc<Semaphore>,
+    /// Whether the database is known to be away.
+    holding: Arc<AtomicBool>,
 }
 
 /// A delivery was given up: it will be delivered again.
@@ -177,18 +181,17 @@ impl Session {
         Fut: Future<Output = Result<T, StoreError>>,
     {
         let mut backoff = Backoff::default();
-        let mut reported = false;
         loop {
             match attempt().await {
                 Err(StoreError::Unavailable(error)) => {
-                    if !reported {
+                    // Many deliveries meet one outage: the first says so, and the first to get through.
+                    if !self.holding.swap(true, Ordering::Relaxed) {
                         tracing::warn!(worker = %self.tools.worker, error, "holding deliveries until the database is back");
                     }
-                    reported = true;
                     self.pause(&mut backoff).await?;
                 }
                 result => {
-                    if reported {
+                    if self.holding.swap(false, Ordering::Relaxed) {
                         tracing::info!(worker = %self.tools.worker, "the database is back");
                     }
                     return Ok(result);
