@@ -105,7 +105,7 @@ impl Metrics {
             .buckets(ROAD_BUCKETS.to_vec()),
         )?;
         registry.register(Box::new(road.clone()))?;
-        Ok(Metrics {
+        let metrics = Metrics {
             http_requests: histograms(
                 "taskd_http_request_duration_seconds",
                 "Requests answered, by method, route template and status",
@@ -169,7 +169,22 @@ impl Metrics {
                 &["table"],
             )?,
             registry,
-        })
+        };
+        // A series that is there from the start can be watched before it first counts.
+        for outcome in ["processed", "duplicate", "retried", "parked", "dead"] {
+            metrics.deliveries.with_label_values(&[outcome]);
+        }
+        for outcome in ["hit", "miss", "bypass"] {
+            metrics.cache_reads.with_label_values(&[outcome]);
+        }
+        for effect in ["activity", "email"] {
+            metrics.retries.with_label_values(&[effect]);
+            metrics.duplicates_skipped.with_label_values(&[effect]);
+        }
+        for reason in ["malformed", "retries-exhausted", "permanent-failure"] {
+            metrics.dead_letters.with_label_values(&[reason]);
+        }
+        Ok(metrics)
     }
 
     /// All of them in the text format (<https://prometheus.io/docs/instrumenting/exposition_formats/>).

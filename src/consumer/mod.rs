@@ -30,6 +30,9 @@ use crate::telemetry::Metrics;
 /// lease runs out in the queue.
 pub const EXTERNAL_AT_ONCE: usize = 32;
 
+/// How many deliveries a worker takes one by one after it was cut off before it could take any.
+const CAREFUL_DELIVERIES: usize = 32;
+
 /// What a worker works with.
 #[derive(Clone)]
 pub struct Tools {
@@ -76,14 +79,22 @@ impl Consumer {
         // Of all sessions: a lost connection is made again without waiting for what is in hand.
         let jobs = TaskTracker::new();
         let hand_back = CancellationToken::new();
+        let mut careful = false;
         while !shutdown.stopped() {
-            match self.broker.consume(self.concurrency).await {
+            let prefetch = if careful { 1 } else { self.concurrency };
+            match self.broker.consume(prefetch).await {
                 Ok(consumption) => {
                     backoff.reset();
-                    tracing::info!(worker = %self.tools.worker, prefetch = self.concurrency, "consuming");
+                    tracing::info!(worker = %self.tools.worker, prefetch, "consuming");
                     lost = false;
-                    self.session(consumption, &shutdown, &jobs, hand_back.child_token()).await;
-                    if !shutdown.stopped() {
+                    let most = if careful { CAREFUL_DELIVERIES } else { usize::MAX };
+                    let ended = hand_back.child_token();
+                    let taken = self.session(consumption, &shutdown, &jobs, ended, most).await;
+                    // A message that the client can't even read cuts the connection, and all that
+                    // was delivered with it counts as delivered once more. Alone, it counts alone,
+                    // until the broker sets it aside.
+                    careful = taken == 0;
+                    if !shutdown.stopped() && taken < most {
                         tracing::warn!(worker = %self.tools.worker, "the consumer was cut off; reconnecting");
                     }
                 }
@@ -109,14 +120,16 @@ impl Consumer {
         }
     }
 
-    /// One consumer on the broker, from its start to its end.
+    /// One consumer on the broker, from its start to its end or until it has taken `most` deliveries.
+    /// Returns how many it took.
     async fn session(
         &self,
         consumption: Consumption,
         shutdown: &Shutdown,
         jobs: &TaskTracker,
         ended: CancellationToken,
-    ) {
+        most: usize,
+    ) -> usize {
         let Consumption { mut deliveries, settlement } = consumption;
         let session = Session {
             tools: self.tools.clone(),
@@ -127,7 +140,8 @@ impl Consumer {
             external: Arc::clone(&self.external),
             holding: Arc::default(),
         };
-        loop {
+        let mut taken = 0;
+        while taken < most {
             let first = tokio::select! {
                 biased;
                 () = shutdown.requested() => break,
@@ -136,22 +150,23 @@ impl Consumer {
             let Some(first) = first else {
                 // Whatever is not settled by now will be delivered again.
                 session.ended.cancel();
-                break;
+                return taken;
             };
             let mut batch = vec![first];
             while batch.len() < usize::from(self.concurrency) {
                 let Some(delivery) = deliveries.try_next() else { break };
                 batch.push(delivery);
             }
+            taken += batch.len();
             session.take(batch).await;
         }
-        if shutdown.stopped() {
-            deliveries.cancel().await;
-            let rest: Vec<Delivery> = std::iter::from_fn(|| deliveries.try_next()).collect();
-            if !rest.is_empty() {
-                session.take(rest).await;
-            }
+        deliveries.cancel().await;
+        let rest: Vec<Delivery> = std::iter::from_fn(|| deliveries.try_next()).collect();
+        taken += rest.len();
+        if !rest.is_empty() {
+            session.take(rest).await;
         }
+        taken
     }
 }
 
