@@ -30,9 +30,6 @@ use crate::telemetry::Metrics;
 /// lease runs out in the queue.
 pub const EXTERNAL_AT_ONCE: usize = 32;
 
-/// How many deliveries a worker takes one by one after it was cut off before it could take any.
-const CAREFUL_DELIVERIES: usize = 32;
-
 /// What a worker works with.
 #[derive(Clone)]
 pub struct Tools {
@@ -87,13 +84,14 @@ impl Consumer {
                     backoff.reset();
                     tracing::info!(worker = %self.tools.worker, prefetch, "consuming");
                     lost = false;
-                    let most = if careful { CAREFUL_DELIVERIES } else { usize::MAX };
+                    let most = if careful { usize::from(self.concurrency) } else { usize::MAX };
                     let ended = hand_back.child_token();
                     let taken = self.session(consumption, &shutdown, &jobs, ended, most).await;
                     // A message that the client can't even read cuts the connection, and all that
-                    // was delivered with it counts as delivered once more. Alone, it counts alone,
-                    // until the broker sets it aside.
-                    careful = taken == 0;
+                    // was delivered with it counts as delivered once more. So what was in flight is
+                    // taken one by one after a cut: the culprit then counts alone, until the broker
+                    // sets it aside.
+                    careful = taken < most;
                     if !shutdown.stopped() && taken < most {
                         tracing::warn!(worker = %self.tools.worker, "the consumer was cut off; reconnecting");
                     }
