@@ -135,7 +135,7 @@ async fn search_finds_any_text_in_title_or_description_whatever_its_case() {
         api.post("/tasks", json!({ "title": title, "description": description })).await.expect(201);
     }
     for (search, wanted) in [
-        ("write", &[1, 7] as &[i64]),
+        ("write", [1, 7].as_slice()),
         ("WRITE D", &[1]),
         ("%", &[2]),
         ("0%", &[2]),

@@ -30,6 +30,8 @@ pub enum Verdict {
     DropAfterDot(usize),
     /// Never answers once it has the mail, which it throws away.
     Hang,
+    /// Answers only once it is told something else.
+    Hold,
 }
 
 #[derive(Default)]
@@ -116,12 +118,9 @@ async fn dialogue(stream: TcpStream, state: &Mutex<State>) -> std::io::Result<()
             "DATA" => {
                 stream.write_all(b"354 go on\r\n").await?;
                 let raw = read_data(&mut stream).await?;
+                hold(state).await;
                 match take(state, &recipient, raw) {
                     Some(answer) => answer,
-                    None if state.lock().unwrap().verdict == Some(Verdict::Hang) => {
-                        std::future::pending::<()>().await;
-                        return Ok(());
-                    }
                     None => return Ok(()),
                 }
             }
@@ -150,6 +149,19 @@ async fn read_data(stream: &mut BufReader<TcpStream>) -> std::io::Result<String>
     }
 }
 
+/// Waits while no answer is to be given.
+async fn hold(state: &Mutex<State>) {
+    let verdict = || state.lock().unwrap().verdict.clone();
+    if !matches!(verdict(), Some(Verdict::Hang | Verdict::Hold)) {
+        return;
+    }
+    state.lock().unwrap().hanging += 1;
+    if verdict() == Some(Verdict::Hang) {
+        std::future::pending::<()>().await;
+    }
+    eventually("the mail is answered", || async { (verdict() != Some(Verdict::Hold)).then_some(()) }).await;
+}
+
 /// Decides about a mail; `None` for no answer at all.
 fn take(state: &Mutex<State>, recipient: &str, raw: String) -> Option<&'static [u8]> {
     let mut state = state.lock().unwrap();
@@ -164,10 +176,6 @@ fn take(state: &Mutex<State>, recipient: &str, raw: String) -> Option<&'static [
         raw: raw.clone(),
     };
     match state.verdict.clone() {
-        Some(Verdict::Hang) => {
-            state.hanging += 1;
-            None
-        }
         Some(Verdict::DeferFirst(left)) if left > 0 => {
             state.verdict = Some(Verdict::DeferFirst(left - 1));
             Some(b"451 try later\r\n")
