@@ -78,6 +78,14 @@ const NULLABLE: [(&str, &str); 11] = [
     ("ActivityPage", "nextCursor"),
 ];
 
+/// Pages, and what their rows are.
+const ROWS: [(&str, &str); 4] = [
+    ("TaskPage", "Task"),
+    ("UserPage", "User"),
+    ("CategoryPage", "Category"),
+    ("ActivityPage", "Activity"),
+];
+
 /// Query parameters, by name.
 pub fn parameter_rules() -> Vec<(&'static str, Value)> {
     let id = json!({ "type": "integer", "format": "int64", "minimum": 1 });
@@ -129,6 +137,15 @@ fn complete(document: &mut Value) {
     document["openapi"] = json!("3.0.3");
     document["servers"] = json!([{ "url": "/" }]);
     let schemas = &mut document["components"]["schemas"];
+    for (page, row) in ROWS {
+        // Paperclip describes rows in place. By reference they are described once, with all that
+        // is added below.
+        let rows = &mut schemas[page]["properties"]["data"]["items"];
+        let in_place = std::mem::replace(rows, json!({ "$ref": format!("#/components/schemas/{row}") }));
+        if !schemas[row].is_object() {
+            schemas[row] = in_place;
+        }
+    }
     for (schema, member, rules) in body_rules() {
         let member = &mut schemas[schema]["properties"][member];
         // A reference can have no neighbours in OpenAPI 3.0.
