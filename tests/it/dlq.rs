@@ -14,6 +14,14 @@ async fn with_a_dead_letter(world: &World, smtp: &Smtp) -> (Process, Process, Va
     (serve, work, letter)
 }
 
+/// The letter without what the broker counts at each look.
+fn without_counts(mut letter: Value) -> Value {
+    for header in ["x-delivery-count", "x-acquired-count"] {
+        letter["headers"].as_object_mut().unwrap().remove(header);
+    }
+    letter
+}
+
 async fn waits(world: &World, letters: u32) {
     let amqp = world.amqp().await;
     eventually(&format!("{letters} dead letters"), || async {
@@ -39,7 +47,7 @@ async fn letters_are_listed_and_shown_as_text_and_as_json() {
             assert!(shown.contains(part), "{part} is not in {shown}");
         }
         let shown = world.run(&["dlq", "show", id, "--json"]).await.succeeded().json();
-        assert_eq!(shown, json!([letter]));
+        assert_eq!(without_counts(shown[0].clone()), without_counts(letter.clone()));
     }
     // Looking takes nothing away.
     waits(&world, 1).await;
@@ -58,7 +66,7 @@ async fn an_unknown_id_exits_1_and_changes_nothing() {
             refused.json();
         }
     }
-    assert_eq!(world.dead_letters(1).await, [letter]);
+    assert_eq!(without_counts(world.dead_letters(1).await.remove(0)), without_counts(letter));
     // The known are dealt with all the same.
     let id = world.dead_letters(1).await[0]["id"].as_str().unwrap().to_owned();
     let mixed = world.run(&["dlq", "discard", "no-such-id", &id, "--json"]).await.exited(1).json();

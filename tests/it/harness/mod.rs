@@ -12,7 +12,7 @@ pub use amqp::{Amqp, Raw};
 pub use api::{Answer, Api};
 pub use db::Db;
 pub use process::{Finished, Process};
-pub use smtp::{Mail, Smtp, Verdict};
+pub use smtp::{Smtp, Verdict};
 
 use std::collections::BTreeMap;
 use std::future::Future;
