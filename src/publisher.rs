@@ -81,7 +81,7 @@ impl Publisher {
                         tracing::warn!(%error, "can't publish; events wait in the outbox");
                     }
                     failing = true;
-                    Some(backoff.next())
+                    Some(backoff.pause())
                 }
             };
             match pause {

@@ -182,7 +182,7 @@ impl Inner {
             tokio::spawn(async move {
                 let mut backoff = Backoff::default();
                 while inner.suspend().await.is_err() {
-                    tokio::time::sleep(backoff.next()).await;
+                    tokio::time::sleep(backoff.pause()).await;
                 }
             });
             tokio::time::sleep(FRESH).await;

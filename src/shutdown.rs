@@ -99,7 +99,7 @@ impl Default for Backoff {
 impl Backoff {
     /// The next pause: twice the last, up to two seconds, less up to a quarter by chance so
     /// that many processes don't come back at the same moment.
-    pub fn next(&mut self) -> Duration {
+    pub fn pause(&mut self) -> Duration {
         let pause = self.next;
         self.next = (pause * 2).min(LONGEST_PAUSE);
         pause.mul_f64(1.0 - rand::random::<f64>() / 4.0)

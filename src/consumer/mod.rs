@@ -84,7 +84,7 @@ impl Consumer {
                     lost = true;
                     // A queue that was deleted is brought back; any other cause shows again above.
                     let _ = self.broker.declare().await;
-                    shutdown.sleep(backoff.next()).await;
+                    shutdown.sleep(backoff.pause()).await;
                 }
             }
         }
@@ -187,7 +187,7 @@ impl Session {
         tokio::select! {
             () = self.ended.cancelled() => Err(GivenUp),
             () = self.shutdown.requested() => Err(GivenUp),
-            () = tokio::time::sleep(backoff.next()) => Ok(()),
+            () = tokio::time::sleep(backoff.pause()) => Ok(()),
         }
     }
 }
