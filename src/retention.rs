@@ -3,11 +3,10 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use diesel_async::AsyncPgConnection;
 use serde::Serialize;
 
 use crate::shutdown::Shutdown;
-use crate::store::{Store, StoreError, retention};
+use crate::store::{Connection, Store, StoreError, retention};
 use crate::telemetry::Metrics;
 
 /// How many rows one statement deletes: a fraction of a second's work, so that nothing waits long
@@ -60,7 +59,7 @@ pub async fn purge(
 }
 
 async fn delete(
-    connection: &mut AsyncPgConnection,
+    connection: &mut Connection,
     keep: Retention,
     now: DateTime<Utc>,
     metrics: &Metrics,

@@ -14,6 +14,7 @@ pub mod task_list;
 pub mod tasks;
 pub mod users;
 
+pub use diesel_async::AsyncPgConnection as Connection;
 pub use pool::Store;
 
 use diesel::result::{DatabaseErrorKind, Error};

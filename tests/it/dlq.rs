@@ -1,0 +1,185 @@
+//! Dead letters, for operators.
+
+use serde_json::{Value, json};
+
+use crate::harness::{Process, Raw, Smtp, Verdict, World, eventually};
+
+/// A world with one task whose mail is refused, so that its event is a dead letter.
+async fn with_a_dead_letter(world: &World, smtp: &Smtp) -> (Process, Process, Value) {
+    smtp.set(Verdict::DeferFirst(usize::MAX));
+    let serve = world.serve().await;
+    let work = world.work_mailing("w", smtp).await;
+    serve.api().task("t", Some(1)).await;
+    let letter = world.dead_letters(1).await.remove(0);
+    (serve, work, letter)
+}
+
+/// The letter without what the broker counts at each look.
+fn without_counts(mut letter: Value) -> Value {
+    for header in ["x-delivery-count", "x-acquired-count"] {
+        letter["headers"].as_object_mut().unwrap().remove(header);
+    }
+    letter
+}
+
+async fn waits(world: &World, letters: u32) {
+    let amqp = world.amqp().await;
+    eventually(&format!("{letters} dead letters"), || async {
+        (amqp.count(&world.dlq).await? == letters).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn letters_are_listed_and_shown_as_text_and_as_json() {
+    let world = World::new().await;
+    let smtp = Smtp::start().await;
+    let (_serve, _work, letter) = with_a_dead_letter(&world, &smtp).await;
+    let (id, event) = (letter["id"].as_str().unwrap(), letter["eventId"].as_str().unwrap());
+
+    let listed = world.run(&["dlq", "list"]).await.succeeded().stdout;
+    for part in [id, "TASK_CREATED", "retries-exhausted", "1 of 1"] {
+        assert!(listed.contains(part), "{part} is not in {listed}");
+    }
+    for id in [id, event] {
+        let shown = world.run(&["dlq", "show", id]).await.succeeded().stdout;
+        for part in [
+            "retries-exhausted",
+            "attempt 1  w  email: ",
+            "attempt 3  w  email: ",
+            "451",
+            "\"title\": \"t\"",
+        ] {
+            assert!(shown.contains(part), "{part} is not in {shown}");
+        }
+        let shown = world.run(&["dlq", "show", id, "--json"]).await.succeeded().json();
+        assert_eq!(without_counts(shown[0].clone()), without_counts(letter.clone()));
+    }
+    // Looking takes nothing away.
+    waits(&world, 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unknown_id_exits_1_and_changes_nothing() {
+    let world = World::new().await;
+    let smtp = Smtp::start().await;
+    let (_serve, _work, letter) = with_a_dead_letter(&world, &smtp).await;
+    for action in ["show", "replay", "discard"] {
+        for id in ["no-such-id", &uuid::Uuid::now_v7().to_string()] {
+            let refused = world.run(&["dlq", action, id]).await.exited(1);
+            assert!(refused.stderr.contains(id), "{refused:?}");
+            let refused = world.run(&["dlq", action, id, "--json"]).await.exited(1);
+            refused.json();
+        }
+    }
+    assert_eq!(without_counts(world.dead_letters(1).await.remove(0)), without_counts(letter));
+    // The known are dealt with all the same.
+    let id = world.dead_letters(1).await[0]["id"].as_str().unwrap().to_owned();
+    let mixed = world.run(&["dlq", "discard", "no-such-id", &id, "--json"]).await.exited(1).json();
+    assert_eq!(
+        (&mixed["letters"][0]["id"], &mixed["notFound"]),
+        (&json!(id), &json!(["no-such-id"]))
+    );
+    waits(&world, 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn replay_and_discard_want_ids_or_all_but_not_both() {
+    let world = World::unmigrated().await;
+    for action in ["replay", "discard"] {
+        world.run(&["dlq", action]).await.exited(2);
+        world.run(&["dlq", action, "--all", "x"]).await.exited(2);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replayed_letter_begins_anew_with_its_history_and_runs_only_what_is_not_done() {
+    let world = World::new().await;
+    let smtp = Smtp::start().await;
+    let (_serve, work, letter) = with_a_dead_letter(&world, &smtp).await;
+    let db = world.db().await;
+    assert_eq!(db.count("task_activity").await, 1);
+
+    // It dies again: three more attempts, counted from one, after the three it remembers.
+    let id = letter["id"].as_str().unwrap();
+    let replayed = world.run(&["dlq", "replay", id, "--json"]).await.succeeded().json();
+    assert_eq!(replayed["letters"][0]["id"], id);
+    let again = eventually("it died again", || async {
+        let listed = world.run(&["dlq", "list", "--json"]).await.succeeded().json();
+        listed[0]["id"].is_string().then(|| listed[0].clone())
+    })
+    .await;
+    let attempts = |letter: &Value| -> Vec<i64> {
+        letter["history"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|f| f["attempt"].as_i64().unwrap())
+            .collect()
+    };
+    assert_eq!((&again["attempts"], attempts(&again)), (&json!(3), vec![1, 2, 3, 1, 2, 3]));
+    assert_eq!(again["firstFailedAt"], letter["firstFailedAt"]);
+    assert_ne!(again["id"], letter["id"]);
+
+    smtp.set(Verdict::Accept);
+    let event = letter["eventId"].as_str().unwrap();
+    let replayed = world.run(&["dlq", "replay", event]).await.succeeded();
+    assert!(replayed.stdout.contains("1 replayed"), "{replayed:?}");
+    assert_eq!(smtp.wait_for(1).await.len(), 1);
+    let done = work.log("the success", |line| line["outcome"] == "processed").await;
+    assert_eq!((&done["attempt"], &done["event_id"]), (&json!(1), &json!(event)));
+    assert_eq!(db.count("task_activity").await, 1, "what was done is not done again");
+    waits(&world, 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn all_letters_are_replayed_at_once() {
+    const TASKS: u32 = 120;
+    let world = World::new().await;
+    let smtp = Smtp::start().await;
+    smtp.set(Verdict::RefuseRecipient("user1@example.com".into()));
+    let serve = world.serve().await;
+    let _work = world.work_mailing("w", &smtp).await;
+    for number in 0..TASKS {
+        serve.api().task(&format!("t{number}"), Some(1)).await;
+    }
+    waits(&world, TASKS).await;
+    let listed = world.run(&["dlq", "list", "--limit", "5"]).await.succeeded().stdout;
+    assert!(listed.contains(&format!("5 of {TASKS}")), "{listed}");
+    waits(&world, TASKS).await;
+
+    smtp.set(Verdict::Accept);
+    let replayed = world.run(&["dlq", "replay", "--all"]).await.succeeded();
+    assert!(replayed.stdout.contains(&format!("{TASKS} replayed")), "{replayed:?}");
+    assert_eq!(smtp.wait_for(TASKS as usize).await.len(), TASKS as usize);
+    waits(&world, 0).await;
+    assert_eq!(world.db().await.count("task_activity").await, i64::from(TASKS));
+    let none = world.run(&["dlq", "replay", "--all"]).await.succeeded();
+    assert!(none.stdout.contains("0 replayed"), "{none:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn discarded_letters_are_gone_and_the_others_stay() {
+    let world = World::new().await;
+    let _work = world.work("w", &[]).await;
+    let amqp = world.amqp().await;
+    for id in ["one", "two", "three"] {
+        let message =
+            Raw { body: b"no event".to_vec(), message_id: Some(id.into()), ..Raw::default() };
+        amqp.publish(&world.queue, message).await;
+    }
+    world.dead_letters(3).await;
+    let discarded = world.run(&["dlq", "discard", "two"]).await.succeeded();
+    assert!(discarded.stdout.contains("1 discarded"), "{discarded:?}");
+    let mut left: Vec<String> = world
+        .dead_letters(2)
+        .await
+        .iter()
+        .map(|l| l["eventId"].as_str().unwrap().to_owned())
+        .collect();
+    left.sort();
+    assert_eq!(left, ["one", "three"]);
+    let discarded = world.run(&["dlq", "discard", "--all", "--json"]).await.succeeded().json();
+    assert_eq!(discarded["letters"].as_array().unwrap().len(), 2);
+    waits(&world, 0).await;
+}

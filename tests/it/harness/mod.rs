@@ -1,0 +1,260 @@
+//! What every test is given: a world with a database, queues and a key prefix of its own.
+
+mod amqp;
+mod api;
+mod cleanup;
+mod db;
+mod process;
+mod smtp;
+
+pub use amqp::{Amqp, Raw};
+pub use api::{Answer, Api};
+pub use cleanup::redis_contents;
+pub use db::Db;
+pub use process::{Finished, Process};
+pub use smtp::{Smtp, Verdict};
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use taskd::broker::topology::Topology;
+use taskd::domain::retry::RetryPolicy;
+use taskd::secret::Secret;
+use taskd::store::migrations::Migrator;
+use uuid::Uuid;
+
+/// Where the shared services are.
+pub fn service(variable: &str, default: &str) -> String {
+    std::env::var(variable).unwrap_or_else(|_| default.to_owned())
+}
+
+pub fn postgres_url() -> String {
+    service("TEST_DATABASE_URL", "postgres://postgres@127.0.0.1:5432/postgres")
+}
+
+pub fn rabbitmq_url() -> String {
+    service("TEST_RABBITMQ_URL", "amqp://guest:guest@127.0.0.1:5672/%2f")
+}
+
+pub fn redis_url() -> String {
+    service("TEST_REDIS_URL", "redis://127.0.0.1:6379/0")
+}
+
+/// How long a condition may take to come true. Far longer than any does on an idle machine.
+const DEADLINE: Duration = Duration::from_secs(30);
+/// How often it is looked at.
+const POLL: Duration = Duration::from_millis(20);
+
+/// Waits until `check` has something, which is returned.
+pub async fn eventually<T, F>(what: &str, check: impl FnMut() -> F) -> T
+where
+    F: Future<Output = Option<T>>,
+{
+    eventually_within(DEADLINE, what, check).await
+}
+
+/// The same with another deadline.
+pub async fn eventually_within<T, F>(
+    deadline: Duration,
+    what: &str,
+    mut check: impl FnMut() -> F,
+) -> T
+where
+    F: Future<Output = Option<T>>,
+{
+    let started = Instant::now();
+    loop {
+        if let Some(found) = check().await {
+            return found;
+        }
+        assert!(started.elapsed() < deadline, "not within {} s: {what}", deadline.as_secs());
+        tokio::time::sleep(POLL).await;
+    }
+}
+
+/// One test's part of the shared services. All of it is gone when this is dropped.
+pub struct World {
+    pub name: String,
+    pub queue: String,
+    pub dlq: String,
+    pub prefix: String,
+    pub directory: PathBuf,
+    environment: BTreeMap<String, String>,
+    queues: Mutex<Vec<String>>,
+    children: Mutex<Vec<Arc<Mutex<std::process::Child>>>>,
+}
+
+impl World {
+    /// With a database that is up to date.
+    pub async fn new() -> World {
+        let world = World::unmigrated().await;
+        world.migrator().await.up().expect("the migrations run");
+        world
+    }
+
+    /// With an empty database.
+    pub async fn unmigrated() -> World {
+        let name = format!("taskd_test_{}", Uuid::new_v4().simple());
+        let directory = std::env::temp_dir().join(&name);
+        std::fs::create_dir_all(&directory).expect("a directory for the test");
+        let queue = format!("{name}.events");
+        let dlq = format!("{name}.dlq");
+        let environment = [
+            ("RABBITMQ_URL", rabbitmq_url()),
+            ("REDIS_URL", redis_url()),
+            ("QUEUE_NAME", queue.clone()),
+            ("RETRY_QUEUE", format!("{name}.retry")),
+            ("DLQ", dlq.clone()),
+            ("CACHE_PREFIX", name.clone()),
+            ("RETRY_DELAYS", "100ms,200ms".to_owned()),
+            ("DATABASE_POOL_SIZE", "6".to_owned()),
+            ("PORT", "0".to_owned()),
+            ("METRICS_ADDR", "127.0.0.1:0".to_owned()),
+            ("LOG_FORMAT", "json".to_owned()),
+        ];
+        let mut world = World {
+            prefix: name.clone(),
+            queue,
+            dlq,
+            directory,
+            environment: environment.map(|(n, v)| (n.to_owned(), v)).into(),
+            queues: Mutex::default(),
+            children: Mutex::default(),
+            name,
+        };
+        Db::connect(&postgres_url()).await.run(&format!("CREATE DATABASE {}", world.name)).await;
+        let url = postgres_url();
+        let (server, _) = url.rsplit_once('/').expect("TEST_DATABASE_URL ends with /database");
+        let url = format!("{server}/{}", world.name);
+        world.environment.insert("DATABASE_URL".into(), url);
+        world.expect_queues(&world.environment["RETRY_DELAYS"]);
+        world
+    }
+
+    pub fn database_url(&self) -> &str {
+        &self.environment["DATABASE_URL"]
+    }
+
+    pub fn retry_prefix(&self) -> &str {
+        &self.environment["RETRY_QUEUE"]
+    }
+
+    pub async fn db(&self) -> Db {
+        Db::connect(self.database_url()).await
+    }
+
+    pub async fn amqp(&self) -> Amqp {
+        Amqp::connect().await
+    }
+
+    pub async fn migrator(&self) -> Migrator {
+        let Ok(url) = self.database_url().parse::<Secret>();
+        Migrator::connect(&url).await.expect("the test database")
+    }
+
+    /// Notes the queues that a process with these delays may make.
+    fn expect_queues(&self, delays: &str) {
+        let Ok(policy) = delays.parse::<RetryPolicy>() else { return };
+        let topology =
+            Topology::new(&self.queue, self.retry_prefix(), &self.dlq, &policy.distinct_delays());
+        self.expect_queue(topology.queues.into_iter().map(|queue| queue.name));
+    }
+
+    /// Notes queues to be deleted at the end.
+    pub fn expect_queue(&self, names: impl IntoIterator<Item = String>) {
+        self.queues.lock().unwrap().extend(names);
+    }
+
+    /// The program with this world's environment and some more; nothing else of this process's.
+    pub fn command(&self, arguments: &[&str], more: &[(&str, &str)]) -> std::process::Command {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_taskd"));
+        command
+            .args(arguments)
+            .env_clear()
+            .current_dir(&self.directory)
+            .stdin(std::process::Stdio::null());
+        command.envs(&self.environment).envs(more.iter().copied());
+        if let Some((_, delays)) = more.iter().find(|(name, _)| *name == "RETRY_DELAYS") {
+            self.expect_queues(delays);
+        }
+        command
+    }
+
+    /// Starts a role that goes on until it is stopped.
+    pub fn start(&self, arguments: &[&str], more: &[(&str, &str)]) -> Process {
+        let process = Process::start(self.command(arguments, more), &arguments.join(" "));
+        self.children.lock().unwrap().push(process.child());
+        process
+    }
+
+    /// Starts the API and waits until it answers.
+    pub async fn serve(&self) -> Process {
+        self.serve_with(&[]).await
+    }
+
+    pub async fn serve_with(&self, more: &[(&str, &str)]) -> Process {
+        let mut process = self.start(&["serve"], more);
+        process.wait_for_address("serving").await;
+        process
+    }
+
+    /// Starts a worker and waits until it consumes. Without SMTP_URL its mail goes to files.
+    pub async fn work(&self, name: &str, more: &[(&str, &str)]) -> Process {
+        self.work_with(name, &[], more).await
+    }
+
+    pub async fn work_with(&self, name: &str, flags: &[&str], more: &[(&str, &str)]) -> Process {
+        let arguments = [&["work", "--name", name], flags].concat();
+        let mut process = self.start(&arguments, more);
+        process.wait_for_address("health and metrics").await;
+        process.log("it consumes", |line| line["message"] == "consuming").await;
+        process
+    }
+
+    /// Starts a worker that sends its mail to this sink.
+    pub async fn work_mailing(&self, name: &str, smtp: &Smtp) -> Process {
+        self.work(name, &[("SMTP_URL", &smtp.url())]).await
+    }
+
+    /// Runs a command to its end.
+    pub async fn run(&self, arguments: &[&str]) -> Finished {
+        self.run_with(arguments, &[]).await
+    }
+
+    pub async fn run_with(&self, arguments: &[&str], more: &[(&str, &str)]) -> Finished {
+        process::run(self.command(arguments, more)).await
+    }
+
+    /// Makes the queues, for tests that publish before any role runs.
+    pub async fn declare(&self) {
+        self.run(&["topology", "declare"]).await.succeeded();
+    }
+
+    /// The dead letters, once there are so many.
+    pub async fn dead_letters(&self, count: usize) -> Vec<serde_json::Value> {
+        let amqp = self.amqp().await;
+        let waiting = async || amqp.count(&self.dlq).await;
+        eventually(&format!("{count} dead letters"), || async {
+            (waiting().await? as usize == count).then_some(())
+        })
+        .await;
+        let listed = self.run(&["dlq", "list", "--json", "--limit", "1000"]).await.succeeded();
+        let letters: Vec<serde_json::Value> = serde_json::from_str(&listed.stdout).unwrap();
+        assert_eq!(letters.len(), count);
+        letters
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        for child in self.children.lock().unwrap().iter() {
+            process::kill(child);
+        }
+        let queues = std::mem::take(&mut *self.queues.lock().unwrap());
+        cleanup::clean(self.name.clone(), queues, self.prefix.clone());
+        let _ = std::fs::remove_dir_all(&self.directory);
+    }
+}

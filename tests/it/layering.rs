@@ -1,0 +1,162 @@
+//! Imports only ever run down. The compiler allows modules to import each other in circles, so
+//! this reads the sources.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+/// The floors, top first. A module may import from its own floor and from those below it.
+const FLOORS: [&[&str]; 8] = [
+    &["roles"],
+    &["config"],
+    &["http"],
+    &[
+        "consumer",
+        "publisher",
+        "retry_router",
+        "effects",
+        "idempotency",
+        "dead_letters",
+        "retention",
+        "read_cache",
+    ],
+    &["store"],
+    &["broker", "cache", "mail"],
+    &["domain"],
+    &["secret", "shutdown", "telemetry", "batcher"],
+];
+
+fn floor(module: &str) -> usize {
+    let found = FLOORS.iter().position(|floor| floor.contains(&module));
+    found.unwrap_or_else(|| panic!("the module {module} has no floor: give it one in this test"))
+}
+
+fn sources(directory: &Path, found: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            sources(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+}
+
+/// The sources with their paths below src, without those that belong to no module.
+fn modules() -> Vec<(String, String)> {
+    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut found = Vec::new();
+    sources(&root, &mut found);
+    let mut modules: Vec<(String, String)> = found
+        .into_iter()
+        .map(|path| (path.strip_prefix(&root).unwrap().to_str().unwrap().to_owned(), path))
+        .filter(|(name, _)| !["main.rs", "lib.rs", "cli.rs"].contains(&name.as_str()))
+        .map(|(name, path)| (name, std::fs::read_to_string(path).unwrap()))
+        .collect();
+    modules.sort();
+    assert!(modules.len() > 40);
+    modules
+}
+
+/// The first part of a path below src: `store/tasks.rs` and `store.rs` are both of `store`.
+fn module_of(path: &str) -> &str {
+    path.split('/').next().unwrap().trim_end_matches(".rs")
+}
+
+/// Every path after `crate::` in the code, `use` or not; comments count for nothing.
+fn imports(source: &str) -> BTreeSet<String> {
+    let code: Vec<&str> =
+        source.lines().map(|line| line.split("//").next().unwrap_or_default()).collect();
+    let code = code.join(" ");
+    let mut found = BTreeSet::new();
+    for (at, marker) in code.match_indices("crate::") {
+        let rest = code[at + marker.len()..].trim_start();
+        if let Some(group) = rest.strip_prefix('{') {
+            // `use crate::{a::b, c}`: the names at the first level.
+            let mut depth = 0;
+            let mut start = true;
+            for (index, c) in group.char_indices() {
+                match c {
+                    '{' => depth += 1,
+                    '}' if depth == 0 => break,
+                    '}' => depth -= 1,
+                    ',' if depth == 0 => start = true,
+                    c if start && !c.is_whitespace() => {
+                        found.insert(path_at(&group[index..]));
+                        start = false;
+                    }
+                    _ => {}
+                }
+            }
+        } else {
+            found.insert(path_at(rest));
+        }
+    }
+    found
+}
+
+/// The first two parts of a path.
+fn path_at(text: &str) -> String {
+    let end =
+        text.find(|c: char| !(c.is_alphanumeric() || c == '_' || c == ':')).unwrap_or(text.len());
+    text[..end].split("::").take(2).collect::<Vec<_>>().join("::")
+}
+
+#[test]
+fn imports_run_down_the_floors() {
+    let mut wrong = Vec::new();
+    for (path, source) in modules() {
+        let from = module_of(&path);
+        for import in imports(&source) {
+            let to = import.split("::").next().unwrap();
+            if floor(to) < floor(from) {
+                wrong.push(format!("src/{path} imports crate::{import}, which is above it"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn no_role_imports_another() {
+    for (path, source) in modules().into_iter().filter(|(path, _)| path.starts_with("roles/")) {
+        let upward =
+            imports(&source).into_iter().find(|import| module_of(import).starts_with("roles"));
+        assert_eq!(upward, None, "src/{path}");
+        for role in ["dlq", "migrate", "purge", "serve", "topology", "work", "up"] {
+            let own = path == format!("roles/{role}.rs") || path == "roles/mod.rs";
+            assert!(
+                own || !source.contains(&format!("super::{role}::")),
+                "src/{path} imports {role}"
+            );
+        }
+    }
+}
+
+#[test]
+fn each_outside_world_has_one_module_that_speaks_to_it() {
+    for (name, module) in [
+        ("amqprs::", "broker/amqp/"),
+        ("diesel::", "store/"),
+        ("diesel_async::", "store/"),
+        ("deadpool_redis::", "cache/redis.rs"),
+        ("actix_web::", "http/"),
+    ] {
+        for (path, source) in modules() {
+            // `diesel::sql_types` and the like may also be part of a longer name.
+            let used =
+                source.match_indices(name).any(|(at, _)| !source[..at].ends_with(['_', ':']));
+            assert!(
+                !used || path.starts_with(module),
+                "src/{path} uses {name}, which is for src/{module}"
+            );
+        }
+    }
+}
+
+#[test]
+fn imports_are_found_in_every_form() {
+    let source = "use crate::store::{Store, x};\nuse crate::{domain::task, config::{A, B}, mail};\n\
+        // use crate::roles::x;\nlet a = crate::http::dto::moment(x); pub(in crate::broker) fn f() {}";
+    let found: Vec<String> = imports(source).into_iter().collect();
+    assert_eq!(found, ["broker", "config::", "domain::task", "http::dto", "mail", "store::"]);
+}

@@ -1,0 +1,34 @@
+//! The system from outside: the real program on real services, each test in a world of its own.
+//!
+//! Needs PostgreSQL, RabbitMQ and Redis, at TEST_DATABASE_URL, TEST_RABBITMQ_URL and TEST_REDIS_URL
+//! or at their usual local addresses.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    missing_docs,
+    reason = "a helper that fails fails its test, and a test's name says what it is about"
+)]
+
+mod harness;
+
+mod cache;
+mod dlq;
+mod events;
+mod http_categories;
+mod http_errors;
+mod http_tasks;
+mod http_users;
+mod layering;
+mod licences;
+mod lists;
+mod openapi;
+mod roles_config;
+mod roles_migrate;
+mod roles_purge;
+mod roles_shutdown;
+mod roles_topology;
+mod snapshots;
+mod worker;
+mod worker_failures;
+mod worker_malformed;

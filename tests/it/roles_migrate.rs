@@ -1,0 +1,103 @@
+//! `taskd migrate`, and the migrations themselves.
+
+use serde_json::Value;
+
+use crate::harness::{Db, World};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ten_processes_that_migrate_at_once_migrate_once() {
+    let world = World::unmigrated().await;
+    let runs = (0..10).map(|_| world.run(&["migrate"]));
+    let runs = futures_util::future::join_all(runs).await;
+    let mut applied: Vec<String> = Vec::new();
+    for run in runs {
+        let run = run.succeeded();
+        applied.extend(
+            run.stdout.lines().filter(|line| line.starts_with("applied")).map(str::to_owned),
+        );
+    }
+    let count = applied.len();
+    applied.sort();
+    applied.dedup();
+    assert!(count >= 4 && applied.len() == count, "each once: {applied:?}");
+    let db = world.db().await;
+    assert_eq!(db.count("__diesel_schema_migrations").await as usize, count);
+    assert_eq!(db.count("users").await, 1, "the user of the example");
+    let again = world.run(&["migrate"]).await.succeeded();
+    assert!(again.stdout.contains("up to date"), "{again:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_status_says_what_is_pending_and_changes_nothing() {
+    let world = World::unmigrated().await;
+    let lines = async || {
+        let status = world.run(&["migrate", "--status"]).await.succeeded();
+        status.stdout.lines().map(str::to_owned).collect::<Vec<_>>()
+    };
+    let before = lines().await;
+    assert!(
+        before.len() >= 4 && before.iter().all(|line| line.starts_with("pending  ")),
+        "{before:?}"
+    );
+    assert_eq!(lines().await, before);
+    world.run(&["migrate"]).await.succeeded();
+    let after: Vec<String> =
+        before.iter().map(|line| line.replacen("pending", "applied", 1)).collect();
+    assert_eq!(lines().await, after);
+}
+
+/// Everything a migration may make, by name and definition.
+async fn schema(db: &Db) -> Vec<Value> {
+    let mut all = Vec::new();
+    for query in [
+        "SELECT table_name, column_name, data_type, is_nullable, column_default, is_identity, identity_generation
+         FROM information_schema.columns WHERE table_schema = 'public' ORDER BY 1, 2",
+        "SELECT tablename, indexname, indexdef FROM pg_indexes WHERE schemaname = 'public' ORDER BY 1, 2",
+        "SELECT conrelid::regclass::text AS table, conname, pg_get_constraintdef(oid) AS definition
+         FROM pg_constraint WHERE connamespace = 'public'::regnamespace ORDER BY 1, 2",
+        "SELECT relname, relkind::text, reloptions FROM pg_class
+         WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'S', 'v', 'm') ORDER BY 1",
+        "SELECT extname FROM pg_extension ORDER BY 1",
+        "SELECT tgname, pg_get_triggerdef(oid) AS definition FROM pg_trigger WHERE NOT tgisinternal ORDER BY 1",
+    ] {
+        all.extend(db.rows(query).await);
+    }
+    all
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_migration_goes_down_and_up_again_to_the_same_schema() {
+    let world = World::unmigrated().await;
+    let db = world.db().await;
+    let mut migrator = world.migrator().await;
+    let names: Vec<String> =
+        migrator.status().unwrap().into_iter().map(|status| status.name).collect();
+    migrator.up().unwrap();
+    let whole = schema(&db).await;
+    // One step back and forth at a time, from the newest on, then all the way.
+    for steps in 1..=names.len() {
+        for _ in 0..steps {
+            migrator.down().unwrap();
+        }
+        let pending = migrator.status().unwrap().iter().filter(|status| !status.applied).count();
+        assert_eq!(pending, steps);
+        if steps == names.len() {
+            let left = db.rows("SELECT tablename FROM pg_tables WHERE schemaname = 'public'").await;
+            let left: Vec<&str> =
+                left.iter().map(|row| row["tablename"].as_str().unwrap()).collect();
+            assert_eq!(left, ["__diesel_schema_migrations"], "nothing is left at the bottom");
+        }
+        assert_eq!(migrator.up().unwrap().len(), steps);
+        let again = schema(&db).await;
+        assert_eq!(again, whole, "{steps} steps down and up");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_role_starts_on_a_schema_that_is_behind() {
+    let world = World::unmigrated().await;
+    for role in ["serve", "work"] {
+        let refused = world.run(&[role]).await.exited(1);
+        assert!(refused.stderr.contains("taskd migrate"), "{refused:?}");
+    }
+}

@@ -1,0 +1,121 @@
+//! How roles end.
+
+use serde_json::json;
+
+use crate::harness::{Smtp, Verdict, World, eventually};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sigterm_and_sigint_end_a_role_with_exit_code_0() {
+    let world = World::new().await;
+    for signal in ["TERM", "INT"] {
+        let (serve, work) = tokio::join!(world.serve(), world.work("w", &[]));
+        for process in [&serve, &work] {
+            process.signal(signal);
+            assert_eq!(process.exit().await.code(), Some(0), "{}", process.text());
+            assert_eq!(process.logs().last().unwrap()["message"], "stopped");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_in_flight_is_answered_and_its_event_published_before_serve_ends() {
+    let world = World::new().await;
+    let serve = world.serve().await;
+    let api = serve.api();
+    api.task("t", None).await;
+    // The write waits for this lock, so that it is in flight when the signal comes.
+    let db = world.db().await;
+    db.run("BEGIN; LOCK TABLE tasks IN ACCESS EXCLUSIVE MODE").await;
+    let writing = tokio::spawn({
+        let api = api.clone();
+        async move { api.post("/tasks", json!({ "title": "in flight" })).await }
+    });
+    let other = world.db().await;
+    eventually("the write waits", || async {
+        (other
+            .count(
+                "pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()",
+            )
+            .await
+            == 1)
+            .then_some(())
+    })
+    .await;
+    serve.signal("TERM");
+    serve
+        .log("it drains", |line| {
+            line["message"].as_str().is_some_and(|m| m.starts_with("draining"))
+        })
+        .await;
+    db.run("COMMIT").await;
+    assert_eq!(writing.await.unwrap().status, 201);
+    assert_eq!(serve.exit().await.code(), Some(0));
+    assert_eq!(
+        world.amqp().await.take_all(&world.queue, 2).await[1].json()["payload"]["title"],
+        "in flight"
+    );
+    assert_eq!(other.count("events WHERE published_at IS NULL").await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mail_in_flight_is_finished_before_work_ends() {
+    let world = World::new().await;
+    let smtp = Smtp::start().await;
+    smtp.set(Verdict::Hold);
+    let serve = world.serve().await;
+    let work = world.work_mailing("w", &smtp).await;
+    serve.api().task("t", Some(1)).await;
+    smtp.wait_for_hanging().await;
+    work.signal("TERM");
+    work.log("it drains", |line| {
+        line["message"].as_str().is_some_and(|m| m.starts_with("draining"))
+    })
+    .await;
+    // What comes now is not for it.
+    serve.api().task("later", Some(1)).await;
+    smtp.set(Verdict::Accept);
+    assert_eq!(work.exit().await.code(), Some(0));
+    let done = work.logs().into_iter().filter(|line| line["outcome"] == "processed").count();
+    assert_eq!((done, smtp.mails().len()), (1, 1));
+    let db = world.db().await;
+    assert_eq!(db.count("processed_messages WHERE state = 'done'").await, 2);
+    // The other waits for the next worker.
+    let _heir = world.work_mailing("heir", &smtp).await;
+    smtp.wait_for(2).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_finished_in_time_goes_back_to_the_queue() {
+    let world = World::new().await;
+    let smtp = Smtp::start().await;
+    smtp.set(Verdict::Hang);
+    let serve = world.serve().await;
+    let work = world.work("w", &[("SMTP_URL", &smtp.url()), ("DRAIN_TIMEOUT", "200ms")]).await;
+    serve.api().task("t", Some(1)).await;
+    smtp.wait_for_hanging().await;
+    work.signal("TERM");
+    assert_eq!(work.exit().await.code(), Some(0));
+    let amqp = world.amqp().await;
+    eventually("the message is back", || async {
+        (amqp.count(&world.queue).await? == 1).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_signal_stops_at_once() {
+    let world = World::new().await;
+    let smtp = Smtp::start().await;
+    smtp.set(Verdict::Hang);
+    let serve = world.serve().await;
+    let work = world.work_mailing("w", &smtp).await;
+    serve.api().task("t", Some(1)).await;
+    smtp.wait_for_hanging().await;
+    work.signal("TERM");
+    work.log("it drains", |line| {
+        line["message"].as_str().is_some_and(|m| m.starts_with("draining"))
+    })
+    .await;
+    work.signal("TERM");
+    assert_eq!(work.exit().await.code(), Some(130));
+}
