@@ -23,6 +23,7 @@ mod layering;
 mod licences;
 mod lists;
 mod openapi;
+mod outages;
 mod roles_config;
 mod roles_migrate;
 mod roles_purge;

@@ -4,6 +4,7 @@ mod amqp;
 mod api;
 mod cleanup;
 mod db;
+mod private;
 mod process;
 mod smtp;
 
@@ -11,6 +12,7 @@ pub use amqp::{Amqp, Raw};
 pub use api::{Answer, Api};
 pub use cleanup::redis_contents;
 pub use db::Db;
+pub use private::Private;
 pub use process::{Finished, Process};
 pub use smtp::{Smtp, Verdict};
 

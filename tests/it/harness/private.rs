@@ -1,0 +1,214 @@
+//! PostgreSQL, RabbitMQ and Redis for one test alone, so that it can stop and kill them.
+//!
+//! They are run from the machine's own packages, on free ports and in a directory of their own. Run
+//! by root, PostgreSQL and RabbitMQ get the users that their packages made for them.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use uuid::Uuid;
+
+/// How long a service may take to start or stop. RabbitMQ takes seconds.
+const DEADLINE: Duration = Duration::from_secs(60);
+
+pub struct Private {
+    directory: PathBuf,
+    node: String,
+    postgres: u16,
+    rabbitmq: u16,
+    clustering: u16,
+    redis: u16,
+}
+
+impl Private {
+    /// Starts all three.
+    pub fn start() -> Private {
+        let name = format!("taskd{}", &Uuid::new_v4().simple().to_string()[..12]);
+        let directory = std::env::temp_dir().join(&name);
+        std::fs::create_dir_all(&directory).unwrap();
+        let private = Private {
+            node: format!("{name}@localhost"),
+            postgres: free_port(),
+            rabbitmq: free_port(),
+            clustering: free_port(),
+            redis: free_port(),
+            directory,
+        };
+        // The services' users write into it.
+        run(Command::new("chmod").arg("777").arg(&private.directory));
+        let data = private.path("postgres");
+        run(as_user("postgres", &postgres_program("initdb"))
+            .args(["-D", &data, "-A", "trust", "-U", "postgres", "-E", "UTF8"]));
+        let rabbitmq = private.path("rabbitmq");
+        std::fs::create_dir_all(format!("{rabbitmq}/log")).unwrap();
+        let listener = format!("listeners.tcp.1 = 127.0.0.1:{}\n", private.rabbitmq);
+        std::fs::write(format!("{rabbitmq}/rabbitmq.conf"), listener).unwrap();
+        std::fs::write(format!("{rabbitmq}/plugins"), "[].").unwrap();
+        std::fs::write(format!("{rabbitmq}/env.conf"), "").unwrap();
+        if root() {
+            run(Command::new("chown").args(["-R", "rabbitmq:rabbitmq", &rabbitmq]));
+        }
+        private.start_postgres();
+        private.start_rabbitmq();
+        private.start_redis();
+        private
+    }
+
+    /// The variables under which a role finds them.
+    pub fn environment(&self) -> [(&'static str, String); 3] {
+        [
+            ("DATABASE_URL", format!("postgres://postgres@127.0.0.1:{}/postgres", self.postgres)),
+            ("RABBITMQ_URL", format!("amqp://guest:guest@127.0.0.1:{}/%2f", self.rabbitmq)),
+            ("REDIS_URL", format!("redis://127.0.0.1:{}/0", self.redis)),
+        ]
+    }
+
+    pub fn start_postgres(&self) {
+        let options = format!(
+            "-p {} -k {} -c listen_addresses=127.0.0.1",
+            self.postgres,
+            self.directory.display()
+        );
+        run(self.pg_ctl().args(["-w", "-l", &self.path("postgres.log"), "-o", &options, "start"]));
+    }
+
+    /// `immediate` is what a crash is like: the log is replayed at the next start.
+    pub fn stop_postgres(&self, mode: &str) {
+        run(self.pg_ctl().args(["-w", "-m", mode, "stop"]));
+    }
+
+    fn pg_ctl(&self) -> Command {
+        let mut command = as_user("postgres", &postgres_program("pg_ctl"));
+        command.args(["-s", "-D", &self.path("postgres")]);
+        command
+    }
+
+    pub fn start_rabbitmq(&self) {
+        run(self.rabbitmq_command("rabbitmq-server").arg("-detached"));
+        wait_until("RabbitMQ has started", || self.rabbitmqctl(&["await_startup"]));
+    }
+
+    pub fn stop_rabbitmq(&self) {
+        assert!(self.rabbitmqctl(&["stop"]), "rabbitmqctl stop");
+        wait_until("RabbitMQ has stopped", || !listening(self.rabbitmq));
+    }
+
+    pub fn kill_rabbitmq(&self) {
+        let pid = std::fs::read_to_string(self.path("rabbitmq/pid")).unwrap();
+        run(Command::new("kill").args(["-KILL", pid.trim()]));
+        wait_until("RabbitMQ is gone", || !listening(self.rabbitmq));
+    }
+
+    fn rabbitmqctl(&self, arguments: &[&str]) -> bool {
+        let mut command = self.rabbitmq_command("rabbitmqctl");
+        command.args(["-q", "-n", &self.node]).args(arguments);
+        command
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status()
+            .is_ok_and(|status| status.success())
+    }
+
+    fn rabbitmq_command(&self, program: &str) -> Command {
+        let mut command = Command::new(program);
+        let path = |name: &str| self.path(&format!("rabbitmq{name}"));
+        command
+            .env("RABBITMQ_NODENAME", &self.node)
+            .env("RABBITMQ_DIST_PORT", self.clustering.to_string())
+            .env("RABBITMQ_MNESIA_BASE", path(""))
+            .env("RABBITMQ_LOG_BASE", path("/log"))
+            .env("RABBITMQ_PID_FILE", path("/pid"))
+            .env("RABBITMQ_ENABLED_PLUGINS_FILE", path("/plugins"))
+            .env("RABBITMQ_CONFIG_FILE", path("/rabbitmq"))
+            .env("RABBITMQ_CONF_ENV_FILE", path("/env.conf"))
+            .stdin(Stdio::null());
+        command
+    }
+
+    pub fn start_redis(&self) {
+        let port = self.redis.to_string();
+        run(Command::new("redis-server")
+            .args(["--daemonize", "yes", "--bind", "127.0.0.1", "--port", &port, "--save", ""])
+            .args(["--pidfile", &self.path("redis.pid"), "--logfile", &self.path("redis.log")])
+            .arg("--dir")
+            .arg(&self.directory));
+        wait_until("Redis has started", || listening(self.redis));
+    }
+
+    pub fn stop_redis(&self) {
+        self.signal_redis("TERM");
+        wait_until("Redis has stopped", || !listening(self.redis));
+    }
+
+    /// STOP freezes it with all it has, CONT goes on.
+    pub fn signal_redis(&self, signal: &str) {
+        let pid = std::fs::read_to_string(self.path("redis.pid")).unwrap();
+        run(Command::new("kill").args([&format!("-{signal}"), pid.trim()]));
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.directory.join(name).display().to_string()
+    }
+}
+
+impl Drop for Private {
+    fn drop(&mut self) {
+        // Whatever is not running any more can't be stopped, which is as well.
+        let _ = self.pg_ctl().args(["-m", "immediate", "stop"]).status();
+        let _ = self.rabbitmqctl(&["stop"]);
+        if let Ok(pid) = std::fs::read_to_string(self.path("redis.pid")) {
+            let _ = Command::new("kill").args(["-KILL", pid.trim()]).status();
+        }
+        let _ = std::fs::remove_dir_all(&self.directory);
+    }
+}
+
+fn root() -> bool {
+    Command::new("id").arg("-u").output().is_ok_and(|output| output.stdout == b"0\n")
+}
+
+/// PostgreSQL refuses to be run by root.
+fn as_user(user: &str, program: &Path) -> Command {
+    if root() {
+        let mut command = Command::new("setpriv");
+        command.args([&format!("--reuid={user}"), &format!("--regid={user}"), "--clear-groups"]);
+        command.arg(program).stdin(Stdio::null()).current_dir("/");
+        command
+    } else {
+        let mut command = Command::new(program);
+        command.stdin(Stdio::null());
+        command
+    }
+}
+
+/// Debian keeps the server's programs out of the path, a directory for each version.
+fn postgres_program(name: &str) -> PathBuf {
+    let versions = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+    let mut found: Vec<PathBuf> =
+        versions.map(|v| v.path().join("bin").join(name)).filter(|p| p.exists()).collect();
+    found.sort();
+    found.pop().unwrap_or_else(|| PathBuf::from(name))
+}
+
+fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+fn listening(port: u16) -> bool {
+    std::net::TcpStream::connect(("127.0.0.1", port)).is_ok()
+}
+
+fn run(command: &mut Command) {
+    command.stdout(Stdio::null());
+    let status = command.status().unwrap_or_else(|e| panic!("{command:?} must be installed: {e}"));
+    assert!(status.success(), "{command:?}: {status}");
+}
+
+fn wait_until(what: &str, check: impl Fn() -> bool) {
+    let started = Instant::now();
+    while !check() {
+        assert!(started.elapsed() < DEADLINE, "not within {} s: {what}", DEADLINE.as_secs());
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
