@@ -1,21 +1,24 @@
 //! Configuration: by flag, by environment variable, by `.env`, in that order.
 //!
+//! This stands right below the roles, since it names types of every floor.
+//!
 //! The structs here are clap argument groups that the roles choose from. Value names are the
 //! variables' names, so that every complaint names the variable as well as the flag. What clap
 //! can't check alone is checked by the methods here, before anything starts.
 
-use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use url::Url;
 
 use crate::broker::amqp::AmqpUrl;
 use crate::broker::topology::Topology;
 use crate::domain::retry::RetryPolicy;
+use crate::secret::Secret;
+use crate::telemetry::LogFormat;
 
 /// A variable that is absent or can't be used. The process exits with 2.
 #[derive(Debug, thiserror::Error)]
@@ -30,51 +33,6 @@ impl ConfigError {
     pub fn new(variable: &'static str, problem: impl Into<String>) -> ConfigError {
         ConfigError { variable, problem: problem.into() }
     }
-}
-
-/// A text that may hold a password: it can be used, but not printed.
-#[derive(Clone)]
-pub struct Secret(String);
-
-impl Secret {
-    /// The text itself.
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl FromStr for Secret {
-    type Err = std::convert::Infallible;
-    fn from_str(text: &str) -> Result<Secret, Self::Err> {
-        Ok(Secret(text.to_owned()))
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("***")
-    }
-}
-
-/// A URL as it may be logged: the password, and any in the query, replaced by `***`.
-pub fn without_password(url: &str) -> String {
-    let Some((scheme, rest)) = url.split_once("://") else { return "***".into() };
-    let (authority, tail) = match rest.find(['/', '?', '#']) {
-        Some(at) => rest.split_at(at),
-        None => (rest, ""),
-    };
-    let authority = match authority.rsplit_once('@') {
-        Some((user, host)) => match user.split_once(':') {
-            Some((name, _)) => format!("{name}:***@{host}"),
-            None => format!("{user}@{host}"),
-        },
-        None => authority.to_owned(),
-    };
-    let tail = match tail.split_once('?') {
-        Some((path, query)) if query.to_ascii_lowercase().contains("password") => format!("{path}?***"),
-        _ => tail.to_owned(),
-    };
-    format!("{scheme}://{authority}{tail}")
 }
 
 /// Where the tasks are.
@@ -94,7 +52,11 @@ impl DatabaseArgs {
     /// The URL, checked.
     pub fn url(&self) -> Result<Secret, ConfigError> {
         const VARIABLE: &str = "DATABASE_URL";
-        let url = required(VARIABLE, self.database_url.as_ref(), "postgres://user:password@host/database")?;
+        let url = required(
+            VARIABLE,
+            self.database_url.as_ref(),
+            "postgres://user:password@host/database",
+        )?;
         let problem = |text: String| ConfigError::new(VARIABLE, text);
         if !["postgres://", "postgresql://"].iter().any(|s| url.expose().starts_with(s)) {
             return Err(problem("must begin with postgres://".into()));
@@ -130,7 +92,12 @@ pub struct BrokerArgs {
 #[derive(Debug, Clone, Args)]
 pub struct RetryArgs {
     /// Pauses before the second attempt, the third, and so on; after the last a message is dead
-    #[arg(long, env = "RETRY_DELAYS", value_name = "RETRY_DELAYS", default_value = "1s,5s,30s,2m,10m")]
+    #[arg(
+        long,
+        env = "RETRY_DELAYS",
+        value_name = "RETRY_DELAYS",
+        default_value = "1s,5s,30s,2m,10m"
+    )]
     pub retry_delays: RetryPolicy,
 }
 
@@ -138,7 +105,8 @@ impl BrokerArgs {
     /// The URL, checked.
     pub fn url(&self) -> Result<AmqpUrl, ConfigError> {
         const VARIABLE: &str = "RABBITMQ_URL";
-        let url = required(VARIABLE, self.rabbitmq_url.as_ref(), "amqp://user:password@host/vhost")?;
+        let url =
+            required(VARIABLE, self.rabbitmq_url.as_ref(), "amqp://user:password@host/vhost")?;
         AmqpUrl::parse(url.expose()).map_err(|problem| ConfigError::new(VARIABLE, problem))
     }
 
@@ -199,10 +167,13 @@ impl CacheArgs {
         let Some(url) = present(VARIABLE, self.redis_url.as_ref())? else { return Ok(None) };
         match Url::parse(url.expose()).map(|u| u.scheme().to_owned()) {
             Ok(scheme) if scheme == "redis" => Ok(Some(url.clone())),
-            Ok(scheme) if scheme == "rediss" => {
-                Err(ConfigError::new(VARIABLE, "rediss:// (TLS) is not supported yet; use redis://"))
+            Ok(scheme) if scheme == "rediss" => Err(ConfigError::new(
+                VARIABLE,
+                "rediss:// (TLS) is not supported yet; use redis://",
+            )),
+            Ok(scheme) => {
+                Err(ConfigError::new(VARIABLE, format!("the scheme must be redis, not {scheme:?}")))
             }
-            Ok(scheme) => Err(ConfigError::new(VARIABLE, format!("the scheme must be redis, not {scheme:?}"))),
             Err(e) => Err(ConfigError::new(VARIABLE, format!("not a URL: {e}"))),
         }
     }
@@ -219,7 +190,12 @@ pub struct MailArgs {
     #[arg(long, env = "MAIL_DIR", value_name = "MAIL_DIR", default_value = ".taskd/mail")]
     pub mail_dir: PathBuf,
     /// The sender
-    #[arg(long, env = "MAIL_FROM", value_name = "MAIL_FROM", default_value = "taskd <taskd@localhost>")]
+    #[arg(
+        long,
+        env = "MAIL_FROM",
+        value_name = "MAIL_FROM",
+        default_value = "taskd <taskd@localhost>"
+    )]
     pub mail_from: lettre::message::Mailbox,
 }
 
@@ -228,15 +204,19 @@ impl MailArgs {
     pub fn url(&self) -> Result<Option<Url>, ConfigError> {
         const VARIABLE: &str = "SMTP_URL";
         let Some(text) = present(VARIABLE, self.smtp_url.as_ref())? else { return Ok(None) };
-        let url =
-            Url::parse(text.expose()).map_err(|e| ConfigError::new(VARIABLE, format!("not a URL: {e}")))?;
+        let url = Url::parse(text.expose())
+            .map_err(|e| ConfigError::new(VARIABLE, format!("not a URL: {e}")))?;
         match url.scheme() {
             "smtp" if url.host_str().is_none_or(str::is_empty) => {
                 Err(ConfigError::new(VARIABLE, "names no host"))
             }
             "smtp" => Ok(Some(url)),
-            "smtps" => Err(ConfigError::new(VARIABLE, "smtps:// (TLS) is not supported yet; use smtp://")),
-            other => Err(ConfigError::new(VARIABLE, format!("the scheme must be smtp, not {other:?}"))),
+            "smtps" => {
+                Err(ConfigError::new(VARIABLE, "smtps:// (TLS) is not supported yet; use smtp://"))
+            }
+            other => {
+                Err(ConfigError::new(VARIABLE, format!("the scheme must be smtp, not {other:?}")))
+            }
         }
     }
 }
@@ -246,20 +226,17 @@ impl MailArgs {
 #[command(next_help_heading = "Logging")]
 pub struct LogArgs {
     /// Form of the log lines, on standard error
-    #[arg(long, env = "LOG_FORMAT", value_name = "LOG_FORMAT", default_value = "text", global = true)]
+    #[arg(
+        long,
+        env = "LOG_FORMAT",
+        value_name = "LOG_FORMAT",
+        default_value = "text",
+        global = true
+    )]
     pub log_format: LogFormat,
     /// What is logged: a level, or directives such as info,taskd::consumer=debug
     #[arg(long, env = "LOG", value_name = "LOG", default_value = "info", global = true)]
     pub log: String,
-}
-
-/// See [`LogArgs::log_format`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum LogFormat {
-    /// For eyes.
-    Text,
-    /// One JSON object a line.
-    Json,
 }
 
 /// Where the API listens.
@@ -301,7 +278,10 @@ pub fn duration(text: &str) -> Result<Duration, String> {
     }
 }
 
-fn present<'a>(variable: &'static str, value: Option<&'a Secret>) -> Result<Option<&'a Secret>, ConfigError> {
+fn present<'a>(
+    variable: &'static str,
+    value: Option<&'a Secret>,
+) -> Result<Option<&'a Secret>, ConfigError> {
     match value {
         Some(secret) if secret.expose().trim().is_empty() => {
             Err(ConfigError::new(variable, "is empty: give it a value or unset it"))
@@ -315,27 +295,13 @@ fn required<'a>(
     value: Option<&'a Secret>,
     form: &str,
 ) -> Result<&'a Secret, ConfigError> {
-    present(variable, value)?.ok_or_else(|| ConfigError::new(variable, format!("is not set: set it to {form}")))
+    present(variable, value)?
+        .ok_or_else(|| ConfigError::new(variable, format!("is not set: set it to {form}")))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_logged_url_has_no_password() {
-        for (url, logged) in [
-            ("postgres://u:p@h:1/d", "postgres://u:***@h:1/d"),
-            ("postgres://u:p%40@@h/d", "postgres://u:***@h/d"),
-            ("redis://:p@h/0", "redis://:***@h/0"),
-            ("postgres://h/d?user=u&password=p", "postgres://h/d?***"),
-            ("postgres://h/d?sslmode=disable", "postgres://h/d?sslmode=disable"),
-            ("u:p@h", "***"),
-        ] {
-            assert_eq!(without_password(url), logged);
-        }
-        assert_eq!(format!("{:?}", Secret("p".into())), "***");
-    }
 
     #[test]
     fn queue_names_are_checked() {

@@ -43,7 +43,8 @@ impl From<&Message> for DeadLetter {
     fn from(message: &Message) -> DeadLetter {
         let body = serde_json::from_slice(&message.body)
             .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(&message.body).into_owned()));
-        let died_at = message.text(message::DEAD_AT).and_then(|t| DateTime::parse_from_rfc3339(t).ok());
+        let died_at =
+            message.text(message::DEAD_AT).and_then(|t| DateTime::parse_from_rfc3339(t).ok());
         DeadLetter {
             id: id_of(message),
             event_id: message.message_id.clone(),
@@ -97,7 +98,8 @@ impl Selection {
             Selection::All => true,
             Selection::Ids(ids) => {
                 let id = id_of(message);
-                ids.iter().any(|wanted| *wanted == id || Some(wanted) == message.message_id.as_ref())
+                ids.iter()
+                    .any(|wanted| *wanted == id || Some(wanted) == message.message_id.as_ref())
             }
         }
     }
@@ -108,7 +110,8 @@ impl Selection {
             Selection::All => Vec::new(),
             Selection::Ids(ids) => {
                 let met = |id: &&String| {
-                    seen.iter().any(|letter| letter.id == **id || letter.event_id.as_ref() == Some(*id))
+                    seen.iter()
+                        .any(|letter| letter.id == **id || letter.event_id.as_ref() == Some(*id))
                 };
                 ids.iter().filter(|id| !met(id)).cloned().collect()
             }
@@ -228,7 +231,8 @@ impl DeadLetters {
         batch: Vec<Delivery>,
     ) -> Result<(), BrokerError> {
         let tags: Vec<Tag> = batch.iter().map(|delivery| delivery.tag).collect();
-        let copies = batch.iter().map(|d| Outgoing { to: Destination::Main, message: revived(&d.message) });
+        let copies =
+            batch.iter().map(|d| Outgoing { to: Destination::Main, message: revived(&d.message) });
         let answers = self.broker.publish(copies.collect()).await;
         for (tag, answer) in tags.into_iter().zip(answers) {
             answer?;
@@ -248,9 +252,13 @@ enum Action {
 /// The letter as a first attempt, with all that it remembers.
 fn revived(letter: &Message) -> Message {
     let mut copy = letter.copy();
-    for header in
-        [message::ATTEMPT, message::DEAD_REASON, message::DEAD_ERROR, message::DEAD_AT, message::DEAD_ID]
-    {
+    for header in [
+        message::ATTEMPT,
+        message::DEAD_REASON,
+        message::DEAD_ERROR,
+        message::DEAD_AT,
+        message::DEAD_ID,
+    ] {
         copy.headers.remove(header);
     }
     copy
@@ -261,8 +269,11 @@ mod tests {
     use super::*;
 
     fn letter() -> Message {
-        let mut letter =
-            Message { body: b"\xffno".to_vec(), message_id: Some("event".into()), ..Message::default() };
+        let mut letter = Message {
+            body: b"\xffno".to_vec(),
+            message_id: Some("event".into()),
+            ..Message::default()
+        };
         letter.set_attempt(6);
         letter.set_text(message::DEAD_ID, "letter");
         letter.set_text(message::DEAD_REASON, reason::EXHAUSTED);

@@ -106,8 +106,12 @@ async fn claim_all(
     let mut answers: HashMap<(&'static str, Uuid), Result<Claim, StoreError>> = HashMap::new();
     for (effect, events) in by_effect {
         match claim_effect(store, owner, effect, events.clone()).await {
-            Ok(claims) => answers.extend(claims.into_iter().map(|(id, claim)| ((effect, id), Ok(claim)))),
-            Err(error) => answers.extend(events.into_iter().map(|id| ((effect, id), Err(error.clone())))),
+            Ok(claims) => {
+                answers.extend(claims.into_iter().map(|(id, claim)| ((effect, id), Ok(claim))))
+            }
+            Err(error) => {
+                answers.extend(events.into_iter().map(|id| ((effect, id), Err(error.clone()))))
+            }
         }
     }
     // Two copies of one event in one batch: the first gets the claim, the other meets a lease.
@@ -138,7 +142,8 @@ async fn claim_effect(
     let mut connection = store.connection().await?;
     let granted =
         processed::claim(&mut connection, effect, events.clone(), owner.to_owned(), LEASE).await?;
-    let mut claims: HashMap<Uuid, Claim> = granted.into_iter().map(|id| (id, Claim::Granted)).collect();
+    let mut claims: HashMap<Uuid, Claim> =
+        granted.into_iter().map(|id| (id, Claim::Granted)).collect();
     events.retain(|id| !claims.contains_key(id));
     if events.is_empty() {
         return Ok(claims);

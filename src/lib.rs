@@ -4,7 +4,9 @@
 //! The modules in reading order, from the wiring at the top to the ground; each imports only from
 //! those below it. ARCHITECTURE.md has the map.
 
+// The wiring.
 pub mod roles;
+pub mod config;
 pub mod http;
 // The organs.
 pub mod consumer;
@@ -23,7 +25,7 @@ pub mod mail;
 // What it is about.
 pub mod domain;
 // The ground.
-pub mod config;
+pub mod secret;
 pub mod shutdown;
 pub mod telemetry;
 pub mod batcher;

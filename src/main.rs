@@ -33,7 +33,8 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> anyhow::Result<ExitCode> {
-    telemetry::init(&cli.log)?;
+    telemetry::init(&cli.log.log, cli.log.log_format)
+        .map_err(|problem| ConfigError::new("LOG", problem))?;
     // Migrations need the multi-thread runtime.
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let code = runtime.block_on(async {

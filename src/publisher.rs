@@ -107,13 +107,15 @@ impl Publisher {
         if after_failure {
             self.broker.ping().await?;
         }
-        let rows = outbox::lease(&mut *self.store.connection().await?, self.owner, LEASE, BATCH).await?;
+        let rows =
+            outbox::lease(&mut *self.store.connection().await?, self.owner, LEASE, BATCH).await?;
         if rows.is_empty() {
             return Ok(0);
         }
         let count = rows.len();
         let ids: Vec<Uuid> = rows.iter().map(|row| row.id).collect();
-        let messages = rows.iter().map(|row| Outgoing { to: Destination::Main, message: message(row) });
+        let messages =
+            rows.iter().map(|row| Outgoing { to: Destination::Main, message: message(row) });
         let publishing = self.broker.publish(messages.collect());
         let answers = tokio::time::timeout(PUBLISH_TIMEOUT, publishing)
             .await
@@ -204,9 +206,14 @@ mod tests {
             due_at: None,
         };
         let task = Task { id: 7, ..Task::create(fields, Utc::now()) };
-        let next = task.update(TaskFields { title: "u".into(), ..task.fields() }, Utc::now()).unwrap();
+        let next =
+            task.update(TaskFields { title: "u".into(), ..task.fields() }, Utc::now()).unwrap();
         let last = next.delete(Utc::now());
-        for new in [NewEvent::created(task.clone()), NewEvent::updated(&task, next), NewEvent::deleted(last)] {
+        for new in [
+            NewEvent::created(task.clone()),
+            NewEvent::updated(&task, next),
+            NewEvent::deleted(last),
+        ] {
             let row = OutboxRow {
                 id: new.id,
                 seq: 1,
@@ -215,8 +222,11 @@ mod tests {
                 occurred_at: new.payload.task.updated_at,
             };
             let message = message(&row);
-            let event =
-                Event::decode(&message.body, message.message_id.as_deref(), message.message_type.as_deref());
+            let event = Event::decode(
+                &message.body,
+                message.message_id.as_deref(),
+                message.message_type.as_deref(),
+            );
             assert_eq!(event.unwrap().payload, new.payload);
         }
     }

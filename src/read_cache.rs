@@ -47,9 +47,37 @@ struct Inner {
     store: Store,
     metrics: Metrics,
     ttl: Duration,
-    guard: tokio::sync::Mutex<Option<Known>>,
+    guard: tokio::sync::Mutex<Knowledge>,
     broken_until: Mutex<Option<Instant>>,
     flights: Mutex<HashMap<String, Arc<OnceCell<Body>>>>,
+}
+
+/// One load for all who miss the same key at the same time. The first to leave clears it away, also
+/// where its client has hung up; whoever comes then begins another.
+struct Flight<'a> {
+    inner: &'a Inner,
+    key: &'a str,
+    cell: Arc<OnceCell<Body>>,
+}
+
+impl<'a> Flight<'a> {
+    fn join(inner: &'a Inner, key: &'a str) -> Flight<'a> {
+        let cell = Arc::clone(inner.flights().entry(key.to_owned()).or_default());
+        Flight { inner, key, cell }
+    }
+}
+
+impl Drop for Flight<'_> {
+    fn drop(&mut self) {
+        self.inner.flights().remove(self.key);
+    }
+}
+
+/// The guard as this process knows it, or when it could not be asked.
+#[derive(Default)]
+struct Knowledge {
+    known: Option<Known>,
+    failed_at: Option<Instant>,
 }
 
 /// What this process knows of the guard.
@@ -70,20 +98,26 @@ impl Known {
     }
 
     fn fresh(&self, now: Instant) -> bool {
-        now.duration_since(self.as_of) < FRESH || self.suspended_until.is_some_and(|until| now < until)
+        now.duration_since(self.as_of) < FRESH
+            || self.suspended_until.is_some_and(|until| now < until)
     }
 }
 
 impl ReadCache {
     /// Without a cache, every read goes to the database.
-    pub fn new(cache: Option<Arc<dyn Cache>>, store: Store, metrics: Metrics, ttl: Duration) -> ReadCache {
+    pub fn new(
+        cache: Option<Arc<dyn Cache>>,
+        store: Store,
+        metrics: Metrics,
+        ttl: Duration,
+    ) -> ReadCache {
         let inner = cache.map(|cache| {
             Arc::new(Inner {
                 cache,
                 store,
                 metrics,
                 ttl,
-                guard: tokio::sync::Mutex::new(None),
+                guard: tokio::sync::Mutex::default(),
                 broken_until: Mutex::new(None),
                 flights: Mutex::default(),
             })
@@ -116,17 +150,13 @@ impl ReadCache {
         };
         count("miss");
         // The generation is part of the slot: who comes after a write never joins a flight from before.
-        let flight = Arc::clone(inner.flights().entry(slot.key.clone()).or_default());
-        let loaded = flight
-            .get_or_try_init(|| async {
-                let body = Body::from(load().await?);
-                inner.fill(&slot, &body).await;
-                Ok(body)
-            })
-            .await
-            .cloned();
-        inner.flights().remove(&slot.key);
-        loaded
+        let flight = Flight::join(inner, &slot.key);
+        let loading = flight.cell.get_or_try_init(|| async {
+            let body = Body::from(load().await?);
+            inner.fill(&slot, &body).await;
+            Ok(body)
+        });
+        loading.await.cloned()
     }
 
     /// Makes what is cached of these scopes unreachable, for everybody. To be called after the
@@ -192,18 +222,19 @@ impl Inner {
     /// Bars everybody from the cache, and returns when everybody knows.
     async fn suspend(&self) -> Result<(), StoreError> {
         let known_since = {
-            let mut known = self.guard.lock().await;
+            let mut knowledge = self.guard.lock().await;
             let now = Instant::now();
-            match *known {
-                Some(Known { suspended_until: Some(until), suspended_since: Some(since), .. })
-                    if until > now + MARGIN =>
-                {
-                    since
-                }
+            match knowledge.known {
+                Some(Known {
+                    suspended_until: Some(until), suspended_since: Some(since), ..
+                }) if until > now + MARGIN => since,
                 _ => {
-                    let guard = cache_guard::suspend(&mut *self.store.connection().await?, SUSPENSION).await?;
+                    let guard =
+                        cache_guard::suspend(&mut *self.store.connection().await?, SUSPENSION)
+                            .await?;
                     let since = Instant::now();
-                    *known = Some(Known { suspended_since: Some(since), ..understood(guard, now) });
+                    knowledge.known =
+                        Some(Known { suspended_since: Some(since), ..understood(guard, now) });
                     since
                 }
             }
@@ -214,17 +245,22 @@ impl Inner {
 
     /// What is known of the guard, asked for again if it is not fresh; `None` if it can't be.
     async fn known(&self) -> Option<Known> {
-        let mut known = self.guard.lock().await;
+        let mut knowledge = self.guard.lock().await;
         let now = Instant::now();
-        if let Some(known) = known.filter(|k| k.fresh(now)) {
+        if let Some(known) = knowledge.known.filter(|k| k.fresh(now)) {
             return Some(known);
+        }
+        // Those who waited for a question that failed don't ask the same again, one by one.
+        if knowledge.failed_at.is_some_and(|at| now.duration_since(at) < FRESH) {
+            return None;
         }
         let guard = match self.store.connection().await {
             Ok(mut connection) => cache_guard::read(&mut connection).await,
             Err(error) => Err(error),
         };
-        *known = guard.ok().map(|guard| understood(guard, now));
-        *known
+        knowledge.failed_at = guard.is_err().then(Instant::now);
+        knowledge.known = guard.ok().map(|guard| understood(guard, now));
+        knowledge.known
     }
 
     fn failed(&self, error: &CacheError) {

@@ -70,10 +70,17 @@ async fn delete(
         loop {
             let deleted = match table {
                 "processed_messages" => {
-                    retention::delete_processed(connection, horizon(now, keep.processed), BATCH).await?
+                    retention::delete_processed(connection, horizon(now, keep.processed), BATCH)
+                        .await?
                 }
-                "events" => retention::delete_published(connection, horizon(now, keep.events), BATCH).await?,
-                _ => retention::delete_activity(connection, horizon(now, keep.activity), BATCH).await?,
+                "events" => {
+                    retention::delete_published(connection, horizon(now, keep.events), BATCH)
+                        .await?
+                }
+                _ => {
+                    retention::delete_activity(connection, horizon(now, keep.activity), BATCH)
+                        .await?
+                }
             };
             match table {
                 "processed_messages" => purged.processed_messages += deleted,
@@ -105,7 +112,10 @@ mod tests {
     #[test]
     fn an_endless_retention_keeps_everything() {
         let now: DateTime<Utc> = "2026-11-24T00:00:00Z".parse().unwrap();
-        assert_eq!(horizon(now, Duration::from_secs(86_400)).to_rfc3339(), "2026-11-23T00:00:00+00:00");
+        assert_eq!(
+            horizon(now, Duration::from_secs(86_400)).to_rfc3339(),
+            "2026-11-23T00:00:00+00:00"
+        );
         assert_eq!(horizon(now, Duration::MAX), DateTime::UNIX_EPOCH);
     }
 }

@@ -100,8 +100,12 @@ fn plan(
         None => String::new(),
     };
     let route = match trouble {
-        Trouble::Leased(remaining) => return (Route::Park { after: policy.park(*remaining) }, copy),
-        Trouble::Malformed(error) => Route::Dead { reason: reason::MALFORMED, error: error.clone() },
+        Trouble::Leased(remaining) => {
+            return (Route::Park { after: policy.park(*remaining) }, copy);
+        }
+        Trouble::Malformed(error) => {
+            Route::Dead { reason: reason::MALFORMED, error: error.clone() }
+        }
         Trouble::Permanent(_) => Route::Dead { reason: reason::PERMANENT, error: last_error() },
         Trouble::Transient(_) => match policy.decide(attempt) {
             Decision::Retry { after, attempt } => Route::Retry { after, attempt },
@@ -118,7 +122,9 @@ fn plan(
     let mut history = copy.history();
     match trouble {
         Trouble::Malformed(error) => remember(&mut history, failed(None, error)),
-        _ => failures.iter().for_each(|(effect, e)| remember(&mut history, failed(Some(effect), e))),
+        _ => {
+            failures.iter().for_each(|(effect, e)| remember(&mut history, failed(Some(effect), e)))
+        }
     }
     copy.set_history(&history);
     match &route {
@@ -126,7 +132,10 @@ fn plan(
         Route::Dead { reason, error } => {
             copy.set_attempt(attempt);
             copy.set_text(message::DEAD_REASON, *reason);
-            copy.set_text(message::DEAD_ERROR, error.chars().take(crate::domain::retry::ERROR_CHARS).collect::<String>());
+            copy.set_text(
+                message::DEAD_ERROR,
+                error.chars().take(crate::domain::retry::ERROR_CHARS).collect::<String>(),
+            );
             copy.set_text(message::DEAD_AT, now.to_rfc3339());
             copy.set_text(message::DEAD_ID, Uuid::now_v7().to_string());
         }
@@ -149,7 +158,8 @@ mod tests {
 
     #[test]
     fn a_message_walks_the_delays_and_then_dies_with_its_whole_history() {
-        let mut message = Message { body: b"{}".to_vec(), message_id: Some("e".into()), ..Message::default() };
+        let mut message =
+            Message { body: b"{}".to_vec(), message_id: Some("e".into()), ..Message::default() };
         message.set_text("tenant", "t");
         let error = || Trouble::Transient(vec![("email", "451 later".into())]);
         let mut routes = Vec::new();
@@ -160,14 +170,19 @@ mod tests {
         }
         assert_eq!(routes[0], Route::Retry { after: Duration::from_secs(1), attempt: 2 });
         assert_eq!(routes[1], Route::Retry { after: Duration::from_secs(5), attempt: 3 });
-        assert_eq!(routes[2], Route::Dead { reason: reason::EXHAUSTED, error: "email: 451 later".into() });
+        assert_eq!(
+            routes[2],
+            Route::Dead { reason: reason::EXHAUSTED, error: "email: 451 later".into() }
+        );
         let history = message.history();
         assert_eq!(history.iter().map(|f| f.attempt).collect::<Vec<_>>(), [1, 2, 3]);
         assert!(history.iter().all(|f| f.worker == "w1" && f.effect.as_deref() == Some("email")));
         assert_eq!(message.attempt(), 3);
         assert_eq!(message.text("tenant"), Some("t"));
         assert_eq!(message.body, b"{}");
-        assert!(message.text(message::DEAD_ID).is_some() && message.text(message::DEAD_AT).is_some());
+        assert!(
+            message.text(message::DEAD_ID).is_some() && message.text(message::DEAD_AT).is_some()
+        );
     }
 
     #[test]

@@ -72,7 +72,11 @@ pub fn stop_on_signals(shutdown: Shutdown) -> std::io::Result<()> {
                 std::process::exit(130);
             }
             let seconds = shutdown.drain_timeout().as_secs_f32();
-            tracing::info!(signal = name, drain_seconds = seconds, "draining; a second signal stops at once");
+            tracing::info!(
+                signal = name,
+                drain_seconds = seconds,
+                "draining; a second signal stops at once"
+            );
             shutdown.stop();
         }
     });

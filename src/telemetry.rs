@@ -1,22 +1,30 @@
 //! Logging, and the metrics of a process.
 
+use clap::ValueEnum;
 use prometheus::{
-    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder,
+    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
+    TextEncoder,
 };
 use tracing_subscriber::EnvFilter;
 
-use crate::config::{ConfigError, LogArgs, LogFormat};
+/// The form of log lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For eyes.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
 
-/// Starts logging to standard error.
+/// Starts logging to standard error: what `directives` let through, in that form.
 ///
 /// # Errors
-/// `LOG` can't be read.
-pub fn init(args: &LogArgs) -> Result<(), ConfigError> {
-    let filter =
-        EnvFilter::try_new(&args.log).map_err(|e| ConfigError::new("LOG", format!("{:?}: {e}", args.log)))?;
+/// The directives can't be read.
+pub fn init(directives: &str, format: LogFormat) -> Result<(), String> {
+    let filter = EnvFilter::try_new(directives).map_err(|e| format!("{directives:?}: {e}"))?;
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     // A second call, as in tests, leaves the first in place.
-    let _ = match args.log_format {
+    let _ = match format {
         LogFormat::Json => builder.json().flatten_event(true).with_current_span(false).try_init(),
         LogFormat::Text => {
             use std::io::IsTerminal;
@@ -97,7 +105,7 @@ impl Metrics {
             .buckets(ROAD_BUCKETS.to_vec()),
         )?;
         registry.register(Box::new(road.clone()))?;
-        Ok(Metrics {
+        let metrics = Metrics {
             http_requests: histograms(
                 "taskd_http_request_duration_seconds",
                 "Requests answered, by method, route template and status",
@@ -151,13 +159,35 @@ impl Metrics {
             )?,
             pool_size: gauge("taskd_database_pool_size", "Database connections open")?,
             pool_available: gauge("taskd_database_pool_available", "Database connections idle")?,
-            pool_waiting: gauge("taskd_database_pool_waiting", "Callers waiting for a database connection")?,
-            purged: counters("taskd_purged_rows_total", "Rows deleted by purge, by table", &["table"])?,
+            pool_waiting: gauge(
+                "taskd_database_pool_waiting",
+                "Callers waiting for a database connection",
+            )?,
+            purged: counters(
+                "taskd_purged_rows_total",
+                "Rows deleted by purge, by table",
+                &["table"],
+            )?,
             registry,
-        })
+        };
+        // A series that is there from the start can be watched before it first counts.
+        for outcome in ["processed", "duplicate", "retried", "parked", "dead"] {
+            metrics.deliveries.with_label_values(&[outcome]);
+        }
+        for outcome in ["hit", "miss", "bypass"] {
+            metrics.cache_reads.with_label_values(&[outcome]);
+        }
+        for effect in ["activity", "email"] {
+            metrics.retries.with_label_values(&[effect]);
+            metrics.duplicates_skipped.with_label_values(&[effect]);
+        }
+        for reason in ["malformed", "retries-exhausted", "permanent-failure"] {
+            metrics.dead_letters.with_label_values(&[reason]);
+        }
+        Ok(metrics)
     }
 
-    /// All of them in the text format (https://prometheus.io/docs/instrumenting/exposition_formats/).
+    /// All of them in the text format (<https://prometheus.io/docs/instrumenting/exposition_formats/>).
     pub fn render(&self) -> String {
         // A text can take any metric; an empty one is what is left if that should ever change.
         TextEncoder::new().encode_to_string(&self.registry.gather()).unwrap_or_default()

@@ -20,6 +20,10 @@ pub const DEAD_AT: &str = "taskd-dead-at";
 /// Names a dead letter among others with the same message id, or with none.
 pub const DEAD_ID: &str = "taskd-dead-letter-id";
 
+/// How long the history may be, and all foreign headers together. All headers of a message must fit
+/// into one frame of usually 128 KiB; the broker closes the connection on a longer one.
+const HEADER_BYTES: usize = 48 * 1024;
+
 /// The reasons for which a letter is dead.
 pub mod reason {
     /// The message can't be read as an event.
@@ -82,19 +86,35 @@ impl Message {
         self.headers.insert(ATTEMPT.to_owned(), attempt.into());
     }
 
-    /// Sets the failures so far.
+    /// Sets the failures so far; where they are too long for a header, without the oldest but the first.
     pub fn set_history(&mut self, history: &[Failure]) {
-        if let Some(first) = history.first() {
-            let at = self.first_failed_at().unwrap_or(first.at);
-            self.set_text(FIRST_FAILED_AT, at.to_rfc3339());
-            self.set_text(HISTORY, serde_json::json!(history).to_string());
+        let Some(first) = history.first() else { return };
+        let at = self.first_failed_at().unwrap_or(first.at);
+        self.set_text(FIRST_FAILED_AT, at.to_rfc3339());
+        let mut kept = history.to_vec();
+        let mut text = serde_json::json!(kept).to_string();
+        while text.len() > HEADER_BYTES && kept.len() > 1 {
+            kept.remove(1);
+            text = serde_json::json!(kept).to_string();
         }
+        self.set_text(HISTORY, text);
     }
 
-    /// A copy to publish again: without what only the broker may say of a message, and without
-    /// `CC`, which would send the copy to queues that have theirs.
+    /// A copy to publish again: without what only the broker may say of a message, without `CC`,
+    /// which would send the copy to queues that have theirs, and without foreign headers that would
+    /// leave no room for ours.
     pub fn copy(&self) -> Message {
         let mut copy = self.clone();
+        let mut room = HEADER_BYTES;
+        copy.headers.retain(|name, value| {
+            if name.starts_with("taskd-") {
+                return true;
+            }
+            let size = name.len() + value.to_string().len();
+            let fits = size <= room;
+            room = room.saturating_sub(if fits { size } else { 0 });
+            fits
+        });
         copy.headers.retain(|name, _| {
             !(name == "CC"
                 || name == "BCC"
@@ -116,9 +136,13 @@ mod tests {
     #[test]
     fn headers_that_make_no_sense_count_as_absent() {
         let mut message = Message::default();
-        for (attempt, read) in
-            [(json!(3), 3), (json!("3"), 1), (json!(-1), 1), (json!(0), 1), (json!(1u64 << 40), u32::MAX)]
-        {
+        for (attempt, read) in [
+            (json!(3), 3),
+            (json!("3"), 1),
+            (json!(-1), 1),
+            (json!(0), 1),
+            (json!(1u64 << 40), u32::MAX),
+        ] {
             message.headers.insert(ATTEMPT.into(), attempt);
             assert_eq!(message.attempt(), read);
         }
@@ -147,9 +171,30 @@ mod tests {
     }
 
     #[test]
+    fn headers_stay_within_a_frame_and_ours_come_first() {
+        let mut message = Message::default();
+        message.set_text("large", "x".repeat(HEADER_BYTES));
+        message.set_text("small", "x");
+        let failure = Failure {
+            attempt: 1,
+            worker: "w".into(),
+            at: Utc::now(),
+            effect: None,
+            error: "\u{1}".repeat(400),
+        };
+        message.set_history(&vec![failure; 40]);
+        let copy = message.copy();
+        assert!(copy.text(HISTORY).unwrap().len() <= HEADER_BYTES);
+        assert!(copy.history().len() > 10);
+        assert!(copy.text("large").is_none() && copy.text("small").is_some());
+    }
+
+    #[test]
     fn a_copy_has_the_foreign_headers_but_not_the_brokers() {
         let mut message = Message::default();
-        for name in ["x-death", "x-first-death-queue", "CC", "x-delivery-count", "x-trace", "tenant"] {
+        for name in
+            ["x-death", "x-first-death-queue", "CC", "x-delivery-count", "x-trace", "tenant"]
+        {
             message.set_text(name, "v");
         }
         assert_eq!(message.copy().headers.keys().collect::<Vec<_>>(), ["tenant", "x-trace"]);

@@ -11,7 +11,7 @@ use crate::domain::retry::short;
 
 /// How often a message may come back unanswered before the broker sets it aside: it has then
 /// most likely killed as many workers. Every requeue and every lost connection counts, so
-/// ordinary outages must stay far below (https://www.rabbitmq.com/docs/quorum-queues).
+/// ordinary outages must stay far below (<https://www.rabbitmq.com/docs/quorum-queues>).
 const DELIVERY_LIMIT: i64 = 20;
 /// From RabbitMQ 4.0 a quorum queue without a limit gets one of 20, and past it drops the
 /// message. Reading the dead letters counts as a delivery, so theirs is out of reach.
@@ -34,7 +34,7 @@ pub struct Queue {
     pub name: String,
     /// What it is for.
     pub purpose: &'static str,
-    /// The optional arguments (https://www.rabbitmq.com/docs/queues#optional-arguments).
+    /// The optional arguments (<https://www.rabbitmq.com/docs/queues#optional-arguments>).
     pub arguments: BTreeMap<&'static str, Value>,
 }
 
@@ -115,9 +115,13 @@ mod tests {
     #[test]
     fn every_destination_has_its_queue() {
         let delays = [Duration::from_secs(1), Duration::from_secs(120)];
-        let topology = Topology::new("task_events", "task_events.retry", "task_events.dlq", &delays);
+        let topology =
+            Topology::new("task_events", "task_events.retry", "task_events.dlq", &delays);
         let names: Vec<&str> = topology.queues.iter().map(|q| q.name.as_str()).collect();
-        assert_eq!(names, ["task_events", "task_events.retry.1s", "task_events.retry.2m", "task_events.dlq"]);
+        assert_eq!(
+            names,
+            ["task_events", "task_events.retry.1s", "task_events.retry.2m", "task_events.dlq"]
+        );
         for delay in delays {
             assert!(names.contains(&topology.queue_of(Destination::Delay(delay)).as_str()));
         }

@@ -19,8 +19,11 @@ impl Session {
         let mut jobs = Vec::with_capacity(batch.len());
         for delivery in batch {
             let message = &delivery.message;
-            let decoded =
-                Event::decode(&message.body, message.message_id.as_deref(), message.message_type.as_deref());
+            let decoded = Event::decode(
+                &message.body,
+                message.message_id.as_deref(),
+                message.message_type.as_deref(),
+            );
             match decoded {
                 Ok(event) => {
                     self.observe_start(&delivery, &event);
@@ -29,7 +32,9 @@ impl Session {
                 Err(malformed) => {
                     let session = self.clone();
                     self.jobs.spawn(async move {
-                        session.route(delivery, None, Trouble::Malformed(malformed.to_string())).await;
+                        session
+                            .route(delivery, None, Trouble::Malformed(malformed.to_string()))
+                            .await;
                     });
                 }
             }
@@ -119,7 +124,10 @@ impl Session {
         Ok(recorded)
     }
 
-    async fn record_once(&self, events: &[&Event]) -> Result<Result<Vec<Uuid>, StoreError>, GivenUp> {
+    async fn record_once(
+        &self,
+        events: &[&Event],
+    ) -> Result<Result<Vec<Uuid>, StoreError>, GivenUp> {
         self.hold(|| async {
             let mut connection = self.tools.store.connection().await?;
             activity::record_once(&mut connection, events).await

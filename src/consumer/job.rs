@@ -11,7 +11,9 @@ use crate::effects::{self, Effect, Outcome, RUN_TIMEOUT};
 use crate::idempotency::Claim;
 use crate::retry_router::{Route, Trouble};
 use crate::shutdown::Backoff;
+use crate::store::StoreError;
 use crate::store::processed::Finished;
+use crate::store::users::User;
 
 /// A delivery, its event, and how far its effects have come.
 pub(super) struct Job {
@@ -50,7 +52,10 @@ impl Job {
     /// Whether every effect is done, so that all that is left is the ack.
     pub(super) fn is_finished(&self) -> bool {
         self.effects.values().all(|progress| {
-            matches!(progress, Progress::AlreadyDone | Progress::Ended(Outcome::Done | Outcome::Skipped(_)))
+            matches!(
+                progress,
+                Progress::AlreadyDone | Progress::Ended(Outcome::Done | Outcome::Skipped(_))
+            )
         })
     }
 
@@ -58,7 +63,9 @@ impl Job {
     fn trouble(&self) -> Option<Trouble> {
         let failures = |transient: bool| -> Vec<(&'static str, String)> {
             let failed = self.effects.iter().filter_map(|(effect, progress)| match progress {
-                Progress::Ended(Outcome::Transient(e)) if transient => Some((effect.name(), e.clone())),
+                Progress::Ended(Outcome::Transient(e)) if transient => {
+                    Some((effect.name(), e.clone()))
+                }
                 Progress::Ended(Outcome::Permanent(e)) => Some((effect.name(), e.clone())),
                 _ => None,
             });
@@ -118,16 +125,22 @@ impl Session {
 
     /// Claim, run, record.
     async fn external(&self, effect: Effect, event: &Event) -> Result<Progress, GivenUp> {
-        // Claimed only when its turn has come, so that the lease covers the run alone.
+        // Claimed only when its turn has come and all it needs is at hand, so that the lease covers
+        // the run alone.
         let Ok(_turn) = self.external.acquire().await else { return Err(GivenUp) };
+        let failed = |error: StoreError| Ok(Progress::Ended(Outcome::Transient(error.to_string())));
+        let recipient = match self.hold(|| self.tools.email.recipient(event)).await? {
+            Ok(recipient) => recipient,
+            Err(error) => return failed(error),
+        };
         let id = event.metadata.event_id;
         let name = effect.name();
         let idempotency = &self.tools.idempotency;
         let outcome = match self.hold(|| idempotency.claim(name, id)).await? {
-            Ok(Claim::Granted) => self.run(effect, event).await?,
+            Ok(Claim::Granted) => self.run(effect, event, recipient.as_ref()).await,
             Ok(Claim::Done) => return Ok(Progress::AlreadyDone),
             Ok(Claim::Leased(remaining)) => return Ok(Progress::Leased(remaining)),
-            Err(error) => return Ok(Progress::Ended(Outcome::Transient(error.to_string()))),
+            Err(error) => return failed(error),
         };
         let finished = |skipped| Finished { event_id: id, effect: name, skipped };
         let finished = match &outcome {
@@ -142,33 +155,23 @@ impl Session {
         };
         match self.hold(|| idempotency.finish(finished.clone())).await? {
             Ok(()) => Ok(Progress::Ended(outcome)),
-            Err(error) => Ok(Progress::Ended(Outcome::Transient(error.to_string()))),
+            Err(error) => failed(error),
         }
     }
 
-    async fn run(&self, effect: Effect, event: &Event) -> Result<Outcome, GivenUp> {
+    async fn run(&self, effect: Effect, event: &Event, recipient: Option<&User>) -> Outcome {
         if let Some(error) = self.tools.simulation.failure(effect) {
-            return Ok(Outcome::Transient(error));
+            return Outcome::Transient(error);
         }
         let started = Instant::now();
-        let running = self.hold(|| async move {
-            match effect {
-                Effect::Email => self.tools.email.run(event).await,
-                // In the database: run with its whole batch, never here.
-                Effect::Activity => Ok(Outcome::Done),
-            }
+        let running = self.tools.email.run(event, recipient);
+        let outcome = tokio::time::timeout(RUN_TIMEOUT, running).await.unwrap_or_else(|_| {
+            Outcome::Transient(format!("not done within {} s", RUN_TIMEOUT.as_secs()))
         });
-        let outcome = match tokio::time::timeout(RUN_TIMEOUT, running).await {
-            Ok(result) => match result? {
-                Ok(outcome) => outcome,
-                Err(error) => Outcome::Transient(error.to_string()),
-            },
-            Err(_) => Outcome::Transient(format!("not done within {} s", RUN_TIMEOUT.as_secs())),
-        };
         let seconds = started.elapsed().as_secs_f64();
         let labels = [effect.name(), outcome.label()];
         self.tools.metrics.effect_seconds.with_label_values(&labels).observe(seconds);
-        Ok(outcome)
+        outcome
     }
 
     /// Acks what is done, all in as few frames as can be.
@@ -265,9 +268,11 @@ impl Session {
 
 fn failures(trouble: &Trouble) -> String {
     match trouble {
-        Trouble::Transient(failed) | Trouble::Permanent(failed) => {
-            failed.iter().map(|(effect, error)| format!("{effect}: {error}")).collect::<Vec<_>>().join("; ")
-        }
+        Trouble::Transient(failed) | Trouble::Permanent(failed) => failed
+            .iter()
+            .map(|(effect, error)| format!("{effect}: {error}"))
+            .collect::<Vec<_>>()
+            .join("; "),
         Trouble::Malformed(error) => error.clone(),
         Trouble::Leased(_) => String::new(),
     }

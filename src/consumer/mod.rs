@@ -11,6 +11,7 @@ mod batch;
 mod job;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -53,27 +54,45 @@ pub struct Consumer {
     tools: Tools,
     broker: Arc<dyn Broker>,
     concurrency: u16,
+    external: Arc<Semaphore>,
 }
 
 impl Consumer {
     /// A consumer with at most `concurrency` deliveries in hand, which is also what one crash
     /// can make another worker repeat.
     pub fn new(tools: Tools, broker: Arc<dyn Broker>, concurrency: u16) -> Consumer {
-        Consumer { tools, broker, concurrency }
+        Consumer {
+            tools,
+            broker,
+            concurrency,
+            external: Arc::new(Semaphore::new(EXTERNAL_AT_ONCE)),
+        }
     }
 
     /// Works until stopped, then until what is in hand is done or the time for that is up.
     pub async fn run(self, shutdown: Shutdown) {
         let mut backoff = Backoff::default();
         let mut lost = false;
+        // Of all sessions: a lost connection is made again without waiting for what is in hand.
+        let jobs = TaskTracker::new();
+        let hand_back = CancellationToken::new();
+        let mut careful = false;
         while !shutdown.stopped() {
-            match self.broker.consume(self.concurrency).await {
+            let prefetch = if careful { 1 } else { self.concurrency };
+            match self.broker.consume(prefetch).await {
                 Ok(consumption) => {
                     backoff.reset();
-                    tracing::info!(worker = %self.tools.worker, prefetch = self.concurrency, "consuming");
+                    tracing::info!(worker = %self.tools.worker, prefetch, "consuming");
                     lost = false;
-                    self.session(consumption, &shutdown).await;
-                    if !shutdown.stopped() {
+                    let most = if careful { usize::from(self.concurrency) } else { usize::MAX };
+                    let ended = hand_back.child_token();
+                    let taken = self.session(consumption, &shutdown, &jobs, ended, most).await;
+                    // A message that the client can't even read cuts the connection, and all that
+                    // was delivered with it counts as delivered once more. So what was in flight is
+                    // taken one by one after a cut: the culprit then counts alone, until the broker
+                    // sets it aside.
+                    careful = taken < most;
+                    if !shutdown.stopped() && taken < most {
                         tracing::warn!(worker = %self.tools.worker, "the consumer was cut off; reconnecting");
                     }
                 }
@@ -88,20 +107,39 @@ impl Consumer {
                 }
             }
         }
+        jobs.close();
+        tokio::select! {
+            () = jobs.wait() => {}
+            () = shutdown.deadline() => {
+                let left = jobs.len();
+                tracing::warn!(worker = %self.tools.worker, left, "out of time; the rest goes back to the queue");
+                hand_back.cancel();
+            }
+        }
     }
 
-    /// One consumer on the broker, from its start to its end.
-    async fn session(&self, consumption: Consumption, shutdown: &Shutdown) {
+    /// One consumer on the broker, from its start to its end or until it has taken `most` deliveries.
+    /// Returns how many it took.
+    async fn session(
+        &self,
+        consumption: Consumption,
+        shutdown: &Shutdown,
+        jobs: &TaskTracker,
+        ended: CancellationToken,
+        most: usize,
+    ) -> usize {
         let Consumption { mut deliveries, settlement } = consumption;
         let session = Session {
             tools: self.tools.clone(),
             settlement,
             shutdown: shutdown.clone(),
-            ended: CancellationToken::new(),
-            jobs: TaskTracker::new(),
-            external: Arc::new(Semaphore::new(EXTERNAL_AT_ONCE)),
+            ended,
+            jobs: jobs.clone(),
+            external: Arc::clone(&self.external),
+            holding: Arc::default(),
         };
-        loop {
+        let mut taken = 0;
+        while taken < most {
             let first = tokio::select! {
                 biased;
                 () = shutdown.requested() => break,
@@ -110,31 +148,23 @@ impl Consumer {
             let Some(first) = first else {
                 // Whatever is not settled by now will be delivered again.
                 session.ended.cancel();
-                break;
+                return taken;
             };
             let mut batch = vec![first];
             while batch.len() < usize::from(self.concurrency) {
                 let Some(delivery) = deliveries.try_next() else { break };
                 batch.push(delivery);
             }
+            taken += batch.len();
             session.take(batch).await;
         }
-        if shutdown.stopped() {
-            deliveries.cancel().await;
-            let rest: Vec<Delivery> = std::iter::from_fn(|| deliveries.try_next()).collect();
-            if !rest.is_empty() {
-                session.take(rest).await;
-            }
+        deliveries.cancel().await;
+        let rest: Vec<Delivery> = std::iter::from_fn(|| deliveries.try_next()).collect();
+        taken += rest.len();
+        if !rest.is_empty() {
+            session.take(rest).await;
         }
-        session.jobs.close();
-        tokio::select! {
-            () = session.jobs.wait() => {}
-            () = shutdown.deadline() => {
-                let left = session.jobs.len();
-                tracing::warn!(worker = %self.tools.worker, left, "out of time; the rest goes back to the queue");
-                session.ended.cancel();
-            }
-        }
+        taken
     }
 }
 
@@ -148,6 +178,8 @@ struct Session {
     ended: CancellationToken,
     jobs: TaskTracker,
     external: Arc<Semaphore>,
+    /// Whether the database is known to be away.
+    holding: Arc<AtomicBool>,
 }
 
 /// A delivery was given up: it will be delivered again.
@@ -162,18 +194,17 @@ impl Session {
         Fut: Future<Output = Result<T, StoreError>>,
     {
         let mut backoff = Backoff::default();
-        let mut reported = false;
         loop {
             match attempt().await {
                 Err(StoreError::Unavailable(error)) => {
-                    if !reported {
+                    // Many deliveries meet one outage: the first says so, and the first to get through.
+                    if !self.holding.swap(true, Ordering::Relaxed) {
                         tracing::warn!(worker = %self.tools.worker, error, "holding deliveries until the database is back");
                     }
-                    reported = true;
                     self.pause(&mut backoff).await?;
                 }
                 result => {
-                    if reported {
+                    if self.holding.swap(false, Ordering::Relaxed) {
                         tracing::info!(worker = %self.tools.worker, "the database is back");
                     }
                     return Ok(result);

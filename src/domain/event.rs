@@ -196,7 +196,10 @@ impl Event {
     }
 
     /// The message body.
-    #[expect(clippy::expect_used, reason = "maps with string keys, strings and numbers: always JSON")]
+    #[expect(
+        clippy::expect_used,
+        reason = "maps with string keys, strings and numbers: always JSON"
+    )]
     pub fn encode(&self) -> Vec<u8> {
         serde_json::to_vec(self).expect("an event is JSON")
     }
@@ -240,7 +243,10 @@ mod tests {
     fn what_is_encoded_is_decoded() {
         let event = event();
         let id = event.metadata.event_id.to_string();
-        assert_eq!(Event::decode(&event.encode(), Some(&id), Some("TASK_CREATED")), Ok(event.clone()));
+        assert_eq!(
+            Event::decode(&event.encode(), Some(&id), Some("TASK_CREATED")),
+            Ok(event.clone())
+        );
         assert_eq!(Event::decode(&event.encode(), Some(&id), None), Ok(event));
     }
 
@@ -269,7 +275,10 @@ mod tests {
             Event::decode(&good.encode(), Some(&id), Some("TASK_DELETED")),
             Err(Malformed::Mismatch { property: "type", .. })
         ));
-        assert!(matches!(broken(&|v| v["type"] = "TASK_EATEN".into()), Err(Malformed::UnknownType(_))));
+        assert!(matches!(
+            broken(&|v| v["type"] = "TASK_EATEN".into()),
+            Err(Malformed::UnknownType(_))
+        ));
         for edit in [
             (&|v: &mut Value| v["payload"]["id"] = "7".into()) as &dyn Fn(&mut Value),
             &|v| v["payload"]["extra"] = 1.into(),

@@ -28,7 +28,7 @@ pub enum Decision {
 }
 
 /// RabbitMQ keeps a queue's TTL in an unsigned 32-bit number of milliseconds and refuses
-/// more (https://www.rabbitmq.com/docs/ttl).
+/// more (<https://www.rabbitmq.com/docs/ttl>).
 const LONGEST_DELAY: Duration = Duration::from_millis(u32::MAX as u64);
 /// Each step is a queue, and each attempt an entry in the history header.
 const MOST_STEPS: usize = 32;
@@ -69,7 +69,8 @@ impl FromStr for RetryPolicy {
 
     /// Reads a list like `1s,5s,2m`.
     fn from_str(text: &str) -> Result<Self, String> {
-        let delays = text.split(',').map(|part| parse_delay(part.trim())).collect::<Result<Vec<_>, _>>()?;
+        let delays =
+            text.split(',').map(|part| parse_delay(part.trim())).collect::<Result<Vec<_>, _>>()?;
         if delays.len() > MOST_STEPS {
             return Err(format!("{} delays are too many: at most {MOST_STEPS}", delays.len()));
         }
@@ -170,9 +171,10 @@ mod tests {
 
     #[test]
     fn equal_delays_share_a_queue_and_have_one_name() {
-        assert_eq!(policy("60s,1m,500ms").distinct_delays().into_iter().map(short).collect::<Vec<_>>(), [
-            "500ms", "1m"
-        ]);
+        assert_eq!(
+            policy("60s,1m,500ms").distinct_delays().into_iter().map(short).collect::<Vec<_>>(),
+            ["500ms", "1m"]
+        );
         assert_eq!(policy("60s,1m,90s,1500ms").to_string(), "1m,1m,90s,1500ms");
     }
 

@@ -82,7 +82,8 @@ fn weekdays(field: &str) -> Result<String, String> {
     if days == [true; 7] {
         return Ok("*".into());
     }
-    let names: Vec<&str> = DAYS.iter().zip(days).filter(|(_, on)| *on).map(|(name, _)| *name).collect();
+    let names: Vec<&str> =
+        DAYS.iter().zip(days).filter(|(_, on)| *on).map(|(name, _)| *name).collect();
     Ok(names.join(","))
 }
 
@@ -118,7 +119,16 @@ mod tests {
 
     #[test]
     fn what_is_no_cron_expression_is_refused() {
-        for text in ["", "* * * *", "0 0 3 * * *", "60 * * * *", "* * * * 8", "* * * * 5-1", "a * * * *", "* * * * */0"] {
+        for text in [
+            "",
+            "* * * *",
+            "0 0 3 * * *",
+            "60 * * * *",
+            "* * * * 8",
+            "* * * * 5-1",
+            "a * * * *",
+            "* * * * */0",
+        ] {
             assert!(text.parse::<Schedule>().is_err(), "{text}");
         }
     }

@@ -26,8 +26,10 @@ pub fn check(event_type: EventType, body: &Value) -> Result<(), String> {
     if validator.is_valid(body) {
         return Ok(());
     }
-    let faults: Vec<String> =
-        validator.iter_errors(body).map(|e| format!("{}: {}", e.instance_path(), e.masked())).collect();
+    let faults: Vec<String> = validator
+        .iter_errors(body)
+        .map(|e| format!("{}: {}", e.instance_path(), e.masked()))
+        .collect();
     Err(faults.join("; "))
 }
 

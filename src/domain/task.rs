@@ -197,7 +197,10 @@ mod tests {
         let now = Utc::now();
         let task = Task::create(fields(), now);
         let done = task
-            .update(TaskFields { status: Status::Completed, ..fields() }, now + TimeDelta::seconds(1))
+            .update(
+                TaskFields { status: Status::Completed, ..fields() },
+                now + TimeDelta::seconds(1),
+            )
             .unwrap();
         assert_eq!(done.completed_at, Some(done.updated_at));
         let renamed = done
@@ -222,8 +225,9 @@ mod tests {
     #[test]
     fn changes_name_the_fields_that_differ_and_no_other() {
         let task = Task::create(fields(), Utc::now());
-        let next =
-            task.update(TaskFields { title: "x".into(), user_id: None, ..fields() }, Utc::now()).unwrap();
+        let next = task
+            .update(TaskFields { title: "x".into(), user_id: None, ..fields() }, Utc::now())
+            .unwrap();
         let changes = next.changes_since(&task);
         assert_eq!(
             Value::Object(changes),

@@ -25,23 +25,27 @@ impl Email {
         Email { store, mailer }
     }
 
-    /// Sends the mail for an event.
+    /// The user who gets the mail for an event, as it is now.
     ///
     /// # Errors
-    /// The database can't be asked for the user.
-    pub async fn run(&self, event: &Event) -> Result<Outcome, StoreError> {
-        let Some(user_id) = event.payload.task.user_id else {
-            return Ok(Outcome::Skipped("the task has no user".into()));
+    /// The database fails.
+    pub async fn recipient(&self, event: &Event) -> Result<Option<User>, StoreError> {
+        match event.payload.task.user_id {
+            Some(id) => users::find(&mut *self.store.connection().await?, id).await,
+            None => Ok(None),
+        }
+    }
+
+    /// Sends the mail for an event.
+    pub async fn run(&self, event: &Event, recipient: Option<&User>) -> Outcome {
+        let Some(user) = recipient else {
+            return Outcome::Skipped("the user is gone".into());
         };
-        let found = users::find(&mut *self.store.connection().await?, user_id).await?;
-        let Some(user) = found else {
-            return Ok(Outcome::Skipped("the user is gone".into()));
-        };
-        Ok(match self.mailer.send(&compose(event, &user)).await {
+        match self.mailer.send(&compose(event, user)).await {
             Ok(()) => Outcome::Done,
             Err(MailError::Transient(why)) => Outcome::Transient(why),
             Err(MailError::Permanent(why)) => Outcome::Permanent(why),
-        })
+        }
     }
 }
 
@@ -61,7 +65,8 @@ fn compose(event: &Event, user: &User) -> Mail {
     let subject = format!("{what}: {}", task.title);
     let rows = rows(event, task);
     let mut text = format!("{subject}\n\n");
-    let mut html = format!("<!doctype html>\n<html><body>\n<h1>{}</h1>\n<table>\n", escape(&subject));
+    let mut html =
+        format!("<!doctype html>\n<html><body>\n<h1>{}</h1>\n<table>\n", escape(&subject));
     for (name, value) in &rows {
         // A String takes whatever is written to it.
         let _ = writeln!(text, "{name}: {value}");
@@ -135,7 +140,8 @@ mod tests {
             due_at: None,
         };
         let before = Task { id: 7, ..Task::create(fields.clone(), Utc::now()) };
-        let after = before.update(TaskFields { status: Status::Completed, ..fields }, Utc::now()).unwrap();
+        let after =
+            before.update(TaskFields { status: Status::Completed, ..fields }, Utc::now()).unwrap();
         let new = NewEvent::updated(&before, after);
         let event = Event {
             event_type: new.event_type,
@@ -157,6 +163,10 @@ mod tests {
         let mail = compose(&event, &user);
         assert_eq!(mail.message_id, format!("{}.email@taskd", new.id));
         assert!(mail.text.contains("Changed status: pending → completed"), "{}", mail.text);
-        assert!(!mail.html.contains("<script>") && mail.html.contains("a &amp; b"), "{}", mail.html);
+        assert!(
+            !mail.html.contains("<script>") && mail.html.contains("a &amp; b"),
+            "{}",
+            mail.html
+        );
     }
 }

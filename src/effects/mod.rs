@@ -105,8 +105,10 @@ impl FromStr for Simulation {
     fn from_str(text: &str) -> Result<Simulation, String> {
         let mut rates = BTreeMap::new();
         for part in text.split(',') {
-            let (name, rate) =
-                part.trim().split_once('=').ok_or_else(|| format!("{part:?} is not of the form EFFECT=RATE"))?;
+            let (name, rate) = part
+                .trim()
+                .split_once('=')
+                .ok_or_else(|| format!("{part:?} is not of the form EFFECT=RATE"))?;
             let effect = Effect::ALL.into_iter().find(|e| e.name() == name).ok_or_else(|| {
                 let names = Effect::ALL.map(Effect::name).join(", ");
                 format!("there is no effect {name:?}; there are: {names}")

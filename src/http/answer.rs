@@ -40,7 +40,10 @@ impl<T> Answer<T> {
 }
 
 /// A document as it is sent, and cached.
-#[expect(clippy::expect_used, reason = "DTOs are structs of strings, numbers and times: always JSON")]
+#[expect(
+    clippy::expect_used,
+    reason = "DTOs are structs of strings, numbers and times: always JSON"
+)]
 pub fn encode<T: Serialize>(value: &T) -> Vec<u8> {
     serde_json::to_vec(value).expect("a DTO is JSON")
 }

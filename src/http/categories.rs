@@ -13,24 +13,45 @@ use crate::http::paging::{ListParams, page};
 use crate::http::{State, to_the_end};
 use crate::store::{StoreError, categories};
 
-#[api_v2_operation(operation_id = "listCategories", tags("categories"), summary = "List categories")]
-pub async fn list(state: Data<State>, params: Params<ListParams>) -> Result<Answer<CategoryPage>, ApiError> {
+#[api_v2_operation(
+    operation_id = "listCategories",
+    tags("categories"),
+    summary = "List categories"
+)]
+pub async fn list(
+    state: Data<State>,
+    params: Params<ListParams>,
+) -> Result<Answer<CategoryPage>, ApiError> {
     let params = params.0;
     let mut connection = state.store.connection().await?;
-    let rows = categories::list(&mut connection, params.after.unwrap_or_default(), params.rows()).await?;
+    let rows =
+        categories::list(&mut connection, params.after.unwrap_or_default(), params.rows()).await?;
     let total = match params.total {
         Some(true) => Some(categories::count(&mut connection).await?),
         _ => None,
     };
     let (rows, next_cursor) = page(rows, params.rows(), |category| category.id);
-    Ok(Answer::ok(&CategoryPage { data: rows.into_iter().map(Into::into).collect(), next_cursor, total }))
+    Ok(Answer::ok(&CategoryPage {
+        data: rows.into_iter().map(Into::into).collect(),
+        next_cursor,
+        total,
+    }))
 }
 
-#[api_v2_operation(operation_id = "createCategory", tags("categories"), summary = "Create a category")]
-pub async fn create(state: Data<State>, input: Body<CategoryInput>) -> Result<Created<CategoryView>, ApiError> {
+#[api_v2_operation(
+    operation_id = "createCategory",
+    tags("categories"),
+    summary = "Create a category"
+)]
+pub async fn create(
+    state: Data<State>,
+    input: Body<CategoryInput>,
+) -> Result<Created<CategoryView>, ApiError> {
     let category = to_the_end(async move {
         let mut connection = state.store.connection().await?;
-        categories::insert(&mut connection, input.0.name, Utc::now().trunc_subsecs(6)).await.map_err(taken)
+        categories::insert(&mut connection, input.0.name, Utc::now().trunc_subsecs(6))
+            .await
+            .map_err(taken)
     })
     .await?;
     Ok(Created::at(format!("/categories/{}", category.id), &CategoryView::from(category)))
@@ -42,7 +63,11 @@ pub async fn get(state: Data<State>, id: Id) -> Result<Answer<CategoryView>, Api
     Ok(Answer::ok(&CategoryView::from(found.ok_or(ApiError::NotFound("category"))?)))
 }
 
-#[api_v2_operation(operation_id = "patchCategory", tags("categories"), summary = "Rename a category")]
+#[api_v2_operation(
+    operation_id = "patchCategory",
+    tags("categories"),
+    summary = "Rename a category"
+)]
 pub async fn patch(
     state: Data<State>,
     id: Id,
@@ -53,7 +78,8 @@ pub async fn patch(
         let mut connection = state.store.connection().await?;
         let category = match patch.name {
             Patch::Set(name) => {
-                let renamed = categories::rename(&mut connection, id, name, Utc::now().trunc_subsecs(6));
+                let renamed =
+                    categories::rename(&mut connection, id, name, Utc::now().trunc_subsecs(6));
                 renamed.await.map_err(taken)?
             }
             Patch::Absent | Patch::Null => categories::find(&mut connection, id).await?,
@@ -64,11 +90,16 @@ pub async fn patch(
     Ok(Answer::ok(&CategoryView::from(category)))
 }
 
-#[api_v2_operation(operation_id = "deleteCategory", tags("categories"), summary = "Delete a category; its tasks stay")]
+#[api_v2_operation(
+    operation_id = "deleteCategory",
+    tags("categories"),
+    summary = "Delete a category; its tasks stay"
+)]
 pub async fn delete(state: Data<State>, id: Id) -> Result<Deleted, ApiError> {
     let id = id.0;
     to_the_end(async move {
-        let deleted = categories::delete(&mut *state.store.connection().await?, id, Utc::now()).await?;
+        let deleted =
+            categories::delete(&mut *state.store.connection().await?, id, Utc::now()).await?;
         let tasks = deleted.ok_or(ApiError::NotFound("category"))?;
         let scopes = tasks.into_iter().map(Scope::Task).chain([Scope::TaskLists]);
         state.written(scopes.collect()).await;

@@ -1,6 +1,6 @@
 //! What goes in and out over HTTP, with the rules for what comes in.
 //!
-//! Bodies are read by [`FromFields`]; `Deserialize` is there for the names in the description.
+//! Bodies are read member by member; `Deserialize` is there for the names in the description.
 
 use chrono::{DateTime, Datelike, Utc};
 use garde::Validate;
@@ -86,7 +86,8 @@ pub struct TaskPatch {
 }
 
 impl FromFields for TaskPatch {
-    const MEDIA_TYPES: &'static [&'static str] = &["application/merge-patch+json", "application/json"];
+    const MEDIA_TYPES: &'static [&'static str] =
+        &["application/merge-patch+json", "application/json"];
 
     fn from_fields(fields: &mut Fields) -> TaskPatch {
         let set = |value: Option<_>| value.map_or(Patch::Absent, Patch::Set);
@@ -178,7 +179,8 @@ pub struct UserPatch {
 }
 
 impl FromFields for UserPatch {
-    const MEDIA_TYPES: &'static [&'static str] = &["application/merge-patch+json", "application/json"];
+    const MEDIA_TYPES: &'static [&'static str] =
+        &["application/merge-patch+json", "application/json"];
 
     fn from_fields(fields: &mut Fields) -> UserPatch {
         let email: Option<String> = fields.unless_absent("email");
@@ -223,7 +225,8 @@ pub struct CategoryPatch {
 }
 
 impl FromFields for CategoryPatch {
-    const MEDIA_TYPES: &'static [&'static str] = &["application/merge-patch+json", "application/json"];
+    const MEDIA_TYPES: &'static [&'static str] =
+        &["application/merge-patch+json", "application/json"];
 
     fn from_fields(fields: &mut Fields) -> CategoryPatch {
         let name: Option<String> = fields.unless_absent("name");
@@ -238,7 +241,9 @@ struct Moment(DateTime<Utc>);
 impl<'de> Deserialize<'de> for Moment {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Moment, D::Error> {
         let text = String::deserialize(deserializer)?;
-        moment(&text).map(Moment).ok_or_else(|| serde::de::Error::custom("must be an RFC 3339 time of the years 1 to 9999"))
+        moment(&text).map(Moment).ok_or_else(|| {
+            serde::de::Error::custom("must be an RFC 3339 time of the years 1 to 9999")
+        })
     }
 }
 
@@ -254,7 +259,11 @@ pub fn storable(at: &DateTime<Utc>) -> bool {
 }
 
 fn not_blank(text: &str, _: &()) -> garde::Result {
-    if text.is_empty() || !text.trim().is_empty() { Ok(()) } else { Err(garde::Error::new("must not be blank")) }
+    if text.is_empty() || !text.trim().is_empty() {
+        Ok(())
+    } else {
+        Err(garde::Error::new("must not be blank"))
+    }
 }
 
 /// A user. The password is in no answer.

@@ -92,11 +92,17 @@ impl ApiError {
     /// Status, stable code and title.
     pub fn kind(&self) -> (StatusCode, &'static str, &'static str) {
         match self {
-            ApiError::Validation(_) => (StatusCode::BAD_REQUEST, "validation_failed", "The request is not valid"),
-            ApiError::MalformedJson(_) => (StatusCode::BAD_REQUEST, "malformed_json", "The body is not JSON"),
-            ApiError::UnsupportedMediaType(_) => {
-                (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", "The body is of the wrong kind")
+            ApiError::Validation(_) => {
+                (StatusCode::BAD_REQUEST, "validation_failed", "The request is not valid")
             }
+            ApiError::MalformedJson(_) => {
+                (StatusCode::BAD_REQUEST, "malformed_json", "The body is not JSON")
+            }
+            ApiError::UnsupportedMediaType(_) => (
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "unsupported_media_type",
+                "The body is of the wrong kind",
+            ),
             ApiError::PayloadTooLarge(_) => {
                 (StatusCode::PAYLOAD_TOO_LARGE, "payload_too_large", "The body is too large")
             }
@@ -105,11 +111,15 @@ impl ApiError {
             ApiError::MethodNotAllowed(_) => {
                 (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "Method not allowed")
             }
-            ApiError::EmailTaken => (StatusCode::CONFLICT, "email_taken", "The e-mail address is taken"),
+            ApiError::EmailTaken => {
+                (StatusCode::CONFLICT, "email_taken", "The e-mail address is taken")
+            }
             ApiError::CategoryNameTaken => {
                 (StatusCode::CONFLICT, "category_name_taken", "The category's name is taken")
             }
-            ApiError::WriteConflict => (StatusCode::CONFLICT, "write_conflict", "Others were faster"),
+            ApiError::WriteConflict => {
+                (StatusCode::CONFLICT, "write_conflict", "Others were faster")
+            }
             ApiError::Unavailable => {
                 (StatusCode::SERVICE_UNAVAILABLE, "unavailable", "Temporarily unavailable")
             }

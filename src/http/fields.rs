@@ -127,7 +127,12 @@ impl Fields {
     }
 
     /// A query parameter; `expected` completes "must be …".
-    pub fn parameter<T>(&mut self, name: &str, expected: &str, read: impl FnOnce(&str) -> Option<T>) -> Option<T> {
+    pub fn parameter<T>(
+        &mut self,
+        name: &str,
+        expected: &str,
+        read: impl FnOnce(&str) -> Option<T>,
+    ) -> Option<T> {
         let text: String = self.unless_absent(name)?;
         let value = read(&text);
         if value.is_none() {
@@ -196,12 +201,16 @@ impl<T: FromFields> FromRequest for Body<T> {
     type Future = LocalBoxFuture<'static, Result<Self, ApiError>>;
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
-        let supported = media_type(request).is_some_and(|kind| T::MEDIA_TYPES.contains(&kind.as_str()));
-        let declared = request.headers().get("content-length").and_then(|v| v.to_str().ok()?.parse().ok());
+        let supported =
+            media_type(request).is_some_and(|kind| T::MEDIA_TYPES.contains(&kind.as_str()));
+        let declared =
+            request.headers().get("content-length").and_then(|v| v.to_str().ok()?.parse().ok());
         let payload = payload.take();
         Box::pin(async move {
             if !supported {
-                return Err(ApiError::UnsupportedMediaType(T::MEDIA_TYPES.first().copied().unwrap_or_default()));
+                return Err(ApiError::UnsupportedMediaType(
+                    T::MEDIA_TYPES.first().copied().unwrap_or_default(),
+                ));
             }
             let bytes = read(payload, declared).await?;
             let malformed = |e: serde_json::Error| ApiError::MalformedJson(e.to_string());
@@ -278,7 +287,8 @@ impl FromRequest for Id {
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         let text = request.match_info().get("id").unwrap_or_default();
         // i64::from_str would take a plus sign as well.
-        let id = text.parse().ok().filter(|id| *id >= 1 && text.bytes().all(|b| b.is_ascii_digit()));
+        let id =
+            text.parse().ok().filter(|id| *id >= 1 && text.bytes().all(|b| b.is_ascii_digit()));
         ready(id.map(Id).ok_or_else(|| {
             let message = format!("must be a whole number from 1 to {}", i64::MAX);
             ApiError::Validation(vec![Fault::new(Place::Path, "id", message)])
@@ -310,7 +320,6 @@ struct IdPath {
     /// The id.
     id: i64,
 }
-
 
 #[cfg(test)]
 mod tests {

@@ -57,7 +57,9 @@ async fn readyz(monitored: Data<Monitored>) -> impl Responder {
         None => json!({ "status": "off" }),
         Some(answer) => describe(state(answer.is_ok(), false), answer.err()),
     };
-    let worst = |name: &str| dependencies.as_object().is_some_and(|d| d.values().any(|v| v["status"] == name));
+    let worst = |name: &str| {
+        dependencies.as_object().is_some_and(|d| d.values().any(|v| v["status"] == name))
+    };
     let (mut response, status) = if worst("down") {
         (HttpResponse::ServiceUnavailable(), "unavailable")
     } else if worst("degraded") {

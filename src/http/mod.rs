@@ -121,7 +121,8 @@ fn api(config: &mut web::ServiceConfig<'_>) {
 }
 
 fn refuse(allow: &'static str) -> Route {
-    actix_web::web::route().to(move || async move { Err::<&str, _>(ApiError::MethodNotAllowed(allow)) })
+    actix_web::web::route()
+        .to(move || async move { Err::<&str, _>(ApiError::MethodNotAllowed(allow)) })
 }
 
 /// A path that can only be read and is not part of the API's description.
@@ -164,7 +165,9 @@ pub fn serve(
             .wrap_api()
             .configure(api)
             .build()
-            .default_service(actix_web::web::route().to(|| async { Err::<&str, _>(ApiError::RouteNotFound) }))
+            .default_service(
+                actix_web::web::route().to(|| async { Err::<&str, _>(ApiError::RouteNotFound) }),
+            )
     });
     Ok(server
         .client_request_timeout(HEADERS_TIMEOUT)
@@ -186,7 +189,9 @@ pub fn serve_monitor(listener: TcpListener, monitored: Monitored) -> std::io::Re
             .wrap(from_fn(observe))
             .app_data(monitored.clone())
             .configure(health::routes)
-            .default_service(actix_web::web::route().to(|| async { Err::<&str, _>(ApiError::RouteNotFound) }))
+            .default_service(
+                actix_web::web::route().to(|| async { Err::<&str, _>(ApiError::RouteNotFound) }),
+            )
     });
     Ok(server.workers(1).shutdown_timeout(1).disable_signals().listen(listener)?.run())
 }

@@ -15,16 +15,16 @@ use crate::http::paging::{sort_name, sorts};
 
 /// Members of request bodies: schema, member, what holds of it.
 pub fn body_rules() -> Vec<(&'static str, &'static str, Value)> {
-    let title = json!({ "minLength": 1, "maxLength": 200, "pattern": r"\S", "example": "Write Docs" });
+    let title =
+        json!({ "minLength": 1, "maxLength": 200, "pattern": r"\S", "example": "Write Docs" });
     let description = json!({ "maxLength": 10_000, "nullable": true, "example": "Testing async" });
     let id = json!({ "minimum": 1, "nullable": true, "example": 1 });
     let due = json!({ "format": "date-time", "nullable": true, "example": "2030-01-31T12:00:00Z" });
     let email = json!({ "format": "email", "maxLength": 254, "example": "ada@example.com" });
-    let user_name =
-        json!({ "minLength": 1, "maxLength": 100, "pattern": r"\S", "nullable": true, "example": "Ada" });
-    let password =
-        json!({ "minLength": 8, "maxLength": 128, "format": "password", "writeOnly": true, "example": "correct horse" });
-    let name = json!({ "minLength": 1, "maxLength": 100, "pattern": r"\S", "example": "Documentation" });
+    let user_name = json!({ "minLength": 1, "maxLength": 100, "pattern": r"\S", "nullable": true, "example": "Ada" });
+    let password = json!({ "minLength": 8, "maxLength": 128, "format": "password", "writeOnly": true, "example": "correct horse" });
+    let name =
+        json!({ "minLength": 1, "maxLength": 100, "pattern": r"\S", "example": "Documentation" });
     let statuses = Status::ALL.map(Status::as_str);
     let status = json!({ "type": "string", "enum": statuses, "example": "in-progress" });
     let mut input_status = status.clone();
@@ -63,6 +63,14 @@ const REQUIRED: [(&str, &[&str]); 6] = [
     ("CategoryPatch", &[]),
 ];
 
+/// Pages, and what their rows are.
+const PAGES: [(&str, &str); 4] = [
+    ("TaskPage", "Task"),
+    ("UserPage", "User"),
+    ("CategoryPage", "Category"),
+    ("ActivityPage", "Activity"),
+];
+
 /// Members of answers that may be null; every member is always there but `total`.
 const NULLABLE: [(&str, &str); 11] = [
     ("Task", "description"),
@@ -76,14 +84,6 @@ const NULLABLE: [(&str, &str); 11] = [
     ("UserPage", "nextCursor"),
     ("CategoryPage", "nextCursor"),
     ("ActivityPage", "nextCursor"),
-];
-
-/// Pages, and what their rows are.
-const ROWS: [(&str, &str); 4] = [
-    ("TaskPage", "Task"),
-    ("UserPage", "User"),
-    ("CategoryPage", "Category"),
-    ("ActivityPage", "Activity"),
 ];
 
 /// Query parameters, by name.
@@ -125,10 +125,12 @@ pub fn document() -> Value {
         ..DefaultApiRaw::default()
     };
     // The app is built for its description alone.
-    let _ = App::new().wrap_api_with_spec(spec).configure(super::api).with_raw_json_spec_v3(|app, spec| {
-        document = spec;
-        app
-    });
+    let _ = App::new().wrap_api_with_spec(spec).configure(super::api).with_raw_json_spec_v3(
+        |app, spec| {
+            document = spec;
+            app
+        },
+    );
     complete(&mut document);
     document
 }
@@ -137,13 +139,13 @@ fn complete(document: &mut Value) {
     document["openapi"] = json!("3.0.3");
     document["servers"] = json!([{ "url": "/" }]);
     let schemas = &mut document["components"]["schemas"];
-    for (page, row) in ROWS {
-        // Paperclip describes rows in place. By reference they are described once, with all that
-        // is added below.
-        let rows = &mut schemas[page]["properties"]["data"]["items"];
-        let in_place = std::mem::replace(rows, json!({ "$ref": format!("#/components/schemas/{row}") }));
-        if !schemas[row].is_object() {
-            schemas[row] = in_place;
+    for (page, item) in PAGES {
+        // paperclip writes the row's schema out within the page's.
+        let row = schemas[page]["properties"]["data"]["items"].take();
+        schemas[page]["properties"]["data"]["items"] =
+            json!({ "$ref": format!("#/components/schemas/{item}") });
+        if schemas[item].is_null() {
+            schemas[item] = row;
         }
     }
     for (schema, member, rules) in body_rules() {
@@ -163,16 +165,20 @@ fn complete(document: &mut Value) {
             }
         }
     }
-    for schema in ["Task", "User", "Category", "Activity", "TaskPage", "UserPage", "CategoryPage", "ActivityPage"] {
+    for schema in PAGES.iter().flat_map(|(page, item)| [*page, *item]) {
         let members = schemas[schema]["properties"].as_object().cloned().unwrap_or_default();
         let always: Vec<&String> = members.keys().filter(|name| *name != "total").collect();
         schemas[schema]["required"] = json!(always);
     }
-    merge(&mut schemas["Task"]["properties"]["status"], json!({ "type": "string", "enum": Status::ALL.map(Status::as_str) }));
+    merge(
+        &mut schemas["Task"]["properties"]["status"],
+        json!({ "type": "string", "enum": Status::ALL.map(Status::as_str) }),
+    );
     if let Some(status) = schemas["Task"]["properties"]["status"].as_object_mut() {
         status.remove("$ref");
     }
-    schemas["Activity"]["properties"]["type"]["enum"] = json!(EventType::ALL.map(EventType::as_str));
+    schemas["Activity"]["properties"]["type"]["enum"] =
+        json!(EventType::ALL.map(EventType::as_str));
     schemas["Activity"]["properties"]["changes"] = json!({
         "type": "object", "nullable": true,
         "description": "For an update, the fields that changed.",
@@ -183,7 +189,8 @@ fn complete(document: &mut Value) {
         schemas[schema]["properties"][member]["nullable"] = json!(true);
     }
     merge(schemas, json!({ "Problem": problem_schema() }));
-    let rules: Map<String, Value> = parameter_rules().into_iter().map(|(n, v)| (n.to_owned(), v)).collect();
+    let rules: Map<String, Value> =
+        parameter_rules().into_iter().map(|(n, v)| (n.to_owned(), v)).collect();
     for (path, item) in document["paths"].as_object_mut().into_iter().flatten() {
         for (method, operation) in item.as_object_mut().into_iter().flatten() {
             complete_operation(path, method, operation, &rules);
@@ -192,7 +199,8 @@ fn complete(document: &mut Value) {
 }
 
 fn complete_operation(path: &str, method: &str, operation: &mut Value, rules: &Map<String, Value>) {
-    for parameter in operation["parameters"].as_array_mut().into_iter().flatten() {
+    let parameters = operation.get_mut("parameters").and_then(Value::as_array_mut);
+    for parameter in parameters.into_iter().flatten() {
         let name = parameter["name"].as_str().unwrap_or_default().to_owned();
         if parameter["in"] == "path" {
             parameter["schema"] = json!({ "type": "integer", "format": "int64", "minimum": 1 });
@@ -201,7 +209,7 @@ fn complete_operation(path: &str, method: &str, operation: &mut Value, rules: &M
             parameter["required"] = json!(false);
         }
     }
-    let has_body = operation["requestBody"].is_object();
+    let has_body = operation.get("requestBody").is_some();
     if has_body {
         operation["requestBody"]["required"] = json!(true);
         if method == "patch" {
@@ -215,24 +223,35 @@ fn complete_operation(path: &str, method: &str, operation: &mut Value, rules: &M
             "Location": { "description": "The path of what was made", "schema": { "type": "string" } }
         });
     }
-    let mut errors = vec![ApiError::Validation(Vec::new()), ApiError::Unavailable, ApiError::Internal];
+    let mut errors =
+        vec![ApiError::Validation(Vec::new()), ApiError::Unavailable, ApiError::Internal];
     if path.contains("{id}") {
         errors.push(ApiError::NotFound("thing"));
     }
     if has_body {
+        errors.push(ApiError::MalformedJson(String::new()));
         errors.push(ApiError::UnsupportedMediaType(""));
         errors.push(ApiError::PayloadTooLarge(BODY_BYTES));
     }
     match (path, method) {
         ("/users" | "/users/{id}", "post" | "patch") => errors.push(ApiError::EmailTaken),
-        ("/categories" | "/categories/{id}", "post" | "patch") => errors.push(ApiError::CategoryNameTaken),
-        ("/tasks" | "/tasks/{id}", "post" | "put" | "patch" | "delete") => errors.push(ApiError::WriteConflict),
+        ("/categories" | "/categories/{id}", "post" | "patch") => {
+            errors.push(ApiError::CategoryNameTaken)
+        }
+        ("/tasks" | "/tasks/{id}", "post" | "put" | "patch" | "delete") => {
+            errors.push(ApiError::WriteConflict)
+        }
         _ => {}
     }
     for error in errors {
         let (status, code, title) = error.kind();
+        let responses = &mut operation["responses"];
+        let described = match responses[status.as_str()]["description"].as_str() {
+            Some(other) => format!("{other}; {title} (`{code}`)"),
+            None => format!("{title} (`{code}`)"),
+        };
         let mut response = json!({
-            "description": format!("{title} (`{code}`)"),
+            "description": described,
             "content": { PROBLEM_JSON: { "schema": { "$ref": "#/components/schemas/Problem" } } },
         });
         if matches!(error, ApiError::Unavailable | ApiError::WriteConflict) {
@@ -240,7 +259,7 @@ fn complete_operation(path: &str, method: &str, operation: &mut Value, rules: &M
                 "Retry-After": { "description": "Seconds to wait", "schema": { "type": "integer" } }
             });
         }
-        operation["responses"][status.as_str()] = response;
+        responses[status.as_str()] = response;
     }
 }
 

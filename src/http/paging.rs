@@ -117,9 +117,15 @@ struct TaskCursor(String, Place);
 impl FromFields for TaskParams {
     fn from_fields(fields: &mut Fields) -> TaskParams {
         let sort = fields
-            .parameter("sort", &format!("one of {}, with - before it for descending", sort_names()), read_sort)
+            .parameter(
+                "sort",
+                &format!("one of {}, with - before it for descending", sort_names()),
+                read_sort,
+            )
             .unwrap_or_default();
-        let fits = |TaskCursor(name, place): &TaskCursor| *name == sort_name(sort) && sort.has(place) && sane(place);
+        let fits = |TaskCursor(name, place): &TaskCursor| {
+            *name == sort_name(sort) && sort.has(place) && sane(place)
+        };
         let after = cursor(fields, fits).map(|TaskCursor(_, place)| place);
         let limit = limit(fields);
         let total = total(fields);
@@ -159,15 +165,27 @@ impl TaskParams {
     pub fn cache_key(&self) -> String {
         let q = &self.query;
         serde_json::json!([
-            q.status, q.user_id, q.category_id, q.search, q.due_before, q.due_after,
-            sort_name(q.sort), q.after, q.limit, self.total.unwrap_or(false),
+            q.status,
+            q.user_id,
+            q.category_id,
+            q.search,
+            q.due_before,
+            q.due_after,
+            sort_name(q.sort),
+            q.after,
+            q.limit,
+            self.total.unwrap_or(false),
         ])
         .to_string()
     }
 }
 
 /// Cuts the row that was read too many off, and makes the cursor to it.
-pub fn page<T, P: Serialize>(mut rows: Vec<T>, read: i64, place: impl Fn(&T) -> P) -> (Vec<T>, Option<String>) {
+pub fn page<T, P: Serialize>(
+    mut rows: Vec<T>,
+    read: i64,
+    place: impl Fn(&T) -> P,
+) -> (Vec<T>, Option<String>) {
     let more = rows.len() as i64 == read;
     if more {
         rows.pop();
@@ -222,7 +240,9 @@ fn read_id(text: &str) -> Option<i64> {
 
 /// Every value of `sort`.
 pub fn sorts() -> impl Iterator<Item = Sort> {
-    SortKey::ALL.into_iter().flat_map(|key| [false, true].map(|descending| Sort { key, descending }))
+    SortKey::ALL
+        .into_iter()
+        .flat_map(|key| [false, true].map(|descending| Sort { key, descending }))
 }
 
 /// How a client writes an order.
@@ -245,7 +265,8 @@ mod tests {
 
     #[test]
     fn a_cursor_comes_back_as_it_was() {
-        for key in [PlaceKey::At(Utc::now()), PlaceKey::Never, PlaceKey::Text("é%_\"𝄞".into())] {
+        for key in [PlaceKey::At(Utc::now()), PlaceKey::Never, PlaceKey::Text("é%_\"𝄞".into())]
+        {
             let place = Place { key, id: 7 };
             let text = encode(&TaskCursor("-dueAt".into(), place.clone()));
             let TaskCursor(sort, decoded) = decode(&text).unwrap();

@@ -16,7 +16,10 @@ use crate::http::{State, to_the_end};
 use crate::store::{StoreError, activity, task_list, tasks};
 
 #[api_v2_operation(operation_id = "listTasks", tags("tasks"), summary = "List tasks")]
-pub async fn list(state: Data<State>, params: Params<TaskParams>) -> Result<Answer<TaskPage>, ApiError> {
+pub async fn list(
+    state: Data<State>,
+    params: Params<TaskParams>,
+) -> Result<Answer<TaskPage>, ApiError> {
     let params = params.0;
     let key = params.cache_key();
     let body = state
@@ -30,7 +33,8 @@ pub async fn list(state: Data<State>, params: Params<TaskParams>) -> Result<Answ
                 _ => None,
             };
             let sort = query.sort;
-            let (data, next_cursor) = page(rows, query.limit, |task| task_cursor(sort, sort.place(task)));
+            let (data, next_cursor) =
+                page(rows, query.limit, |task| task_cursor(sort, sort.place(task)));
             Ok::<_, ApiError>(encode(&TaskPage { data, next_cursor, total }))
         })
         .await?;
@@ -68,14 +72,22 @@ pub async fn get(state: Data<State>, id: Id) -> Result<Answer<Task>, ApiError> {
 }
 
 #[api_v2_operation(operation_id = "replaceTask", tags("tasks"), summary = "Replace a task")]
-pub async fn replace(state: Data<State>, id: Id, input: Body<TaskInput>) -> Result<Answer<Task>, ApiError> {
+pub async fn replace(
+    state: Data<State>,
+    id: Id,
+    input: Body<TaskInput>,
+) -> Result<Answer<Task>, ApiError> {
     let fields = TaskFields::from(input.0);
     let task = update(state, id.0, move |_| fields.clone()).await?;
     Ok(Answer::ok(&task))
 }
 
 #[api_v2_operation(operation_id = "patchTask", tags("tasks"), summary = "Change parts of a task")]
-pub async fn patch(state: Data<State>, id: Id, input: Body<TaskPatch>) -> Result<Answer<Task>, ApiError> {
+pub async fn patch(
+    state: Data<State>,
+    id: Id,
+    input: Body<TaskPatch>,
+) -> Result<Answer<Task>, ApiError> {
     let patch = input.0;
     let task = update(state, id.0, move |before| patch.clone().apply(before.fields())).await?;
     Ok(Answer::ok(&task))
@@ -100,7 +112,11 @@ pub async fn delete(state: Data<State>, id: Id) -> Result<Deleted, ApiError> {
     .await
 }
 
-#[api_v2_operation(operation_id = "listTaskActivity", tags("tasks"), summary = "What happened to a task")]
+#[api_v2_operation(
+    operation_id = "listTaskActivity",
+    tags("tasks"),
+    summary = "What happened to a task"
+)]
 pub async fn list_activity(
     state: Data<State>,
     id: Id,
@@ -110,14 +126,18 @@ pub async fn list_activity(
     let mut connection = state.store.connection().await?;
     let entries = activity::list(&mut connection, id, params.before, params.rows()).await?;
     // The log outlives its task: only where there is no log either has there been no such task.
-    if entries.is_empty() && params.before.is_none() && tasks::find(&mut connection, id).await?.is_none() {
+    if entries.is_empty()
+        && params.before.is_none()
+        && tasks::find(&mut connection, id).await?.is_none()
+    {
         return Err(ApiError::NotFound("task"));
     }
     let total = match params.total {
         Some(true) => Some(activity::count(&mut connection, id).await?),
         _ => None,
     };
-    let (entries, next_cursor) = page(entries, params.rows(), |entry| (entry.task_version, entry.id));
+    let (entries, next_cursor) =
+        page(entries, params.rows(), |entry| (entry.task_version, entry.id));
     let data = entries.into_iter().map(Into::into).collect();
     Ok(Answer::ok(&ActivityPage { data, next_cursor, total }))
 }
@@ -134,7 +154,8 @@ async fn update(
     to_the_end(async move {
         for _ in 0..MOST_TRIES {
             let mut connection = state.store.connection().await?;
-            let before = tasks::find(&mut connection, id).await?.ok_or(ApiError::NotFound("task"))?;
+            let before =
+                tasks::find(&mut connection, id).await?.ok_or(ApiError::NotFound("task"))?;
             let Some(after) = before.update(decide(&before), Utc::now()) else {
                 return Ok(before);
             };
@@ -169,10 +190,11 @@ async fn missing(state: &State, user_id: Option<i64>, category_id: Option<i64>) 
     let fault = |absent: bool, name, what| {
         absent.then(|| Fault::new(Place::Body, name, format!("there is no such {what}")))
     };
-    let faults: Vec<Fault> = [fault(user, "userId", "user"), fault(category, "categoryId", "category")]
-        .into_iter()
-        .flatten()
-        .collect();
+    let faults: Vec<Fault> =
+        [fault(user, "userId", "user"), fault(category, "categoryId", "category")]
+            .into_iter()
+            .flatten()
+            .collect();
     // Whatever was missing a moment ago has been made since: the same request will work.
     if faults.is_empty() { ApiError::WriteConflict } else { ApiError::Validation(faults) }
 }

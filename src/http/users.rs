@@ -14,24 +14,35 @@ use crate::http::error::ApiError;
 use crate::http::fields::{Body, Id, Params, Patch};
 use crate::http::paging::{ListParams, page};
 use crate::http::{State, to_the_end};
-use crate::store::users::{self, UserChange};
 use crate::store::StoreError;
+use crate::store::users::{self, UserChange};
 
 #[api_v2_operation(operation_id = "listUsers", tags("users"), summary = "List users")]
-pub async fn list(state: Data<State>, params: Params<ListParams>) -> Result<Answer<UserPage>, ApiError> {
+pub async fn list(
+    state: Data<State>,
+    params: Params<ListParams>,
+) -> Result<Answer<UserPage>, ApiError> {
     let params = params.0;
     let mut connection = state.store.connection().await?;
-    let rows = users::list(&mut connection, params.after.unwrap_or_default(), params.rows()).await?;
+    let rows =
+        users::list(&mut connection, params.after.unwrap_or_default(), params.rows()).await?;
     let total = match params.total {
         Some(true) => Some(users::count(&mut connection).await?),
         _ => None,
     };
     let (rows, next_cursor) = page(rows, params.rows(), |user| user.id);
-    Ok(Answer::ok(&UserPage { data: rows.into_iter().map(Into::into).collect(), next_cursor, total }))
+    Ok(Answer::ok(&UserPage {
+        data: rows.into_iter().map(Into::into).collect(),
+        next_cursor,
+        total,
+    }))
 }
 
 #[api_v2_operation(operation_id = "createUser", tags("users"), summary = "Create a user")]
-pub async fn create(state: Data<State>, input: Body<UserInput>) -> Result<Created<UserView>, ApiError> {
+pub async fn create(
+    state: Data<State>,
+    input: Body<UserInput>,
+) -> Result<Created<UserView>, ApiError> {
     let user = to_the_end(async move {
         let change = UserChange {
             email: Some(input.0.email),
@@ -52,7 +63,11 @@ pub async fn get(state: Data<State>, id: Id) -> Result<Answer<UserView>, ApiErro
 }
 
 #[api_v2_operation(operation_id = "patchUser", tags("users"), summary = "Change parts of a user")]
-pub async fn patch(state: Data<State>, id: Id, input: Body<UserPatch>) -> Result<Answer<UserView>, ApiError> {
+pub async fn patch(
+    state: Data<State>,
+    id: Id,
+    input: Body<UserPatch>,
+) -> Result<Answer<UserView>, ApiError> {
     let (id, patch) = (id.0, input.0);
     let user = to_the_end(async move {
         let password_hash = match patch.password.or(None) {
@@ -76,7 +91,11 @@ pub async fn patch(state: Data<State>, id: Id, input: Body<UserPatch>) -> Result
     Ok(Answer::ok(&UserView::from(user)))
 }
 
-#[api_v2_operation(operation_id = "deleteUser", tags("users"), summary = "Delete a user; its tasks stay")]
+#[api_v2_operation(
+    operation_id = "deleteUser",
+    tags("users"),
+    summary = "Delete a user; its tasks stay"
+)]
 pub async fn delete(state: Data<State>, id: Id) -> Result<Deleted, ApiError> {
     let id = id.0;
     to_the_end(async move {

@@ -47,7 +47,8 @@ pub enum MailError {
 /// The mail as it goes over the wire (RFC 5322, MIME).
 fn message(from: &Mailbox, mail: &Mail) -> Result<lettre::Message, MailError> {
     let refused = |e: String| MailError::Permanent(format!("the mail can't be written: {e}"));
-    let address: lettre::Address = mail.to.parse().map_err(|_| refused("the address is invalid".into()))?;
+    let address: lettre::Address =
+        mail.to.parse().map_err(|_| refused("the address is invalid".into()))?;
     let to = Mailbox::new(mail.to_name.as_deref().map(one_line), address);
     let id = header::MessageId::from(format!("<{}>", mail.message_id));
     lettre::Message::builder()
@@ -62,7 +63,9 @@ fn message(from: &Mailbox, mail: &Mail) -> Result<lettre::Message, MailError> {
 
 /// A header is one line: whatever could end it becomes a space.
 fn one_line(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() || c == '\u{2028}' || c == '\u{2029}' { ' ' } else { c }).collect()
+    text.chars()
+        .map(|c| if c.is_control() || c == '\u{2028}' || c == '\u{2029}' { ' ' } else { c })
+        .collect()
 }
 
 #[cfg(test)]
@@ -83,7 +86,8 @@ mod tests {
     #[test]
     fn no_text_can_add_a_header() {
         let from: Mailbox = "taskd <taskd@localhost>".parse().unwrap();
-        let message = message(&from, &mail("ada@example.com", "x\r\nBcc: eve@example.com\u{0}")).unwrap();
+        let message =
+            message(&from, &mail("ada@example.com", "x\r\nBcc: eve@example.com\u{0}")).unwrap();
         let wire = String::from_utf8(message.formatted()).unwrap();
         let headers = wire.split("\r\n\r\n").next().unwrap();
         assert!(!headers.lines().any(|l| l.to_ascii_lowercase().starts_with("bcc:")), "{headers}");

@@ -7,13 +7,13 @@
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use deadpool::managed::{Manager, Metrics, Object, Pool, RecycleError, RecycleResult};
 use deadpool::Runtime;
+use deadpool::managed::{Manager, Metrics, Object, Pool, RecycleError, RecycleResult};
 use lettre::message::Mailbox;
+use lettre::transport::smtp::Error;
 use lettre::transport::smtp::authentication::{Credentials, DEFAULT_MECHANISMS};
 use lettre::transport::smtp::client::AsyncSmtpConnection;
 use lettre::transport::smtp::extension::ClientId;
-use lettre::transport::smtp::Error;
 use percent_encoding::percent_decode_str;
 use tokio::net::TcpStream;
 use url::Url;
@@ -38,7 +38,9 @@ impl SmtpMailer {
     /// # Errors
     /// The user name or password is not UTF-8 once percent-decoded.
     pub fn new(url: &Url, from: Mailbox, connections: usize) -> anyhow::Result<SmtpMailer> {
-        let decode = |text: &str| Ok::<_, anyhow::Error>(percent_decode_str(text).decode_utf8()?.into_owned());
+        let decode = |text: &str| {
+            Ok::<_, anyhow::Error>(percent_decode_str(text).decode_utf8()?.into_owned())
+        };
         let credentials = match url.password() {
             Some(password) => Some(Credentials::new(decode(url.username())?, decode(password)?)),
             None => None,
@@ -62,8 +64,11 @@ impl SmtpMailer {
 impl Mailer for SmtpMailer {
     async fn send(&self, mail: &Mail) -> Result<(), MailError> {
         let message = message(&self.from, mail)?;
-        let connection =
-            self.pool.get().await.map_err(|e| MailError::Transient(format!("no SMTP connection: {e}")))?;
+        let connection = self
+            .pool
+            .get()
+            .await
+            .map_err(|e| MailError::Transient(format!("no SMTP connection: {e}")))?;
         let mut connection = Dialogue(Some(connection));
         let Some(line) = connection.0.as_mut() else { return Ok(()) };
         let sent = line.connection.send(message.envelope(), &message.formatted()).await;
@@ -117,7 +122,8 @@ impl Manager for Server {
     }
 
     async fn recycle(&self, line: &mut Line, _: &Metrics) -> RecycleResult<anyhow::Error> {
-        let alive = line.last_used.elapsed() < TRUSTED_IDLE || line.connection.test_connected().await;
+        let alive =
+            line.last_used.elapsed() < TRUSTED_IDLE || line.connection.test_connected().await;
         if alive && !line.connection.has_broken() {
             Ok(())
         } else {

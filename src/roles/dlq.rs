@@ -126,7 +126,9 @@ fn list(letters: &[DeadLetter], total: u64) {
         "ID", "TYPE", "REASON", "ATTEMPTS", "DIED"
     ));
     for letter in letters {
-        let died = letter.died_at.map_or("?".into(), |at| at.to_rfc3339_opts(chrono::SecondsFormat::Secs, true));
+        let died = letter
+            .died_at
+            .map_or("?".into(), |at| at.to_rfc3339_opts(chrono::SecondsFormat::Secs, true));
         super::print(format_args!(
             "{:36}  {:12}  {:17}  {:>8}  {died:20}  {}",
             letter.id,

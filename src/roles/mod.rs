@@ -75,7 +75,9 @@ fn listen(address: SocketAddr, variable: &str) -> anyhow::Result<TcpListener> {
     };
     listening().map_err(|error| match error.kind() {
         std::io::ErrorKind::AddrInUse => {
-            anyhow::anyhow!("{address} is in use by another process: stop it, or set {variable} to another")
+            anyhow::anyhow!(
+                "{address} is in use by another process: stop it, or set {variable} to another"
+            )
         }
         _ => anyhow::anyhow!("{address} can't be listened on: {error}"),
     })

@@ -7,10 +7,11 @@ use std::sync::Arc;
 use tokio::sync::Semaphore;
 
 use crate::cache::{Cache, RedisCache};
-use crate::config::{BrokerArgs, CacheArgs, DatabaseArgs, HttpArgs, ShutdownArgs, without_password};
+use crate::config::{BrokerArgs, CacheArgs, DatabaseArgs, HttpArgs, ShutdownArgs};
 use crate::http::{self, State};
 use crate::publisher::{Nudge, Publisher};
 use crate::read_cache::ReadCache;
+use crate::secret::without_password;
 use crate::shutdown::Shutdown;
 use crate::store::Store;
 use crate::telemetry::Metrics;

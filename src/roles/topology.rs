@@ -64,7 +64,10 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
                     super::print(format_args!("{kind}  {}: {}", finding.queue, finding.problem));
                 }
                 if !drift {
-                    super::print(format_args!("{} queues are as wanted", broker.topology()?.queues.len()));
+                    super::print(format_args!(
+                        "{} queues are as wanted",
+                        broker.topology()?.queues.len()
+                    ));
                 }
             }
             if drift {
@@ -82,7 +85,8 @@ fn table(topology: &Topology) -> String {
         let arguments: Vec<String> =
             queue.arguments.iter().map(|(name, value)| format!("{name}={value}")).collect();
         // A String takes whatever is written to it.
-        let _ = write!(text, "\n{:width$}  {:26}  {}", queue.name, queue.purpose, arguments.join(" "));
+        let _ =
+            write!(text, "\n{:width$}  {:26}  {}", queue.name, queue.purpose, arguments.join(" "));
     }
     text
 }

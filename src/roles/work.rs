@@ -3,9 +3,7 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use crate::config::{
-    BrokerArgs, ConfigError, DatabaseArgs, MailArgs, MonitorArgs, ShutdownArgs, without_password,
-};
+use crate::config::{BrokerArgs, ConfigError, DatabaseArgs, MailArgs, MonitorArgs, ShutdownArgs};
 use crate::consumer::{Consumer, EXTERNAL_AT_ONCE, Tools};
 use crate::effects::{Email, Simulation};
 use crate::http::health::Monitored;
@@ -13,6 +11,7 @@ use crate::idempotency::Idempotency;
 use crate::mail::{FileMailer, Mailer, SmtpMailer};
 use crate::read_cache::ReadCache;
 use crate::retry_router::RetryRouter;
+use crate::secret::without_password;
 use crate::store::Store;
 use crate::telemetry::Metrics;
 
@@ -55,11 +54,14 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let (database_url, smtp_url) = (args.database.url()?, args.mail.url()?);
     let simulation = args.simulate_failure.unwrap_or_default();
     if !simulation.is_empty() && args.environment.eq_ignore_ascii_case("production") {
-        return Err(ConfigError::new("TASKD_ENV", "is production: --simulate-failure is refused").into());
+        return Err(
+            ConfigError::new("TASKD_ENV", "is production: --simulate-failure is refused").into()
+        );
     }
     let worker = args.name.unwrap_or_else(default_name);
     let broker = super::broker(&args.broker, &format!("taskd work {worker}"))?;
-    let monitor = args.monitor.metrics_addr.map(|a| super::listen(a, "METRICS_ADDR")).transpose()?;
+    let monitor =
+        args.monitor.metrics_addr.map(|a| super::listen(a, "METRICS_ADDR")).transpose()?;
     let mailer: Arc<dyn Mailer> = match &smtp_url {
         Some(url) => Arc::new(SmtpMailer::new(url, args.mail.mail_from, EXTERNAL_AT_ONCE)?),
         None => Arc::new(FileMailer::new(args.mail.mail_dir.clone(), args.mail.mail_from)?),
@@ -84,7 +86,8 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     if let Some(listener) = monitor {
         let address = listener.local_addr()?;
         let cache = ReadCache::new(None, store.clone(), metrics.clone(), std::time::Duration::ZERO);
-        let monitored = Monitored { store, broker: broker.clone(), needs_broker: true, cache, metrics };
+        let monitored =
+            Monitored { store, broker: broker.clone(), needs_broker: true, cache, metrics };
         tokio::spawn(crate::http::serve_monitor(listener, monitored)?);
         tracing::info!(%address, "health and metrics");
     }

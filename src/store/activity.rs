@@ -26,7 +26,10 @@ struct EventId {
 ///
 /// # Errors
 /// The database fails; then none is logged.
-pub async fn record_once(connection: &mut AsyncPgConnection, events: &[&Event]) -> Result<Vec<Uuid>, StoreError> {
+pub async fn record_once(
+    connection: &mut AsyncPgConnection,
+    events: &[&Event],
+) -> Result<Vec<Uuid>, StoreError> {
     let changes = |e: &&Event| e.payload.changes.clone().map(Value::Object);
     let statement = Statement::new(
         "WITH input AS (
@@ -113,7 +116,8 @@ pub async fn count(connection: &mut AsyncPgConnection, task_id: i64) -> Result<i
         total: i64,
     }
     let statement =
-        Statement::new("SELECT count(*) AS total FROM task_activity WHERE task_id = $1").bind::<BigInt, _>(task_id);
+        Statement::new("SELECT count(*) AS total FROM task_activity WHERE task_id = $1")
+            .bind::<BigInt, _>(task_id);
     let total: Total = statement.get_result(connection).await?;
     Ok(total.total)
 }

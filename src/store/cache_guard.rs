@@ -28,14 +28,19 @@ const REMAINING: &str = "epoch, CASE WHEN suspended_until > now()
 /// # Errors
 /// The database fails.
 pub async fn read(connection: &mut AsyncPgConnection) -> Result<Guard, StoreError> {
-    Ok(Statement::new(format!("SELECT {REMAINING} FROM cache_guard")).get_result(connection).await?)
+    Ok(Statement::new(format!("SELECT {REMAINING} FROM cache_guard"))
+        .get_result(connection)
+        .await?)
 }
 
 /// Begins a new epoch, and bars everybody from the cache for this long at least.
 ///
 /// # Errors
 /// The database fails.
-pub async fn suspend(connection: &mut AsyncPgConnection, duration: Duration) -> Result<Guard, StoreError> {
+pub async fn suspend(
+    connection: &mut AsyncPgConnection,
+    duration: Duration,
+) -> Result<Guard, StoreError> {
     let statement = Statement::new(format!(
         "UPDATE cache_guard SET epoch = epoch + 1,
              suspended_until = greatest(suspended_until, now() + $1 * interval '1 ms')

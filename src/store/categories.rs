@@ -30,8 +30,10 @@ pub async fn insert(
     name: String,
     now: DateTime<Utc>,
 ) -> Result<Category, StoreError> {
-    let row = (categories::name.eq(name), categories::created_at.eq(now), categories::updated_at.eq(now));
-    let insert = diesel::insert_into(categories::table).values(row).returning(Category::as_returning());
+    let row =
+        (categories::name.eq(name), categories::created_at.eq(now), categories::updated_at.eq(now));
+    let insert =
+        diesel::insert_into(categories::table).values(row).returning(Category::as_returning());
     Ok(insert.get_result(connection).await?)
 }
 
@@ -39,8 +41,16 @@ pub async fn insert(
 ///
 /// # Errors
 /// The database fails.
-pub async fn find(connection: &mut AsyncPgConnection, id: i64) -> Result<Option<Category>, StoreError> {
-    Ok(categories::table.find(id).select(Category::as_select()).first(connection).await.optional()?)
+pub async fn find(
+    connection: &mut AsyncPgConnection,
+    id: i64,
+) -> Result<Option<Category>, StoreError> {
+    Ok(categories::table
+        .find(id)
+        .select(Category::as_select())
+        .first(connection)
+        .await
+        .optional()?)
 }
 
 /// The categories after `after`, ascending by id.
@@ -52,7 +62,8 @@ pub async fn list(
     after: i64,
     limit: i64,
 ) -> Result<Vec<Category>, StoreError> {
-    let page = categories::table.filter(categories::id.gt(after)).order(categories::id).limit(limit);
+    let page =
+        categories::table.filter(categories::id.gt(after)).order(categories::id).limit(limit);
     Ok(page.select(Category::as_select()).load(connection).await?)
 }
 

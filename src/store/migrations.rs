@@ -5,7 +5,7 @@ use diesel::pg::Pg;
 use diesel_async::{AsyncMigrationHarness, AsyncPgConnection, RunQueryDsl};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 
-use crate::config::Secret;
+use crate::secret::Secret;
 use crate::store::sql::Statement;
 use crate::store::{StoreError, pool};
 
@@ -48,8 +48,13 @@ impl Migrator {
     /// # Errors
     /// The database fails.
     pub fn status(&mut self) -> Result<Vec<Status>, StoreError> {
-        let pending: Vec<String> =
-            self.harness.pending_migrations(MIGRATIONS).map_err(fault)?.iter().map(|m| m.name().to_string()).collect();
+        let pending: Vec<String> = self
+            .harness
+            .pending_migrations(MIGRATIONS)
+            .map_err(fault)?
+            .iter()
+            .map(|m| m.name().to_string())
+            .collect();
         let all: Vec<Box<dyn Migration<Pg>>> = MIGRATIONS.migrations().map_err(fault)?;
         let mut all: Vec<String> = all.iter().map(|m| m.name().to_string()).collect();
         all.sort();

@@ -81,11 +81,15 @@ mod tests {
     #[test]
     fn an_outage_is_told_from_a_fault() {
         let error = |kind, text: &str| Error::DatabaseError(kind, Box::new(text.to_owned()));
-        for text in ["terminating connection due to administrator command", "the database system is starting up"] {
+        for text in [
+            "terminating connection due to administrator command",
+            "the database system is starting up",
+        ] {
             let error = StoreError::from(error(DatabaseErrorKind::Unknown, text));
             assert!(matches!(error, StoreError::Unavailable(_)), "{error}");
         }
-        let fault = StoreError::from(error(DatabaseErrorKind::Unknown, "column \"x\" does not exist"));
+        let fault =
+            StoreError::from(error(DatabaseErrorKind::Unknown, "column \"x\" does not exist"));
         assert!(matches!(fault, StoreError::Fault(_)));
         assert!(matches!(StoreError::from(Error::NotFound), StoreError::Fault(_)));
     }

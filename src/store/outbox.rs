@@ -64,7 +64,10 @@ pub async fn lease(
 ///
 /// # Errors
 /// The database fails; then they will be published again.
-pub async fn mark_published(connection: &mut AsyncPgConnection, ids: Vec<Uuid>) -> Result<(), StoreError> {
+pub async fn mark_published(
+    connection: &mut AsyncPgConnection,
+    ids: Vec<Uuid>,
+) -> Result<(), StoreError> {
     let statement = Statement::new(
         "UPDATE events SET published_at = now() WHERE id = ANY($1) AND published_at IS NULL",
     )

@@ -11,7 +11,7 @@ use diesel_async::{AsyncPgConnection, SimpleAsyncConnection};
 use futures_util::FutureExt;
 use tokio_postgres::NoTls;
 
-use crate::config::Secret;
+use crate::secret::Secret;
 use crate::store::StoreError;
 
 /// How long a caller waits for a free connection, and for a new one to open. An HTTP request that
@@ -95,7 +95,10 @@ impl Store {
 }
 
 /// Opens one connection; `statement_timeout` is PostgreSQL's setting, `0` for none.
-pub(super) async fn connect(url: &Secret, statement_timeout: &str) -> ConnectionResult<AsyncPgConnection> {
+pub(super) async fn connect(
+    url: &Secret,
+    statement_timeout: &str,
+) -> ConnectionResult<AsyncPgConnection> {
     let bad = |e: tokio_postgres::Error| ConnectionError::BadConnection(describe(&e));
     let mut config = tokio_postgres::Config::from_str(url.expose()).map_err(bad)?;
     if config.get_application_name().is_none() {
@@ -103,9 +106,12 @@ pub(super) async fn connect(url: &Secret, statement_timeout: &str) -> Connection
     }
     config.connect_timeout(WAIT).tcp_user_timeout(UNACKNOWLEDGED).keepalives_idle(UNACKNOWLEDGED);
     let (client, connection) = config.connect(NoTls).await.map_err(bad)?;
-    let mut connection = AsyncPgConnection::try_from_client_and_connection(client, connection).await?;
+    let mut connection =
+        AsyncPgConnection::try_from_client_and_connection(client, connection).await?;
     connection
-        .batch_execute(&format!("SET TIME ZONE 'UTC'; SET statement_timeout = '{statement_timeout}'"))
+        .batch_execute(&format!(
+            "SET TIME ZONE 'UTC'; SET statement_timeout = '{statement_timeout}'"
+        ))
         .await
         .map_err(ConnectionError::CouldntSetupConfiguration)?;
     Ok(connection)

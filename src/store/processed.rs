@@ -93,7 +93,10 @@ pub struct Finished {
 ///
 /// # Errors
 /// The database fails.
-pub async fn finish(connection: &mut AsyncPgConnection, finished: &[Finished]) -> Result<(), StoreError> {
+pub async fn finish(
+    connection: &mut AsyncPgConnection,
+    finished: &[Finished],
+) -> Result<(), StoreError> {
     let statement = Statement::new(
         "INSERT INTO processed_messages AS p (event_id, effect, state, note)
          SELECT event_id, effect, CASE WHEN note IS NULL THEN 'done' ELSE 'skipped' END, note

@@ -22,7 +22,8 @@ pub async fn try_lock(connection: &mut AsyncPgConnection) -> Result<bool, StoreE
         #[diesel(sql_type = Bool)]
         locked: bool,
     }
-    let statement = Statement::new("SELECT pg_try_advisory_lock($1) AS locked").bind::<BigInt, _>(LOCK);
+    let statement =
+        Statement::new("SELECT pg_try_advisory_lock($1) AS locked").bind::<BigInt, _>(LOCK);
     let locked: Locked = statement.get_result(connection).await?;
     Ok(locked.locked)
 }
@@ -32,7 +33,10 @@ pub async fn try_lock(connection: &mut AsyncPgConnection) -> Result<bool, StoreE
 /// # Errors
 /// The database fails; then the lock goes with the connection.
 pub async fn unlock(connection: &mut AsyncPgConnection) -> Result<(), StoreError> {
-    Statement::new("SELECT pg_advisory_unlock($1)").bind::<BigInt, _>(LOCK).execute(connection).await?;
+    Statement::new("SELECT pg_advisory_unlock($1)")
+        .bind::<BigInt, _>(LOCK)
+        .execute(connection)
+        .await?;
     Ok(())
 }
 
@@ -67,7 +71,8 @@ pub async fn delete_published(
     // An event's id begins with the time it was made, which is before it was published: so the
     // primary key finds them without an index of its own on published_at.
     let seconds = u64::try_from(horizon.timestamp()).unwrap_or_default();
-    let made_before = Uuid::new_v7(Timestamp::from_unix(NoContext, seconds, horizon.timestamp_subsec_nanos()));
+    let made_before =
+        Uuid::new_v7(Timestamp::from_unix(NoContext, seconds, horizon.timestamp_subsec_nanos()));
     let statement = Statement::new(
         "DELETE FROM events WHERE id IN (
              SELECT id FROM events WHERE id < $1 AND published_at < $2 ORDER BY id LIMIT $3)",

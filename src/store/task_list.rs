@@ -60,7 +60,8 @@ pub enum SortKey {
 
 impl SortKey {
     /// Every key.
-    pub const ALL: [SortKey; 4] = [SortKey::CreatedAt, SortKey::UpdatedAt, SortKey::DueAt, SortKey::Title];
+    pub const ALL: [SortKey; 4] =
+        [SortKey::CreatedAt, SortKey::UpdatedAt, SortKey::DueAt, SortKey::Title];
 
     /// The field's name in JSON.
     pub fn name(self) -> &'static str {
@@ -131,10 +132,11 @@ impl Sort {
     }
 }
 
-/// A search looks through this many rows in the order asked for before it turns to the text
-/// index. A text that is common fills its page here; one that doesn't is rare, and then the index
-/// finds all its rows quickly. Neither way alone is quick for both.
-const SEARCH_WINDOW: i64 = 2_000;
+/// A filtered list looks through this many rows in the order asked for before it turns to the
+/// filters' own indexes. Filters that let much through fill their page here; where they don't, they
+/// let so little through that finding it all and sorting it is quick. Neither way alone is quick for
+/// both, and a guess at which is better can cost a walk through the whole table.
+const WINDOW: i64 = 2_000;
 /// A trigram index knows nothing of shorter texts.
 const TRIGRAM: usize = 3;
 
@@ -142,22 +144,43 @@ const TRIGRAM: usize = 3;
 ///
 /// # Errors
 /// The database fails.
-pub async fn page(connection: &mut AsyncPgConnection, query: &TaskQuery) -> Result<Vec<Task>, StoreError> {
-    if query.search.as_ref().is_none_or(|text| text.chars().count() < TRIGRAM) {
+pub async fn page(
+    connection: &mut AsyncPgConnection,
+    query: &TaskQuery,
+) -> Result<Vec<Task>, StoreError> {
+    if query.has_index() {
         return load(connection, ordered(query)).await;
     }
     let found = load(connection, windowed(query)).await?;
     if found.len() as i64 == query.limit {
         return Ok(found);
     }
-    load(connection, searched(query)).await
+    let unindexed = query.search.as_ref().is_some_and(|text| text.chars().count() < TRIGRAM);
+    load(connection, if unindexed { ordered(query) } else { filtered(query) }).await
+}
+
+impl TaskQuery {
+    /// Whether one index has both the filter and the order.
+    fn has_index(&self) -> bool {
+        let equalities =
+            [self.status.is_some(), self.user_id.is_some(), self.category_id.is_some()];
+        let others = self.search.is_some() || self.due_before.is_some() || self.due_after.is_some();
+        match equalities.into_iter().filter(|set| *set).count() {
+            0 => !others,
+            1 => !others && self.sort.key == SortKey::CreatedAt,
+            _ => false,
+        }
+    }
 }
 
 /// How many tasks pass the filters, wherever the page is.
 ///
 /// # Errors
 /// The database fails.
-pub async fn total(connection: &mut AsyncPgConnection, query: &TaskQuery) -> Result<i64, StoreError> {
+pub async fn total(
+    connection: &mut AsyncPgConnection,
+    query: &TaskQuery,
+) -> Result<i64, StoreError> {
     #[derive(diesel::QueryableByName)]
     struct Total {
         #[diesel(sql_type = BigInt)]
@@ -175,7 +198,7 @@ async fn load(connection: &mut AsyncPgConnection, sql: Builder) -> Result<Vec<Ta
     Ok(rows.into_iter().map(Task::from).collect())
 }
 
-/// Walks the index of the sort, or takes a filter's and sorts: PostgreSQL knows which is less.
+/// Walks the index of the order.
 fn ordered(query: &TaskQuery) -> Builder {
     let mut sql = Builder::new(&format!("SELECT {COLUMNS} FROM tasks"));
     sql.filters(query);
@@ -186,14 +209,14 @@ fn ordered(query: &TaskQuery) -> Builder {
     sql
 }
 
-/// Searches the first rows in the order asked for.
+/// Filters the first rows in the order asked for.
 fn windowed(query: &TaskQuery) -> Builder {
     let mut sql = Builder::new(&format!("SELECT {COLUMNS} FROM (SELECT {COLUMNS} FROM tasks"));
-    sql.filters(query);
     sql.place(query);
     sql.order(query.sort);
-    sql.limit(SEARCH_WINDOW);
+    sql.limit(WINDOW);
     sql.close(") AS near");
+    sql.filters(query);
     sql.search(query);
     sql.order(query.sort);
     sql.limit(query.limit);
@@ -201,8 +224,8 @@ fn windowed(query: &TaskQuery) -> Builder {
 }
 
 /// Finds every row first and sorts after, so that the order can't tempt PostgreSQL to walk the
-/// whole table for a text that is hardly anywhere.
-fn searched(query: &TaskQuery) -> Builder {
+/// whole table for what is hardly anywhere.
+fn filtered(query: &TaskQuery) -> Builder {
     let mut sql = Builder::new(&format!("WITH found AS MATERIALIZED (SELECT {COLUMNS} FROM tasks"));
     sql.filters(query);
     sql.place(query);
@@ -246,7 +269,7 @@ impl Builder {
         }
         if let Some(at) = query.due_after {
             self.compare(&format!("{NEVER_LAST} >"), Value::At(at));
-            self.condition("due_at IS NOT NULL");
+            self.condition(&format!("{NEVER_LAST} < 'infinity'"));
         }
     }
 
@@ -343,7 +366,11 @@ mod tests {
         let at = Place { key: PlaceKey::At(Utc::now()), id: 1 };
         let text = Place { key: PlaceKey::Text("x".into()), id: 1 };
         let never = Place { key: PlaceKey::Never, id: 1 };
-        assert!(by(SortKey::DueAt).has(&at) && by(SortKey::DueAt).has(&never) && by(SortKey::Title).has(&text));
+        assert!(
+            by(SortKey::DueAt).has(&at)
+                && by(SortKey::DueAt).has(&never)
+                && by(SortKey::Title).has(&text)
+        );
         assert!(!by(SortKey::Title).has(&at) && !by(SortKey::CreatedAt).has(&never));
         assert!(!by(SortKey::DueAt).has(&text));
     }

@@ -72,7 +72,8 @@ struct Id {
 /// # Errors
 /// The database fails.
 pub async fn find(connection: &mut AsyncPgConnection, id: i64) -> Result<Option<Task>, StoreError> {
-    let statement = Statement::new(format!("SELECT {COLUMNS} FROM tasks WHERE id = $1")).bind::<BigInt, _>(id);
+    let statement =
+        Statement::new(format!("SELECT {COLUMNS} FROM tasks WHERE id = $1")).bind::<BigInt, _>(id);
     let row: Option<Row> = statement.get_result(connection).await.optional()?;
     Ok(row.map(Task::from))
 }
@@ -138,14 +139,20 @@ pub async fn update(
     )
     .bind::<Array<BigInt>, _>(writes.iter().map(|(t, _)| t.id).collect::<Vec<_>>())
     .bind::<Array<Text>, _>(writes.iter().map(|(t, _)| t.title.clone()).collect::<Vec<_>>())
-    .bind::<Array<Nullable<Text>>, _>(writes.iter().map(|(t, _)| t.description.clone()).collect::<Vec<_>>())
+    .bind::<Array<Nullable<Text>>, _>(
+        writes.iter().map(|(t, _)| t.description.clone()).collect::<Vec<_>>(),
+    )
     .bind::<Array<Text>, _>(writes.iter().map(|(t, _)| t.status.as_str()).collect::<Vec<_>>())
     .bind::<Array<Nullable<BigInt>>, _>(column(|t| t.user_id))
     .bind::<Array<Nullable<BigInt>>, _>(column(|t| t.category_id))
-    .bind::<Array<Nullable<Timestamptz>>, _>(writes.iter().map(|(t, _)| t.due_at).collect::<Vec<_>>())
+    .bind::<Array<Nullable<Timestamptz>>, _>(
+        writes.iter().map(|(t, _)| t.due_at).collect::<Vec<_>>(),
+    )
     .bind::<Array<BigInt>, _>(writes.iter().map(|(t, _)| t.version).collect::<Vec<_>>())
     .bind::<Array<Timestamptz>, _>(writes.iter().map(|(t, _)| t.updated_at).collect::<Vec<_>>())
-    .bind::<Array<Nullable<Timestamptz>>, _>(writes.iter().map(|(t, _)| t.completed_at).collect::<Vec<_>>())
+    .bind::<Array<Nullable<Timestamptz>>, _>(
+        writes.iter().map(|(t, _)| t.completed_at).collect::<Vec<_>>(),
+    )
     .bind::<Array<SqlUuid>, _>(writes.iter().map(|(_, e)| e.id).collect::<Vec<_>>())
     .bind::<Array<Text>, _>(writes.iter().map(|(_, e)| e.event_type.as_str()).collect::<Vec<_>>())
     .bind::<Array<Jsonb>, _>(writes.iter().map(|(_, e)| json!(e.payload)).collect::<Vec<_>>());
@@ -202,7 +209,8 @@ pub(super) async fn detach(
         Owner::User(id) => ("user_id", id),
         Owner::Category(id) => ("category_id", id),
     };
-    let owned = format!("SELECT {COLUMNS} FROM tasks WHERE {column} = $1 ORDER BY id LIMIT $2 FOR UPDATE");
+    let owned =
+        format!("SELECT {COLUMNS} FROM tasks WHERE {column} = $1 ORDER BY id LIMIT $2 FOR UPDATE");
     let mut detached = Vec::new();
     loop {
         let statement = Statement::new(owned.clone())

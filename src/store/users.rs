@@ -45,8 +45,10 @@ pub async fn insert(
     now: DateTime<Utc>,
 ) -> Result<User, StoreError> {
     let row = (change, users::created_at.eq(now), users::updated_at.eq(now));
-    let inserted =
-        diesel::insert_into(users::table).values(row).returning(User::as_returning()).get_result(connection);
+    let inserted = diesel::insert_into(users::table)
+        .values(row)
+        .returning(User::as_returning())
+        .get_result(connection);
     Ok(inserted.await?)
 }
 
@@ -101,7 +103,11 @@ pub async fn addresses(
     connection: &mut AsyncPgConnection,
     ids: Vec<i64>,
 ) -> Result<Vec<User>, StoreError> {
-    Ok(users::table.filter(users::id.eq_any(ids)).select(User::as_select()).load(connection).await?)
+    Ok(users::table
+        .filter(users::id.eq_any(ids))
+        .select(User::as_select())
+        .load(connection)
+        .await?)
 }
 
 /// Deletes a user. Its tasks stay, without a user: each has changed, so each has its event.

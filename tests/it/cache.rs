@@ -73,8 +73,9 @@ async fn a_read_that_begins_after_a_write_was_answered_sees_it_on_the_other_inst
     let (one, two) = tokio::join!(world.serve(), world.serve());
     one.api().task("title 0", None).await;
     let stop = Arc::new(AtomicBool::new(false));
-    let readers: Vec<_> =
-        [&one, &two, &one, &two].map(|serve| read_in_background(serve.api(), Arc::clone(&stop))).into();
+    let readers: Vec<_> = [&one, &two, &one, &two]
+        .map(|serve| read_in_background(serve.api(), Arc::clone(&stop)))
+        .into();
     for number in 1..=150 {
         let (writer, reader) = if number % 2 == 0 { (&one, &two) } else { (&two, &one) };
         let title = format!("title {number}");
@@ -98,7 +99,8 @@ async fn every_kind_of_write_is_seen_on_the_other_instance() {
     let total = async || read.get("/tasks?total=true").await.expect(200)["total"].clone();
     for round in 1..=10 {
         let user = write.user(&format!("u{round}@example.com")).await;
-        let category = write.post("/categories", json!({ "name": format!("c{round}") })).await.expect(201);
+        let category =
+            write.post("/categories", json!({ "name": format!("c{round}") })).await.expect(201);
         let category = category["id"].as_i64().unwrap();
         assert_eq!(total().await, 0);
         let input = json!({ "title": "t", "userId": user, "categoryId": category });
@@ -132,9 +134,16 @@ async fn those_who_miss_one_key_at_the_same_time_read_the_database_once() {
         let api = serve.api();
         readers.spawn(async move { api.get("/tasks/1").await.expect(200) });
     }
-    eventually("all have missed", || async { (reads(&serve, "miss").await == READERS).then_some(()) }).await;
-    let waiting = "pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()";
-    eventually("one waits for the table", || async { (looker.count(waiting).await > 0).then_some(()) }).await;
+    eventually("all have missed", || async {
+        (reads(&serve, "miss").await == READERS).then_some(())
+    })
+    .await;
+    let waiting =
+        "pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()";
+    eventually("one waits for the table", || async {
+        (looker.count(waiting).await > 0).then_some(())
+    })
+    .await;
     assert_eq!(looker.count(waiting).await, 1);
     holder.run("COMMIT").await;
     for task in readers.join_all().await {

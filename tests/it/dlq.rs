@@ -43,7 +43,13 @@ async fn letters_are_listed_and_shown_as_text_and_as_json() {
     }
     for id in [id, event] {
         let shown = world.run(&["dlq", "show", id]).await.succeeded().stdout;
-        for part in ["retries-exhausted", "attempt 1  w  email: ", "attempt 3  w  email: ", "451", "\"title\": \"t\""] {
+        for part in [
+            "retries-exhausted",
+            "attempt 1  w  email: ",
+            "attempt 3  w  email: ",
+            "451",
+            "\"title\": \"t\"",
+        ] {
             assert!(shown.contains(part), "{part} is not in {shown}");
         }
         let shown = world.run(&["dlq", "show", id, "--json"]).await.succeeded().json();
@@ -70,7 +76,10 @@ async fn an_unknown_id_exits_1_and_changes_nothing() {
     // The known are dealt with all the same.
     let id = world.dead_letters(1).await[0]["id"].as_str().unwrap().to_owned();
     let mixed = world.run(&["dlq", "discard", "no-such-id", &id, "--json"]).await.exited(1).json();
-    assert_eq!((&mixed["letters"][0]["id"], &mixed["notFound"]), (&json!(id), &json!(["no-such-id"])));
+    assert_eq!(
+        (&mixed["letters"][0]["id"], &mixed["notFound"]),
+        (&json!(id), &json!(["no-such-id"]))
+    );
     waits(&world, 0).await;
 }
 
@@ -101,7 +110,12 @@ async fn a_replayed_letter_begins_anew_with_its_history_and_runs_only_what_is_no
     })
     .await;
     let attempts = |letter: &Value| -> Vec<i64> {
-        letter["history"].as_array().unwrap().iter().map(|f| f["attempt"].as_i64().unwrap()).collect()
+        letter["history"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|f| f["attempt"].as_i64().unwrap())
+            .collect()
     };
     assert_eq!((&again["attempts"], attempts(&again)), (&json!(3), vec![1, 2, 3, 1, 2, 3]));
     assert_eq!(again["firstFailedAt"], letter["firstFailedAt"]);
@@ -150,14 +164,19 @@ async fn discarded_letters_are_gone_and_the_others_stay() {
     let _work = world.work("w", &[]).await;
     let amqp = world.amqp().await;
     for id in ["one", "two", "three"] {
-        let message = Raw { body: b"no event".to_vec(), message_id: Some(id.into()), ..Raw::default() };
+        let message =
+            Raw { body: b"no event".to_vec(), message_id: Some(id.into()), ..Raw::default() };
         amqp.publish(&world.queue, message).await;
     }
     world.dead_letters(3).await;
     let discarded = world.run(&["dlq", "discard", "two"]).await.succeeded();
     assert!(discarded.stdout.contains("1 discarded"), "{discarded:?}");
-    let mut left: Vec<String> =
-        world.dead_letters(2).await.iter().map(|l| l["eventId"].as_str().unwrap().to_owned()).collect();
+    let mut left: Vec<String> = world
+        .dead_letters(2)
+        .await
+        .iter()
+        .map(|l| l["eventId"].as_str().unwrap().to_owned())
+        .collect();
     left.sort();
     assert_eq!(left, ["one", "three"]);
     let discarded = world.run(&["dlq", "discard", "--all", "--json"]).await.succeeded().json();

@@ -25,8 +25,10 @@ async fn each_change_becomes_one_message_with_the_task_as_answered() {
     let api = serve.api();
     let input = json!({ "title": "é \"quoted\" 𝄞", "userId": 1, "dueAt": "2030-01-31T12:00:00Z" });
     let created = api.post("/tasks", input).await.expect(201);
-    let patched = api.patch("/tasks/1", json!({ "status": "completed", "userId": null })).await.expect(200);
-    let replaced = api.put("/tasks/1", json!({ "title": "new", "description": "d" })).await.expect(200);
+    let patched =
+        api.patch("/tasks/1", json!({ "status": "completed", "userId": null })).await.expect(200);
+    let replaced =
+        api.put("/tasks/1", json!({ "title": "new", "description": "d" })).await.expect(200);
     // Changes that change nothing.
     api.put("/tasks/1", json!({ "title": "new", "description": "d" })).await.expect(200);
     api.patch("/tasks/1", json!({})).await.expect(200);
@@ -60,8 +62,12 @@ async fn each_change_becomes_one_message_with_the_task_as_answered() {
         assert_eq!(properties.timestamp(), Some(moment.timestamp() as u64));
         assert_eq!(body["metadata"]["source"], "taskd");
     }
-    let payloads: Vec<Value> = messages.iter().map(|message| message.json()["payload"].clone()).collect();
-    assert_eq!(payloads.iter().map(|p| p["version"].as_i64().unwrap()).collect::<Vec<_>>(), [1, 2, 3, 4]);
+    let payloads: Vec<Value> =
+        messages.iter().map(|message| message.json()["payload"].clone()).collect();
+    assert_eq!(
+        payloads.iter().map(|p| p["version"].as_i64().unwrap()).collect::<Vec<_>>(),
+        [1, 2, 3, 4]
+    );
     assert_eq!(payloads[0], created);
     let with = |task: &Value, changes: Value| {
         let mut task = task.clone();
@@ -119,7 +125,9 @@ async fn the_versions_of_a_task_are_published_in_order() {
     }
     for number in 0..20 {
         for id in 1..=2 {
-            api.patch(&format!("/tasks/{id}"), json!({ "title": format!("t{number}") })).await.expect(200);
+            api.patch(&format!("/tasks/{id}"), json!({ "title": format!("t{number}") }))
+                .await
+                .expect(200);
         }
     }
     let mut versions: BTreeMap<i64, Vec<i64>> = BTreeMap::new();
@@ -156,7 +164,8 @@ async fn two_instances_publish_every_event_between_them() {
         .collect();
     assert_eq!(wanted.len(), TASKS);
     let messages = world.amqp().await.take_all(&world.queue, TASKS).await;
-    let published: BTreeSet<String> = messages.into_iter().filter_map(|message| message.message_id).collect();
+    let published: BTreeSet<String> =
+        messages.into_iter().filter_map(|message| message.message_id).collect();
     assert_eq!(published, wanted);
     let counted = one.api().metric("taskd_events_published_total", "").await
         + two.api().metric("taskd_events_published_total", "").await;

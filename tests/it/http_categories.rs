@@ -21,7 +21,10 @@ async fn a_category_is_made_read_renamed_and_deleted() {
     assert_eq!(api.patch("/categories/1", json!({})).await.expect(200), wanted);
     let renamed = api.patch("/categories/1", json!({ "name": "Texts" })).await.expect(200);
     assert_eq!((&renamed["name"], &renamed["createdAt"]), (&json!("Texts"), &at));
-    assert_eq!(api.patch("/categories/1", json!({ "name": null })).await.code(400), "validation_failed");
+    assert_eq!(
+        api.patch("/categories/1", json!({ "name": null })).await.code(400),
+        "validation_failed"
+    );
     assert_eq!(api.delete("/categories/1").await.status, 204);
     for answer in [
         api.get("/categories/1").await,
@@ -41,8 +44,14 @@ async fn a_categorys_name_is_unique() {
     for name in ["a", "b", "A"] {
         api.post("/categories", json!({ "name": name })).await.expect(201);
     }
-    assert_eq!(api.post("/categories", json!({ "name": "a" })).await.code(409), "category_name_taken");
-    assert_eq!(api.patch("/categories/2", json!({ "name": "a" })).await.code(409), "category_name_taken");
+    assert_eq!(
+        api.post("/categories", json!({ "name": "a" })).await.code(409),
+        "category_name_taken"
+    );
+    assert_eq!(
+        api.patch("/categories/2", json!({ "name": "a" })).await.code(409),
+        "category_name_taken"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -53,7 +62,10 @@ async fn deleting_a_category_leaves_its_tasks_without_one_and_says_so() {
     api.post("/categories", json!({ "name": "c" })).await.expect(201);
     let input = json!({ "title": "t", "userId": 1, "categoryId": 1 });
     api.post("/tasks", input).await.expect(201);
-    assert_eq!(api.get("/tasks?categoryId=1").await.expect(200)["data"].as_array().unwrap().len(), 1);
+    assert_eq!(
+        api.get("/tasks?categoryId=1").await.expect(200)["data"].as_array().unwrap().len(),
+        1
+    );
     assert_eq!(api.delete("/categories/1").await.status, 204);
 
     let task = api.get("/tasks/1").await.expect(200);

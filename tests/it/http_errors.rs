@@ -45,7 +45,10 @@ fn problem(what: &str, answer: Answer, status: u16) -> Value {
     assert_eq!(document["requestId"], id, "{what}");
     assert!(!id.is_empty());
     assert_eq!(document["status"], status, "{what}");
-    assert_eq!(document["type"], format!("urn:taskd:problem:{}", document["code"].as_str().unwrap()));
+    assert_eq!(
+        document["type"],
+        format!("urn:taskd:problem:{}", document["code"].as_str().unwrap())
+    );
     for member in ["title", "detail"] {
         assert!(!document[member].as_str().unwrap().is_empty(), "{what}: {member}");
     }
@@ -68,7 +71,8 @@ async fn hold(api: &Api, case: Case) {
         return;
     }
     let faults = document["errors"].as_array().unwrap();
-    let mut pointers: Vec<&str> = faults.iter().map(|fault| fault["pointer"].as_str().unwrap()).collect();
+    let mut pointers: Vec<&str> =
+        faults.iter().map(|fault| fault["pointer"].as_str().unwrap()).collect();
     pointers.sort_unstable();
     assert_eq!(pointers, case.pointers, "{what}: {document}");
     assert!(faults.iter().all(|fault| !fault["message"].as_str().unwrap().is_empty()), "{what}");
@@ -83,14 +87,25 @@ async fn a_body_that_is_no_json_object_is_refused() {
     let deep = "[".repeat(100_000);
     let deep_member = format!(r#"{{"title":{}1{}}}"#, "[".repeat(1000), "]".repeat(1000));
     let large = format!(r#"{{"title":"{}"}}"#, "x".repeat(256 * 1024));
-    for request in ["POST /tasks", "PUT /tasks/1", "PATCH /tasks/1", "POST /users", "PATCH /users/1", "POST /categories"]
-    {
-        for malformed in ["", "{", "{\"title\":}", "nul", "{} {}", "{\"title\":\"\t\"}", &deep, &deep_member] {
+    for request in [
+        "POST /tasks",
+        "PUT /tasks/1",
+        "PATCH /tasks/1",
+        "POST /users",
+        "PATCH /users/1",
+        "POST /categories",
+    ] {
+        for malformed in
+            ["", "{", "{\"title\":}", "nul", "{} {}", "{\"title\":\"\t\"}", &deep, &deep_member]
+        {
             hold(&api, case(request, malformed, 400, "malformed_json", &[])).await;
         }
-        hold(&api, case(request, b"{\"title\":\"\xff\"}".to_vec(), 400, "malformed_json", &[])).await;
+        hold(&api, case(request, b"{\"title\":\"\xff\"}".to_vec(), 400, "malformed_json", &[]))
+            .await;
         hold(&api, case(request, r#"{"userId":1e999}"#, 400, "malformed_json", &[])).await;
-        for other in [json!([]), json!([{ "title": "t" }]), json!("t"), json!(1), json!(true), json!(null)] {
+        for other in
+            [json!([]), json!([{ "title": "t" }]), json!("t"), json!(1), json!(true), json!(null)]
+        {
             hold(&api, invalid_body(request, other, &[""])).await;
         }
         hold(&api, case(request, large.clone(), 413, "payload_too_large", &[])).await;
@@ -143,17 +158,29 @@ async fn every_wrong_member_of_a_body_is_named_at_once() {
             "userId": 0, "categoryId": -1, "dueAt": "2030-02-30T00:00:00Z", "extra": 1 });
         hold(&api, invalid_body(request, out_of_range, all)).await;
         let nul = json!({ "title": "a\u{0}b", "description": "\u{0}", "dueAt": "\u{0}", "status": "\u{0}" });
-        hold(&api, invalid_body(request, nul, &["/description", "/dueAt", "/status", "/title"])).await;
+        hold(&api, invalid_body(request, nul, &["/description", "/dueAt", "/status", "/title"]))
+            .await;
         let missing = json!({ "title": "t", "userId": 999, "categoryId": 999 });
         hold(&api, invalid_body(request, missing, &["/categoryId", "/userId"])).await;
-        hold(&api, invalid_body(request, json!({ "title": "t", "userId": 999 }), &["/userId"])).await;
-        hold(&api, invalid_body(request, json!({ "title": "t", "userId": i64::MAX }), &["/userId"])).await;
+        hold(&api, invalid_body(request, json!({ "title": "t", "userId": 999 }), &["/userId"]))
+            .await;
+        hold(
+            &api,
+            invalid_body(request, json!({ "title": "t", "userId": i64::MAX }), &["/userId"]),
+        )
+        .await;
         hold(&api, invalid_body(request, json!({ "title": " \t\n" }), &["/title"])).await;
         hold(&api, invalid_body(request, json!({ "title": "" }), &["/title"])).await;
         let tricky = json!({ "title": "t", "id": 1, "a/b~c": 1, "version": 7 });
         hold(&api, invalid_body(request, tricky, &["/a~1b~0c", "/id", "/version"])).await;
-        for due in ["0000-01-01T00:00:00Z", "9999-12-31T23:59:59-01:00", "2030-01-01", "2030-01-01T00:00:00"] {
-            hold(&api, invalid_body(request, json!({ "title": "t", "dueAt": due }), &["/dueAt"])).await;
+        for due in [
+            "0000-01-01T00:00:00Z",
+            "9999-12-31T23:59:59-01:00",
+            "2030-01-01",
+            "2030-01-01T00:00:00",
+        ] {
+            hold(&api, invalid_body(request, json!({ "title": "t", "dueAt": due }), &["/dueAt"]))
+                .await;
         }
     }
     hold(&api, invalid_body("POST /tasks", json!({}), &["/title"])).await;
@@ -164,7 +191,8 @@ async fn every_wrong_member_of_a_body_is_named_at_once() {
     hold(&api, invalid_body("POST /users", json!({}), &["/email", "/password"])).await;
     let nul = json!({ "email": "a\u{0}@example.com", "name": "\u{0}", "password": "\u{0}1234567" });
     hold(&api, invalid_body("POST /users", nul, &["/email", "/name", "/password"])).await;
-    hold(&api, invalid_body("POST /categories", json!({ "name": " ", "x": 1 }), &["/name", "/x"])).await;
+    hold(&api, invalid_body("POST /categories", json!({ "name": " ", "x": 1 }), &["/name", "/x"]))
+        .await;
     hold(&api, invalid_body("POST /categories", json!({ "name": "\u{0}" }), &["/name"])).await;
     assert_eq!(world.db().await.count("events").await, 1, "nothing refused was written");
 }
@@ -174,15 +202,29 @@ async fn every_wrong_parameter_is_named_at_once() {
     let world = World::new().await;
     let serve = world.serve().await;
     let api = serve.api();
-    let nul_cursor = "GET /tasks?sort=title&cursor=WyJ0aXRsZSIseyJrZXkiOnsicyI6Ilx1MDAwMCJ9LCJpZCI6MX1d";
+    let nul_cursor =
+        "GET /tasks?sort=title&cursor=WyJ0aXRsZSIseyJrZXkiOnsicyI6Ilx1MDAwMCJ9LCJpZCI6MX1d";
     for case in [
         invalid("GET /tasks?page=2", &["/page"]),
         invalid("GET /tasks?limit=1&limit=2", &["/limit"]),
-        invalid("GET /tasks?total=1&total=true&limit=&x&status=", &["/limit", "/status", "/total", "/x"]),
+        invalid(
+            "GET /tasks?total=1&total=true&limit=&x&status=",
+            &["/limit", "/status", "/total", "/x"],
+        ),
         invalid(
             "GET /tasks?limit=0&cursor=x&total=yes&status=later&userId=0&categoryId=x&search=&dueBefore=1&dueAfter=-&sort=id",
-            &["/categoryId", "/cursor", "/dueAfter", "/dueBefore", "/limit", "/search", "/sort", "/status", "/total",
-              "/userId"],
+            &[
+                "/categoryId",
+                "/cursor",
+                "/dueAfter",
+                "/dueBefore",
+                "/limit",
+                "/search",
+                "/sort",
+                "/status",
+                "/total",
+                "/userId",
+            ],
         ),
         invalid("GET /tasks?limit=101", &["/limit"]),
         invalid("GET /tasks?limit=%2B5", &["/limit"]),
@@ -217,11 +259,25 @@ async fn an_unknown_route_is_404_and_a_wrong_method_405_with_allow() {
     let world = World::new().await;
     let serve = world.serve().await;
     let api = serve.api();
-    for path in ["/", "/task", "/tasks/", "/tasks/1/", "/tasks/1/log", "/docs/no.js", "/%00", "/schemas", "/index.html"] {
+    for path in [
+        "/",
+        "/task",
+        "/tasks/",
+        "/tasks/1/",
+        "/tasks/1/log",
+        "/docs/no.js",
+        "/%00",
+        "/schemas",
+        "/index.html",
+    ] {
         for method in ["GET", "POST", "DELETE", "OPTIONS"] {
             let answer = Answer::of(api.request(method, path).send().await.unwrap()).await;
             if method == "GET" || !path.starts_with("/docs/") {
-                assert_eq!(problem(path, answer, 404)["code"], "route_not_found", "{method} {path}");
+                assert_eq!(
+                    problem(path, answer, 404)["code"],
+                    "route_not_found",
+                    "{method} {path}"
+                );
             }
         }
     }
@@ -258,7 +314,16 @@ async fn head_is_get_without_the_body() {
     let serve = world.serve().await;
     let api = serve.api();
     api.task("t", None).await;
-    for path in ["/tasks", "/tasks/1", "/users/1", "/openapi.json", "/healthz", "/tasks/2", "/nothing", "/tasks/x"] {
+    for path in [
+        "/tasks",
+        "/tasks/1",
+        "/users/1",
+        "/openapi.json",
+        "/healthz",
+        "/tasks/2",
+        "/nothing",
+        "/tasks/x",
+    ] {
         let (get, head) = (api.get(path).await, api.request("HEAD", path).send().await.unwrap());
         let head = Answer::of(head).await;
         assert_eq!((head.status, head.text.as_str()), (get.status, ""), "{path}");
@@ -275,12 +340,18 @@ async fn a_request_id_is_passed_through_or_made() {
         Answer::of(api.request("GET", path).header("X-Request-Id", id).send().await.unwrap()).await
     };
     for path in ["/tasks", "/tasks/7", "/nowhere"] {
-        assert_eq!(with_id(path, "from-the-proxy_1").await.header("x-request-id"), "from-the-proxy_1");
+        assert_eq!(
+            with_id(path, "from-the-proxy_1").await.header("x-request-id"),
+            "from-the-proxy_1"
+        );
     }
     assert_eq!(with_id("/nowhere", "abc").await.json()["requestId"], "abc");
     for unfit in ["", "with space", "<script>", &"x".repeat(129)] {
         let id = with_id("/tasks", unfit).await.header("x-request-id").to_owned();
         assert!(id != unfit && uuid::Uuid::parse_str(&id).is_ok(), "{unfit:?} became {id}");
     }
-    assert_ne!(api.get("/tasks").await.header("x-request-id"), api.get("/tasks").await.header("x-request-id"));
+    assert_ne!(
+        api.get("/tasks").await.header("x-request-id"),
+        api.get("/tasks").await.header("x-request-id")
+    );
 }

@@ -12,7 +12,8 @@ async fn the_example_in_the_readme_makes_a_task() {
     let serve = world.serve().await;
     let api = serve.api();
     let body = r#"{ "title": "Write Docs", "description": "Testing async", "status": "in-progress", "userId": 1 }"#;
-    let request = api.request("POST", "/tasks").header("Content-Type", "application/json").body(body);
+    let request =
+        api.request("POST", "/tasks").header("Content-Type", "application/json").body(body);
     let answer = crate::harness::Answer::of(request.send().await.unwrap()).await;
 
     assert_eq!(answer.header("content-type"), "application/json");
@@ -27,7 +28,10 @@ async fn the_example_in_the_readme_makes_a_task() {
     });
     assert_eq!(task, wanted);
     assert_eq!(api.get("/tasks/1").await.expect(200), wanted);
-    assert_eq!(api.get("/tasks").await.expect(200), json!({ "data": [wanted], "nextCursor": null }));
+    assert_eq!(
+        api.get("/tasks").await.expect(200),
+        json!({ "data": [wanted], "nextCursor": null })
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -58,7 +62,8 @@ async fn a_patch_leaves_what_is_absent_and_clears_what_is_null() {
     assert_eq!(before["dueAt"], "2030-01-31T12:00:00.123456Z");
 
     let mut wanted = before.clone();
-    for (number, member) in ["description", "userId", "categoryId", "dueAt"].into_iter().enumerate() {
+    for (number, member) in ["description", "userId", "categoryId", "dueAt"].into_iter().enumerate()
+    {
         let task = api.patch("/tasks/1", json!({ member: null })).await.expect(200);
         wanted[member] = Value::Null;
         wanted["version"] = json!(number + 2);
@@ -78,11 +83,15 @@ async fn a_merge_patch_may_come_under_its_own_media_type() {
     let serve = world.serve().await;
     let api = serve.api();
     api.task("t", None).await;
-    for kind in ["application/merge-patch+json", "application/json; charset=utf-8", "Application/JSON"] {
-        let request = api.request("PATCH", "/tasks/1").header("Content-Type", kind).body(r#"{"title":"u"}"#);
+    for kind in
+        ["application/merge-patch+json", "application/json; charset=utf-8", "Application/JSON"]
+    {
+        let request =
+            api.request("PATCH", "/tasks/1").header("Content-Type", kind).body(r#"{"title":"u"}"#);
         assert_eq!(request.send().await.unwrap().status(), 200, "{kind}");
     }
-    let request = api.request("POST", "/tasks").header("Content-Type", "application/merge-patch+json");
+    let request =
+        api.request("POST", "/tasks").header("Content-Type", "application/merge-patch+json");
     assert_eq!(request.body(r#"{"title":"u"}"#).send().await.unwrap().status(), 415);
 }
 
@@ -101,7 +110,10 @@ async fn a_put_replaces_the_whole_task() {
     });
     assert_eq!(task, wanted);
     assert_eq!(api.get("/tasks/1").await.expect(200), wanted);
-    assert_eq!(api.put("/tasks/1", json!({ "status": "pending" })).await.code(400), "validation_failed");
+    assert_eq!(
+        api.put("/tasks/1", json!({ "status": "pending" })).await.code(400),
+        "validation_failed"
+    );
     assert_eq!(api.put("/tasks/2", json!({ "title": "u" })).await.code(404), "not_found");
 }
 
@@ -122,7 +134,8 @@ async fn the_version_counts_changes_and_completed_at_follows_the_status() {
     assert_eq!((&renamed["version"], &renamed["completedAt"]), (&json!(3), &done["completedAt"]));
     let reopened = patch(json!({ "status": "pending" })).await;
     assert_eq!((&reopened["version"], &reopened["completedAt"]), (&json!(4), &Value::Null));
-    let finished = api.post("/tasks", json!({ "title": "t", "status": "completed" })).await.expect(201);
+    let finished =
+        api.post("/tasks", json!({ "title": "t", "status": "completed" })).await.expect(201);
     assert_eq!(finished["completedAt"], finished["createdAt"]);
 }
 

@@ -20,18 +20,26 @@ async fn a_user_is_made_read_changed_and_deleted() {
     assert_eq!(user, wanted);
     assert_eq!(api.get("/users/2").await.expect(200), wanted);
     let page = api.get("/users?total=true").await.expect(200);
-    assert_eq!((&page["total"], &page["data"][1], &page["nextCursor"]), (&json!(2), &wanted, &Value::Null));
+    assert_eq!(
+        (&page["total"], &page["data"][1], &page["nextCursor"]),
+        (&json!(2), &wanted, &Value::Null)
+    );
 
     let user = api.patch("/users/2", json!({ "name": null })).await.expect(200);
     assert_eq!((&user["name"], &user["email"]), (&Value::Null, &json!("Ada@Example.com")));
-    let user = api.patch("/users/2", json!({ "email": "ada@example.org", "name": "A" })).await.expect(200);
+    let user =
+        api.patch("/users/2", json!({ "email": "ada@example.org", "name": "A" })).await.expect(200);
     assert_eq!((&user["name"], &user["email"]), (&json!("A"), &json!("ada@example.org")));
     for member in ["email", "password"] {
         let faults = api.patch("/users/2", json!({ member: null })).await.expect(400);
         assert_eq!(faults["errors"][0]["pointer"], format!("/{member}"));
     }
     assert_eq!(api.delete("/users/2").await.status, 204);
-    for answer in [api.get("/users/2").await, api.delete("/users/2").await, api.patch("/users/2", json!({})).await] {
+    for answer in [
+        api.get("/users/2").await,
+        api.delete("/users/2").await,
+        api.patch("/users/2", json!({})).await,
+    ] {
         assert_eq!(answer.code(404), "not_found");
     }
 }
@@ -47,7 +55,9 @@ async fn users_are_paged_by_id() {
     let (mut ids, mut cursor) = (Vec::new(), String::new());
     loop {
         let page = api.get(&format!("/users?limit=7{cursor}")).await.expect(200);
-        ids.extend(page["data"].as_array().unwrap().iter().map(|user| user["id"].as_i64().unwrap()));
+        ids.extend(
+            page["data"].as_array().unwrap().iter().map(|user| user["id"].as_i64().unwrap()),
+        );
         match page["nextCursor"].as_str() {
             Some(next) => cursor = format!("&cursor={next}"),
             None => break,
@@ -66,7 +76,10 @@ async fn an_email_address_is_taken_whatever_its_case() {
     let again = json!({ "email": "ADA@Example.COM", "password": "correct horse" });
     assert_eq!(api.post("/users", again).await.code(409), "email_taken");
     let path = format!("/users/{other}");
-    assert_eq!(api.patch(&path, json!({ "email": "Ada@example.com" })).await.code(409), "email_taken");
+    assert_eq!(
+        api.patch(&path, json!({ "email": "Ada@example.com" })).await.code(409),
+        "email_taken"
+    );
     // Their own address in another case is no conflict.
     assert_eq!(api.patch(&path, json!({ "email": "EVE@example.com" })).await.status, 200);
 }
@@ -90,7 +103,8 @@ async fn deleting_a_user_leaves_its_tasks_without_one_and_says_so() {
         assert_eq!((&task["userId"], &task["version"]), (&Value::Null, &json!(2)));
     }
     assert_eq!(api.get("/tasks/4").await.expect(200)["userId"], 1);
-    let events = world.db().await.rows("SELECT * FROM events WHERE task_version = 2 ORDER BY task_id").await;
+    let events =
+        world.db().await.rows("SELECT * FROM events WHERE task_version = 2 ORDER BY task_id").await;
     assert_eq!(events.len(), 3);
     for event in events {
         assert_eq!(event["type"], "TASK_UPDATED");
@@ -109,7 +123,8 @@ async fn the_password_and_its_hash_are_in_no_answer_event_log_mail_or_cache() {
     let api = serve.api();
     let mut seen = String::new();
 
-    let made = api.post("/users", json!({ "email": "ada@example.com", "password": PASSWORD })).await;
+    let made =
+        api.post("/users", json!({ "email": "ada@example.com", "password": PASSWORD })).await;
     seen.push_str(&made.text);
     let changed = api.patch("/users/2", json!({ "password": OTHER, "name": "Ada" })).await;
     assert_eq!(changed.status, 200);
@@ -126,7 +141,8 @@ async fn the_password_and_its_hash_are_in_no_answer_event_log_mail_or_cache() {
     }
     smtp.wait_for(1).await;
     let db = world.db().await;
-    eventually("the activity", || async { (db.count("task_activity").await == 1).then_some(()) }).await;
+    eventually("the activity", || async { (db.count("task_activity").await == 1).then_some(()) })
+        .await;
     for table in ["events", "task_activity", "processed_messages"] {
         seen.push_str(&json!(db.rows(&format!("SELECT * FROM {table}")).await).to_string());
     }

@@ -5,16 +5,24 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// The floors, top first. A module may import from its own floor and from those below it.
-const FLOORS: [&[&str]; 7] = [
+const FLOORS: [&[&str]; 8] = [
     &["roles"],
+    &["config"],
     &["http"],
     &[
-        "consumer", "publisher", "retry_router", "effects", "idempotency", "dead_letters", "retention", "read_cache",
+        "consumer",
+        "publisher",
+        "retry_router",
+        "effects",
+        "idempotency",
+        "dead_letters",
+        "retention",
+        "read_cache",
     ],
     &["store"],
     &["broker", "cache", "mail"],
     &["domain"],
-    &["config", "shutdown", "telemetry", "batcher"],
+    &["secret", "shutdown", "telemetry", "batcher"],
 ];
 
 fn floor(module: &str) -> usize {
@@ -56,7 +64,8 @@ fn module_of(path: &str) -> &str {
 
 /// Every path after `crate::` in the code, `use` or not; comments count for nothing.
 fn imports(source: &str) -> BTreeSet<String> {
-    let code: Vec<&str> = source.lines().map(|line| line.split("//").next().unwrap_or_default()).collect();
+    let code: Vec<&str> =
+        source.lines().map(|line| line.split("//").next().unwrap_or_default()).collect();
     let code = code.join(" ");
     let mut found = BTreeSet::new();
     for (at, marker) in code.match_indices("crate::") {
@@ -87,7 +96,8 @@ fn imports(source: &str) -> BTreeSet<String> {
 
 /// The first two parts of a path.
 fn path_at(text: &str) -> String {
-    let end = text.find(|c: char| !(c.is_alphanumeric() || c == '_' || c == ':')).unwrap_or(text.len());
+    let end =
+        text.find(|c: char| !(c.is_alphanumeric() || c == '_' || c == ':')).unwrap_or(text.len());
     text[..end].split("::").take(2).collect::<Vec<_>>().join("::")
 }
 
@@ -109,11 +119,15 @@ fn imports_run_down_the_floors() {
 #[test]
 fn no_role_imports_another() {
     for (path, source) in modules().into_iter().filter(|(path, _)| path.starts_with("roles/")) {
-        let upward = imports(&source).into_iter().find(|import| module_of(import).starts_with("roles"));
+        let upward =
+            imports(&source).into_iter().find(|import| module_of(import).starts_with("roles"));
         assert_eq!(upward, None, "src/{path}");
         for role in ["dlq", "migrate", "purge", "serve", "topology", "work", "up"] {
             let own = path == format!("roles/{role}.rs") || path == "roles/mod.rs";
-            assert!(own || !source.contains(&format!("super::{role}::")), "src/{path} imports {role}");
+            assert!(
+                own || !source.contains(&format!("super::{role}::")),
+                "src/{path} imports {role}"
+            );
         }
     }
 }
@@ -129,8 +143,12 @@ fn each_outside_world_has_one_module_that_speaks_to_it() {
     ] {
         for (path, source) in modules() {
             // `diesel::sql_types` and the like may also be part of a longer name.
-            let used = source.match_indices(name).any(|(at, _)| !source[..at].ends_with(['_', ':']));
-            assert!(!used || path.starts_with(module), "src/{path} uses {name}, which is for src/{module}");
+            let used =
+                source.match_indices(name).any(|(at, _)| !source[..at].ends_with(['_', ':']));
+            assert!(
+                !used || path.starts_with(module),
+                "src/{path} uses {name}, which is for src/{module}"
+            );
         }
     }
 }

@@ -3,8 +3,20 @@
 use serde_json::Value;
 
 const ALLOWED: [&str; 14] = [
-    "0BSD", "Apache-2.0", "Apache-2.0 WITH LLVM-exception", "BSD-1-Clause", "BSD-2-Clause", "BSD-3-Clause",
-    "BSL-1.0", "CC0-1.0", "ISC", "MIT", "MIT-0", "Unicode-3.0", "Unlicense", "Zlib",
+    "0BSD",
+    "Apache-2.0",
+    "Apache-2.0 WITH LLVM-exception",
+    "BSD-1-Clause",
+    "BSD-2-Clause",
+    "BSD-3-Clause",
+    "BSL-1.0",
+    "CC0-1.0",
+    "ISC",
+    "MIT",
+    "MIT-0",
+    "Unicode-3.0",
+    "Unlicense",
+    "Zlib",
 ];
 
 /// Whether an SPDX licence expression (https://spdx.github.io/spdx-spec/v3.0.1/annexes/spdx-license-expressions/)
@@ -65,7 +77,9 @@ fn every_dependency_has_a_licence_that_is_allowed() {
     let refused: Vec<String> = packages
         .iter()
         .filter(|package| !package["license"].as_str().is_some_and(satisfied))
-        .map(|package| format!("{} {}: {}", package["name"], package["version"], package["license"]))
+        .map(|package| {
+            format!("{} {}: {}", package["name"], package["version"], package["license"])
+        })
         .collect();
     assert!(
         refused.is_empty(),
@@ -77,13 +91,22 @@ fn every_dependency_has_a_licence_that_is_allowed() {
 #[test]
 fn licence_expressions_are_understood() {
     for good in [
-        "MIT", "MIT OR GPL-3.0-only", "GPL-2.0/MIT", "MIT AND (AGPL-3.0 OR Zlib)",
-        "Apache-2.0 WITH LLVM-exception OR Apache-2.0 OR MIT", "(MIT OR Apache-2.0) AND Unicode-3.0",
+        "MIT",
+        "MIT OR GPL-3.0-only",
+        "GPL-2.0/MIT",
+        "MIT AND (AGPL-3.0 OR Zlib)",
+        "Apache-2.0 WITH LLVM-exception OR Apache-2.0 OR MIT",
+        "(MIT OR Apache-2.0) AND Unicode-3.0",
     ] {
         assert!(satisfied(good), "{good}");
     }
     for bad in [
-        "", "GPL-3.0-only", "MIT AND LGPL-2.1", "(MIT", "AGPL-3.0 OR LGPL-3.0", "GPL-2.0 WITH Classpath",
+        "",
+        "GPL-3.0-only",
+        "MIT AND LGPL-2.1",
+        "(MIT",
+        "AGPL-3.0 OR LGPL-3.0",
+        "GPL-2.0 WITH Classpath",
         "MIT Apache-2.0",
     ] {
         assert!(!satisfied(bad), "{bad}");

@@ -44,7 +44,9 @@ async fn ids(api: &Api, query: &str, limit: usize) -> Vec<i64> {
 }
 
 async fn by_sql(db: &Db, condition: &str, order: &str) -> Vec<i64> {
-    let sql = format!("SELECT id, row_number() OVER (ORDER BY {order}) AS place FROM tasks WHERE {condition}");
+    let sql = format!(
+        "SELECT id, row_number() OVER (ORDER BY {order}) AS place FROM tasks WHERE {condition}"
+    );
     let mut rows = db.rows(&sql).await;
     rows.sort_by_key(|row| row["place"].as_i64());
     rows.iter().map(|row| row["id"].as_i64().unwrap()).collect()
@@ -61,13 +63,20 @@ async fn paging_to_the_end_yields_every_row_once_in_every_order() {
         let wanted = by_sql(&db, "true", order).await;
         assert_eq!(wanted.len(), 60);
         for limit in [1, 7, 60, 100] {
-            assert_eq!(ids(&api, &format!("sort={sort}"), limit).await, wanted, "{sort} by {limit}");
+            assert_eq!(
+                ids(&api, &format!("sort={sort}"), limit).await,
+                wanted,
+                "{sort} by {limit}"
+            );
         }
         for (filter, condition) in [
             ("status=in-progress", "status = 'in-progress'"),
             ("userId=1", "user_id = 1"),
             ("categoryId=1", "category_id = 1"),
-            ("userId=1&categoryId=1&status=pending", "user_id = 1 AND category_id = 1 AND status = 'pending'"),
+            (
+                "userId=1&categoryId=1&status=pending",
+                "user_id = 1 AND category_id = 1 AND status = 'pending'",
+            ),
             ("search=B", "title ILIKE '%b%' OR description ILIKE '%b%'"),
             ("search=row%201&userId=1", "description ILIKE '%row 1%' AND user_id = 1"),
             ("dueBefore=2030-01-01T00:00:03Z", "due_at < '2030-01-01T00:00:03Z'"),
@@ -75,7 +84,11 @@ async fn paging_to_the_end_yields_every_row_once_in_every_order() {
         ] {
             let wanted = by_sql(&db, condition, order).await;
             assert!((1..60).contains(&wanted.len()), "{filter}: {wanted:?}");
-            assert_eq!(ids(&api, &format!("sort={sort}&{filter}"), 4).await, wanted, "{sort} {filter}");
+            assert_eq!(
+                ids(&api, &format!("sort={sort}&{filter}"), 4).await,
+                wanted,
+                "{sort} {filter}"
+            );
         }
     }
     assert_eq!(ids(&api, "", 20).await, by_sql(&db, "true", "created_at DESC, id DESC").await);
@@ -106,14 +119,16 @@ async fn the_total_counts_what_passes_the_filters() {
     let api = serve.api();
     api.post("/categories", json!({ "name": "c" })).await.expect(201);
     world.db().await.run(ROWS).await;
-    let total = async |query: &str| api.get(&format!("/tasks?{query}")).await.expect(200)["total"].clone();
+    let total =
+        async |query: &str| api.get(&format!("/tasks?{query}")).await.expect(200)["total"].clone();
     assert_eq!(total("total=true").await, 60);
     assert_eq!(total("total=true&limit=1").await, 60);
     assert_eq!(total("total=true&status=pending").await, 20);
     assert_eq!(total("total=true&search=nothing").await, 0);
     assert_eq!(total("total=false").await, Value::Null);
     assert_eq!(total("").await, Value::Null);
-    let first = api.get("/tasks?limit=20").await.expect(200)["nextCursor"].as_str().unwrap().to_owned();
+    let first =
+        api.get("/tasks?limit=20").await.expect(200)["nextCursor"].as_str().unwrap().to_owned();
     assert_eq!(total(&format!("total=true&limit=20&cursor={first}")).await, 60);
 }
 
@@ -159,7 +174,8 @@ async fn search_finds_any_text_in_title_or_description_whatever_its_case() {
     ] {
         let answer = api.request("GET", "/tasks?sort=createdAt").query(&[("search", search)]);
         let page: Value = answer.send().await.unwrap().json().await.unwrap();
-        let found: Vec<i64> = page["data"].as_array().unwrap().iter().map(|t| t["id"].as_i64().unwrap()).collect();
+        let found: Vec<i64> =
+            page["data"].as_array().unwrap().iter().map(|t| t["id"].as_i64().unwrap()).collect();
         assert_eq!(found, wanted, "{search}");
     }
     let longest = "é".repeat(200);
@@ -172,13 +188,22 @@ async fn due_filters_leave_out_their_own_moment_and_tasks_that_are_never_due() {
     let world = World::new().await;
     let serve = world.serve().await;
     let api = serve.api();
-    for due in [Some("2030-01-01T00:00:00Z"), Some("2030-01-02T00:00:00Z"), Some("2030-01-03T00:00:00Z"), None] {
+    for due in [
+        Some("2030-01-01T00:00:00Z"),
+        Some("2030-01-02T00:00:00Z"),
+        Some("2030-01-03T00:00:00Z"),
+        None,
+    ] {
         api.post("/tasks", json!({ "title": "t", "dueAt": due })).await.expect(201);
     }
-    let found = async |query: &str| ids(&api, query, 100).await.into_iter().collect::<BTreeSet<i64>>();
+    let found =
+        async |query: &str| ids(&api, query, 100).await.into_iter().collect::<BTreeSet<i64>>();
     assert_eq!(found("dueBefore=2030-01-02T00:00:00Z").await, [1].into());
     assert_eq!(found("dueAfter=2030-01-02T00:00:00Z").await, [3].into());
-    assert_eq!(found("dueAfter=2030-01-01T00:00:00Z&dueBefore=2030-01-03T00:00:00Z").await, [2].into());
+    assert_eq!(
+        found("dueAfter=2030-01-01T00:00:00Z&dueBefore=2030-01-03T00:00:00Z").await,
+        [2].into()
+    );
     assert_eq!(found("dueBefore=2030-01-02T01:00:00%2B01:00").await, [1].into());
     assert_eq!(found("dueBefore=9999-12-31T23:59:59Z").await, [1, 2, 3].into());
     assert_eq!(found("dueAfter=0001-01-01T00:00:00Z").await, [1, 2, 3].into());
@@ -209,13 +234,25 @@ async fn no_filter_or_sort_reads_the_whole_table() {
     // The figures are complete once the sessions they are about have ended.
     let read = async || {
         let looker = world.db().await;
-        let read = "SELECT (seq_tup_read + coalesce(idx_tup_fetch, 0))::bigint FROM pg_stat_user_tables
+        let read =
+            "SELECT (seq_tup_read + coalesce(idx_tup_fetch, 0))::bigint FROM pg_stat_user_tables
                     WHERE relname = 'tasks'";
-        (looker.number("SELECT seq_scan FROM pg_stat_user_tables WHERE relname = 'tasks'").await, looker.number(read).await)
+        (
+            looker.number("SELECT seq_scan FROM pg_stat_user_tables WHERE relname = 'tasks'").await,
+            looker.number(read).await,
+        )
     };
     for filter in [
-        "", "status=pending", "userId=7", "categoryId=7", "search=needle", "search=0123", "userId=7&status=pending",
-        "dueAfter=2000-01-01T00:00:00Z", "dueBefore=2000-01-01T00:00:00Z", "search=no+such+text+anywhere",
+        "",
+        "status=pending",
+        "userId=7",
+        "categoryId=7",
+        "search=needle",
+        "search=0123",
+        "userId=7&status=pending",
+        "dueAfter=2000-01-01T00:00:00Z",
+        "dueBefore=2000-01-01T00:00:00Z",
+        "search=no+such+text+anywhere",
     ] {
         let (scans, rows) = read().await;
         // Without the cache, which would hide what is read.

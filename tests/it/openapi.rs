@@ -15,7 +15,10 @@ async fn the_document_is_as_it_was() {
     let answer = serve.api().get("/openapi.json").await;
     assert_eq!(answer.header("content-type"), "application/json");
     let document = answer.expect(200);
-    assert_snapshot("openapi.json", &format!("{}\n", serde_json::to_string_pretty(&document).unwrap()));
+    assert_snapshot(
+        "openapi.json",
+        &format!("{}\n", serde_json::to_string_pretty(&document).unwrap()),
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -49,7 +52,10 @@ async fn every_reference_leads_somewhere_and_every_operation_has_its_errors() {
                 assert!(responses.contains_key(status), "{method} {path}: {status}");
             }
             for (status, response) in responses {
-                assert!(!response["description"].as_str().unwrap().is_empty(), "{method} {path} {status}");
+                assert!(
+                    !response["description"].as_str().unwrap().is_empty(),
+                    "{method} {path} {status}"
+                );
                 if status.as_str() >= "400" {
                     let schema = &response["content"]["application/problem+json"]["schema"]["$ref"];
                     assert_eq!(schema, "#/components/schemas/Problem", "{method} {path} {status}");
@@ -68,7 +74,9 @@ async fn right(api: &Api, schema: &str) -> (&'static str, String, Value) {
     match schema {
         "TaskInput" => ("POST", "/tasks".into(), json!({ "title": "t" })),
         "TaskPatch" => ("PATCH", "/tasks/1".into(), json!({})),
-        "UserInput" => ("POST", "/users".into(), json!({ "email": email, "password": "correct horse" })),
+        "UserInput" => {
+            ("POST", "/users".into(), json!({ "email": email, "password": "correct horse" }))
+        }
         "UserPatch" => ("PATCH", format!("/users/{}", api.user(&email).await), json!({})),
         "CategoryInput" => ("POST", "/categories".into(), json!({ "name": format!("c{number}") })),
         "CategoryPatch" => ("PATCH", "/categories/1".into(), json!({})),
@@ -95,7 +103,11 @@ fn text_of(length: usize, rule: &Value) -> String {
 /// Values at the edges of a rule, and whether the document allows each.
 fn edges(rule: &Value) -> Vec<(Value, bool)> {
     let length = |name: &str| rule[name].as_u64().map(|n| n as usize);
-    let mut edges = vec![(Value::Null, rule["nullable"] == true), (rule["example"].clone(), true), (json!([]), false)];
+    let mut edges = vec![
+        (Value::Null, rule["nullable"] == true),
+        (rule["example"].clone(), true),
+        (json!([]), false),
+    ];
     if let Some(min) = length("minLength") {
         edges.push((json!(text_of(min - 1, rule)), false));
         edges.push((json!(text_of(min, rule)), true));
@@ -110,7 +122,9 @@ fn edges(rule: &Value) -> Vec<(Value, bool)> {
     }
     if let Some(min) = rule["minimum"].as_i64() {
         edges.push((json!(min), true));
-        edges.extend([json!(min - 1), json!(min - 2), json!(1.5), json!("1")].map(|wrong| (wrong, false)));
+        edges.extend(
+            [json!(min - 1), json!(min - 2), json!(1.5), json!("1")].map(|wrong| (wrong, false)),
+        );
     }
     if let Some(values) = rule["enum"].as_array() {
         edges.extend(values.iter().map(|value| (value.clone(), true)));
@@ -118,10 +132,15 @@ fn edges(rule: &Value) -> Vec<(Value, bool)> {
     }
     match rule["format"].as_str() {
         Some("date-time") => {
-            edges.extend(["2030-01-01T00:00:00+01:00", "2030-01-01T00:00:00.5Z"].map(|time| (json!(time), true)));
+            edges.extend(
+                ["2030-01-01T00:00:00+01:00", "2030-01-01T00:00:00.5Z"]
+                    .map(|time| (json!(time), true)),
+            );
             edges.extend(["", "2030-01-01", "tomorrow"].map(|wrong| (json!(wrong), false)));
         }
-        Some("email") => edges.extend(["", "ada", "@example.com", "a b@example.com"].map(|wrong| (json!(wrong), false))),
+        Some("email") => edges.extend(
+            ["", "ada", "@example.com", "a b@example.com"].map(|wrong| (json!(wrong), false)),
+        ),
         Some("password") | None => {}
         Some(other) => panic!("a format this test does not know: {other}"),
     }
@@ -144,19 +163,30 @@ async fn bodies_are_accepted_and_refused_as_the_document_says() {
         for (value, allowed) in edges(&rule) {
             let (method, path, mut body) = right(&api, schema).await;
             body[member] = value.clone();
-            let answer = Answer::of(api.request(method, &path).json(&body).send().await.unwrap()).await;
+            let answer =
+                Answer::of(api.request(method, &path).json(&body).send().await.unwrap()).await;
             let shown: String = value.to_string().chars().take(60).collect();
             if allowed {
                 // An example that was used before has passed the rules all the same.
-                assert!([200, 201, 409].contains(&answer.status), "{schema}.{member} = {shown}: {}", answer.text);
+                assert!(
+                    [200, 201, 409].contains(&answer.status),
+                    "{schema}.{member} = {shown}: {}",
+                    answer.text
+                );
             } else {
                 let problem = answer.expect(400);
-                assert_eq!(problem["errors"][0]["pointer"], format!("/{member}"), "{schema}.{member} = {shown}");
+                assert_eq!(
+                    problem["errors"][0]["pointer"],
+                    format!("/{member}"),
+                    "{schema}.{member} = {shown}"
+                );
             }
         }
     }
     let schemas = document["components"]["schemas"].as_object().unwrap();
-    for (schema, described) in schemas.iter().filter(|(name, _)| name.ends_with("Input") || name.ends_with("Patch")) {
+    for (schema, described) in
+        schemas.iter().filter(|(name, _)| name.ends_with("Input") || name.ends_with("Patch"))
+    {
         let members: Vec<&String> = described["properties"].as_object().unwrap().keys().collect();
         let ruled = body_rules().iter().filter(|(name, _, _)| name == schema).count();
         assert_eq!(members.len(), ruled, "every member of {schema} has its rule");
@@ -165,7 +195,8 @@ async fn bodies_are_accepted_and_refused_as_the_document_says() {
         for member in members {
             let (method, path, mut body) = right(&api, schema).await;
             body.as_object_mut().unwrap().remove(member);
-            let answer = Answer::of(api.request(method, &path).json(&body).send().await.unwrap()).await;
+            let answer =
+                Answer::of(api.request(method, &path).json(&body).send().await.unwrap()).await;
             let wanted = required.contains(&json!(member));
             assert_eq!(answer.status == 400, wanted, "{schema} without {member}: {}", answer.text);
         }
@@ -183,14 +214,20 @@ async fn parameters_are_accepted_and_refused_as_the_document_says() {
     assert_eq!(described.len(), parameter_rules().len());
     for (name, rule) in parameter_rules() {
         let parameter = described.iter().find(|parameter| parameter["name"] == name).unwrap();
-        assert_eq!((&parameter["schema"], &parameter["required"]), (&rule, &json!(false)), "{name}");
+        assert_eq!(
+            (&parameter["schema"], &parameter["required"]),
+            (&rule, &json!(false)),
+            "{name}"
+        );
         let mut values: Vec<(String, bool)> = Vec::new();
         let mut add = |value: &str, allowed: bool| values.push((value.to_owned(), allowed));
         match rule["type"].as_str().unwrap() {
             "integer" => {
                 let min = rule["minimum"].as_i64().unwrap();
                 add(&min.to_string(), true);
-                ["x", "", "1.5", "9223372036854775808"].into_iter().for_each(|wrong| add(wrong, false));
+                ["x", "", "1.5", "9223372036854775808"]
+                    .into_iter()
+                    .for_each(|wrong| add(wrong, false));
                 add(&(min - 1).to_string(), false);
                 if let Some(max) = rule["maximum"].as_i64() {
                     add(&max.to_string(), true);
@@ -225,7 +262,12 @@ async fn parameters_are_accepted_and_refused_as_the_document_says() {
             let request = api.request("GET", "/tasks").query(&[(name, &value)]);
             let answer = Answer::of(request.send().await.unwrap()).await;
             let shown: String = value.chars().take(60).collect();
-            assert_eq!(answer.status, if allowed { 200 } else { 400 }, "{name}={shown}: {}", answer.text);
+            assert_eq!(
+                answer.status,
+                if allowed { 200 } else { 400 },
+                "{name}={shown}: {}",
+                answer.text
+            );
         }
     }
 }
@@ -246,7 +288,8 @@ fn validator(document: &Value, schema: &str) -> jsonschema::Validator {
     }
     let mut components = document["components"].clone();
     convert(&mut components);
-    let root = json!({ "$ref": format!("#/components/schemas/{schema}"), "components": components });
+    let root =
+        json!({ "$ref": format!("#/components/schemas/{schema}"), "components": components });
     jsonschema::options().should_validate_formats(true).build(&root).unwrap()
 }
 
@@ -283,8 +326,10 @@ async fn answers_are_as_the_document_describes_them() {
         };
         assert_eq!(names(&answer), names(described), "{schema}");
         let validator = validator(&document, schema);
-        let faults: Vec<String> =
-            validator.iter_errors(&answer).map(|error| format!("{}: {error}", error.instance_path())).collect();
+        let faults: Vec<String> = validator
+            .iter_errors(&answer)
+            .map(|error| format!("{}: {error}", error.instance_path()))
+            .collect();
         assert!(faults.is_empty(), "{schema}: {faults:?}");
     }
 }

@@ -56,7 +56,9 @@ async fn a_bad_value_names_its_variable_and_exits_2() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_missing_url_is_asked_for_by_its_name() {
     let world = World::new().await;
-    for (role, variable) in [("serve", "DATABASE_URL"), ("serve", "RABBITMQ_URL"), ("work", "RABBITMQ_URL")] {
+    for (role, variable) in
+        [("serve", "DATABASE_URL"), ("serve", "RABBITMQ_URL"), ("work", "RABBITMQ_URL")]
+    {
         let mut command = world.command(&[role], &[]);
         command.env_remove(variable);
         let output = tokio::process::Command::from(command).output().await.unwrap();
@@ -108,7 +110,10 @@ async fn a_file_dot_env_is_read_where_the_environment_says_nothing() {
     let output = tokio::process::Command::from(command).output().await.unwrap();
     let shown = String::from_utf8(output.stdout).unwrap();
     assert!(shown.contains(&format!("{}.7s", world.retry_prefix())), "{shown}");
-    assert!(shown.contains(&world.dlq) && !shown.contains("from-the-file"), "the environment goes first: {shown}");
+    assert!(
+        shown.contains(&world.dlq) && !shown.contains("from-the-file"),
+        "the environment goes first: {shown}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -12,7 +12,9 @@ async fn ten_processes_that_migrate_at_once_migrate_once() {
     let mut applied: Vec<String> = Vec::new();
     for run in runs {
         let run = run.succeeded();
-        applied.extend(run.stdout.lines().filter(|line| line.starts_with("applied")).map(str::to_owned));
+        applied.extend(
+            run.stdout.lines().filter(|line| line.starts_with("applied")).map(str::to_owned),
+        );
     }
     let count = applied.len();
     applied.sort();
@@ -33,10 +35,14 @@ async fn the_status_says_what_is_pending_and_changes_nothing() {
         status.stdout.lines().map(str::to_owned).collect::<Vec<_>>()
     };
     let before = lines().await;
-    assert!(before.len() >= 4 && before.iter().all(|line| line.starts_with("pending  ")), "{before:?}");
+    assert!(
+        before.len() >= 4 && before.iter().all(|line| line.starts_with("pending  ")),
+        "{before:?}"
+    );
     assert_eq!(lines().await, before);
     world.run(&["migrate"]).await.succeeded();
-    let after: Vec<String> = before.iter().map(|line| line.replacen("pending", "applied", 1)).collect();
+    let after: Vec<String> =
+        before.iter().map(|line| line.replacen("pending", "applied", 1)).collect();
     assert_eq!(lines().await, after);
 }
 
@@ -64,7 +70,8 @@ async fn every_migration_goes_down_and_up_again_to_the_same_schema() {
     let world = World::unmigrated().await;
     let db = world.db().await;
     let mut migrator = world.migrator().await;
-    let names: Vec<String> = migrator.status().unwrap().into_iter().map(|status| status.name).collect();
+    let names: Vec<String> =
+        migrator.status().unwrap().into_iter().map(|status| status.name).collect();
     migrator.up().unwrap();
     let whole = schema(&db).await;
     // One step back and forth at a time, from the newest on, then all the way.
@@ -76,7 +83,8 @@ async fn every_migration_goes_down_and_up_again_to_the_same_schema() {
         assert_eq!(pending, steps);
         if steps == names.len() {
             let left = db.rows("SELECT tablename FROM pg_tables WHERE schemaname = 'public'").await;
-            let left: Vec<&str> = left.iter().map(|row| row["tablename"].as_str().unwrap()).collect();
+            let left: Vec<&str> =
+                left.iter().map(|row| row["tablename"].as_str().unwrap()).collect();
             assert_eq!(left, ["__diesel_schema_migrations"], "nothing is left at the bottom");
         }
         assert_eq!(migrator.up().unwrap().len(), steps);

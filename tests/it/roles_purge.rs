@@ -36,7 +36,11 @@ async fn old_rows_are_deleted_and_unpublished_events_never() {
     let again = world.run(&["purge", "--once"]).await.succeeded().json();
     assert_eq!(again, json!({ "processedMessages": 0, "events": 0, "taskActivity": 0 }));
 
-    let shorter = [("EVENT_RETENTION", "10d"), ("PROCESSED_RETENTION", "20d"), ("ACTIVITY_RETENTION", "100d")];
+    let shorter = [
+        ("EVENT_RETENTION", "10d"),
+        ("PROCESSED_RETENTION", "20d"),
+        ("ACTIVITY_RETENTION", "100d"),
+    ];
     let purged = world.run_with(&["purge", "--once"], &shorter).await.succeeded().json();
     assert_eq!(purged, json!({ "processedMessages": 10, "events": 10, "taskActivity": 27 }));
     assert_eq!(left("events WHERE published_at IS NULL").await, 30);
@@ -52,7 +56,10 @@ async fn more_rows_than_one_batch_are_all_deleted() {
     )
     .await;
     let purged = world.run(&["purge", "--once"]).await.succeeded().json();
-    assert_eq!((&purged["processedMessages"], db.count("processed_messages").await), (&json!(12_000), 0));
+    assert_eq!(
+        (&purged["processedMessages"], db.count("processed_messages").await),
+        (&json!(12_000), 0)
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -66,7 +73,11 @@ async fn a_retention_shorter_than_the_road_of_a_message_is_refused() {
     };
     for (retention, delays) in [("1m", "1s,5s,30s,2m,10m"), ("11h", "6h,6h"), ("99ms", "100ms")] {
         let refused = refuse(retention, delays).await.exited(2);
-        assert!(refused.stderr.contains("PROCESSED_RETENTION") && refused.stderr.contains("RETRY_DELAYS"), "{refused:?}");
+        assert!(
+            refused.stderr.contains("PROCESSED_RETENTION")
+                && refused.stderr.contains("RETRY_DELAYS"),
+            "{refused:?}"
+        );
     }
     assert_eq!(db.count("processed_messages").await, 60);
     refuse("12h", "6h,6h").await.succeeded();
@@ -104,7 +115,10 @@ async fn a_schedule_has_five_fields_and_its_next_time_is_logged() {
     }
     for wrong in ["", "* * * *", "0 0 3 * * *", "60 * * * *", "0 3 * * *; DROP"] {
         let refused = world.run(&["purge", "--cron", wrong]).await.exited(2);
-        assert!(refused.stderr.contains("PURGE_CRON") || refused.stderr.contains("--cron"), "{refused:?}");
+        assert!(
+            refused.stderr.contains("PURGE_CRON") || refused.stderr.contains("--cron"),
+            "{refused:?}"
+        );
     }
     world.run(&["purge"]).await.exited(2);
     world.run(&["purge", "--once", "--cron", "0 3 * * *"]).await.exited(2);

@@ -32,16 +32,28 @@ async fn a_request_in_flight_is_answered_and_its_event_published_before_serve_en
     });
     let other = world.db().await;
     eventually("the write waits", || async {
-        (other.count("pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()").await == 1)
+        (other
+            .count(
+                "pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()",
+            )
+            .await
+            == 1)
             .then_some(())
     })
     .await;
     serve.signal("TERM");
-    serve.log("it drains", |line| line["message"].as_str().is_some_and(|m| m.starts_with("draining"))).await;
+    serve
+        .log("it drains", |line| {
+            line["message"].as_str().is_some_and(|m| m.starts_with("draining"))
+        })
+        .await;
     db.run("COMMIT").await;
     assert_eq!(writing.await.unwrap().status, 201);
     assert_eq!(serve.exit().await.code(), Some(0));
-    assert_eq!(world.amqp().await.take_all(&world.queue, 2).await[1].json()["payload"]["title"], "in flight");
+    assert_eq!(
+        world.amqp().await.take_all(&world.queue, 2).await[1].json()["payload"]["title"],
+        "in flight"
+    );
     assert_eq!(other.count("events WHERE published_at IS NULL").await, 0);
 }
 
@@ -55,7 +67,10 @@ async fn a_mail_in_flight_is_finished_before_work_ends() {
     serve.api().task("t", Some(1)).await;
     smtp.wait_for_hanging().await;
     work.signal("TERM");
-    work.log("it drains", |line| line["message"].as_str().is_some_and(|m| m.starts_with("draining"))).await;
+    work.log("it drains", |line| {
+        line["message"].as_str().is_some_and(|m| m.starts_with("draining"))
+    })
+    .await;
     // What comes now is not for it.
     serve.api().task("later", Some(1)).await;
     smtp.set(Verdict::Accept);
@@ -81,7 +96,10 @@ async fn what_is_not_finished_in_time_goes_back_to_the_queue() {
     work.signal("TERM");
     assert_eq!(work.exit().await.code(), Some(0));
     let amqp = world.amqp().await;
-    eventually("the message is back", || async { (amqp.count(&world.queue).await? == 1).then_some(()) }).await;
+    eventually("the message is back", || async {
+        (amqp.count(&world.queue).await? == 1).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -94,7 +112,10 @@ async fn a_second_signal_stops_at_once() {
     serve.api().task("t", Some(1)).await;
     smtp.wait_for_hanging().await;
     work.signal("TERM");
-    work.log("it drains", |line| line["message"].as_str().is_some_and(|m| m.starts_with("draining"))).await;
+    work.log("it drains", |line| {
+        line["message"].as_str().is_some_and(|m| m.starts_with("draining"))
+    })
+    .await;
     work.signal("TERM");
     assert_eq!(work.exit().await.code(), Some(130));
 }

@@ -38,7 +38,10 @@ async fn the_queues_are_shown_as_a_table_and_as_json() {
     }
     assert_eq!(queues[0]["arguments"]["x-dead-letter-routing-key"], json!(world.dlq));
     assert_eq!(queues[1]["arguments"]["x-dead-letter-routing-key"], json!(world.queue));
-    assert_eq!((&queues[1]["arguments"]["x-message-ttl"], &queues[2]["arguments"]["x-message-ttl"]), (&json!(100), &json!(200)));
+    assert_eq!(
+        (&queues[1]["arguments"]["x-message-ttl"], &queues[2]["arguments"]["x-message-ttl"]),
+        (&json!(100), &json!(200))
+    );
     let table = world.run(&["topology", "show"]).await.succeeded().stdout;
     for name in names {
         assert!(table.contains(name), "{table}");
@@ -72,7 +75,10 @@ async fn a_queue_with_another_argument_is_drift_and_says_which_wanted_and_found(
     assert_eq!((&findings[0]["queue"], &findings[0]["drift"]), (&json!(world.queue), &json!(true)));
     for command in [&["topology", "declare"][..], &["serve"], &["work"]] {
         let refused = world.run(command).await.exited(1);
-        assert!(refused.stderr.contains("x-delivery-limit") && refused.stderr.contains(&world.queue), "{refused:?}");
+        assert!(
+            refused.stderr.contains("x-delivery-limit") && refused.stderr.contains(&world.queue),
+            "{refused:?}"
+        );
     }
 }
 
@@ -85,7 +91,10 @@ async fn a_missing_queue_is_drift_and_is_not_made_by_looking() {
     amqp.delete(&missing).await;
     for _ in 0..2 {
         let checked = world.run(&["topology", "check"]).await.exited(1);
-        assert!(checked.stdout.contains(&missing) && checked.stdout.contains("does not exist"), "{checked:?}");
+        assert!(
+            checked.stdout.contains(&missing) && checked.stdout.contains("does not exist"),
+            "{checked:?}"
+        );
     }
     world.declare().await;
     world.run(&["topology", "check"]).await.succeeded();

@@ -13,7 +13,8 @@ pub fn assert_snapshot(name: &str, text: &str) {
         return;
     }
     let before = std::fs::read_to_string(&path).unwrap_or_default();
-    let first = before.lines().zip(text.lines()).enumerate().find(|(_, (before, now))| before != now);
+    let first =
+        before.lines().zip(text.lines()).enumerate().find(|(_, (before, now))| before != now);
     assert!(
         before == text,
         "{name} has changed, first in line {:?}. If that is meant, run again with UPDATE_SNAPSHOTS=1.\n{text}",
@@ -24,8 +25,20 @@ pub fn assert_snapshot(name: &str, text: &str) {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_help_of_every_role_is_as_it_was() {
     for arguments in [
-        "", "serve", "work", "migrate", "purge", "topology", "topology declare", "topology show", "topology check",
-        "dlq", "dlq list", "dlq show", "dlq replay", "dlq discard",
+        "",
+        "serve",
+        "work",
+        "migrate",
+        "purge",
+        "topology",
+        "topology declare",
+        "topology show",
+        "topology check",
+        "dlq",
+        "dlq list",
+        "dlq show",
+        "dlq replay",
+        "dlq discard",
     ] {
         let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_taskd"));
         command.args(arguments.split_whitespace()).arg("--help");
@@ -43,13 +56,19 @@ async fn the_help_of_every_role_is_as_it_was() {
 async fn the_variables_of_the_readme_are_in_the_help_of_the_roles_that_read_them() {
     let world = World::unmigrated().await;
     let broker = ["RABBITMQ_URL", "QUEUE_NAME", "RETRY_QUEUE", "DLQ", "RETRY_DELAYS"];
-    let serve = [&broker[..], &["DATABASE_URL", "REDIS_URL", "PORT", "HOST", "DRAIN_TIMEOUT"]].concat();
+    let serve =
+        [&broker[..], &["DATABASE_URL", "REDIS_URL", "PORT", "HOST", "DRAIN_TIMEOUT"]].concat();
     let work = [&broker[..], &["DATABASE_URL", "SMTP_URL", "CONCURRENCY", "TASKD_ENV"]].concat();
-    for (role, variables) in [("serve", serve), ("work", work), ("migrate", vec!["DATABASE_URL", "LOG_FORMAT"])] {
+    for (role, variables) in
+        [("serve", serve), ("work", work), ("migrate", vec!["DATABASE_URL", "LOG_FORMAT"])]
+    {
         let help = world.run(&[role, "--help"]).await.succeeded().stdout;
         for variable in variables {
             assert!(help.contains(&format!("[env: {variable}")), "{role}: {variable}");
         }
-        assert!(!help.contains("postgres@") && !help.contains("guest:guest"), "no value of a URL: {help}");
+        assert!(
+            !help.contains("postgres@") && !help.contains("guest:guest"),
+            "no value of a URL: {help}"
+        );
     }
 }

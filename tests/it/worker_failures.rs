@@ -21,7 +21,10 @@ async fn a_mail_that_is_deferred_once_is_delivered_by_the_second_attempt() {
     let retried = work.log("the retry", |line| line["outcome"] == "retried").await;
     let processed = work.log("the success", |line| line["outcome"] == "processed").await;
     for (line, attempt) in [(&retried, 1), (&processed, 2)] {
-        assert_eq!((&line["event_id"], &line["attempt"], &line["worker"]), (&json!(id), &json!(attempt), &json!("w")));
+        assert_eq!(
+            (&line["event_id"], &line["attempt"], &line["worker"]),
+            (&json!(id), &json!(attempt), &json!("w"))
+        );
     }
     assert!(retried["error"].as_str().unwrap().contains("451"), "{retried}");
     assert_eq!((&retried["next_attempt"], &retried["delay"]), (&json!(2), &json!("100ms")));
@@ -62,12 +65,18 @@ async fn a_refused_mailbox_is_a_dead_letter_at_once() {
     let history = letter["history"].as_array().unwrap();
     assert_eq!(history.len(), 1);
     let failure = &history[0];
-    assert_eq!((&failure["effect"], &failure["worker"], &failure["attempt"]), (&json!("email"), &json!("w"), &json!(1)));
+    assert_eq!(
+        (&failure["effect"], &failure["worker"], &failure["attempt"]),
+        (&json!("email"), &json!("w"), &json!(1))
+    );
     assert!(failure["error"].as_str().unwrap().contains("550"), "{failure}");
     assert!(letter["error"].as_str().unwrap().contains("550"), "{letter}");
     // The rest of the event was done all the same.
     assert_eq!(world.db().await.count("task_activity").await, 2);
-    assert_eq!(work.api().metric("taskd_dead_letters_total", "reason=\"permanent-failure\"").await, 1.0);
+    assert_eq!(
+        work.api().metric("taskd_dead_letters_total", "reason=\"permanent-failure\"").await,
+        1.0
+    );
     assert_eq!(work.api().metric("taskd_retries_total", "").await, 0.0);
 }
 
@@ -82,7 +91,8 @@ async fn a_message_out_of_retries_is_a_dead_letter_that_knows_every_attempt() {
     let letter = &world.dead_letters(1).await[0];
     assert_eq!((&letter["reason"], &letter["attempts"]), (&json!("retries-exhausted"), &json!(3)));
     let history = letter["history"].as_array().unwrap();
-    let attempts: Vec<i64> = history.iter().map(|failure| failure["attempt"].as_i64().unwrap()).collect();
+    let attempts: Vec<i64> =
+        history.iter().map(|failure| failure["attempt"].as_i64().unwrap()).collect();
     assert_eq!(attempts, [1, 2, 3]);
     for failure in history {
         assert!(["one", "two"].contains(&failure["worker"].as_str().unwrap()), "{failure}");
@@ -91,11 +101,16 @@ async fn a_message_out_of_retries_is_a_dead_letter_that_knows_every_attempt() {
         failure["at"].as_str().unwrap().parse::<chrono::DateTime<chrono::Utc>>().unwrap();
     }
     // Both write RFC 3339, with different spellings of UTC.
-    let moment = |at: &Value| at.as_str().unwrap().parse::<chrono::DateTime<chrono::Utc>>().unwrap();
+    let moment =
+        |at: &Value| at.as_str().unwrap().parse::<chrono::DateTime<chrono::Utc>>().unwrap();
     assert_eq!(moment(&letter["firstFailedAt"]), moment(&history[0]["at"]));
     let db = world.db().await;
     assert_eq!(db.count("task_activity").await, 1);
-    assert_eq!(db.count("processed_messages WHERE effect = 'email'").await, 0, "no claim is left behind");
+    assert_eq!(
+        db.count("processed_messages WHERE effect = 'email'").await,
+        0,
+        "no claim is left behind"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -123,7 +138,10 @@ async fn another_worker_finishes_what_one_was_killed_in_the_middle_of() {
     assert_eq!(db.count("processed_messages WHERE state = 'done'").await, 2);
     assert_eq!(smtp.mails().len(), 1);
     let amqp = world.amqp().await;
-    eventually("the queue is empty", || async { (amqp.count(&world.queue).await? == 0).then_some(()) }).await;
+    eventually("the queue is empty", || async {
+        (amqp.count(&world.queue).await? == 0).then_some(())
+    })
+    .await;
     assert_eq!(amqp.count(&world.dlq).await, Some(0));
 }
 
@@ -133,7 +151,8 @@ async fn a_simulated_failure_takes_the_same_road_as_a_real_one() {
     let smtp = Smtp::start().await;
     let serve = world.serve().await;
     let smtp_url = smtp.url();
-    let _work = world.work_with("w", &["--simulate-failure", "email=1"], &[("SMTP_URL", &smtp_url)]).await;
+    let _work =
+        world.work_with("w", &["--simulate-failure", "email=1"], &[("SMTP_URL", &smtp_url)]).await;
     serve.api().task("t", Some(1)).await;
     let letter = &world.dead_letters(1).await[0];
     assert_eq!((&letter["reason"], &letter["attempts"]), (&json!("retries-exhausted"), &json!(3)));
@@ -148,8 +167,9 @@ async fn a_failing_activity_is_retried_without_a_second_mail() {
     let smtp = Smtp::start().await;
     let serve = world.serve().await;
     let smtp_url = smtp.url();
-    let failing =
-        world.work_with("failing", &["--simulate-failure", "activity=1"], &[("SMTP_URL", &smtp_url)]).await;
+    let failing = world
+        .work_with("failing", &["--simulate-failure", "activity=1"], &[("SMTP_URL", &smtp_url)])
+        .await;
     serve.api().task("t", Some(1)).await;
     world.dead_letters(1).await;
     assert_eq!(smtp.mails().len(), 1);
@@ -157,7 +177,8 @@ async fn a_failing_activity_is_retried_without_a_second_mail() {
     let _work = world.work_mailing("w", &smtp).await;
     world.run(&["dlq", "replay", "--all"]).await.succeeded();
     let db = world.db().await;
-    eventually("the activity", || async { (db.count("task_activity").await == 1).then_some(()) }).await;
+    eventually("the activity", || async { (db.count("task_activity").await == 1).then_some(()) })
+        .await;
     assert_eq!(smtp.mails().len(), 1);
 }
 
@@ -166,7 +187,10 @@ async fn simulated_failures_are_refused_in_production() {
     let world = World::new().await;
     let arguments = ["work", "--simulate-failure", "email=0.5"];
     let refused = world.run_with(&arguments, &[("TASKD_ENV", "production")]).await.exited(2);
-    assert!(refused.stderr.contains("TASKD_ENV") && refused.stderr.contains("--simulate-failure"), "{refused:?}");
+    assert!(
+        refused.stderr.contains("TASKD_ENV") && refused.stderr.contains("--simulate-failure"),
+        "{refused:?}"
+    );
     let refused = world.run(&["work", "--simulate-failure", "sms=1"]).await.exited(2);
     assert!(refused.stderr.contains("email"), "it names what there is: {refused:?}");
 }

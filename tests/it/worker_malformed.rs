@@ -36,7 +36,9 @@ fn malformed(good: &Raw) -> Vec<(String, Raw)> {
     };
     for part in ["payload", "metadata"] {
         for member in good.json()[part].as_object().unwrap().keys() {
-            edited(format!("no {member}"), &|v| drop(v[part].as_object_mut().unwrap().remove(member)));
+            edited(format!("no {member}"), &|v| {
+                drop(v[part].as_object_mut().unwrap().remove(member))
+            });
             edited(format!("a list for {member}"), &|v| v[part][member] = json!([]));
         }
         edited(format!("no {part}"), &|v| drop(v.as_object_mut().unwrap().remove(part)));
@@ -52,9 +54,18 @@ fn malformed(good: &Raw) -> Vec<(String, Raw)> {
     edited("a status that is none".into(), &|v| v["payload"]["status"] = json!("eaten"));
     edited("a time that is none".into(), &|v| v["metadata"]["timestamp"] = json!("yesterday"));
 
-    kinds.push(("no message id".into(), Raw { message_id: None, properties: Default::default(), ..good.clone() }));
-    kinds.push(("another message id".into(), Raw { message_id: Some("other".into()), ..good.clone() }));
-    kinds.push(("another type property".into(), Raw { message_type: Some("TASK_DELETED".into()), ..good.clone() }));
+    kinds.push((
+        "no message id".into(),
+        Raw { message_id: None, properties: Default::default(), ..good.clone() },
+    ));
+    kinds.push((
+        "another message id".into(),
+        Raw { message_id: Some("other".into()), ..good.clone() },
+    ));
+    kinds.push((
+        "another type property".into(),
+        Raw { message_type: Some("TASK_DELETED".into()), ..good.clone() },
+    ));
     kinds
 }
 
@@ -99,10 +110,12 @@ async fn every_malformed_message_is_a_dead_letter_and_the_good_ones_between_are_
         assert!(told, "{what}: no letter says {part:?}");
     }
     let db = world.db().await;
-    eventually("the good ones", || async { (db.count("task_activity").await == 10).then_some(()) }).await;
+    eventually("the good ones", || async { (db.count("task_activity").await == 10).then_some(()) })
+        .await;
 
     api.task("one more", None).await;
-    eventually("one more", || async { (db.count("task_activity").await == 11).then_some(()) }).await;
+    eventually("one more", || async { (db.count("task_activity").await == 11).then_some(()) })
+        .await;
     assert_eq!(work.api().get("/healthz").await.status, 200);
     let dead = work.api().metric("taskd_deliveries_total", "outcome=\"dead\"").await;
     assert_eq!(dead as usize, kinds.len());
@@ -118,7 +131,8 @@ async fn a_dead_letter_keeps_body_and_headers_as_they_were() {
     let mut properties = amqprs::BasicProperties::default();
     properties.with_headers(headers);
     let body = b"not JSON \xff".to_vec();
-    let message = Raw { body: body.clone(), message_id: Some("mine".into()), properties, ..Raw::default() };
+    let message =
+        Raw { body: body.clone(), message_id: Some("mine".into()), properties, ..Raw::default() };
     amqp.publish(&world.queue, message).await;
     let letter = &world.dead_letters(1).await[0];
     assert_eq!((&letter["eventId"], &letter["headers"]["tenant"]), (&json!("mine"), &json!("t1")));

@@ -1,4 +1,4 @@
-//! Publisher confirms, matched to what was published (https://www.rabbitmq.com/docs/confirms).
+//! Publisher confirms, matched to what was published (<https://www.rabbitmq.com/docs/confirms>).
 //!
 //! On a channel in confirm mode the n-th message published has delivery tag n. The broker answers
 //! each with an ack or a nack, in any order, one answer possibly for all tags up to its own. A
@@ -35,7 +35,11 @@ struct Waiting {
 
 impl Confirms {
     /// Takes the next tag. Call it in the order of publishing: hold one lock around both.
-    pub(super) fn expect(&self, queue: &str, message_id: Option<&str>) -> oneshot::Receiver<Answer> {
+    pub(super) fn expect(
+        &self,
+        queue: &str,
+        message_id: Option<&str>,
+    ) -> oneshot::Receiver<Answer> {
         let (answer, receiver) = oneshot::channel();
         let mut state = self.lock();
         state.last_tag += 1;
@@ -131,7 +135,10 @@ mod tests {
         confirms.returned("q", Some("b"));
         confirms.returned("other", Some("a"));
         confirms.settle(2, true, true);
-        assert_eq!(answers(receivers), [Some(Ok(())), Some(Err(BrokerError::Returned("q".into())))]);
+        assert_eq!(
+            answers(receivers),
+            [Some(Ok(())), Some(Err(BrokerError::Returned("q".into())))]
+        );
     }
 
     #[test]

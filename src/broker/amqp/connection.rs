@@ -22,10 +22,10 @@ use crate::broker::BrokerError;
 /// How long one call may take; longer means that the broker is in trouble.
 pub(super) const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 /// Two missed heartbeats end a connection, at either side: a worker that was cut off without a
-/// reset loses its deliveries after 20 s at most (https://www.rabbitmq.com/docs/heartbeats).
+/// reset loses its deliveries after 20 s at most (<https://www.rabbitmq.com/docs/heartbeats>).
 const HEARTBEAT_SECONDS: u16 = 10;
 
-/// Where the broker is and how to sign in (https://www.rabbitmq.com/docs/uri-spec).
+/// Where the broker is and how to sign in (<https://www.rabbitmq.com/docs/uri-spec>).
 #[derive(Clone)]
 pub struct AmqpUrl {
     host: String,
@@ -52,7 +52,11 @@ impl AmqpUrl {
                 .decode_utf8()
                 .map_err(|_| format!("the {what} is not UTF-8 once percent-decoded"))?;
             // The protocol carries each as a short string.
-            if text.len() > 255 { Err(format!("the {what} is too long")) } else { Ok(text.into_owned()) }
+            if text.len() > 255 {
+                Err(format!("the {what} is too long"))
+            } else {
+                Ok(text.into_owned())
+            }
         };
         let user = if url.username().is_empty() { "guest" } else { url.username() };
         let virtual_host = match url.path().strip_prefix('/') {
@@ -100,8 +104,7 @@ where
 
 /// Opens a connection under a name.
 pub(super) async fn connect(url: &AmqpUrl, name: &str) -> Result<Connection, BrokerError> {
-    let mut arguments =
-        OpenConnectionArguments::new(&url.host, url.port, &url.user, &url.password);
+    let mut arguments = OpenConnectionArguments::new(&url.host, url.port, &url.user, &url.password);
     arguments.virtual_host(&url.virtual_host).heartbeat(HEARTBEAT_SECONDS);
     // A name is a short string as well.
     arguments.connection_name(&name.chars().take(60).collect::<String>());
@@ -169,7 +172,11 @@ struct Watch {
 
 #[async_trait]
 impl ChannelCallback for Watch {
-    async fn close(&mut self, _: &Channel, close: CloseChannel) -> Result<(), amqprs::error::Error> {
+    async fn close(
+        &mut self,
+        _: &Channel,
+        close: CloseChannel,
+    ) -> Result<(), amqprs::error::Error> {
         let reason = (close.reply_code(), close.reply_text().clone());
         *self.reason.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason);
         Ok(())
@@ -211,7 +218,10 @@ mod tests {
     fn a_url_is_percent_decoded_and_has_rabbitmqs_defaults() {
         let url = AmqpUrl::parse("amqp://a%40b:p%2Fw@mq:1234/team%2fone").unwrap();
         assert_eq!((url.user.as_str(), url.password.as_str()), ("a@b", "p/w"));
-        assert_eq!((url.host.as_str(), url.port, url.virtual_host.as_str()), ("mq", 1234, "team/one"));
+        assert_eq!(
+            (url.host.as_str(), url.port, url.virtual_host.as_str()),
+            ("mq", 1234, "team/one")
+        );
         let url = AmqpUrl::parse("amqp://mq").unwrap();
         assert_eq!((url.user.as_str(), url.port, url.virtual_host.as_str()), ("guest", 5672, "/"));
     }
@@ -220,7 +230,9 @@ mod tests {
     fn nothing_printed_has_the_password() {
         let url = AmqpUrl::parse("amqp://u:hunter2@mq/v").unwrap();
         assert!(!format!("{url:?}").contains("hunter2"));
-        for text in ["http://u:hunter2@mq", "amqp://u:hunter2@mq/a/b", "amqp://u:hunter2@mq:x/", "hunter2"] {
+        for text in
+            ["http://u:hunter2@mq", "amqp://u:hunter2@mq/a/b", "amqp://u:hunter2@mq:x/", "hunter2"]
+        {
             let error = AmqpUrl::parse(text).unwrap_err();
             assert!(!error.contains("hunter2"), "{error}");
         }

@@ -108,7 +108,8 @@ mod tests {
 
     #[test]
     fn a_message_comes_back_as_it_was() {
-        let headers = json!({ "taskd-attempt": 3, "a": [1, null, "é"], "t": { "x": true }, "f": 0.5 });
+        let headers =
+            json!({ "taskd-attempt": 3, "a": [1, null, "é"], "t": { "x": true }, "f": 0.5 });
         let message = Message {
             body: b"{}".to_vec(),
             message_id: Some("id".into()),

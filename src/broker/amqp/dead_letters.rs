@@ -44,8 +44,7 @@ impl DeadLetterQueue for Letters {
         let channel = self.channel.channel.clone();
         let mut arguments = QueueDeclareArguments::new(&self.queue);
         arguments.passive(true);
-        let counted =
-            call("counting", async move { channel.queue_declare(arguments).await }).await;
+        let counted = call("counting", async move { channel.queue_declare(arguments).await }).await;
         let counted = counted.map_err(|e| self.explain(e))?;
         Ok(counted.map_or(0, |(_, messages, _)| messages.into()))
     }

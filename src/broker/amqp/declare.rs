@@ -16,7 +16,7 @@ use crate::broker::BrokerError;
 use crate::broker::topology::{Queue, Topology};
 use crate::domain::retry::short;
 
-/// `NOT_FOUND` and `PRECONDITION_FAILED` (https://www.rabbitmq.com/amqp-0-9-1-reference#constants).
+/// `NOT_FOUND` and `PRECONDITION_FAILED` (<https://www.rabbitmq.com/amqp-0-9-1-reference#constants>).
 const NOT_FOUND: u16 = 404;
 const PRECONDITION_FAILED: u16 = 406;
 
@@ -36,7 +36,10 @@ pub(super) async fn declare(url: &AmqpUrl, topology: &Topology) -> Result<(), Br
     let connection = connect(url, "taskd topology").await?;
     for queue in &topology.queues {
         if let Some(finding) = declare_one(&connection, queue).await? {
-            return Err(BrokerError::Drift(format!("queue {}: {}", finding.queue, finding.problem)));
+            return Err(BrokerError::Drift(format!(
+                "queue {}: {}",
+                finding.queue, finding.problem
+            )));
         }
     }
     let _ = call("closing", async move { connection.close().await }).await;
@@ -70,7 +73,9 @@ pub async fn check(url: &AmqpUrl, topology: &Topology) -> Result<Vec<Finding>, B
         if let Some(messages) = exists(&connection, &name).await? {
             let problem = match messages {
                 0 => "is left over from other RETRY_DELAYS and empty: it can be deleted".to_owned(),
-                n => format!("is left over from other RETRY_DELAYS; its {n} messages return by themselves"),
+                n => format!(
+                    "is left over from other RETRY_DELAYS; its {n} messages return by themselves"
+                ),
             };
             findings.push(Finding { queue: name, problem, drift: false });
         }
@@ -109,7 +114,10 @@ async fn exists(connection: &Connection, name: &str) -> Result<Option<u32>, Brok
 }
 
 /// Declares a queue; what the broker has against it is a finding.
-async fn declare_one(connection: &Connection, queue: &Queue) -> Result<Option<Finding>, BrokerError> {
+async fn declare_one(
+    connection: &Connection,
+    queue: &Queue,
+) -> Result<Option<Finding>, BrokerError> {
     let open = open_channel(connection, Arc::new(Confirms::default())).await?;
     let channel = open.channel.clone();
     let table: Map<String, Value> =
@@ -122,11 +130,9 @@ async fn declare_one(connection: &Connection, queue: &Queue) -> Result<Option<Fi
             Ok(None)
         }
         Err(error) => match open.closed_because.get() {
-            Some((PRECONDITION_FAILED, why)) => Ok(Some(Finding {
-                queue: queue.name.clone(),
-                problem: explain(&why),
-                drift: true,
-            })),
+            Some((PRECONDITION_FAILED, why)) => {
+                Ok(Some(Finding { queue: queue.name.clone(), problem: explain(&why), drift: true }))
+            }
             Some((_, why)) => Err(BrokerError::Unavailable(why)),
             None => Err(error),
         },
@@ -160,7 +166,10 @@ mod tests {
         let why = "PRECONDITION_FAILED - inequivalent arg 'x-message-ttl' for queue 'q' in vhost '/': \
                    received the value '5' of type 'long' but current is none";
         let text = explain(why);
-        assert!(text.starts_with("has x-message-ttl = none, wanted the value '5' of type 'long'."), "{text}");
+        assert!(
+            text.starts_with("has x-message-ttl = none, wanted the value '5' of type 'long'."),
+            "{text}"
+        );
         assert!(explain("PRECONDITION_FAILED - other").contains("other"));
     }
 }

@@ -61,16 +61,19 @@ mod tests {
 
     #[test]
     fn a_whole_batch_is_one_frame() {
-        assert_eq!(ledger(1..=100).ack(&(1..=100).collect::<Vec<_>>()), [AckFrame {
-            tag: 100,
-            multiple: true
-        }]);
+        assert_eq!(
+            ledger(1..=100).ack(&(1..=100).collect::<Vec<_>>()),
+            [AckFrame { tag: 100, multiple: true }]
+        );
     }
 
     #[test]
     fn multiple_never_reaches_past_an_unsettled_delivery() {
         let mut ledger = ledger(1..=6);
-        assert_eq!(ledger.ack(&[6, 2, 1, 4]), [AckFrame { tag: 2, multiple: true }, one(4), one(6)]);
+        assert_eq!(
+            ledger.ack(&[6, 2, 1, 4]),
+            [AckFrame { tag: 2, multiple: true }, one(4), one(6)]
+        );
         assert_eq!(ledger.ack(&[5]), [one(5)]);
         assert_eq!(ledger.ack(&[3]), [one(3)]);
     }

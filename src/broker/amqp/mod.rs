@@ -1,4 +1,4 @@
-//! RabbitMQ, by AMQP 0-9-1 (https://www.rabbitmq.com/amqp-0-9-1-reference).
+//! RabbitMQ, by AMQP 0-9-1 (<https://www.rabbitmq.com/amqp-0-9-1-reference>).
 //!
 //! Nothing here repairs a lost connection in the background. Whoever needs one makes it, and
 //! whoever meets a broken one drops it and says so: the organs above repeat with backoff.

@@ -51,7 +51,8 @@ impl Publisher {
         let deadline = Instant::now() + CONFIRM_TIMEOUT;
         // Its own task: a hand-over to the client must not be dropped half-way.
         let sender = Arc::clone(&session);
-        let handed_over = tokio::spawn(async move { sender.hand_over(batch, deadline).await }).await;
+        let handed_over =
+            tokio::spawn(async move { sender.hand_over(batch, deadline).await }).await;
         let receivers = handed_over.unwrap_or_default();
 
         let mut answers = Vec::with_capacity(count);
@@ -64,9 +65,10 @@ impl Publisher {
         }
         // What could not even be handed over.
         answers.resize_with(count, || Err(lost()));
-        if answers.iter().any(|a| {
-            matches!(a, Err(BrokerError::Unavailable(_) | BrokerError::ConfirmTimeout(_)))
-        }) {
+        if answers
+            .iter()
+            .any(|a| matches!(a, Err(BrokerError::Unavailable(_) | BrokerError::ConfirmTimeout(_))))
+        {
             self.forget(&session).await;
         }
         answers
@@ -77,11 +79,10 @@ impl Publisher {
         let asked = async {
             let session = self.session().await?;
             let channel = session.channel.clone();
-            let answer =
-                call("asking for a sign of life", async move {
-                    channel.basic_qos(BasicQosArguments::new(0, 1, false)).await
-                })
-                .await;
+            let answer = call("asking for a sign of life", async move {
+                channel.basic_qos(BasicQosArguments::new(0, 1, false)).await
+            })
+            .await;
             if answer.is_err() {
                 self.forget(&session).await;
             }
@@ -115,8 +116,7 @@ impl Publisher {
             selecting.confirm_select(ConfirmSelectArguments::default()).await
         })
         .await?;
-        let session =
-            Arc::new(Session { connection, channel, confirms, order: Mutex::new(()) });
+        let session = Arc::new(Session { connection, channel, confirms, order: Mutex::new(()) });
         *current = Some(Arc::clone(&session));
         Ok(session)
     }

@@ -32,11 +32,14 @@ impl Raw {
 impl Amqp {
     pub async fn connect() -> Amqp {
         let url = url::Url::parse(&rabbitmq_url()).expect("TEST_RABBITMQ_URL is a URL");
-        let decode = |text: &str| percent_encoding::percent_decode_str(text).decode_utf8().unwrap().into_owned();
+        let decode = |text: &str| {
+            percent_encoding::percent_decode_str(text).decode_utf8().unwrap().into_owned()
+        };
         let user = if url.username().is_empty() { "guest" } else { url.username() };
         let (user, password) = (decode(user), decode(url.password().unwrap_or("guest")));
         let host = url.host_str().expect("TEST_RABBITMQ_URL names a host");
-        let mut arguments = OpenConnectionArguments::new(host, url.port().unwrap_or(5672), &user, &password);
+        let mut arguments =
+            OpenConnectionArguments::new(host, url.port().unwrap_or(5672), &user, &password);
         let vhost = decode(url.path().trim_start_matches('/'));
         arguments.virtual_host(if vhost.is_empty() { "/" } else { &vhost });
         let connection = Connection::open(&arguments)
@@ -61,7 +64,10 @@ impl Amqp {
         if let Some(name) = &raw.message_type {
             properties.with_message_type(name);
         }
-        self.channel.basic_publish(properties, raw.body, BasicPublishArguments::new("", queue)).await.unwrap();
+        self.channel
+            .basic_publish(properties, raw.body, BasicPublishArguments::new("", queue))
+            .await
+            .unwrap();
     }
 
     /// Takes the next message out of a queue.

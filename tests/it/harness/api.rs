@@ -87,7 +87,8 @@ impl Api {
 
     /// A new user's id.
     pub async fn user(&self, email: &str) -> i64 {
-        let user = self.post("/users", json!({ "email": email, "password": "correct horse" })).await;
+        let user =
+            self.post("/users", json!({ "email": email, "password": "correct horse" })).await;
         user.expect(201)["id"].as_i64().unwrap()
     }
 
@@ -95,8 +96,12 @@ impl Api {
     pub async fn metric(&self, name: &str, labels: &str) -> f64 {
         let text = self.get("/metrics").await.text;
         let of_metric = |line: &&str| {
-            line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' '])) && line.contains(labels)
+            line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' ']))
+                && line.contains(labels)
         };
-        text.lines().filter(of_metric).map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()).sum()
+        text.lines()
+            .filter(of_metric)
+            .map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap())
+            .sum()
     }
 }

@@ -28,7 +28,8 @@ pub fn clean(database: String, queues: Vec<String>, prefix: String) {
 
 async fn delete_keys(prefix: &str) {
     let client = redis::Client::open(redis_url()).expect("TEST_REDIS_URL");
-    let mut connection = client.get_multiplexed_async_connection().await.expect("Redis at TEST_REDIS_URL");
+    let mut connection =
+        client.get_multiplexed_async_connection().await.expect("Redis at TEST_REDIS_URL");
     for key in keys(&mut connection, prefix).await {
         let _: () = redis::cmd("DEL").arg(key).query_async(&mut connection).await.unwrap();
     }
@@ -53,10 +54,12 @@ async fn keys(connection: &mut redis::aio::MultiplexedConnection, prefix: &str) 
 /// Everything in Redis under this prefix, keys and values, as one text.
 pub async fn redis_contents(prefix: &str) -> String {
     let client = redis::Client::open(redis_url()).expect("TEST_REDIS_URL");
-    let mut connection = client.get_multiplexed_async_connection().await.expect("Redis at TEST_REDIS_URL");
+    let mut connection =
+        client.get_multiplexed_async_connection().await.expect("Redis at TEST_REDIS_URL");
     let mut text = String::new();
     for key in keys(&mut connection, prefix).await {
-        let value: Option<Vec<u8>> = redis::cmd("GET").arg(&key).query_async(&mut connection).await.unwrap();
+        let value: Option<Vec<u8>> =
+            redis::cmd("GET").arg(&key).query_async(&mut connection).await.unwrap();
         text.push_str(&key);
         text.push_str(&String::from_utf8_lossy(&value.unwrap_or_default()));
         text.push('\n');

@@ -26,7 +26,11 @@ impl Db {
     }
 
     pub async fn number_of(&self, sql: &str, values: &[&(dyn ToSql + Sync)]) -> i64 {
-        self.0.query_one(sql, values).await.unwrap_or_else(|error| panic!("{sql}: {error:?}")).get(0)
+        self.0
+            .query_one(sql, values)
+            .await
+            .unwrap_or_else(|error| panic!("{sql}: {error:?}"))
+            .get(0)
     }
 
     /// Each row of a query as JSON.

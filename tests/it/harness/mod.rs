@@ -7,9 +7,9 @@ mod db;
 mod process;
 mod smtp;
 
-pub use cleanup::redis_contents;
 pub use amqp::{Amqp, Raw};
 pub use api::{Answer, Api};
+pub use cleanup::redis_contents;
 pub use db::Db;
 pub use process::{Finished, Process};
 pub use smtp::{Smtp, Verdict};
@@ -21,8 +21,8 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use taskd::broker::topology::Topology;
-use taskd::config::Secret;
 use taskd::domain::retry::RetryPolicy;
+use taskd::secret::Secret;
 use taskd::store::migrations::Migrator;
 use uuid::Uuid;
 
@@ -57,7 +57,11 @@ where
 }
 
 /// The same with another deadline.
-pub async fn eventually_within<T, F>(deadline: Duration, what: &str, mut check: impl FnMut() -> F) -> T
+pub async fn eventually_within<T, F>(
+    deadline: Duration,
+    what: &str,
+    mut check: impl FnMut() -> F,
+) -> T
 where
     F: Future<Output = Option<T>>,
 {
@@ -154,7 +158,8 @@ impl World {
     /// Notes the queues that a process with these delays may make.
     fn expect_queues(&self, delays: &str) {
         let Ok(policy) = delays.parse::<RetryPolicy>() else { return };
-        let topology = Topology::new(&self.queue, self.retry_prefix(), &self.dlq, &policy.distinct_delays());
+        let topology =
+            Topology::new(&self.queue, self.retry_prefix(), &self.dlq, &policy.distinct_delays());
         self.expect_queue(topology.queues.into_iter().map(|queue| queue.name));
     }
 
@@ -166,7 +171,11 @@ impl World {
     /// The program with this world's environment and some more; nothing else of this process's.
     pub fn command(&self, arguments: &[&str], more: &[(&str, &str)]) -> std::process::Command {
         let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_taskd"));
-        command.args(arguments).env_clear().current_dir(&self.directory).stdin(std::process::Stdio::null());
+        command
+            .args(arguments)
+            .env_clear()
+            .current_dir(&self.directory)
+            .stdin(std::process::Stdio::null());
         command.envs(&self.environment).envs(more.iter().copied());
         if let Some((_, delays)) = more.iter().find(|(name, _)| *name == "RETRY_DELAYS") {
             self.expect_queues(delays);

@@ -45,7 +45,8 @@ const LONGEST_RUN: Duration = Duration::from_secs(60);
 pub async fn run(command: Command) -> Finished {
     let mut command = tokio::process::Command::from(command);
     let running = command.kill_on_drop(true).output();
-    let output = tokio::time::timeout(LONGEST_RUN, running).await.expect("the command ends").unwrap();
+    let output =
+        tokio::time::timeout(LONGEST_RUN, running).await.expect("the command ends").unwrap();
     Finished {
         code: output.status.code(),
         stdout: String::from_utf8(output.stdout).unwrap(),
@@ -93,7 +94,9 @@ impl Process {
     pub async fn log(&self, what: &str, like: impl Fn(&Value) -> bool) -> Value {
         eventually(&format!("{}: {what}", self.name), || async {
             let found = self.logs().into_iter().find(|line| like(line));
-            if found.is_none() && let Some(status) = self.exited() {
+            if found.is_none()
+                && let Some(status) = self.exited()
+            {
                 panic!("{} has ended ({status}) before {what}:\n{}", self.name, self.text());
             }
             found
@@ -104,7 +107,9 @@ impl Process {
     /// Waits for the log line that says where it listens.
     pub(super) async fn wait_for_address(&mut self, message: &str) {
         let line = self
-            .log("it listens", |line| line["message"].as_str().is_some_and(|m| m.starts_with(message)))
+            .log("it listens", |line| {
+                line["message"].as_str().is_some_and(|m| m.starts_with(message))
+            })
             .await;
         self.address = Some(line["address"].as_str().unwrap().to_owned());
     }
@@ -120,7 +125,8 @@ impl Process {
 
     /// Sends a signal by its name without SIG.
     pub fn signal(&self, name: &str) {
-        let status = Command::new("kill").arg(format!("-{name}")).arg(self.pid().to_string()).status();
+        let status =
+            Command::new("kill").arg(format!("-{name}")).arg(self.pid().to_string()).status();
         assert!(status.unwrap().success(), "kill -{name} {}", self.name);
     }
 

@@ -91,7 +91,10 @@ impl Smtp {
 
     /// Waits until a client hangs in the middle of its mail.
     pub async fn wait_for_hanging(&self) {
-        eventually("a mail hangs", || async { (self.state.lock().unwrap().hanging > 0).then_some(()) }).await;
+        eventually("a mail hangs", || async {
+            (self.state.lock().unwrap().hanging > 0).then_some(())
+        })
+        .await;
     }
 }
 
@@ -111,7 +114,9 @@ async fn dialogue(stream: TcpStream, state: &Mutex<State>) -> std::io::Result<()
             "RCPT" => {
                 recipient = between(&line, '<', '>');
                 match &state.lock().unwrap().verdict {
-                    Some(Verdict::RefuseRecipient(address)) if *address == recipient => b"550 no such mailbox\r\n",
+                    Some(Verdict::RefuseRecipient(address)) if *address == recipient => {
+                        b"550 no such mailbox\r\n"
+                    }
                     _ => b"250 ok\r\n",
                 }
             }
@@ -159,7 +164,10 @@ async fn hold(state: &Mutex<State>) {
     if verdict() == Some(Verdict::Hang) {
         std::future::pending::<()>().await;
     }
-    eventually("the mail is answered", || async { (verdict() != Some(Verdict::Hold)).then_some(()) }).await;
+    eventually("the mail is answered", || async {
+        (verdict() != Some(Verdict::Hold)).then_some(())
+    })
+    .await;
 }
 
 /// Decides about a mail; `None` for no answer at all.

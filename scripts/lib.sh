@@ -1,0 +1,103 @@
+# shellcheck shell=bash
+# What the scripts share. To be sourced.
+
+# Messages go to standard error, so that standard output can be evaluated or piped.
+say() { printf '%s\n' "$*" >&2; }
+die() {
+    printf '%s: %s\n' "${0##*/}" "$*" >&2
+    exit 1
+}
+
+# Where Debian keeps nginx and rabbitmqctl; not on every user's path.
+PATH=$PATH:/usr/sbin:/sbin
+
+have() { command -v "$1" >/dev/null 2>&1; }
+
+# Runs a command as root.
+as_root() {
+    if ((EUID == 0)); then
+        "$@"
+    elif have sudo && { sudo -n true 2>/dev/null || [[ -t 0 ]]; }; then
+        sudo "$@"
+    else
+        say "${0##*/}: \"$*\" needs root or sudo"
+        return 1
+    fi
+}
+
+# Runs a command as another user: as_user NAME COMMAND...
+as_user() {
+    local user=$1
+    shift
+    # From a directory that every user may be in.
+    if ((EUID == 0)); then
+        (cd / && runuser -u "$user" -- "$@")
+    else
+        (cd / && as_root -u "$user" -- "$@")
+    fi
+}
+
+is_debian() { have apt-get && have dpkg; }
+has_systemd() { [[ -d /run/systemd/system ]]; }
+
+# Installs Debian packages; the caller has said so. What apt prints is shown when it fails.
+apt_install() {
+    local log
+    log=$(mktemp)
+    # A PostgreSQL cluster takes its encoding from the locale at its installation; this one is UTF-8
+    # and is on every Debian. Not to be asked questions is for machines without anybody in front.
+    if as_root env LC_ALL=C.UTF-8 DEBIAN_FRONTEND=noninteractive sh -euc '
+        apt-get update
+        apt-get install -y --no-install-recommends "$@"' apt "$@" >"$log" 2>&1 </dev/null; then
+        rm -f "$log"
+    else
+        cat "$log" >&2
+        rm -f "$log"
+        return 1
+    fi
+}
+
+# Makes sure of a command: need COMMAND PACKAGE...
+need() {
+    local command=$1
+    shift
+    have "$command" && return
+    is_debian || die "$command is missing: install it"
+    say "$command: missing; installing $* with apt-get"
+    apt_install "$@" || die "$command is missing, and $* could not be installed"
+    have "$command" || die "$command is missing, although $* is installed"
+}
+
+# Rust comes from rustup: Debian's is older than what Cargo.toml asks for.
+need_cargo() {
+    [[ -d $HOME/.cargo/bin ]] && PATH=$HOME/.cargo/bin:$PATH
+    have cargo || die "cargo is missing. Install Rust with rustup (https://rustup.rs), for example:
+    curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh"
+    need cc gcc libc6-dev
+}
+
+# Waits until a command succeeds: wait_until SECONDS COMMAND...
+wait_until() {
+    local deadline=$((SECONDS + $1))
+    shift
+    until "$@"; do
+        ((SECONDS < deadline)) || return 1
+        sleep 0.1
+    done
+}
+
+# Whether something accepts connections there.
+listens() { timeout 3 bash -c "exec 3<>/dev/tcp/$1/$2" 2>/dev/null; }
+
+# The status code of GET PATH, or nothing: http_status HOST PORT PATH
+http_status() {
+    # shellcheck disable=SC2016 # Expanded by the inner bash, which alone gets the time limit.
+    timeout 3 bash -c '
+        exec 3<>"/dev/tcp/$1/$2"
+        printf "GET %s HTTP/1.0\r\nHost: %s\r\n\r\n" "$3" "$1" >&3
+        read -r _ status _ <&3
+        printf "%s" "$status"' http "$@" 2>/dev/null
+}
+
+# A URL as it may be printed.
+without_password() { sed -E 's#^([a-z]+://[^:@/]*):.*@#\1:***@#; s#(password=)[^&]*#\1***#' <<<"$1"; }
