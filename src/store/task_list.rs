@@ -164,7 +164,8 @@ impl TaskQuery {
     fn has_index(&self) -> bool {
         let equalities =
             [self.status.is_some(), self.user_id.is_some(), self.category_id.is_some()];
-        let others = self.search.is_some() || self.due_before.is_some() || self.due_after.is_some();
+        let due = self.due_before.is_some() || self.due_after.is_some();
+        let others = self.search.is_some() || (due && self.sort.key != SortKey::DueAt);
         match equalities.into_iter().filter(|set| *set).count() {
             0 => !others,
             1 => !others && self.sort.key == SortKey::CreatedAt,
@@ -212,6 +213,10 @@ fn ordered(query: &TaskQuery) -> Builder {
 /// Filters the first rows in the order asked for.
 fn windowed(query: &TaskQuery) -> Builder {
     let mut sql = Builder::new(&format!("SELECT {COLUMNS} FROM (SELECT {COLUMNS} FROM tasks"));
+    if query.sort.key == SortKey::DueAt {
+        // Where the dates wanted are is a stretch of this order: look there.
+        sql.due(query);
+    }
     sql.place(query);
     sql.order(query.sort);
     sql.limit(WINDOW);
@@ -264,6 +269,10 @@ impl Builder {
         if let Some(id) = query.category_id {
             self.compare("category_id =", Value::Int(id));
         }
+        self.due(query);
+    }
+
+    fn due(&mut self, query: &TaskQuery) {
         if let Some(at) = query.due_before {
             self.compare(&format!("{NEVER_LAST} <"), Value::At(at));
         }

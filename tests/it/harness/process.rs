@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -59,6 +60,8 @@ pub struct Process {
     name: String,
     child: Arc<Mutex<Child>>,
     lines: Arc<Mutex<Vec<String>>>,
+    /// Whether `lines` has the last line there will be.
+    complete: Arc<AtomicBool>,
     address: Option<String>,
 }
 
@@ -66,13 +69,22 @@ impl Process {
     pub fn start(mut command: Command, name: &str) -> Process {
         let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let lines: Arc<Mutex<Vec<String>>> = Arc::default();
+        let complete: Arc<AtomicBool> = Arc::default();
+        let ended = Arc::clone(&complete);
         let (stderr, sink) = (child.stderr.take().unwrap(), Arc::clone(&lines));
         std::thread::spawn(move || {
             for line in BufReader::new(stderr).lines().map_while(Result::ok) {
                 sink.lock().unwrap().push(line);
             }
+            ended.store(true, Ordering::Release);
         });
-        Process { name: name.to_owned(), child: Arc::new(Mutex::new(child)), lines, address: None }
+        Process {
+            name: name.to_owned(),
+            child: Arc::new(Mutex::new(child)),
+            lines,
+            complete,
+            address: None,
+        }
     }
 
     pub(super) fn child(&self) -> Arc<Mutex<Child>> {
@@ -93,11 +105,11 @@ impl Process {
     /// The first log line that is like that, once there is one.
     pub async fn log(&self, what: &str, like: impl Fn(&Value) -> bool) -> Value {
         eventually(&format!("{}: {what}", self.name), || async {
+            // Asked first: what it logged last is then in the lines.
+            let complete = self.complete.load(Ordering::Acquire);
             let found = self.logs().into_iter().find(|line| like(line));
-            if found.is_none()
-                && let Some(status) = self.exited()
-            {
-                panic!("{} has ended ({status}) before {what}:\n{}", self.name, self.text());
+            if found.is_none() && complete {
+                panic!("{} has ended before {what}:\n{}", self.name, self.text());
             }
             found
         })
@@ -130,13 +142,13 @@ impl Process {
         assert!(status.unwrap().success(), "kill -{name} {}", self.name);
     }
 
-    fn exited(&self) -> Option<ExitStatus> {
-        self.child.lock().unwrap().try_wait().unwrap()
-    }
-
-    /// Waits for its end.
+    /// Waits for its end, and for the last of its log.
     pub async fn exit(&self) -> ExitStatus {
-        eventually(&format!("{} ends", self.name), || async { self.exited() }).await
+        eventually(&format!("{} ends", self.name), || async {
+            let status = self.child.lock().unwrap().try_wait().unwrap();
+            status.filter(|_| self.complete.load(Ordering::Acquire))
+        })
+        .await
     }
 
     /// SIGKILL, and waits for its end.
