@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// The floors, top first. A module may import from its own floor and from those below it.
-const FLOORS: [&[&str]; 8] = [
+const FLOORS: [&[&str]; 7] = [
     &["roles"],
     &["config"],
     &["http"],
@@ -19,8 +19,7 @@ const FLOORS: [&[&str]; 8] = [
         "retention",
         "read_cache",
     ],
-    &["store"],
-    &["broker", "cache", "mail"],
+    &["store", "broker", "cache", "mail"],
     &["domain"],
     &["secret", "shutdown", "telemetry", "batcher"],
 ];
