@@ -1,5 +1,6 @@
 //! The seam to the cache. It knows scopes, generations and entries, not what they are of.
 
+mod memory;
 mod redis;
 
 use std::fmt;
@@ -8,6 +9,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 pub use self::redis::RedisCache;
+pub use memory::MemoryCache;
 
 /// A cache with generations.
 #[async_trait]

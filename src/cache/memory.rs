@@ -1,0 +1,70 @@
+//! A cache in this process's memory. Other processes don't see it, so it is only coherent where one
+//! process serves all there is to serve.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use moka::sync::Cache as Map;
+
+use super::{Cache, CacheError, Entry, Scope, Slot};
+
+/// How many bytes of values and keys are kept at most.
+const MOST_BYTES: u64 = 64 * 1024 * 1024;
+/// How many generations are kept at most. One that was dropped is replaced by a new one, under which
+/// nothing is found.
+const MOST_GENERATIONS: u64 = 1_000_000;
+
+/// See the module.
+pub struct MemoryCache {
+    generations: Map<(i64, Scope), u64>,
+    entries: Map<String, Kept>,
+}
+
+#[derive(Clone)]
+struct Kept {
+    value: Arc<[u8]>,
+    until: Instant,
+}
+
+impl Default for MemoryCache {
+    fn default() -> MemoryCache {
+        let size = |key: &String, kept: &Kept| {
+            u32::try_from(key.len() + kept.value.len()).unwrap_or(u32::MAX)
+        };
+        MemoryCache {
+            generations: Map::new(MOST_GENERATIONS),
+            entries: Map::builder().weigher(size).max_capacity(MOST_BYTES).build(),
+        }
+    }
+}
+
+#[async_trait]
+impl Cache for MemoryCache {
+    async fn look(&self, epoch: i64, scope: Scope, key: &str) -> Result<Entry, CacheError> {
+        // A random number: one that was dropped never comes again.
+        let generation = self.generations.get_with((epoch, scope), rand::random);
+        let key = format!("{epoch}:{scope}:{generation:016x}:{key}");
+        match self.entries.get(&key).filter(|kept| Instant::now() < kept.until) {
+            Some(kept) => Ok(Entry::Hit(kept.value.to_vec())),
+            None => Ok(Entry::Miss(Slot { key })),
+        }
+    }
+
+    async fn fill(&self, slot: &Slot, value: &[u8], ttl: Duration) -> Result<(), CacheError> {
+        let kept = Kept { value: Arc::from(value), until: Instant::now() + ttl };
+        self.entries.insert(slot.key.clone(), kept);
+        Ok(())
+    }
+
+    async fn invalidate(&self, epoch: i64, scopes: &[Scope]) -> Result<(), CacheError> {
+        for scope in scopes {
+            self.generations.insert((epoch, *scope), rand::random());
+        }
+        Ok(())
+    }
+
+    async fn ping(&self) -> Result<(), CacheError> {
+        Ok(())
+    }
+}
