@@ -3,7 +3,7 @@
 use clap::{Parser, Subcommand};
 
 use taskd::config::LogArgs;
-use taskd::roles::{dlq, migrate, purge, serve, topology, work};
+use taskd::roles::{dlq, migrate, purge, serve, topology, up, work};
 
 /// A task-management API whose every change reliably becomes an event, and whose side work can
 /// fail, retry, restart and multiply without losing or repeating anything.
@@ -23,6 +23,8 @@ pub struct Cli {
 /// What a process can be.
 #[derive(Subcommand)]
 pub enum Role {
+    /// Everything in one process, with nothing installed
+    Up(Box<up::Args>),
     /// The HTTP API and the publisher; run as many as you like behind a proxy
     Serve(serve::Args),
     /// A worker: consumes events and does their side work; run as many as you like

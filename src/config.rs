@@ -17,7 +17,9 @@ use url::Url;
 use crate::broker::amqp::AmqpUrl;
 use crate::broker::topology::Topology;
 use crate::domain::retry::RetryPolicy;
-use crate::secret::Secret;
+use crate::effects::Simulation;
+use crate::retention::Retention;
+use crate::secret::{Secret, without_password};
 use crate::telemetry::LogFormat;
 
 /// A variable that is absent or can't be used. The process exits with 2.
@@ -49,21 +51,24 @@ pub struct DatabaseArgs {
 }
 
 impl DatabaseArgs {
-    /// The URL, checked.
-    pub fn url(&self) -> Result<Secret, ConfigError> {
+    /// The URL, checked; absent means the embedded database, for a role that can have one.
+    pub fn url(&self) -> Result<Option<Secret>, ConfigError> {
         const VARIABLE: &str = "DATABASE_URL";
-        let url = required(
-            VARIABLE,
-            self.database_url.as_ref(),
-            "postgres://user:password@host/database",
-        )?;
+        let Some(url) = present(VARIABLE, self.database_url.as_ref())? else { return Ok(None) };
         let problem = |text: String| ConfigError::new(VARIABLE, text);
         if !["postgres://", "postgresql://"].iter().any(|s| url.expose().starts_with(s)) {
             return Err(problem("must begin with postgres://".into()));
         }
         tokio_postgres::Config::from_str(url.expose())
             .map_err(|e| problem(format!("can't be read as a PostgreSQL URL: {e}")))?;
-        Ok(url.clone())
+        Ok(Some(url.clone()))
+    }
+
+    /// The URL, for a role of which many may run on one database.
+    pub fn required_url(&self) -> Result<Secret, ConfigError> {
+        let missing = "is not set: set it to postgres://user:password@host/database, or run `taskd up`, which \
+                       brings a database of its own";
+        self.url()?.ok_or_else(|| ConfigError::new("DATABASE_URL", missing))
     }
 }
 
@@ -71,7 +76,7 @@ impl DatabaseArgs {
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Broker")]
 pub struct BrokerArgs {
-    /// RabbitMQ, as amqp://user:password@host:5672/vhost
+    /// RabbitMQ, as amqp://user:password@host:5672/vhost; without it the database's tables are the broker
     #[arg(long, env = "RABBITMQ_URL", value_name = "RABBITMQ_URL", hide_env_values = true)]
     rabbitmq_url: Option<Secret>,
     /// The queue workers take events from
@@ -102,12 +107,20 @@ pub struct RetryArgs {
 }
 
 impl BrokerArgs {
-    /// The URL, checked.
-    pub fn url(&self) -> Result<AmqpUrl, ConfigError> {
+    /// The URL, checked; absent means that the database's tables are the broker.
+    pub fn url(&self) -> Result<Option<AmqpUrl>, ConfigError> {
         const VARIABLE: &str = "RABBITMQ_URL";
+        let Some(url) = present(VARIABLE, self.rabbitmq_url.as_ref())? else { return Ok(None) };
         let url =
-            required(VARIABLE, self.rabbitmq_url.as_ref(), "amqp://user:password@host/vhost")?;
-        AmqpUrl::parse(url.expose()).map_err(|problem| ConfigError::new(VARIABLE, problem))
+            AmqpUrl::parse(url.expose()).map_err(|problem| ConfigError::new(VARIABLE, problem))?;
+        Ok(Some(url))
+    }
+
+    /// The URL, for a role that makes no sense without RabbitMQ.
+    pub fn required_url(&self) -> Result<AmqpUrl, ConfigError> {
+        let missing =
+            "is not set: set it to amqp://user:password@host/vhost; `taskd up` needs no RabbitMQ";
+        self.url()?.ok_or_else(|| ConfigError::new("RABBITMQ_URL", missing))
     }
 
     /// The topology under the configured names.
@@ -179,6 +192,9 @@ impl CacheArgs {
     }
 }
 
+/// Below the usual data directory.
+pub const DEFAULT_MAIL_DIR: &str = ".taskd/mail";
+
 /// Where e-mail goes.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Mail")]
@@ -187,7 +203,7 @@ pub struct MailArgs {
     #[arg(long, env = "SMTP_URL", value_name = "SMTP_URL", hide_env_values = true)]
     smtp_url: Option<Secret>,
     /// Where mail is written as .eml files when there is no SMTP_URL
-    #[arg(long, env = "MAIL_DIR", value_name = "MAIL_DIR", default_value = ".taskd/mail")]
+    #[arg(long, env = "MAIL_DIR", value_name = "MAIL_DIR", default_value = DEFAULT_MAIL_DIR)]
     pub mail_dir: PathBuf,
     /// The sender
     #[arg(
@@ -200,6 +216,14 @@ pub struct MailArgs {
 }
 
 impl MailArgs {
+    /// Where mail goes, for logs.
+    pub fn describe(&self) -> Result<String, ConfigError> {
+        Ok(self.url()?.map_or_else(
+            || self.mail_dir.display().to_string(),
+            |url| without_password(url.as_str()),
+        ))
+    }
+
     /// The URL, checked; absent means files.
     pub fn url(&self) -> Result<Option<Url>, ConfigError> {
         const VARIABLE: &str = "SMTP_URL";
@@ -218,6 +242,68 @@ impl MailArgs {
                 Err(ConfigError::new(VARIABLE, format!("the scheme must be smtp, not {other:?}")))
             }
         }
+    }
+}
+
+/// How long things are kept.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Retention")]
+pub struct RetentionArgs {
+    /// How long to remember what is done; longer than a message can be under way
+    #[arg(long, env = "PROCESSED_RETENTION", value_name = "PROCESSED_RETENTION", default_value = "30d", value_parser = duration)]
+    pub processed_retention: Duration,
+    /// How long to keep published events
+    #[arg(long, env = "EVENT_RETENTION", value_name = "EVENT_RETENTION", default_value = "30d", value_parser = duration)]
+    pub event_retention: Duration,
+    /// How long to keep the activity log
+    #[arg(long, env = "ACTIVITY_RETENTION", value_name = "ACTIVITY_RETENTION", default_value = "365d", value_parser = duration)]
+    pub activity_retention: Duration,
+}
+
+impl RetentionArgs {
+    /// The retentions, if no retried message can outlive the record of what it has done.
+    pub fn checked(&self, retry: &RetryArgs) -> Result<Retention, ConfigError> {
+        let road = retry.retry_delays.longest_road();
+        if self.processed_retention < road {
+            let problem = format!(
+                "{} is shorter than the longest road of a retried message, {} (RETRY_DELAYS): its \
+                 effects could be repeated",
+                humantime::format_duration(self.processed_retention),
+                humantime::format_duration(road)
+            );
+            return Err(ConfigError::new("PROCESSED_RETENTION", problem));
+        }
+        Ok(Retention {
+            processed: self.processed_retention,
+            events: self.event_retention,
+            activity: self.activity_retention,
+        })
+    }
+}
+
+/// Failures on purpose.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Demonstration")]
+pub struct SimulationArgs {
+    /// Make effects fail at a rate, such as email=0.5, to see what happens; not in production
+    #[arg(long, value_name = "EFFECT=RATE,…")]
+    simulate_failure: Option<Simulation>,
+    /// With "production", demonstrations are refused
+    #[arg(long, env = "TASKD_ENV", value_name = "TASKD_ENV", default_value = "development")]
+    environment: String,
+}
+
+impl SimulationArgs {
+    /// What is to fail, if it may.
+    pub fn checked(self) -> Result<Simulation, ConfigError> {
+        let simulation = self.simulate_failure.unwrap_or_default();
+        if !simulation.is_empty() && self.environment.eq_ignore_ascii_case("production") {
+            return Err(ConfigError::new(
+                "TASKD_ENV",
+                "is production: --simulate-failure is refused",
+            ));
+        }
+        Ok(simulation)
     }
 }
 
@@ -249,6 +335,34 @@ pub struct HttpArgs {
     /// The port to listen on; 0 chooses a free one
     #[arg(long, env = "PORT", value_name = "PORT", default_value_t = 3000)]
     pub port: u16,
+}
+
+/// Where `taskd up` keeps what it has.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Data")]
+pub struct DataArgs {
+    /// Where `taskd up` keeps its database and its mail
+    #[arg(long, env = "DATA_DIR", value_name = "DATA_DIR", default_value = ".taskd")]
+    pub data_dir: PathBuf,
+}
+
+impl DataArgs {
+    /// The file in which a running `taskd up` says where it listens.
+    pub fn address_file(&self) -> PathBuf {
+        self.data_dir.join("address")
+    }
+
+    /// Where a running `taskd up` listens, if one does.
+    pub fn running(&self) -> Result<Option<SocketAddr>, ConfigError> {
+        match std::fs::read_to_string(self.address_file()) {
+            Ok(text) => Ok(text.trim().parse().ok()),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(ConfigError::new(
+                "DATA_DIR",
+                format!("{}: {error}", self.address_file().display()),
+            )),
+        }
+    }
 }
 
 /// How a process ends.
@@ -288,15 +402,6 @@ fn present<'a>(
         }
         other => Ok(other),
     }
-}
-
-fn required<'a>(
-    variable: &'static str,
-    value: Option<&'a Secret>,
-    form: &str,
-) -> Result<&'a Secret, ConfigError> {
-    present(variable, value)?
-        .ok_or_else(|| ConfigError::new(variable, format!("is not set: set it to {form}")))
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::broker::message::{self, Message, reason};
@@ -11,7 +11,7 @@ use crate::broker::{Broker, BrokerError, DeadLetterQueue, Delivery, Destination,
 use crate::domain::retry::Failure;
 
 /// A dead letter as it is shown.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct DeadLetter {
     /// Names it among the others.
@@ -84,7 +84,8 @@ fn reason_of(message: &Message) -> String {
 }
 
 /// Which letters are meant.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub enum Selection {
     /// All that are there now.
     All,
@@ -120,7 +121,7 @@ impl Selection {
 }
 
 /// What a command did.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Report {
     /// The letters concerned.

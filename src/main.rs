@@ -39,6 +39,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let code = runtime.block_on(async {
         match cli.role {
+            Role::Up(args) => roles::up::run(*args).await,
             Role::Serve(args) => roles::serve::run(args).await,
             Role::Work(args) => roles::work::run(args).await,
             Role::Topology(args) => roles::topology::run(args).await,

@@ -2,6 +2,7 @@
 
 pub mod amqp;
 pub mod message;
+pub mod tables;
 pub mod topology;
 
 use std::sync::Arc;

@@ -9,6 +9,7 @@ mod fields;
 pub mod health;
 mod observe;
 pub mod openapi;
+pub mod operator;
 mod paging;
 mod tasks;
 mod users;
@@ -134,7 +135,8 @@ fn only_get(path: &str, get: Route) -> impl HttpServiceFactory + use<> {
 const HEADERS_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(10);
 const KEEP_ALIVE: std::time::Duration = std::time::Duration::from_secs(75);
 
-/// The API on a listener. It is stopped by its handle; signals are the caller's.
+/// The API on a listener, with the operator's routes or without. It is stopped by its handle; signals
+/// are the caller's.
 ///
 /// # Errors
 /// The listener can't be used.
@@ -142,8 +144,10 @@ pub fn serve(
     listener: TcpListener,
     state: State,
     broker: Arc<dyn Broker>,
+    operator: bool,
     shutdown: &Shutdown,
 ) -> std::io::Result<Server> {
+    let operated = operator.then(|| broker.clone());
     let monitored = Monitored {
         store: state.store.clone(),
         broker,
@@ -162,6 +166,11 @@ pub fn serve(
             .app_data(document.clone())
             .configure(health::routes)
             .configure(docs::routes)
+            .configure(|config| {
+                if let Some(broker) = &operated {
+                    operator::routes(config, broker.clone());
+                }
+            })
             .wrap_api()
             .configure(api)
             .build()

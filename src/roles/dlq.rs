@@ -1,9 +1,17 @@
 //! `taskd dlq`: dead letters.
 
 use std::process::ExitCode;
+use std::sync::Arc;
 
-use crate::config::BrokerArgs;
+use anyhow::Context;
+use serde::de::DeserializeOwned;
+
+use super::parts;
+use crate::broker::amqp::AmqpBroker;
+use crate::config::{BrokerArgs, ConfigError, DataArgs, DatabaseArgs};
 use crate::dead_letters::{DeadLetter, DeadLetters, Report, Selection};
+use crate::http::operator::{self, Order};
+use crate::store::Store;
 
 /// Options of `taskd dlq`.
 #[derive(clap::Args)]
@@ -17,7 +25,7 @@ enum Action {
     /// List dead letters, oldest first
     List {
         #[command(flatten)]
-        broker: BrokerArgs,
+        place: PlaceArgs,
         /// How many to list at most
         #[arg(long, default_value_t = 100)]
         limit: usize,
@@ -28,7 +36,7 @@ enum Action {
     /// Print a dead letter whole: reason, history, headers, body
     Show {
         #[command(flatten)]
-        broker: BrokerArgs,
+        place: PlaceArgs,
         /// Its id, or its event's
         id: String,
         /// As JSON
@@ -44,7 +52,7 @@ enum Action {
 #[derive(clap::Args)]
 struct Choice {
     #[command(flatten)]
-    broker: BrokerArgs,
+    place: PlaceArgs,
     /// Their ids, or their events'
     #[arg(required_unless_present = "all", conflicts_with = "all")]
     ids: Vec<String>,
@@ -62,14 +70,27 @@ impl Choice {
     }
 }
 
+/// Where the dead letters are: on RabbitMQ, else in the tables of a database, else with a running
+/// `taskd up`.
+#[derive(clap::Args)]
+struct PlaceArgs {
+    #[command(flatten)]
+    broker: BrokerArgs,
+    #[command(flatten)]
+    database: DatabaseArgs,
+    #[command(flatten)]
+    data: DataArgs,
+}
+
 /// Lists, shows, replays or discards. Exits 1 if an id was not found.
 ///
 /// # Errors
 /// The configuration is wrong, or the broker fails.
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     match args.action {
-        Action::List { broker, limit, json } => {
-            let (letters, total) = open(&broker)?.list(limit).await?;
+        Action::List { place, limit, json } => {
+            let (letters, total): (Vec<DeadLetter>, u64) =
+                give(&place, Order::List { limit }).await?;
             if json {
                 super::print(serde_json::to_string_pretty(&letters)?);
             } else {
@@ -77,8 +98,9 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
             }
             Ok(ExitCode::SUCCESS)
         }
-        Action::Show { broker, id, json } => {
-            let report = open(&broker)?.show(&Selection::Ids(vec![id])).await?;
+        Action::Show { place, id, json } => {
+            let order = Order::Show { selection: Selection::Ids(vec![id]) };
+            let report: Report = give(&place, order).await?;
             if json {
                 super::print(serde_json::to_string_pretty(&report.letters)?);
             } else {
@@ -87,18 +109,61 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
             Ok(missed(&report))
         }
         Action::Replay(choice) => {
-            let report = open(&choice.broker)?.replay(&choice.selection()).await?;
+            let report =
+                give(&choice.place, Order::Replay { selection: choice.selection() }).await?;
             said(&choice, &report, "replayed")
         }
         Action::Discard(choice) => {
-            let report = open(&choice.broker)?.discard(&choice.selection()).await?;
+            let report =
+                give(&choice.place, Order::Discard { selection: choice.selection() }).await?;
             said(&choice, &report, "discarded")
         }
     }
 }
 
-fn open(args: &BrokerArgs) -> anyhow::Result<DeadLetters> {
-    Ok(DeadLetters::new(super::broker(args, "taskd dlq")?))
+/// Has an order carried out where the letters are.
+async fn give<T: DeserializeOwned>(place: &PlaceArgs, order: Order) -> anyhow::Result<T> {
+    if place.broker.url()?.is_none() && place.database.url()?.is_none() {
+        return ask_running(&place.data, &order).await;
+    }
+    // Without RabbitMQ the letters are in a database, without a database there is RabbitMQ: what is not
+    // used is not connected to.
+    let letters = match place.broker.url()? {
+        Some(url) => {
+            DeadLetters::new(Arc::new(AmqpBroker::new(url, place.broker.topology()?, "taskd dlq")))
+        }
+        None => {
+            let store = Store::new(&place.database.required_url()?, 1)?;
+            DeadLetters::new(parts::broker(&place.broker, "taskd dlq", &store)?)
+        }
+    };
+    let done = match order {
+        Order::List { limit } => serde_json::to_value(letters.list(limit).await?),
+        Order::Show { selection } => serde_json::to_value(letters.show(&selection).await?),
+        Order::Replay { selection } => serde_json::to_value(letters.replay(&selection).await?),
+        Order::Discard { selection } => serde_json::to_value(letters.discard(&selection).await?),
+    };
+    Ok(serde_json::from_value(done?)?)
+}
+
+/// Asks the `taskd up` that has the data directory.
+async fn ask_running<T: DeserializeOwned>(data: &DataArgs, order: &Order) -> anyhow::Result<T> {
+    let Some(address) = data.running()? else {
+        let problem = format!(
+            "is not set, nor is DATABASE_URL, and no `taskd up` runs on {}: set one of them, or start `taskd up`",
+            data.data_dir.display()
+        );
+        return Err(ConfigError::new("RABBITMQ_URL", problem).into());
+    };
+    let url = format!("http://{address}{}", operator::PATH);
+    let answer = reqwest::Client::new().post(&url).json(order).send().await;
+    let answer = answer.with_context(|| format!("`taskd up` does not answer at {address}"))?;
+    anyhow::ensure!(
+        answer.status().is_success(),
+        "`taskd up` at {address} answered {}",
+        answer.status()
+    );
+    Ok(answer.json().await?)
 }
 
 fn said(choice: &Choice, report: &Report, what: &str) -> anyhow::Result<ExitCode> {

@@ -20,7 +20,7 @@ pub struct Args {
 /// # Errors
 /// The configuration is wrong, or the database fails.
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let mut migrator = Migrator::connect(&args.database.url()?).await?;
+    let mut migrator = Migrator::connect(&args.database.required_url()?).await?;
     if args.status {
         for migration in migrator.status()? {
             super::print(format_args!(

@@ -1,35 +1,32 @@
-//! The roles: each file wires the library's modules up for one subcommand.
+//! The roles: each file wires the library's modules up for one subcommand; `parts` has what more than
+//! one of them is made of.
 
 pub mod dlq;
 pub mod migrate;
+mod parts;
 pub mod purge;
 pub mod serve;
 pub mod topology;
+pub mod up;
 pub mod work;
 
 use std::io::Write;
 use std::net::{SocketAddr, TcpListener};
-use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use tokio::net::TcpSocket;
 
-use crate::broker::amqp::AmqpBroker;
 use crate::broker::{Broker, BrokerError};
-use crate::config::{BrokerArgs, DatabaseArgs, ShutdownArgs};
+use crate::secret::Secret;
 use crate::shutdown::{Shutdown, stop_on_signals};
 use crate::store::migrations::Migrator;
 
 /// A stop signal for the whole process.
-fn shutdown(args: &ShutdownArgs) -> anyhow::Result<Shutdown> {
-    let shutdown = Shutdown::new(args.drain_timeout);
+fn shutdown(drain_timeout: Duration) -> anyhow::Result<Shutdown> {
+    let shutdown = Shutdown::new(drain_timeout);
     stop_on_signals(shutdown.clone()).context("signals can't be handled")?;
     Ok(shutdown)
-}
-
-/// The broker, not yet connected.
-fn broker(args: &BrokerArgs, name: &str) -> anyhow::Result<Arc<dyn Broker>> {
-    Ok(Arc::new(AmqpBroker::new(args.url()?, args.topology()?, name)))
 }
 
 /// Declares the topology. A broker that is away is no reason not to start: what needs the queues
@@ -47,8 +44,8 @@ async fn declare_at_start(broker: &dyn Broker) -> anyhow::Result<()> {
 
 /// Refuses a database whose schema is behind this program. One that is away is no reason not to
 /// start.
-async fn check_schema(args: &DatabaseArgs) -> anyhow::Result<()> {
-    let mut migrator = match Migrator::connect(&args.url()?).await {
+async fn check_schema(url: &Secret) -> anyhow::Result<()> {
+    let mut migrator = match Migrator::connect(url).await {
         Ok(migrator) => migrator,
         Err(error) => {
             tracing::warn!(%error, "starting without the database");

@@ -3,7 +3,8 @@
 use std::fmt::Write;
 use std::process::ExitCode;
 
-use crate::broker::amqp;
+use crate::broker::Broker;
+use crate::broker::amqp::{self, AmqpBroker};
 use crate::broker::topology::Topology;
 use crate::config::BrokerArgs;
 
@@ -46,7 +47,9 @@ enum Action {
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     match args.action {
         Action::Declare { broker } => {
-            super::broker(&broker, "taskd topology")?.declare().await?;
+            AmqpBroker::new(broker.required_url()?, broker.topology()?, "taskd topology")
+                .declare()
+                .await?;
             super::print(format_args!("{} queues are as wanted", broker.topology()?.queues.len()));
         }
         Action::Show { broker, json: false } => super::print(table(&broker.topology()?)),
@@ -54,7 +57,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
             super::print(serde_json::to_string_pretty(&broker.topology()?)?);
         }
         Action::Check { broker, json } => {
-            let findings = amqp::check(&broker.url()?, &broker.topology()?).await?;
+            let findings = amqp::check(&broker.required_url()?, &broker.topology()?).await?;
             let drift = findings.iter().any(|finding| finding.drift);
             if json {
                 super::print(serde_json::to_string_pretty(&findings)?);

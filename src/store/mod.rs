@@ -3,10 +3,13 @@
 pub mod activity;
 pub mod cache_guard;
 pub mod categories;
+#[cfg(feature = "embedded")]
+pub mod embedded;
 pub mod migrations;
 pub mod outbox;
 pub mod pool;
 pub mod processed;
+pub mod queue;
 pub mod retention;
 mod schema;
 mod sql;

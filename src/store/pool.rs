@@ -73,6 +73,11 @@ impl Store {
         self.pool.get().await.map_err(|e| StoreError::Unavailable(e.to_string()))
     }
 
+    /// Closes every connection; those in use when they are given back. Nothing can be asked after.
+    pub fn close(&self) {
+        self.pool.close();
+    }
+
     /// Asks for a sign of life.
     ///
     /// # Errors

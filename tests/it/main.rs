@@ -13,6 +13,8 @@
 mod harness;
 
 mod cache;
+mod contract_broker;
+mod contract_cache;
 mod dlq;
 mod events;
 mod http_categories;
@@ -30,6 +32,7 @@ mod roles_purge;
 mod roles_shutdown;
 mod roles_topology;
 mod snapshots;
+mod up;
 mod worker;
 mod worker_failures;
 mod worker_malformed;

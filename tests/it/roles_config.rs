@@ -56,15 +56,20 @@ async fn a_bad_value_names_its_variable_and_exits_2() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_missing_url_is_asked_for_by_its_name() {
     let world = World::new().await;
-    for (role, variable) in
-        [("serve", "DATABASE_URL"), ("serve", "RABBITMQ_URL"), ("work", "RABBITMQ_URL")]
-    {
-        let mut command = world.command(&[role], &[]);
-        command.env_remove(variable);
-        let output = tokio::process::Command::from(command).output().await.unwrap();
-        let text = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(output.status.code(), Some(2), "{text}");
-        assert!(text.contains(variable), "{text}");
+    for (role, variable) in [
+        (&["serve"] as &[&str], "DATABASE_URL"),
+        (&["work"], "DATABASE_URL"),
+        (&["purge", "--once"], "DATABASE_URL"),
+        (&["migrate"], "DATABASE_URL"),
+        (&["topology", "declare"], "RABBITMQ_URL"),
+        (&["topology", "check"], "RABBITMQ_URL"),
+        (&["dlq", "list"], "RABBITMQ_URL"),
+    ] {
+        // Without RabbitMQ the dead letters would be in the database.
+        let absent = if role[0] == "dlq" { "DATABASE_URL" } else { variable };
+        let refused = world.run_without(role, &[variable, absent]).await.exited(2);
+        assert!(refused.stderr.contains(variable), "{}", refused.stderr);
+        assert!(refused.stderr.contains("taskd up"), "{}", refused.stderr);
     }
 }
 

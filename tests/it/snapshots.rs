@@ -27,6 +27,7 @@ async fn the_help_of_every_role_is_as_it_was() {
     for arguments in [
         "",
         "serve",
+        "up",
         "work",
         "migrate",
         "purge",

@@ -230,6 +230,28 @@ impl World {
         process::run(self.command(arguments, more)).await
     }
 
+    /// Runs a command to its end without these variables.
+    pub async fn run_without(&self, arguments: &[&str], absent: &[&str]) -> Finished {
+        let mut command = self.command(arguments, &[]);
+        for name in absent {
+            command.env_remove(name);
+        }
+        process::run(command).await
+    }
+
+    /// Starts `taskd up` without these variables and waits until it serves. Its data is in the
+    /// world's directory.
+    pub async fn up(&self, flags: &[&str], absent: &[&str]) -> Process {
+        let mut command = self.command(&[&["up"], flags].concat(), &[]);
+        for name in absent {
+            command.env_remove(name);
+        }
+        let mut process = Process::start(command, "up");
+        self.children.lock().unwrap().push(process.child());
+        process.wait_for_address("up").await;
+        process
+    }
+
     /// Makes the queues, for tests that publish before any role runs.
     pub async fn declare(&self) {
         self.run(&["topology", "declare"]).await.succeeded();

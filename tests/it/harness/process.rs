@@ -117,7 +117,7 @@ impl Process {
     }
 
     /// Waits for the log line that says where it listens.
-    pub(super) async fn wait_for_address(&mut self, message: &str) {
+    pub async fn wait_for_address(&mut self, message: &str) {
         let line = self
             .log("it listens", |line| {
                 line["message"].as_str().is_some_and(|m| m.starts_with(message))

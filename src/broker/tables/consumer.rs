@@ -1,0 +1,206 @@
+//! Taking messages from a table.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::sync::{Notify, mpsc};
+use tokio::task::JoinHandle;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use super::{DELIVERY_LIMIT, LEASE, POLL, Shared, message, unavailable};
+use crate::broker::{BrokerError, Consumption, Deliveries, Delivery, Settlement, Tag};
+use crate::shutdown::Backoff;
+use crate::store::StoreError;
+use crate::store::queue::{self, First, TakenRow};
+
+/// Starts a task that keeps up to `prefetch` messages in hand, and one that renews their leases.
+pub(super) fn consume(shared: Arc<Shared>, main: &str, dead: &str, prefetch: u16) -> Consumption {
+    let ended = CancellationToken::new();
+    let hand = Arc::new(Hand {
+        shared,
+        main: main.to_owned(),
+        dead: dead.to_owned(),
+        tags: Mutex::default(),
+        freed: Notify::new(),
+    });
+    let stop = ended.child_token();
+    let (sender, arriving) = mpsc::unbounded_channel();
+    let taking = tokio::spawn(take(hand.clone(), sender, usize::from(prefetch), stop.clone()));
+    tokio::spawn(renew(hand.clone(), ended.clone()));
+    let held = Arc::new(Held { hand, _ended: ended.drop_guard() });
+    Consumption {
+        settlement: held.clone(),
+        deliveries: Box::new(Arriving { _held: held, arriving, stop, taking: Some(taking) }),
+    }
+}
+
+/// The messages in hand.
+struct Hand {
+    shared: Arc<Shared>,
+    main: String,
+    dead: String,
+    tags: Mutex<BTreeSet<i64>>,
+    /// Some are no longer.
+    freed: Notify,
+}
+
+impl Hand {
+    fn tags(&self) -> std::sync::MutexGuard<'_, BTreeSet<i64>> {
+        self.tags.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Those of these that are in hand, which they then are no longer.
+    fn remove(&self, tags: &[Tag]) -> Vec<i64> {
+        let mut held = self.tags();
+        let ids =
+            tags.iter().filter_map(|tag| i64::try_from(*tag).ok()).filter(|id| held.remove(id));
+        ids.collect()
+    }
+}
+
+/// Both halves of a consumer hold this; with the last of them the consumer ends.
+struct Held {
+    hand: Arc<Hand>,
+    _ended: DropGuard,
+}
+
+async fn take(
+    hand: Arc<Hand>,
+    sender: mpsc::UnboundedSender<Delivery>,
+    prefetch: usize,
+    stop: CancellationToken,
+) {
+    let mut backoff = Backoff::default();
+    while !stop.is_cancelled() {
+        let room = prefetch.saturating_sub(hand.tags().len());
+        if room == 0 {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = hand.freed.notified() => continue,
+            }
+        }
+        let taken = match take_some(&hand, room).await {
+            Ok(taken) => taken,
+            // What is in hand stays there until the database is back.
+            Err(error) => {
+                tracing::warn!(%error, "the queue can't be read; trying until it works");
+                tokio::select! {
+                    () = stop.cancelled() => return,
+                    () = tokio::time::sleep(backoff.pause()) => continue,
+                }
+            }
+        };
+        backoff.reset();
+        if taken.is_empty() {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = hand.shared.published.notified() => {}
+                () = tokio::time::sleep(POLL) => {}
+            }
+        }
+        for row in taken {
+            hand.tags().insert(row.id);
+            let delivery = Delivery {
+                // An identity column counts from 1.
+                tag: Tag::try_from(row.id).unwrap_or_default(),
+                redelivered: row.deliveries > 1,
+                message: message(row),
+            };
+            if sender.send(delivery).is_err() {
+                return;
+            }
+        }
+    }
+}
+
+/// Takes what is due, and sets aside what has been taken too often.
+async fn take_some(hand: &Hand, limit: usize) -> Result<Vec<TakenRow>, StoreError> {
+    let mut connection = hand.shared.store.connection().await?;
+    let taken = queue::take(&mut connection, &hand.main, First::Due, LEASE, limit as i64).await?;
+    let (poisonous, good): (Vec<TakenRow>, Vec<TakenRow>) =
+        taken.into_iter().partition(|row| row.deliveries > DELIVERY_LIMIT);
+    if !poisonous.is_empty() {
+        let ids = poisonous.iter().map(|row| row.id).collect();
+        let headers = poisonous.into_iter().map(|row| {
+            let mut message = message(row);
+            message.set_text("x-first-death-reason", "delivery_limit");
+            serde_json::Value::Object(message.headers).to_string()
+        });
+        queue::move_to(&mut connection, ids, &hand.dead, headers.collect()).await?;
+    }
+    Ok(good)
+}
+
+/// Keeps what is in hand from being due. While the database is away nobody else can take it either.
+async fn renew(hand: Arc<Hand>, ended: CancellationToken) {
+    loop {
+        tokio::select! {
+            () = ended.cancelled() => break,
+            () = tokio::time::sleep(LEASE / 3) => {}
+        }
+        let ids: Vec<i64> = hand.tags().iter().copied().collect();
+        if !ids.is_empty() {
+            extend(&hand, ids, LEASE).await;
+        }
+    }
+    // What was not settled goes back.
+    let ids: Vec<i64> = std::mem::take(&mut *hand.tags()).into_iter().collect();
+    if !ids.is_empty() {
+        extend(&hand, ids, Duration::ZERO).await;
+    }
+}
+
+async fn extend(hand: &Hand, ids: Vec<i64>, lease: Duration) {
+    let renewed =
+        async { queue::renew(&mut *hand.shared.store.connection().await?, ids, lease).await };
+    if let Err(error) = renewed.await {
+        tracing::warn!(%error, "leases could not be renewed");
+    }
+}
+
+struct Arriving {
+    _held: Arc<Held>,
+    arriving: mpsc::UnboundedReceiver<Delivery>,
+    stop: CancellationToken,
+    taking: Option<JoinHandle<()>>,
+}
+
+#[async_trait]
+impl Deliveries for Arriving {
+    async fn next(&mut self) -> Option<Delivery> {
+        self.arriving.recv().await
+    }
+
+    fn try_next(&mut self) -> Option<Delivery> {
+        self.arriving.try_recv().ok()
+    }
+
+    async fn cancel(&mut self) {
+        self.stop.cancel();
+        if let Some(taking) = self.taking.take() {
+            // It ends by itself, after what it has taken has arrived here.
+            let _ = taking.await;
+        }
+    }
+}
+
+#[async_trait]
+impl Settlement for Held {
+    async fn ack(&self, tags: &[Tag]) -> Result<(), BrokerError> {
+        let ids = self.hand.remove(tags);
+        if ids.is_empty() {
+            return Ok(());
+        }
+        self.hand.freed.notify_one();
+        self.hand.shared.delete(ids).await.map_err(unavailable)
+    }
+
+    async fn release(&self, tags: &[Tag]) -> Result<(), BrokerError> {
+        let ids = self.hand.remove(tags);
+        self.hand.freed.notify_one();
+        let mut connection = self.hand.shared.store.connection().await.map_err(unavailable)?;
+        queue::renew(&mut connection, ids, Duration::ZERO).await.map_err(unavailable)
+    }
+}

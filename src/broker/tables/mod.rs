@@ -1,0 +1,160 @@
+//! A broker in tables of the database, for those who have no RabbitMQ: one process with an embedded
+//! database, or a small deployment with many.
+//!
+//! Publishing is a commit. A taken message is leased, and renewed for as long as it is in hand; its
+//! worker dead, it is due again when the lease ends. A delay is a message that is due later. A message
+//! that was taken too often without an answer is set aside as a dead letter.
+
+mod consumer;
+mod dead_letters;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde_json::Value;
+use tokio::sync::Notify;
+
+use crate::broker::{
+    Broker, BrokerError, Consumption, DeadLetterQueue, Destination, Message, Outgoing,
+};
+use crate::store::queue::{self, NewRow, TakenRow};
+use crate::store::{Store, StoreError};
+
+/// How long a message is leased. A worker that was killed leaves its messages for the rest of it.
+const LEASE: Duration = Duration::from_secs(15);
+/// How often to look for messages that another process has published, or whose delay is over.
+const POLL: Duration = Duration::from_millis(200);
+/// As with RabbitMQ (`broker::topology`): who comes back so often has most likely killed workers.
+const DELIVERY_LIMIT: i32 = 20;
+/// After how many deletions the table is vacuumed by this process.
+const VACUUM_EVERY: u64 = 20_000;
+
+/// See the module.
+pub struct TableBroker {
+    shared: Arc<Shared>,
+    main: String,
+    dead: String,
+}
+
+struct Shared {
+    store: Store,
+    /// Wakes a consumer of this process.
+    published: Notify,
+    deleted: AtomicU64,
+}
+
+impl TableBroker {
+    /// A broker with these names for its two queues.
+    pub fn new(store: Store, main: &str, dead: &str) -> TableBroker {
+        let shared = Shared { store, published: Notify::new(), deleted: AtomicU64::new(0) };
+        TableBroker { shared: Arc::new(shared), main: main.to_owned(), dead: dead.to_owned() }
+    }
+
+    /// Takes back what a process that has died had in hand. Only for who knows that no other works
+    /// on this database.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub async fn release_taken(&self) -> Result<(), StoreError> {
+        let mut connection = self.shared.store.connection().await?;
+        queue::release_taken(&mut connection, &self.main).await?;
+        queue::release_taken(&mut connection, &self.dead).await
+    }
+
+    fn row(&self, outgoing: &Outgoing) -> NewRow {
+        let (queue, delay) = match outgoing.to {
+            Destination::Main => (&self.main, Duration::ZERO),
+            Destination::Delay(delay) => (&self.main, delay),
+            Destination::DeadLetter => (&self.dead, Duration::ZERO),
+        };
+        let message = &outgoing.message;
+        NewRow {
+            queue: queue.clone(),
+            delay,
+            message_id: message.message_id.clone(),
+            message_type: message.message_type.clone(),
+            content_type: message.content_type.clone(),
+            sent_at: message.timestamp.and_then(|t| i64::try_from(t).ok()),
+            headers: Value::Object(message.headers.clone()).to_string(),
+            body: message.body.clone(),
+        }
+    }
+}
+
+#[async_trait]
+impl Broker for TableBroker {
+    async fn publish(&self, batch: Vec<Outgoing>) -> Vec<Result<(), BrokerError>> {
+        let rows: Vec<NewRow> = batch.iter().map(|outgoing| self.row(outgoing)).collect();
+        let answers = match self.shared.add(&rows).await {
+            // A batch that fails for its content is added one by one: the others are not at fault.
+            Err(StoreError::Fault(_)) if rows.len() > 1 => {
+                let mut answers = Vec::with_capacity(rows.len());
+                for row in rows {
+                    answers.push(self.shared.add(&[row]).await.map_err(unavailable));
+                }
+                answers
+            }
+            answer => vec![answer.map_err(unavailable); rows.len()],
+        };
+        self.shared.published.notify_one();
+        answers
+    }
+
+    async fn consume(&self, prefetch: u16) -> Result<Consumption, BrokerError> {
+        self.shared.store.ping().await.map_err(unavailable)?;
+        Ok(consumer::consume(self.shared.clone(), &self.main, &self.dead, prefetch))
+    }
+
+    async fn dead_letters(&self) -> Result<Box<dyn DeadLetterQueue>, BrokerError> {
+        Ok(Box::new(dead_letters::Letters::new(self.shared.clone(), &self.dead)))
+    }
+
+    /// The tables come with the migrations.
+    async fn declare(&self) -> Result<(), BrokerError> {
+        Ok(())
+    }
+
+    async fn ping(&self) -> Result<(), BrokerError> {
+        self.shared.store.ping().await.map_err(unavailable)
+    }
+
+    async fn close(&self) {}
+}
+
+impl Shared {
+    async fn add(&self, rows: &[NewRow]) -> Result<(), StoreError> {
+        queue::add(&mut *self.store.connection().await?, rows).await
+    }
+
+    async fn delete(&self, ids: Vec<i64>) -> Result<(), StoreError> {
+        let count = ids.len() as u64;
+        let mut connection = self.store.connection().await?;
+        queue::delete(&mut connection, ids).await?;
+        let before = self.deleted.fetch_add(count, Ordering::Relaxed);
+        if before / VACUUM_EVERY != (before + count) / VACUUM_EVERY {
+            // Only room is at stake: the next time will do as well.
+            if let Err(error) = queue::vacuum(&mut connection).await {
+                tracing::warn!(%error, "the queue's table could not be vacuumed");
+            }
+        }
+        Ok(())
+    }
+}
+
+fn message(row: TakenRow) -> Message {
+    Message {
+        body: row.body,
+        message_id: row.message_id,
+        message_type: row.message_type,
+        content_type: row.content_type,
+        timestamp: row.sent_at.and_then(|t| u64::try_from(t).ok()),
+        // Written by `row` above; whatever else it may be has no headers.
+        headers: serde_json::from_str(&row.headers).unwrap_or_default(),
+    }
+}
+
+fn unavailable(error: StoreError) -> BrokerError {
+    BrokerError::Unavailable(error.to_string())
+}

@@ -1,0 +1,151 @@
+//! What more than one role is made of.
+
+use std::net::TcpListener;
+use std::sync::Arc;
+
+use chrono::Utc;
+use tokio::sync::Semaphore;
+
+use crate::broker::Broker;
+use crate::broker::amqp::AmqpBroker;
+use crate::broker::tables::TableBroker;
+use crate::cache::Cache;
+use crate::config::{BrokerArgs, MailArgs};
+use crate::consumer::{Consumer, EXTERNAL_AT_ONCE, Tools};
+use crate::domain::retry::RetryPolicy;
+use crate::domain::schedule::Schedule;
+use crate::effects::{Email, Simulation};
+use crate::http::{self, State};
+use crate::idempotency::Idempotency;
+use crate::mail::{FileMailer, Mailer, SmtpMailer};
+use crate::publisher::{Nudge, Publisher};
+use crate::read_cache::ReadCache;
+use crate::retention::{Retention, purge};
+use crate::retry_router::RetryRouter;
+use crate::shutdown::Shutdown;
+use crate::store::Store;
+use crate::telemetry::Metrics;
+
+/// What every process stands on.
+#[derive(Clone)]
+pub(super) struct Ground {
+    pub(super) store: Store,
+    pub(super) broker: Arc<dyn Broker>,
+    pub(super) metrics: Metrics,
+}
+
+/// RabbitMQ, not yet connected, or the tables of the database.
+pub(super) fn broker(
+    args: &BrokerArgs,
+    name: &str,
+    store: &Store,
+) -> anyhow::Result<Arc<dyn Broker>> {
+    let topology = args.topology()?;
+    Ok(match args.url()? {
+        Some(url) => Arc::new(AmqpBroker::new(url, topology, name)),
+        None => Arc::new(TableBroker::new(store.clone(), topology.main(), topology.dead())),
+    })
+}
+
+/// How the broker is called in logs.
+pub(super) fn broker_name(args: &BrokerArgs) -> anyhow::Result<String> {
+    Ok(args.url()?.map_or("tables of the database".to_owned(), |url| format!("{url:?}")))
+}
+
+/// SMTP, not yet connected, or files.
+pub(super) fn mailer(args: &MailArgs) -> anyhow::Result<Arc<dyn Mailer>> {
+    Ok(match args.url()? {
+        Some(url) => Arc::new(SmtpMailer::new(&url, args.mail_from.clone(), EXTERNAL_AT_ONCE)?),
+        None => Arc::new(FileMailer::new(args.mail_dir.clone(), args.mail_from.clone())?),
+    })
+}
+
+/// The API and the publisher, until they are told to stop and have.
+pub(super) async fn serve(
+    listener: TcpListener,
+    ground: Ground,
+    cache: Option<Arc<dyn Cache>>,
+    cache_ttl: std::time::Duration,
+    operator: bool,
+    shutdown: Shutdown,
+) -> anyhow::Result<()> {
+    let Ground { store, broker, metrics } = ground;
+    let cache = ReadCache::new(cache, store.clone(), metrics.clone(), cache_ttl);
+    let nudge = Nudge::default();
+
+    // The publisher stops after the API, so that it takes along what the last requests wrote.
+    let publisher_shutdown = Shutdown::new(shutdown.drain_timeout());
+    let publisher = Publisher::new(store.clone(), broker.clone(), metrics.clone(), nudge.clone());
+    let publishing = tokio::spawn(publisher.run(publisher_shutdown.clone()));
+
+    let hashing = std::thread::available_parallelism().map_or(1, usize::from);
+    let state = State { store, cache, nudge, metrics, hashing: Arc::new(Semaphore::new(hashing)) };
+    let server = http::serve(listener, state, broker, operator, &shutdown)?;
+    let handle = server.handle();
+    let serving = tokio::spawn(server);
+
+    shutdown.requested().await;
+    handle.stop(true).await;
+    serving.await??;
+    publisher_shutdown.stop();
+    tokio::select! {
+        ended = publishing => ended?,
+        () = shutdown.deadline() => tracing::warn!("out of time; events wait in the outbox"),
+    }
+    Ok(())
+}
+
+/// A worker of this name.
+pub(super) fn consumer(
+    ground: &Ground,
+    mailer: Arc<dyn Mailer>,
+    retries: RetryPolicy,
+    simulation: Simulation,
+    worker: &str,
+    concurrency: u16,
+) -> Consumer {
+    let Ground { store, broker, metrics } = ground.clone();
+    let tools = Tools {
+        idempotency: Idempotency::new(store.clone(), worker),
+        router: RetryRouter::new(broker.clone(), retries, worker),
+        email: Email::new(store.clone(), mailer),
+        simulation,
+        metrics,
+        worker: worker.to_owned(),
+        store,
+    };
+    Consumer::new(tools, broker, concurrency)
+}
+
+/// What a worker is called if nobody says: this host and this process.
+pub(super) fn default_worker() -> String {
+    format!("{}-{}", gethostname::gethostname().to_string_lossy(), std::process::id())
+}
+
+/// Purges whenever the schedule says so, until told to stop.
+pub(super) async fn purge_by_schedule(
+    schedule: &Schedule,
+    store: &Store,
+    keep: Retention,
+    metrics: &Metrics,
+    shutdown: &Shutdown,
+) {
+    while let Some(next) = schedule.next_after(Utc::now()) {
+        tracing::info!(%schedule, next = %next.to_rfc3339(), "purging next");
+        let pause = (next - Utc::now()).to_std().unwrap_or_default();
+        if !shutdown.sleep(pause).await {
+            return;
+        }
+        match purge(store, keep, Utc::now(), metrics, shutdown).await {
+            Ok(Some(purged)) => tracing::info!(
+                processed_messages = purged.processed_messages,
+                events = purged.events,
+                task_activity = purged.task_activity,
+                "purged"
+            ),
+            Ok(None) => tracing::info!("another process is purging"),
+            Err(error) => tracing::error!(%error, "purging failed; the next time will do it all"),
+        }
+    }
+    tracing::warn!(%schedule, "this schedule never comes due again");
+}

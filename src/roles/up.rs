@@ -1,0 +1,218 @@
+//! `taskd up`: everything in one process. Each seam follows its own variable; where that is absent, it
+//! has its embedded default.
+
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+
+use super::parts::{self, Ground};
+use crate::broker::Broker;
+use crate::broker::tables::TableBroker;
+use crate::cache::{Cache, MemoryCache, RedisCache};
+use crate::config::{
+    BrokerArgs, CacheArgs, ConfigError, DEFAULT_MAIL_DIR, DataArgs, DatabaseArgs, HttpArgs,
+    MailArgs, RetentionArgs, SimulationArgs, duration,
+};
+use crate::domain::schedule::Schedule;
+use crate::secret::{Secret, without_password};
+use crate::store::Store;
+use crate::store::migrations::Migrator;
+use crate::telemetry::Metrics;
+
+/// Options of `taskd up`.
+#[derive(clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    http: HttpArgs,
+    #[command(flatten)]
+    data: DataArgs,
+    /// How many deliveries the worker has in hand at most
+    #[arg(long, env = "CONCURRENCY", value_name = "CONCURRENCY", default_value_t = 128,
+          value_parser = clap::value_parser!(u16).range(1..=2000))]
+    concurrency: u16,
+    /// When to purge, in UTC
+    #[arg(long, env = "PURGE_CRON", value_name = "PURGE_CRON", default_value = "0 3 * * *")]
+    cron: Schedule,
+    /// How long a stopping process may take to finish what is in flight
+    #[arg(long, env = "DRAIN_TIMEOUT", value_name = "DRAIN_TIMEOUT", default_value = "4s", value_parser = duration)]
+    drain_timeout: Duration,
+    #[command(flatten)]
+    simulation: SimulationArgs,
+    #[command(flatten)]
+    database: DatabaseArgs,
+    #[command(flatten)]
+    broker: BrokerArgs,
+    #[command(flatten)]
+    cache: CacheArgs,
+    #[command(flatten)]
+    mail: MailArgs,
+    #[command(flatten)]
+    retention: RetentionArgs,
+}
+
+/// Runs until it is told to stop.
+///
+/// # Errors
+/// The configuration is wrong, the port or the data directory is taken, or a dependency is not as it
+/// must be.
+pub async fn run(mut args: Args) -> anyhow::Result<ExitCode> {
+    let simulation = args.simulation.clone().checked()?;
+    let keep = args.retention.checked(&args.broker.retry)?;
+    let redis_url = args.cache.url()?;
+    args.broker.topology()?;
+    if !args.http.host.is_loopback() {
+        let problem =
+            "must be a loopback address for `taskd up`, which lets everybody in who reaches it";
+        return Err(ConfigError::new("HOST", problem).into());
+    }
+    if args.mail.mail_dir.as_os_str() == DEFAULT_MAIL_DIR {
+        args.mail.mail_dir = args.data.data_dir.join("mail");
+    }
+    let listener = super::listen(SocketAddr::new(args.http.host, args.http.port), "PORT")?;
+    let address = listener.local_addr()?;
+    let shutdown = super::shutdown(args.drain_timeout)?;
+
+    let database = Database::open(&args).await?;
+    Migrator::connect(database.url()).await?.up()?;
+    let pool_size = if database.is_embedded() { 1 } else { args.database.database_pool_size };
+    let store = Store::new(database.url(), pool_size.into())?;
+    let broker = broker(&args, &database, &store).await?;
+    super::declare_at_start(broker.as_ref()).await?;
+    let cache: Arc<dyn Cache> = match &redis_url {
+        Some(url) => Arc::new(RedisCache::new(url, &args.cache.cache_prefix)?),
+        None => Arc::new(MemoryCache::default()),
+    };
+    let mailer = parts::mailer(&args.mail)?;
+    let ground = Ground { store: store.clone(), broker: broker.clone(), metrics: Metrics::new()? };
+
+    let address_file = args.data.address_file();
+    std::fs::create_dir_all(&args.data.data_dir)?;
+    std::fs::write(&address_file, address.to_string())
+        .with_context(|| format!("{} can't be written", address_file.display()))?;
+    super::print(panel(&args, address, &database, redis_url.as_ref())?);
+    tracing::info!(%address, "up");
+
+    let worker = parts::default_worker();
+    let retries = args.broker.retry.retry_delays.clone();
+    let consumer = parts::consumer(&ground, mailer, retries, simulation, &worker, args.concurrency);
+    let metrics = ground.metrics.clone();
+    let serving =
+        parts::serve(listener, ground, Some(cache), args.cache.cache_ttl, true, shutdown.clone());
+    let (served, (), ()) = tokio::join!(
+        serving,
+        consumer.run(shutdown.clone()),
+        parts::purge_by_schedule(&args.cron, &store, keep, &metrics, &shutdown),
+    );
+    broker.close().await;
+    // The embedded database ends when its last client has gone.
+    store.close();
+    // One that was left by a process that was killed is overwritten by the next.
+    let _ = std::fs::remove_file(&address_file);
+    served?;
+    tracing::info!("stopped");
+    Ok(ExitCode::SUCCESS)
+}
+
+/// RabbitMQ or tables. On an embedded database nobody else works, so what a killed process had in hand
+/// is free at once.
+async fn broker(
+    args: &Args,
+    database: &Database,
+    store: &Store,
+) -> anyhow::Result<Arc<dyn Broker>> {
+    if args.broker.url()?.is_none() && database.is_embedded() {
+        let topology = args.broker.topology()?;
+        let tables = TableBroker::new(store.clone(), topology.main(), topology.dead());
+        tables.release_taken().await?;
+        return Ok(Arc::new(tables));
+    }
+    parts::broker(&args.broker, "taskd up", store)
+}
+
+/// The database: somebody else's, or our own.
+enum Database {
+    Given(Secret),
+    #[cfg(feature = "embedded")]
+    Embedded(Box<crate::store::embedded::Embedded>),
+}
+
+impl Database {
+    async fn open(args: &Args) -> anyhow::Result<Database> {
+        if let Some(url) = args.database.url()? {
+            return Ok(Database::Given(url));
+        }
+        #[cfg(feature = "embedded")]
+        {
+            let directory = args.data.data_dir.clone();
+            let starting = move || crate::store::embedded::Embedded::start(&directory);
+            Ok(Database::Embedded(Box::new(tokio::task::spawn_blocking(starting).await??)))
+        }
+        #[cfg(not(feature = "embedded"))]
+        {
+            Err(ConfigError::new(
+                "DATABASE_URL",
+                "is not set, and this build has no embedded database",
+            )
+            .into())
+        }
+    }
+
+    fn url(&self) -> &Secret {
+        match self {
+            Database::Given(url) => url,
+            #[cfg(feature = "embedded")]
+            Database::Embedded(embedded) => embedded.url(),
+        }
+    }
+
+    fn is_embedded(&self) -> bool {
+        match self {
+            Database::Given(_) => false,
+            #[cfg(feature = "embedded")]
+            Database::Embedded(_) => true,
+        }
+    }
+}
+
+/// What a person sees at the start.
+fn panel(
+    args: &Args,
+    address: SocketAddr,
+    database: &Database,
+    redis_url: Option<&Secret>,
+) -> anyhow::Result<String> {
+    let data = args.data.data_dir.display();
+    let seam =
+        |name: &str, what: String, variable: &str| format!("  {name:14} {what:44} {variable}\n");
+    let database = match database.is_embedded() {
+        true => format!("embedded PostgreSQL in {data}/postgres"),
+        false => without_password(database.url().expose()),
+    };
+    let cache =
+        redis_url.map_or("memory of this process".to_owned(), |url| without_password(url.expose()));
+    let mail = match args.mail.url()? {
+        Some(_) => args.mail.describe()?,
+        None => format!("{}/*.eml", args.mail.mail_dir.display()),
+    };
+    Ok(format!(
+        "\n  taskd {version} on http://{address}\n\n\
+         \x20 API            http://{address}/tasks\n\
+         \x20 documentation  http://{address}/docs\n\
+         \x20 metrics        http://{address}/metrics\n\n\
+         {database}{broker}{cache}{mail}\n\
+         \x20 Anybody who reaches this address may read and write: it is a loopback address.\n\n\
+         \x20 Try it:\n\
+         \x20   curl -X POST \"http://localhost:{port}/tasks\" -H \"Content-Type: application/json\" \\\n\
+         \x20     -d '{{ \"title\": \"Write Docs\", \"description\": \"Testing async\", \"status\": \"in-progress\", \"userId\": 1 }}'\n\n\
+         \x20 Ctrl-C stops it.\n",
+        version = env!("CARGO_PKG_VERSION"),
+        port = address.port(),
+        database = seam("database", database, "DATABASE_URL"),
+        broker = seam("broker", parts::broker_name(&args.broker)?, "RABBITMQ_URL"),
+        cache = seam("cache", cache, "REDIS_URL"),
+        mail = seam("mail", mail, "SMTP_URL"),
+    ))
+}

@@ -1,0 +1,287 @@
+//! What every broker must do. The same tests run against RabbitMQ and against the tables.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use taskd::broker::amqp::{AmqpBroker, AmqpUrl};
+use taskd::broker::message::{self, Message, reason};
+use taskd::broker::tables::TableBroker;
+use taskd::broker::topology::Topology;
+use taskd::broker::{Broker, Consumption, Delivery, Destination, Outgoing};
+use taskd::dead_letters::{DeadLetter, DeadLetters, Selection};
+use taskd::secret::Secret;
+use taskd::store::Store;
+
+use crate::harness::{World, rabbitmq_url};
+
+const DELAY: Duration = Duration::from_millis(300);
+/// Longer than any message takes.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A broker of its own for a test, and another connection to the same.
+struct Rig {
+    broker: Arc<dyn Broker>,
+    other: Arc<dyn Broker>,
+    _world: World,
+}
+
+impl Rig {
+    async fn rabbitmq() -> Rig {
+        let world = World::new().await;
+        let topology = Topology::new(&world.queue, world.retry_prefix(), &world.dlq, &[DELAY]);
+        world.expect_queue(topology.queues.iter().map(|queue| queue.name.clone()));
+        let connect = || {
+            let url = AmqpUrl::parse(&rabbitmq_url()).unwrap();
+            Arc::new(AmqpBroker::new(url, topology.clone(), "contract"))
+        };
+        let rig = Rig { broker: connect(), other: connect(), _world: world };
+        rig.broker.declare().await.unwrap();
+        rig
+    }
+
+    async fn tables() -> Rig {
+        let world = World::new().await;
+        let connect = || {
+            let Ok(url) = world.database_url().parse::<Secret>();
+            Arc::new(TableBroker::new(Store::new(&url, 4).unwrap(), &world.queue, &world.dlq))
+        };
+        Rig { broker: connect(), other: connect(), _world: world }
+    }
+
+    async fn publish(&self, to: Destination, messages: impl IntoIterator<Item = Message>) {
+        let batch = messages.into_iter().map(|message| Outgoing { to, message }).collect();
+        for answer in self.broker.publish(batch).await {
+            answer.unwrap();
+        }
+    }
+}
+
+macro_rules! every_broker {
+    ($($test:ident),* $(,)?) => {
+        mod rabbitmq {
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $test() { super::$test(super::Rig::rabbitmq().await).await; })*
+        }
+        mod tables {
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $test() { super::$test(super::Rig::tables().await).await; })*
+        }
+    };
+}
+
+every_broker!(
+    what_is_published_arrives_in_order_and_whole,
+    an_acked_message_is_gone_and_an_unacked_one_comes_back,
+    a_released_message_comes_again,
+    a_delayed_message_comes_when_its_time_has_come,
+    no_more_than_the_prefetch_are_in_hand,
+    two_consumers_share,
+    a_consumer_that_stops_leaves_the_rest_to_the_next,
+    dead_letters_wait_in_order_and_are_back_after_a_look,
+    a_replayed_letter_is_a_first_attempt_with_its_history,
+    what_comes_back_too_often_is_set_aside,
+    a_sign_of_life_is_given,
+);
+
+fn numbered(number: usize) -> Message {
+    let mut message = Message {
+        body: format!("{{\"number\":{number}}}").into_bytes(),
+        message_id: Some(format!("id-{number}")),
+        message_type: Some("TASK_CREATED".into()),
+        content_type: Some("application/json".into()),
+        timestamp: Some(1_700_000_000),
+        ..Message::default()
+    };
+    message.set_attempt(3);
+    message
+}
+
+async fn next(consumption: &mut Consumption) -> Delivery {
+    let waiting = consumption.deliveries.next();
+    tokio::time::timeout(PATIENCE, waiting).await.expect("a message").expect("the consumer goes on")
+}
+
+fn id(delivery: &Delivery) -> String {
+    delivery.message.message_id.clone().unwrap()
+}
+
+async fn what_is_published_arrives_in_order_and_whole(rig: Rig) {
+    let mut large = numbered(0);
+    large.body = (0..100_000_u32).map(|byte| (byte % 251) as u8).collect();
+    large.headers.insert("nested".into(), json!({ "list": [1, null, "é"], "flag": true }));
+    let messages: Vec<Message> = std::iter::once(large).chain((1..50).map(numbered)).collect();
+    rig.publish(Destination::Main, messages.clone()).await;
+    let mut consumption = rig.other.consume(100).await.unwrap();
+    for expected in messages {
+        let delivery = next(&mut consumption).await;
+        assert_eq!(delivery.message, expected);
+        assert!(!delivery.redelivered);
+    }
+}
+
+async fn an_acked_message_is_gone_and_an_unacked_one_comes_back(rig: Rig) {
+    rig.publish(Destination::Main, (0..4).map(numbered)).await;
+    let mut consumption = rig.broker.consume(10).await.unwrap();
+    let mut deliveries = Vec::new();
+    for _ in 0..4 {
+        deliveries.push(next(&mut consumption).await);
+    }
+    consumption.settlement.ack(&[deliveries[0].tag, deliveries[2].tag]).await.unwrap();
+    // A second time is no harm.
+    consumption.settlement.ack(&[deliveries[0].tag]).await.unwrap();
+    // The consumer dies.
+    drop(consumption);
+    let mut consumption = rig.other.consume(10).await.unwrap();
+    let mut again = BTreeSet::new();
+    for _ in 0..2 {
+        let delivery = next(&mut consumption).await;
+        assert!(delivery.redelivered);
+        again.insert(id(&delivery));
+        consumption.settlement.ack(&[delivery.tag]).await.unwrap();
+    }
+    assert_eq!(again, BTreeSet::from(["id-1".to_owned(), "id-3".to_owned()]));
+    assert!(consumption.deliveries.try_next().is_none());
+}
+
+async fn a_released_message_comes_again(rig: Rig) {
+    rig.publish(Destination::Main, [numbered(1)]).await;
+    let mut consumption = rig.broker.consume(10).await.unwrap();
+    let delivery = next(&mut consumption).await;
+    consumption.settlement.release(&[delivery.tag]).await.unwrap();
+    let again = next(&mut consumption).await;
+    assert!(again.redelivered);
+    assert_eq!(again.message.body, delivery.message.body);
+}
+
+async fn a_delayed_message_comes_when_its_time_has_come(rig: Rig) {
+    let mut consumption = rig.broker.consume(10).await.unwrap();
+    let published = Instant::now();
+    rig.publish(Destination::Delay(DELAY), [numbered(1)]).await;
+    rig.publish(Destination::Main, [numbered(2)]).await;
+    assert_eq!(id(&next(&mut consumption).await), "id-2");
+    let delayed = next(&mut consumption).await;
+    assert_eq!(id(&delayed), "id-1");
+    assert_eq!(delayed.message.attempt(), 3);
+    // Not a speed: a delay that is cut short is wrong.
+    assert!(published.elapsed() >= DELAY - Duration::from_millis(20), "{:?}", published.elapsed());
+}
+
+async fn no_more_than_the_prefetch_are_in_hand(rig: Rig) {
+    rig.publish(Destination::Main, (0..10).map(numbered)).await;
+    let mut consumption = rig.broker.consume(3).await.unwrap();
+    let mut taken = Vec::new();
+    for _ in 0..3 {
+        taken.push(next(&mut consumption).await.tag);
+    }
+    // A second consumer gets the others, so they are with nobody.
+    let mut second = rig.other.consume(10).await.unwrap();
+    let mut others = BTreeSet::new();
+    for _ in 0..7 {
+        others.insert(id(&next(&mut second).await));
+    }
+    assert_eq!(others, (3..10).map(|number| format!("id-{number}")).collect());
+    assert!(consumption.deliveries.try_next().is_none());
+    consumption.settlement.ack(&taken).await.unwrap();
+}
+
+async fn two_consumers_share(rig: Rig) {
+    const MESSAGES: usize = 200;
+    let mut one = rig.broker.consume(5).await.unwrap();
+    let mut two = rig.other.consume(5).await.unwrap();
+    rig.publish(Destination::Main, (0..MESSAGES).map(numbered)).await;
+    let mut seen = [BTreeSet::new(), BTreeSet::new()];
+    while seen[0].len() + seen[1].len() < MESSAGES {
+        let (who, delivery) = tokio::select! {
+            delivery = next(&mut one) => (0, delivery),
+            delivery = next(&mut two) => (1, delivery),
+        };
+        assert!(seen[who].insert(id(&delivery)));
+        let settlement = if who == 0 { &one.settlement } else { &two.settlement };
+        settlement.ack(&[delivery.tag]).await.unwrap();
+    }
+    assert!(seen[0].is_disjoint(&seen[1]));
+    assert!(!seen[0].is_empty() && !seen[1].is_empty());
+}
+
+async fn a_consumer_that_stops_leaves_the_rest_to_the_next(rig: Rig) {
+    const MESSAGES: usize = 100;
+    rig.publish(Destination::Main, (0..MESSAGES).map(numbered)).await;
+    let mut consumption = rig.broker.consume(20).await.unwrap();
+    let first = next(&mut consumption).await;
+    consumption.deliveries.cancel().await;
+    // What has arrived before is in hand all the same.
+    let mut done = BTreeSet::from([id(&first)]);
+    let mut tags = vec![first.tag];
+    while let Some(delivery) = consumption.deliveries.try_next() {
+        done.insert(id(&delivery));
+        tags.push(delivery.tag);
+    }
+    consumption.settlement.ack(&tags).await.unwrap();
+    drop(consumption);
+    let mut consumption = rig.other.consume(20).await.unwrap();
+    while done.len() < MESSAGES {
+        let delivery = next(&mut consumption).await;
+        assert!(done.insert(id(&delivery)), "{} twice", id(&delivery));
+        consumption.settlement.ack(&[delivery.tag]).await.unwrap();
+    }
+}
+
+async fn dead_letters_wait_in_order_and_are_back_after_a_look(rig: Rig) {
+    rig.publish(Destination::DeadLetter, (0..5).map(numbered)).await;
+    let letters = DeadLetters::new(rig.other.clone());
+    let ids = |letters: &[DeadLetter]| letters.iter().map(|l| l.id.clone()).collect::<Vec<_>>();
+    for _ in 0..3 {
+        let (listed, total) = letters.list(3).await.unwrap();
+        assert_eq!((ids(&listed), total), (vec!["id-0".into(), "id-1".into(), "id-2".into()], 5));
+    }
+    let some = Selection::Ids(vec!["id-1".into(), "id-9".into()]);
+    let report = letters.discard(&some).await.unwrap();
+    assert_eq!(
+        (ids(&report.letters), report.not_found),
+        (vec!["id-1".into()], vec!["id-9".into()])
+    );
+    let (listed, total) = letters.list(9).await.unwrap();
+    assert_eq!((ids(&listed).join(" "), total), ("id-0 id-2 id-3 id-4".into(), 4));
+}
+
+async fn a_replayed_letter_is_a_first_attempt_with_its_history(rig: Rig) {
+    let mut letter = numbered(1);
+    letter.set_text(message::HISTORY, "[]");
+    letter.set_text(message::DEAD_REASON, reason::EXHAUSTED);
+    rig.publish(Destination::DeadLetter, [letter]).await;
+    let letters = DeadLetters::new(rig.other.clone());
+    assert_eq!(letters.replay(&Selection::All).await.unwrap().letters.len(), 1);
+    let mut consumption = rig.broker.consume(10).await.unwrap();
+    let again = next(&mut consumption).await.message;
+    assert_eq!(again.attempt(), 1);
+    assert_eq!(again.text(message::HISTORY), Some("[]"));
+    assert_eq!(again.text(message::DEAD_REASON), None);
+    assert_eq!(letters.list(9).await.unwrap().1, 0);
+}
+
+async fn what_comes_back_too_often_is_set_aside(rig: Rig) {
+    rig.publish(Destination::Main, [numbered(1)]).await;
+    let mut consumption = rig.broker.consume(1).await.unwrap();
+    let letters = DeadLetters::new(rig.other.clone());
+    let started = Instant::now();
+    let letter = loop {
+        if let Some(letter) = letters.list(1).await.unwrap().0.pop() {
+            break letter;
+        }
+        assert!(started.elapsed() < PATIENCE, "the message is never set aside");
+        let waiting = consumption.deliveries.next();
+        if let Ok(Some(delivery)) = tokio::time::timeout(Duration::from_millis(100), waiting).await
+        {
+            consumption.settlement.release(&[delivery.tag]).await.unwrap();
+        }
+    };
+    assert_eq!((letter.id.as_str(), letter.reason.as_str()), ("id-1", reason::DELIVERY_LIMIT));
+}
+
+async fn a_sign_of_life_is_given(rig: Rig) {
+    rig.broker.ping().await.unwrap();
+    rig.broker.declare().await.unwrap();
+    rig.broker.close().await;
+}
