@@ -7,7 +7,7 @@ use std::sync::Arc;
 use tokio::sync::Semaphore;
 
 use crate::cache::{Cache, RedisCache};
-use crate::config::{BrokerArgs, CacheArgs, DatabaseArgs, HttpArgs, ShutdownArgs};
+use crate::config::{BrokerArgs, CacheArgs, DatabaseArgs, HttpArgs, ShutdownArgs, no_declare};
 use crate::http::{self, State};
 use crate::publisher::{Nudge, Publisher};
 use crate::read_cache::ReadCache;
@@ -30,7 +30,7 @@ pub struct Args {
     #[command(flatten)]
     shutdown: ShutdownArgs,
     /// Do not declare the queues at the start
-    #[arg(long, env = "NO_DECLARE", value_name = "NO_DECLARE", help_heading = "Broker")]
+    #[arg(long, env = "NO_DECLARE", value_parser = no_declare, help_heading = "Broker")]
     no_declare: bool,
 }
 

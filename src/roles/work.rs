@@ -3,7 +3,9 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use crate::config::{BrokerArgs, ConfigError, DatabaseArgs, MailArgs, MonitorArgs, ShutdownArgs};
+use crate::config::{
+    BrokerArgs, ConfigError, DatabaseArgs, MailArgs, MonitorArgs, ShutdownArgs, no_declare,
+};
 use crate::consumer::{Consumer, EXTERNAL_AT_ONCE, Tools};
 use crate::effects::{Email, Simulation};
 use crate::http::health::Monitored;
@@ -32,7 +34,7 @@ pub struct Args {
     #[arg(long, env = "TASKD_ENV", value_name = "TASKD_ENV", default_value = "development")]
     environment: String,
     /// Do not declare the queues at the start
-    #[arg(long, env = "NO_DECLARE", value_name = "NO_DECLARE", help_heading = "Broker")]
+    #[arg(long, env = "NO_DECLARE", value_parser = no_declare, help_heading = "Broker")]
     no_declare: bool,
     #[command(flatten)]
     database: DatabaseArgs,
