@@ -35,10 +35,10 @@ fn main() -> ExitCode {
 /// What is wrong with `.env`. The line itself stays unsaid, since it may hold a password.
 fn unreadable(error: &dotenvy::Error) -> String {
     match error {
-        dotenvy::Error::LineParse(line, _) => match line.split_once('=') {
-            Some((name, _)) => format!("the value of {} must be quoted", name.trim()),
-            None => "a line is not of the form NAME=value".to_owned(),
-        },
+        dotenvy::Error::LineParse(..) => {
+            "a line is not of the form NAME=value, with a value that has spaces in quotes"
+                .to_owned()
+        }
         other => other.to_string(),
     }
 }

@@ -121,15 +121,12 @@ async fn a_file_dot_env_is_read_where_the_environment_says_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_line_of_dot_env_that_cannot_be_read_is_named_and_not_repeated() {
+async fn a_line_of_dot_env_that_cannot_be_read_is_not_repeated() {
     let world = World::new().await;
-    for (line, told) in [
-        ("DATABASE_URL=postgres://u:hunter2secret @h/d", "DATABASE_URL"),
-        ("hunter2secret", "NAME=value"),
-    ] {
+    for line in ["DATABASE_URL=postgres://u:hunter2secret @h/d", "hunter2secret"] {
         std::fs::write(world.directory.join(".env"), format!("DLQ=d\n{line}\n")).unwrap();
         let refused = world.run(&["topology", "show"]).await.exited(2);
-        assert!(refused.stderr.contains(told), "{line}: {}", refused.stderr);
+        assert!(refused.stderr.contains("NAME=value"), "{line}: {}", refused.stderr);
         assert!(!refused.output().contains(PASSWORD), "{line}: {}", refused.output());
     }
 }
