@@ -16,6 +16,7 @@ use url::Url;
 
 use crate::broker::amqp::AmqpUrl;
 use crate::broker::topology::Topology;
+use crate::cache::RedisCache;
 use crate::domain::retry::RetryPolicy;
 use crate::effects::Simulation;
 use crate::retention::Retention;
@@ -59,15 +60,18 @@ impl DatabaseArgs {
         if !["postgres://", "postgresql://"].iter().any(|s| url.expose().starts_with(s)) {
             return Err(problem("must begin with postgres://".into()));
         }
-        tokio_postgres::Config::from_str(url.expose())
+        let config = tokio_postgres::Config::from_str(url.expose())
             .map_err(|e| problem(format!("can't be read as a PostgreSQL URL: {e}")))?;
+        if config.get_hosts().is_empty() && config.get_hostaddrs().is_empty() {
+            return Err(problem("names no host".into()));
+        }
         Ok(Some(url.clone()))
     }
 
     /// The URL, for a role of which many may run on one database.
     pub fn required_url(&self) -> Result<Secret, ConfigError> {
-        let missing = "is not set: set it to postgres://user:password@host/database, or run `taskd up`, which \
-                       brings a database of its own";
+        let missing = "is not set: set it to postgres://user:password@host/database, or run \
+                       `taskd up`, which brings a database of its own";
         self.url()?.ok_or_else(|| ConfigError::new("DATABASE_URL", missing))
     }
 }
@@ -179,7 +183,10 @@ impl CacheArgs {
         const VARIABLE: &str = "REDIS_URL";
         let Some(url) = present(VARIABLE, self.redis_url.as_ref())? else { return Ok(None) };
         match Url::parse(url.expose()).map(|u| u.scheme().to_owned()) {
-            Ok(scheme) if scheme == "redis" => Ok(Some(url.clone())),
+            Ok(scheme) if scheme == "redis" => match RedisCache::check_url(url) {
+                Ok(()) => Ok(Some(url.clone())),
+                Err(problem) => Err(ConfigError::new(VARIABLE, problem)),
+            },
             Ok(scheme) if scheme == "rediss" => Err(ConfigError::new(
                 VARIABLE,
                 "rediss:// (TLS) is not supported yet; use redis://",
@@ -390,6 +397,11 @@ pub fn duration(text: &str) -> Result<Duration, String> {
         Ok(_) => Err("must be longer than zero".into()),
         Err(e) => Err(format!("not a duration such as 90s or 30d: {e}")),
     }
+}
+
+/// The value of `NO_DECLARE`: a flag has no value name by which a complaint would name the variable.
+pub fn no_declare(text: &str) -> Result<bool, String> {
+    text.parse().map_err(|_| "NO_DECLARE must be true or false".to_owned())
 }
 
 fn present<'a>(

@@ -16,7 +16,7 @@ const BAD_CONFIGURATION: u8 = 2;
 fn main() -> ExitCode {
     match dotenvy::dotenv() {
         Err(error) if !error.not_found() => {
-            eprintln!("taskd: .env can't be read: {error}");
+            eprintln!("taskd: .env can't be read: {}", unreadable(&error));
             return ExitCode::from(BAD_CONFIGURATION);
         }
         _ => {}
@@ -29,6 +29,17 @@ fn main() -> ExitCode {
             let configuration = error.downcast_ref::<ConfigError>().is_some();
             ExitCode::from(if configuration { BAD_CONFIGURATION } else { 1 })
         }
+    }
+}
+
+/// What is wrong with `.env`. The line itself stays unsaid, since it may hold a password.
+fn unreadable(error: &dotenvy::Error) -> String {
+    match error {
+        dotenvy::Error::LineParse(..) => {
+            "a line is not of the form NAME=value, with a value that has spaces in quotes"
+                .to_owned()
+        }
+        other => other.to_string(),
     }
 }
 

@@ -20,9 +20,12 @@ pub const DEAD_AT: &str = "taskd-dead-at";
 /// Names a dead letter among others with the same message id, or with none.
 pub const DEAD_ID: &str = "taskd-dead-letter-id";
 
-/// How long the history may be, and all foreign headers together. All headers of a message must fit
+/// How long the history may be, and all other headers together. All headers of a message must fit
 /// into one frame of usually 128 KiB; the broker closes the connection on a longer one.
 const HEADER_BYTES: usize = 48 * 1024;
+
+/// Our headers, but for the history, which has room of its own.
+const OURS: [&str; 6] = [ATTEMPT, FIRST_FAILED_AT, DEAD_REASON, DEAD_ERROR, DEAD_AT, DEAD_ID];
 
 /// The reasons for which a letter is dead.
 pub mod reason {
@@ -101,30 +104,44 @@ impl Message {
     }
 
     /// A copy to publish again: without what only the broker may say of a message, without `CC`,
-    /// which would send the copy to queues that have theirs, and without foreign headers that would
-    /// leave no room for ours.
+    /// which would send the copy to queues that have theirs, and without headers that would leave
+    /// no room for ours. Anybody can write a header under one of our names, so those are measured
+    /// too.
     pub fn copy(&self) -> Message {
         let mut copy = self.clone();
+        copy.headers.retain(|name, value| match name.as_str() {
+            HISTORY => value.as_str().is_some_and(|text| text.len() <= HEADER_BYTES),
+            "CC" | "BCC" | "x-death" | "x-delivery-count" | "x-acquired-count" => false,
+            _ => !(name.starts_with("x-first-death-") || name.starts_with("x-last-death-")),
+        });
         let mut room = HEADER_BYTES;
-        copy.headers.retain(|name, value| {
-            if name.starts_with("taskd-") {
-                return true;
-            }
-            let size = name.len() + value.to_string().len();
-            let fits = size <= room;
-            room = room.saturating_sub(if fits { size } else { 0 });
-            fits
-        });
-        copy.headers.retain(|name, _| {
-            !(name == "CC"
-                || name == "BCC"
-                || name == "x-death"
-                || name == "x-delivery-count"
-                || name == "x-acquired-count"
-                || name.starts_with("x-first-death-")
-                || name.starts_with("x-last-death-"))
-        });
+        for ours in [true, false] {
+            copy.headers.retain(|name, value| {
+                if name == HISTORY || OURS.contains(&name.as_str()) != ours {
+                    return true;
+                }
+                let size = 1 + name.len() + encoded_bytes(value);
+                let fits = size <= room;
+                room -= if fits { size } else { 0 };
+                fits
+            });
+        }
         copy
+    }
+}
+
+/// How many bytes a value takes as a field of AMQP 0-9-1: a byte for its type, eight for a number
+/// whatever its value, four for the length of what has one.
+fn encoded_bytes(value: &Value) -> usize {
+    match value {
+        Value::Null => 1,
+        Value::Bool(_) => 2,
+        Value::Number(_) => 9,
+        Value::String(text) => 5 + text.len(),
+        Value::Array(items) => 5 + items.iter().map(encoded_bytes).sum::<usize>(),
+        Value::Object(map) => {
+            5 + map.iter().map(|(name, v)| 1 + name.len() + encoded_bytes(v)).sum::<usize>()
+        }
     }
 }
 
@@ -187,6 +204,29 @@ mod tests {
         assert!(copy.text(HISTORY).unwrap().len() <= HEADER_BYTES);
         assert!(copy.history().len() > 10);
         assert!(copy.text("large").is_none() && copy.text("small").is_some());
+    }
+
+    #[test]
+    fn no_header_of_any_kind_or_name_fills_the_frame() {
+        let zeros = Value::from(vec![0; HEADER_BYTES / 9]);
+        let text = Value::from("x".repeat(HEADER_BYTES + 1));
+        for (name, value) in [
+            ("bytes", zeros.clone()),
+            ("table", json!({ "deeper": zeros.clone() })),
+            ("taskd-unheard-of", text.clone()),
+            (HISTORY, text.clone()),
+            (HISTORY, zeros.clone()),
+            (FIRST_FAILED_AT, text.clone()),
+            (ATTEMPT, zeros),
+            (DEAD_ERROR, text),
+        ] {
+            let mut message = Message::default();
+            message.set_text("aaa", "x".repeat(HEADER_BYTES - 100));
+            message.set_text("small", "x");
+            message.headers.insert(name.into(), value);
+            let copy = message.copy();
+            assert_eq!(copy.headers.keys().collect::<Vec<_>>(), ["aaa", "small"], "{name}");
+        }
     }
 
     #[test]

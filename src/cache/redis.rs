@@ -47,6 +47,14 @@ struct Link {
 }
 
 impl RedisCache {
+    /// Whether the client takes this URL, without connecting.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn check_url(url: &Secret) -> Result<(), String> {
+        redis::Client::open(url.expose()).map(drop).map_err(|error| error.to_string())
+    }
+
     /// A cache that connects when first needed; every key begins with `prefix`.
     ///
     /// # Errors

@@ -172,6 +172,10 @@ impl Event {
             Some(other) => return Err(Malformed::UnknownType(quoted(&other.to_string()))),
             None => return Err(Malformed::UnknownType("(the body has no member \"type\")".into())),
         };
+        // No API of ours takes one and the database can't keep it, so trying again is no use.
+        if has_nul(&value) {
+            return Err(Malformed::Schema("a text contains the NUL character".into()));
+        }
         schemas::check(event_type, &value).map_err(|why| Malformed::Schema(quoted(&why)))?;
         let event: Event =
             serde_json::from_value(value).map_err(|e| Malformed::Schema(quoted(&e.to_string())))?;
@@ -202,6 +206,15 @@ impl Event {
     )]
     pub fn encode(&self) -> Vec<u8> {
         serde_json::to_vec(self).expect("an event is JSON")
+    }
+}
+
+fn has_nul(value: &Value) -> bool {
+    match value {
+        Value::String(text) => text.contains('\0'),
+        Value::Array(items) => items.iter().any(has_nul),
+        Value::Object(map) => map.iter().any(|(name, v)| name.contains('\0') || has_nul(v)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => false,
     }
 }
 
@@ -287,6 +300,7 @@ mod tests {
             &|v| v["metadata"]["schemaVersion"] = 2.into(),
             &|v| v["metadata"]["timestamp"] = "yesterday".into(),
             &|v| v["payload"]["changes"] = serde_json::json!({}),
+            &|v| v["payload"]["title"] = "a\0".into(),
             &|v| drop(v["metadata"].as_object_mut().unwrap().remove("eventId")),
         ] {
             assert!(matches!(broken(edit), Err(Malformed::Schema(_))), "{:?}", broken(edit));

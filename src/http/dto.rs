@@ -144,7 +144,7 @@ impl TaskPatch {
 #[serde(rename_all = "camelCase")]
 pub struct UserInput {
     /// Unique, whatever its case.
-    #[garde(email, length(chars, max = 254))]
+    #[garde(email, length(chars, max = 254), custom(mailable))]
     pub email: String,
     /// What to call them.
     #[garde(length(chars, min = 1, max = 100), inner(custom(not_blank)))]
@@ -247,15 +247,26 @@ impl<'de> Deserialize<'de> for Moment {
     }
 }
 
-/// Reads an RFC 3339 time of the years 1 to 9999, in UTC.
+/// Reads an RFC 3339 time of the years 1 to 9999, in UTC. A leap second becomes the second after
+/// it, as PostgreSQL has it: else an answer and an event would differ from what is stored.
 pub fn moment(text: &str) -> Option<DateTime<Utc>> {
-    let at = DateTime::parse_from_rfc3339(text).ok()?.with_timezone(&Utc);
+    let at = DateTime::parse_from_rfc3339(text).ok()?;
+    let at = DateTime::from_timestamp_micros(at.timestamp_micros())?;
     storable(&at).then_some(at)
 }
 
 /// Whether PostgreSQL can keep a time and RFC 3339 can write it.
 pub fn storable(at: &DateTime<Utc>) -> bool {
     (1..=9999).contains(&at.year())
+}
+
+/// Mail is written by rules of its own: whoever has an address that breaks them would get none.
+fn mailable(address: &str, _: &()) -> garde::Result {
+    if crate::mail::is_address(address) {
+        Ok(())
+    } else {
+        Err(garde::Error::new("no mail can be sent to this address"))
+    }
 }
 
 fn not_blank(text: &str, _: &()) -> garde::Result {

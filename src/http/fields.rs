@@ -116,6 +116,11 @@ impl Fields {
                 self.fault(name, "must not contain the NUL character");
                 Patch::Absent
             }
+            // No member of ours is one; serde would read an enum from `{"pending": null}` as well.
+            Some(Value::Object(_) | Value::Array(_)) => {
+                self.fault(name, "must not be an object or an array");
+                Patch::Absent
+            }
             Some(value) => match serde_json::from_value(value) {
                 Ok(value) => Patch::Set(value),
                 Err(error) => {

@@ -44,6 +44,11 @@ pub enum MailError {
     Permanent(String),
 }
 
+/// Whether mail can be written to this address.
+pub fn is_address(text: &str) -> bool {
+    text.parse::<Mailbox>().is_ok_and(|to| to.name.is_none() && to.email.to_string() == text)
+}
+
 /// The mail as it goes over the wire (RFC 5322, MIME).
 fn message(from: &Mailbox, mail: &Mail) -> Result<lettre::Message, MailError> {
     let refused = |e: String| MailError::Permanent(format!("the mail can't be written: {e}"));
@@ -99,6 +104,13 @@ mod tests {
     #[test]
     fn an_impossible_address_is_a_permanent_error() {
         let from: Mailbox = "taskd@localhost".parse().unwrap();
-        assert!(matches!(message(&from, &mail("nobody", "x")), Err(MailError::Permanent(_))));
+        for text in ["nobody", ".a@b.c", "a..b@c.d", "a.@b.c", "a@[127.0.0.1]", "Ada <a@b.c>"] {
+            assert!(!is_address(text), "{text}");
+            assert!(matches!(message(&from, &mail(text, "x")), Err(MailError::Permanent(_))));
+        }
+        for text in ["a@b", "A.B+c@d-e.f", "!#$%&'*+/=?^_`{|}~-@b.c"] {
+            assert!(is_address(text), "{text}");
+            assert!(message(&from, &mail(text, "x")).is_ok(), "{text}");
+        }
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::parts::{self, Ground};
 use crate::cache::{Cache, RedisCache};
-use crate::config::{BrokerArgs, CacheArgs, DatabaseArgs, HttpArgs, ShutdownArgs};
+use crate::config::{BrokerArgs, CacheArgs, DatabaseArgs, HttpArgs, ShutdownArgs, no_declare};
 use crate::secret::without_password;
 use crate::store::Store;
 use crate::telemetry::Metrics;
@@ -25,7 +25,7 @@ pub struct Args {
     #[command(flatten)]
     shutdown: ShutdownArgs,
     /// Do not declare the queues at the start
-    #[arg(long, env = "NO_DECLARE", value_name = "NO_DECLARE", help_heading = "Broker")]
+    #[arg(long, env = "NO_DECLARE", value_parser = no_declare, help_heading = "Broker")]
     no_declare: bool,
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::parts::{self, Ground};
 use crate::config::{
-    BrokerArgs, DatabaseArgs, MailArgs, MonitorArgs, ShutdownArgs, SimulationArgs,
+    BrokerArgs, DatabaseArgs, MailArgs, MonitorArgs, ShutdownArgs, SimulationArgs, no_declare,
 };
 use crate::http::health::Monitored;
 use crate::read_cache::ReadCache;
@@ -26,7 +26,7 @@ pub struct Args {
     #[command(flatten)]
     simulation: SimulationArgs,
     /// Do not declare the queues at the start
-    #[arg(long, env = "NO_DECLARE", value_name = "NO_DECLARE", help_heading = "Broker")]
+    #[arg(long, env = "NO_DECLARE", value_parser = no_declare, help_heading = "Broker")]
     no_declare: bool,
     #[command(flatten)]
     database: DatabaseArgs,

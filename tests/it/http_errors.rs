@@ -184,6 +184,16 @@ async fn every_wrong_member_of_a_body_is_named_at_once() {
         }
     }
     hold(&api, invalid_body("POST /tasks", json!({}), &["/title"])).await;
+    for status in [json!({ "pending": null }), json!(["pending"]), json!("PENDING"), json!(true)] {
+        for request in ["POST /tasks", "PUT /tasks/1", "PATCH /tasks/1"] {
+            let body = json!({ "title": "t", "status": status });
+            hold(&api, invalid_body(request, body, &["/status"])).await;
+        }
+    }
+    for email in [".ada@example.com", "a..da@example.com", "ada@[127.0.0.1]", "ada@example..com"] {
+        let user = json!({ "email": email, "password": "correct horse" });
+        hold(&api, invalid_body("POST /users", user, &["/email"])).await;
+    }
     let user = json!({ "email": "no", "name": "", "password": "short", "admin": true });
     let pointers = &["/admin", "/email", "/name", "/password"];
     hold(&api, invalid_body("POST /users", user.clone(), pointers)).await;

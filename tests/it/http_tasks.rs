@@ -78,6 +78,22 @@ async fn a_patch_leaves_what_is_absent_and_clears_what_is_null() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_leap_second_is_answered_as_it_is_stored() {
+    let world = World::new().await;
+    let serve = world.serve().await;
+    let api = serve.api();
+    let body = json!({ "title": "t", "dueAt": "2016-12-31T23:59:60.5Z" });
+    let task = api.post("/tasks", body.clone()).await.expect(201);
+    assert_eq!(task["dueAt"], "2017-01-01T00:00:00.500Z");
+    assert_eq!(api.get("/tasks/1").await.expect(200), task);
+    assert_eq!(api.put("/tasks/1", body).await.expect(200)["version"], 1);
+    let message = &world.amqp().await.take_all(&world.queue, 1).await[0];
+    assert_eq!(message.json()["payload"]["dueAt"], task["dueAt"]);
+    let last = json!({ "title": "t", "dueAt": "9999-12-31T23:59:60Z" });
+    assert_eq!(api.post("/tasks", last).await.status, 400);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_merge_patch_may_come_under_its_own_media_type() {
     let world = World::new().await;
     let serve = world.serve().await;

@@ -22,6 +22,10 @@ async fn a_bad_value_names_its_variable_and_exits_2() {
         ("serve", "REDIS_URL", "http://u:hunter2secret@h"),
         ("serve", "REDIS_URL", "u:hunter2secret@h"),
         ("serve", "REDIS_URL", ""),
+        ("serve", "REDIS_URL", "redis://:hunter2secret@h/first"),
+        ("serve", "DATABASE_URL", "postgres://"),
+        ("serve", "NO_DECLARE", "maybe"),
+        ("serve", "NO_DECLARE", ""),
         ("serve", "CACHE_TTL", "soon"),
         ("serve", "QUEUE_NAME", ""),
         ("serve", "QUEUE_NAME", "amq.x"),
@@ -119,6 +123,17 @@ async fn a_file_dot_env_is_read_where_the_environment_says_nothing() {
         shown.contains(&world.dlq) && !shown.contains("from-the-file"),
         "the environment goes first: {shown}"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_line_of_dot_env_that_cannot_be_read_is_not_repeated() {
+    let world = World::new().await;
+    for line in ["DATABASE_URL=postgres://u:hunter2secret @h/d", "hunter2secret"] {
+        std::fs::write(world.directory.join(".env"), format!("DLQ=d\n{line}\n")).unwrap();
+        let refused = world.run(&["topology", "show"]).await.exited(2);
+        assert!(refused.stderr.contains("NAME=value"), "{line}: {}", refused.stderr);
+        assert!(!refused.output().contains(PASSWORD), "{line}: {}", refused.output());
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,5 +1,6 @@
 //! Messages that are no events.
 
+use amqprs::FieldValue;
 use serde_json::{Value, json};
 
 use crate::harness::{Raw, World, eventually};
@@ -52,6 +53,11 @@ fn malformed(good: &Raw) -> Vec<(String, Raw)> {
     edited("a later schema".into(), &|v| v["metadata"]["schemaVersion"] = json!(2));
     edited("an id that is none".into(), &|v| v["metadata"]["eventId"] = json!("7"));
     edited("a status that is none".into(), &|v| v["payload"]["status"] = json!("eaten"));
+    edited("a NUL in a text".into(), &|v| v["payload"]["title"] = json!("a\u{0}"));
+    edited("a NUL in a change".into(), &|v| {
+        v["type"] = json!("TASK_UPDATED");
+        v["payload"]["changes"] = json!({ "title": { "from": "a", "to": "\u{0}" } });
+    });
     edited("a time that is none".into(), &|v| v["metadata"]["timestamp"] = json!("yesterday"));
 
     kinds.push((
@@ -137,4 +143,35 @@ async fn a_dead_letter_keeps_body_and_headers_as_they_were() {
     let letter = &world.dead_letters(1).await[0];
     assert_eq!((&letter["eventId"], &letter["headers"]["tenant"]), (&json!("mine"), &json!("t1")));
     assert_eq!(amqp.take_all(&world.dlq, 1).await[0].body, body);
+}
+
+/// The broker closes a connection on headers that are longer than a frame.
+#[tokio::test(flavor = "multi_thread")]
+async fn headers_that_would_outgrow_a_frame_stop_no_dead_letter() {
+    let world = World::new().await;
+    let _work = world.work("w", &[]).await;
+    let amqp = world.amqp().await;
+    // A byte of such a value arrives as one byte, and a number would be sent on as nine.
+    let bytes = amqprs::ByteArray::try_from(vec![0; 24_000]).unwrap();
+    let long = || FieldValue::S("x".repeat(120_000).try_into().unwrap());
+    for (name, value) in [
+        ("bytes", FieldValue::x(bytes)),
+        ("taskd-unheard-of", long()),
+        ("taskd-history", long()),
+        ("taskd-dead-reason", long()),
+        ("taskd-first-failed-at", long()),
+    ] {
+        let mut headers = amqprs::FieldTable::new();
+        headers.insert(name.try_into().unwrap(), value);
+        headers
+            .insert("x".try_into().unwrap(), FieldValue::S("x".repeat(10_900).try_into().unwrap()));
+        let mut properties = amqprs::BasicProperties::default();
+        properties.with_headers(headers);
+        let message = Raw { message_id: Some(name.into()), properties, ..Raw::default() };
+        amqp.publish(&world.queue, message).await;
+    }
+    for letter in &world.dead_letters(5).await {
+        assert_eq!(letter["reason"], "malformed", "{}", letter["eventId"]);
+        assert_eq!(letter["headers"]["x"].as_str().unwrap().len(), 10_900);
+    }
 }
