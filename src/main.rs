@@ -16,7 +16,7 @@ const BAD_CONFIGURATION: u8 = 2;
 fn main() -> ExitCode {
     match dotenvy::dotenv() {
         Err(error) if !error.not_found() => {
-            eprintln!("taskd: .env can't be read: {}", unreadable(&error));
+            roles::complain(format_args!(".env can't be read: {}", unreadable(&error)));
             return ExitCode::from(BAD_CONFIGURATION);
         }
         _ => {}
@@ -25,7 +25,7 @@ fn main() -> ExitCode {
     match run(cli) {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("taskd: {error:#}");
+            roles::complain(format_args!("{error:#}"));
             let configuration = error.downcast_ref::<ConfigError>().is_some();
             ExitCode::from(if configuration { BAD_CONFIGURATION } else { 1 })
         }

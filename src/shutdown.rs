@@ -71,13 +71,13 @@ pub fn stop_on_signals(shutdown: Shutdown) -> std::io::Result<()> {
                 // What a shell reports for a process that an interrupt ended.
                 std::process::exit(130);
             }
+            shutdown.stop();
             let seconds = shutdown.drain_timeout().as_secs_f32();
             tracing::info!(
                 signal = name,
                 drain_seconds = seconds,
                 "draining; a second signal stops at once"
             );
-            shutdown.stop();
         }
     });
     Ok(())

@@ -22,7 +22,12 @@ pub enum LogFormat {
 /// The directives can't be read.
 pub fn init(directives: &str, format: LogFormat) -> Result<(), String> {
     let filter = EnvFilter::try_new(directives).map_err(|e| format!("{directives:?}: {e}"))?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        // A line that can't be written, since whoever read the log has gone, is not worth a panic,
+        // which is what complaining about it to the same place would be.
+        .log_internal_errors(false);
     // A second call, as in tests, leaves the first in place.
     let _ = match format {
         LogFormat::Json => builder.json().flatten_event(true).with_current_span(false).try_init(),

@@ -180,7 +180,7 @@ fn said(choice: &Choice, report: &Report, what: &str) -> anyhow::Result<ExitCode
 
 fn missed(report: &Report) -> ExitCode {
     for id in &report.not_found {
-        eprintln!("taskd: there is no dead letter {id}");
+        super::complain(format_args!("there is no dead letter {id}"));
     }
     if report.not_found.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -80,6 +80,11 @@ fn listen(address: SocketAddr, variable: &str) -> anyhow::Result<TcpListener> {
     })
 }
 
+/// Says on standard error what is wrong. Where nobody listens there is nothing to be done.
+pub fn complain(text: impl std::fmt::Display) {
+    let _ = writeln!(std::io::stderr(), "taskd: {text}");
+}
+
 /// Prints a line to standard output. A reader that has gone, as `head` does, is no error.
 fn print(text: impl std::fmt::Display) {
     let _ = writeln!(std::io::stdout(), "{text}");

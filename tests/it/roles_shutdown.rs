@@ -1,8 +1,12 @@
 //! How roles end.
 
-use serde_json::json;
+use std::process::Stdio;
+use std::time::Duration;
 
-use crate::harness::{Smtp, Verdict, World, eventually};
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt, BufReader};
+
+use crate::harness::{Api, Smtp, Verdict, World, eventually};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn sigterm_and_sigint_end_a_role_with_exit_code_0() {
@@ -118,4 +122,31 @@ async fn a_second_signal_stops_at_once() {
     .await;
     work.signal("TERM");
     assert_eq!(work.exit().await.code(), Some(130));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_whose_log_nobody_reads_any_more_works_on_and_stops() {
+    let world = World::new().await;
+    let mut command = tokio::process::Command::from(world.command(&["serve"], &[("LOG", "debug")]));
+    let mut serve = command.stderr(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
+    let mut log = BufReader::new(serve.stderr.take().unwrap()).lines();
+    let address = loop {
+        let line = log.next_line().await.unwrap().expect("it serves");
+        let line: Value = serde_json::from_str(&line).unwrap_or_default();
+        if let Some(address) = line["address"].as_str() {
+            break address.to_owned();
+        }
+    };
+    drop(log);
+    let api = Api::at(&address);
+    api.task("t", None).await;
+    let db = world.db().await;
+    eventually("the publisher works on", || async {
+        (db.count("events WHERE published_at IS NOT NULL").await == 1).then_some(())
+    })
+    .await;
+    let pid = serve.id().unwrap().to_string();
+    assert!(std::process::Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+    let ended = tokio::time::timeout(Duration::from_secs(30), serve.wait()).await;
+    assert!(ended.expect("it stops").unwrap().success());
 }
