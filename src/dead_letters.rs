@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use crate::broker::message::{self, Message, reason};
 use crate::broker::{Broker, BrokerError, DeadLetterQueue, Delivery, Destination, Outgoing, Tag};
@@ -130,6 +130,17 @@ pub struct Report {
     pub not_found: Vec<String>,
 }
 
+/// What to do with which letters; it can be sent to a process that has them to itself.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(tag = "action", rename_all = "camelCase")]
+#[expect(missing_docs, reason = "named like the functions of `DeadLetters`")]
+pub enum Order {
+    List { limit: usize },
+    Show { selection: Selection },
+    Replay { selection: Selection },
+    Discard { selection: Selection },
+}
+
 /// How many letters are published again at once.
 const BATCH: usize = 100;
 
@@ -187,6 +198,19 @@ impl DeadLetters {
     /// The broker fails; what was thrown away until then stays so.
     pub async fn discard(&self, selection: &Selection) -> Result<Report, BrokerError> {
         self.each(selection, Action::Discard).await
+    }
+
+    /// Carries an order out and returns as JSON what its function answers.
+    ///
+    /// # Errors
+    /// Those of its function.
+    pub async fn obey(&self, order: Order) -> Result<Value, BrokerError> {
+        Ok(match order {
+            Order::List { limit } => json!(self.list(limit).await?),
+            Order::Show { selection } => json!(self.show(&selection).await?),
+            Order::Replay { selection } => json!(self.replay(&selection).await?),
+            Order::Discard { selection } => json!(self.discard(&selection).await?),
+        })
     }
 
     async fn each(&self, selection: &Selection, action: Action) -> Result<Report, BrokerError> {

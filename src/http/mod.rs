@@ -126,6 +126,11 @@ fn refuse(allow: &'static str) -> Route {
         .to(move || async move { Err::<&str, _>(ApiError::MethodNotAllowed(allow)) })
 }
 
+/// What every other path answers.
+fn nothing_here() -> Route {
+    actix_web::web::route().to(|| async { Err::<&str, _>(ApiError::RouteNotFound) })
+}
+
 /// A path that can only be read and is not part of the API's description.
 fn only_get(path: &str, get: Route) -> impl HttpServiceFactory + use<> {
     actix_web::web::resource(path).route(get).default_service(refuse("GET, HEAD"))
@@ -174,9 +179,7 @@ pub fn serve(
             .wrap_api()
             .configure(api)
             .build()
-            .default_service(
-                actix_web::web::route().to(|| async { Err::<&str, _>(ApiError::RouteNotFound) }),
-            )
+            .default_service(nothing_here())
     });
     Ok(server
         .client_request_timeout(HEADERS_TIMEOUT)
@@ -198,9 +201,7 @@ pub fn serve_monitor(listener: TcpListener, monitored: Monitored) -> std::io::Re
             .wrap(from_fn(observe))
             .app_data(monitored.clone())
             .configure(health::routes)
-            .default_service(
-                actix_web::web::route().to(|| async { Err::<&str, _>(ApiError::RouteNotFound) }),
-            )
+            .default_service(nothing_here())
     });
     Ok(server.workers(1).shutdown_timeout(1).disable_signals().listen(listener)?.run())
 }

@@ -149,12 +149,7 @@ fn complete(document: &mut Value) {
         }
     }
     for (schema, member, rules) in body_rules() {
-        let member = &mut schemas[schema]["properties"][member];
-        // A reference can have no neighbours in OpenAPI 3.0.
-        if let Some(member) = member.as_object_mut() {
-            member.remove("$ref");
-        }
-        merge(member, rules);
+        rule(&mut schemas[schema]["properties"][member], rules);
     }
     for (schema, required) in REQUIRED {
         schemas[schema]["additionalProperties"] = json!(false);
@@ -170,13 +165,10 @@ fn complete(document: &mut Value) {
         let always: Vec<&String> = members.keys().filter(|name| *name != "total").collect();
         schemas[schema]["required"] = json!(always);
     }
-    merge(
+    rule(
         &mut schemas["Task"]["properties"]["status"],
         json!({ "type": "string", "enum": Status::ALL.map(Status::as_str) }),
     );
-    if let Some(status) = schemas["Task"]["properties"]["status"].as_object_mut() {
-        status.remove("$ref");
-    }
     schemas["Activity"]["properties"]["type"]["enum"] =
         json!(EventType::ALL.map(EventType::as_str));
     schemas["Activity"]["properties"]["changes"] = json!({
@@ -290,6 +282,14 @@ fn problem_schema() -> Value {
             },
         },
     })
+}
+
+/// Says what holds of a member. A reference can have no neighbours in OpenAPI 3.0, so it goes.
+fn rule(member: &mut Value, rules: Value) {
+    if let Some(member) = member.as_object_mut() {
+        member.remove("$ref");
+    }
+    merge(member, rules);
 }
 
 /// Puts the members of one object into another.

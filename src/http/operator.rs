@@ -5,22 +5,10 @@ use std::sync::Arc;
 
 use actix_web::web::{self, Data};
 use actix_web::{HttpResponse, Responder};
-use serde::{Deserialize, Serialize};
 
 use crate::broker::Broker;
-use crate::dead_letters::{DeadLetters, Selection};
+use crate::dead_letters::{DeadLetters, Order};
 use crate::http::error::ApiError;
-
-/// What to do with which dead letters.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(tag = "action", rename_all = "camelCase")]
-#[expect(missing_docs, reason = "named like the commands")]
-pub enum Order {
-    List { limit: usize },
-    Show { selection: Selection },
-    Replay { selection: Selection },
-    Discard { selection: Selection },
-}
 
 /// Where orders go.
 pub const PATH: &str = "/operator/dead-letters";
@@ -37,17 +25,7 @@ async fn obey(
     order: Result<web::Json<Order>, actix_web::Error>,
 ) -> Result<impl Responder, ApiError> {
     let order = order.map_err(|error| ApiError::MalformedJson(error.to_string()))?.into_inner();
-    let done = match order {
-        Order::List { limit } => letters.list(limit).await.map(|listed| serde_json::json!(listed)),
-        Order::Show { selection } => letters.show(&selection).await.map(|r| serde_json::json!(r)),
-        Order::Replay { selection } => {
-            letters.replay(&selection).await.map(|r| serde_json::json!(r))
-        }
-        Order::Discard { selection } => {
-            letters.discard(&selection).await.map(|r| serde_json::json!(r))
-        }
-    };
-    done.map(|answer| HttpResponse::Ok().json(answer)).map_err(|error| {
+    letters.obey(order).await.map(|answer| HttpResponse::Ok().json(answer)).map_err(|error| {
         tracing::warn!(%error, "answering 503");
         ApiError::Unavailable
     })

@@ -9,8 +9,8 @@ use serde::de::DeserializeOwned;
 use super::parts;
 use crate::broker::amqp::AmqpBroker;
 use crate::config::{BrokerArgs, ConfigError, DataArgs, DatabaseArgs};
-use crate::dead_letters::{DeadLetter, DeadLetters, Report, Selection};
-use crate::http::operator::{self, Order};
+use crate::dead_letters::{DeadLetter, DeadLetters, Order, Report, Selection};
+use crate::http::operator;
 use crate::store::Store;
 
 /// Options of `taskd dlq`.
@@ -137,13 +137,7 @@ async fn give<T: DeserializeOwned>(place: &PlaceArgs, order: Order) -> anyhow::R
             DeadLetters::new(parts::broker(&place.broker, "taskd dlq", &store)?)
         }
     };
-    let done = match order {
-        Order::List { limit } => serde_json::to_value(letters.list(limit).await?),
-        Order::Show { selection } => serde_json::to_value(letters.show(&selection).await?),
-        Order::Replay { selection } => serde_json::to_value(letters.replay(&selection).await?),
-        Order::Discard { selection } => serde_json::to_value(letters.discard(&selection).await?),
-    };
-    Ok(serde_json::from_value(done?)?)
+    Ok(serde_json::from_value(letters.obey(order).await?)?)
 }
 
 /// Asks the `taskd up` that has the data directory.

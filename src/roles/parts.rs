@@ -40,11 +40,16 @@ pub(super) fn broker(
     name: &str,
     store: &Store,
 ) -> anyhow::Result<Arc<dyn Broker>> {
-    let topology = args.topology()?;
     Ok(match args.url()? {
-        Some(url) => Arc::new(AmqpBroker::new(url, topology, name)),
-        None => Arc::new(TableBroker::new(store.clone(), topology.main(), topology.dead())),
+        Some(url) => Arc::new(AmqpBroker::new(url, args.topology()?, name)),
+        None => Arc::new(tables(args, store)?),
     })
+}
+
+/// The tables of the database.
+pub(super) fn tables(args: &BrokerArgs, store: &Store) -> anyhow::Result<TableBroker> {
+    let topology = args.topology()?;
+    Ok(TableBroker::new(store.clone(), topology.main(), topology.dead()))
 }
 
 /// How the broker is called in logs.

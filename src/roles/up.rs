@@ -10,7 +10,6 @@ use anyhow::Context;
 
 use super::parts::{self, Ground};
 use crate::broker::Broker;
-use crate::broker::tables::TableBroker;
 use crate::cache::{Cache, MemoryCache, RedisCache};
 use crate::config::{
     BrokerArgs, CacheArgs, ConfigError, DEFAULT_MAIL_DIR, DataArgs, DatabaseArgs, HttpArgs,
@@ -124,8 +123,7 @@ async fn broker(
     store: &Store,
 ) -> anyhow::Result<Arc<dyn Broker>> {
     if args.broker.url()?.is_none() && database.is_embedded() {
-        let topology = args.broker.topology()?;
-        let tables = TableBroker::new(store.clone(), topology.main(), topology.dead());
+        let tables = parts::tables(&args.broker, store)?;
         tables.release_taken().await?;
         return Ok(Arc::new(tables));
     }

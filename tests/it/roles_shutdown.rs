@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, BufReader};
 
-use crate::harness::{Api, Smtp, Verdict, World, eventually};
+use crate::harness::{Api, Process, Smtp, Verdict, World, eventually};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn sigterm_and_sigint_end_a_role_with_exit_code_0() {
@@ -61,6 +61,14 @@ async fn a_request_in_flight_is_answered_and_its_event_published_before_serve_en
     assert_eq!(other.count("events WHERE published_at IS NULL").await, 0);
 }
 
+/// Sends SIGTERM and waits until it has been understood.
+async fn drains(process: &Process) {
+    process.signal("TERM");
+    let draining =
+        |line: &Value| line["message"].as_str().is_some_and(|m| m.starts_with("draining"));
+    process.log("it drains", draining).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_mail_in_flight_is_finished_before_work_ends() {
     let world = World::new().await;
@@ -70,11 +78,7 @@ async fn a_mail_in_flight_is_finished_before_work_ends() {
     let work = world.work_mailing("w", &smtp).await;
     serve.api().task("t", Some(1)).await;
     smtp.wait_for_hanging().await;
-    work.signal("TERM");
-    work.log("it drains", |line| {
-        line["message"].as_str().is_some_and(|m| m.starts_with("draining"))
-    })
-    .await;
+    drains(&work).await;
     // What comes now is not for it.
     serve.api().task("later", Some(1)).await;
     smtp.set(Verdict::Accept);
@@ -115,11 +119,7 @@ async fn a_second_signal_stops_at_once() {
     let work = world.work_mailing("w", &smtp).await;
     serve.api().task("t", Some(1)).await;
     smtp.wait_for_hanging().await;
-    work.signal("TERM");
-    work.log("it drains", |line| {
-        line["message"].as_str().is_some_and(|m| m.starts_with("draining"))
-    })
-    .await;
+    drains(&work).await;
     work.signal("TERM");
     assert_eq!(work.exit().await.code(), Some(130));
 }
