@@ -1,0 +1,47 @@
+//! The cache's settings.
+
+use std::time::Duration;
+
+use clap::Args;
+use url::Url;
+
+use super::{ConfigError, duration, present};
+use crate::cache::RedisCache;
+use crate::secret::Secret;
+
+/// Where hot reads are kept.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Cache")]
+pub struct CacheArgs {
+    /// Redis, as redis://:password@host:6379/0; without it reads go to the database
+    #[arg(long, env = "REDIS_URL", value_name = "REDIS_URL", hide_env_values = true)]
+    redis_url: Option<Secret>,
+    /// What every key begins with
+    #[arg(long, env = "CACHE_PREFIX", value_name = "CACHE_PREFIX", default_value = "taskd")]
+    pub cache_prefix: String,
+    /// How long an entry may live
+    #[arg(long, env = "CACHE_TTL", value_name = "CACHE_TTL", default_value = "60s", value_parser = duration)]
+    pub cache_ttl: Duration,
+}
+
+impl CacheArgs {
+    /// The URL, checked; absent means that there is no cache.
+    pub fn url(&self) -> Result<Option<Secret>, ConfigError> {
+        const VARIABLE: &str = "REDIS_URL";
+        let Some(url) = present(VARIABLE, self.redis_url.as_ref())? else { return Ok(None) };
+        match Url::parse(url.expose()).map(|u| u.scheme().to_owned()) {
+            Ok(scheme) if scheme == "redis" => match RedisCache::check_url(url) {
+                Ok(()) => Ok(Some(url.clone())),
+                Err(problem) => Err(ConfigError::new(VARIABLE, problem)),
+            },
+            Ok(scheme) if scheme == "rediss" => Err(ConfigError::new(
+                VARIABLE,
+                "rediss:// (TLS) is not supported yet; use redis://",
+            )),
+            Ok(scheme) => {
+                Err(ConfigError::new(VARIABLE, format!("the scheme must be redis, not {scheme:?}")))
+            }
+            Err(e) => Err(ConfigError::new(VARIABLE, format!("not a URL: {e}"))),
+        }
+    }
+}

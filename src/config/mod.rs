@@ -1,0 +1,66 @@
+//! Configuration: by flag, by environment variable, by `.env`, in that order.
+//!
+//! This stands right below the roles, since it names types of every floor.
+//!
+//! The structs here are clap argument groups that the roles choose from. Value names are the
+//! variables' names, so that every complaint names the variable as well as the flag. What clap
+//! can't check alone is checked by the methods here, before anything starts.
+
+mod broker;
+mod cache;
+mod database;
+mod mail;
+mod process;
+mod work;
+
+pub use broker::{BrokerArgs, RetryArgs};
+pub use cache::CacheArgs;
+pub use database::DatabaseArgs;
+pub use mail::{DEFAULT_MAIL_DIR, MailArgs};
+pub use process::{DataArgs, HttpArgs, LogArgs, MonitorArgs, ShutdownArgs};
+pub use work::{RetentionArgs, SimulationArgs};
+
+use std::time::Duration;
+
+use crate::secret::Secret;
+
+/// A variable that is absent or can't be used. The process exits with 2.
+#[derive(Debug, thiserror::Error)]
+#[error("{variable}: {problem}")]
+pub struct ConfigError {
+    variable: &'static str,
+    problem: String,
+}
+
+impl ConfigError {
+    /// A complaint about one variable.
+    pub fn new(variable: &'static str, problem: impl Into<String>) -> ConfigError {
+        ConfigError { variable, problem: problem.into() }
+    }
+}
+
+/// A duration such as `90s` or `30d`, above zero.
+pub fn duration(text: &str) -> Result<Duration, String> {
+    match humantime::parse_duration(text) {
+        Ok(d) if !d.is_zero() => Ok(d),
+        Ok(_) => Err("must be longer than zero".into()),
+        Err(e) => Err(format!("not a duration such as 90s or 30d: {e}")),
+    }
+}
+
+/// The value of `NO_DECLARE`: a flag has no value name by which a complaint would name the variable.
+pub fn no_declare(text: &str) -> Result<bool, String> {
+    text.parse().map_err(|_| "NO_DECLARE must be true or false".to_owned())
+}
+
+fn present<'a>(
+    variable: &'static str,
+    value: Option<&'a Secret>,
+) -> Result<Option<&'a Secret>, ConfigError> {
+    match value {
+        Some(secret) if secret.expose().trim().is_empty() => {
+            Err(ConfigError::new(variable, "is empty: give it a value or unset it"))
+        }
+        other => Ok(other),
+    }
+}

@@ -1,0 +1,71 @@
+//! What the background work is told: how long things are kept, and what is to fail on purpose.
+
+use std::time::Duration;
+
+use clap::Args;
+
+use super::{ConfigError, RetryArgs, duration};
+use crate::effects::Simulation;
+use crate::retention::Retention;
+
+/// How long things are kept.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Retention")]
+pub struct RetentionArgs {
+    /// How long to remember what is done; longer than a message can be under way
+    #[arg(long, env = "PROCESSED_RETENTION", value_name = "PROCESSED_RETENTION", default_value = "30d", value_parser = duration)]
+    pub processed_retention: Duration,
+    /// How long to keep published events
+    #[arg(long, env = "EVENT_RETENTION", value_name = "EVENT_RETENTION", default_value = "30d", value_parser = duration)]
+    pub event_retention: Duration,
+    /// How long to keep the activity log
+    #[arg(long, env = "ACTIVITY_RETENTION", value_name = "ACTIVITY_RETENTION", default_value = "365d", value_parser = duration)]
+    pub activity_retention: Duration,
+}
+
+impl RetentionArgs {
+    /// The retentions, if no retried message can outlive the record of what it has done.
+    pub fn checked(&self, retry: &RetryArgs) -> Result<Retention, ConfigError> {
+        let road = retry.retry_delays.longest_road();
+        if self.processed_retention < road {
+            let problem = format!(
+                "{} is shorter than the longest road of a retried message, {} (RETRY_DELAYS): its \
+                 effects could be repeated",
+                humantime::format_duration(self.processed_retention),
+                humantime::format_duration(road)
+            );
+            return Err(ConfigError::new("PROCESSED_RETENTION", problem));
+        }
+        Ok(Retention {
+            processed: self.processed_retention,
+            events: self.event_retention,
+            activity: self.activity_retention,
+        })
+    }
+}
+
+/// Failures on purpose.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Demonstration")]
+pub struct SimulationArgs {
+    /// Make effects fail at a rate, such as email=0.5, to see what happens; not in production
+    #[arg(long, value_name = "EFFECT=RATE,…")]
+    simulate_failure: Option<Simulation>,
+    /// With "production", demonstrations are refused
+    #[arg(long, env = "TASKD_ENV", value_name = "TASKD_ENV", default_value = "development")]
+    environment: String,
+}
+
+impl SimulationArgs {
+    /// What is to fail, if it may.
+    pub fn checked(self) -> Result<Simulation, ConfigError> {
+        let simulation = self.simulate_failure.unwrap_or_default();
+        if !simulation.is_empty() && self.environment.eq_ignore_ascii_case("production") {
+            return Err(ConfigError::new(
+                "TASKD_ENV",
+                "is production: --simulate-failure is refused",
+            ));
+        }
+        Ok(simulation)
+    }
+}
