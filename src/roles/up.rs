@@ -9,7 +9,6 @@ use std::time::Duration;
 use anyhow::Context;
 
 use super::parts::{self, Ground};
-use crate::broker::Broker;
 use crate::cache::{Cache, MemoryCache, RedisCache};
 use crate::config::{
     BrokerArgs, CacheArgs, ConfigError, DEFAULT_MAIL_DIR, DataArgs, DatabaseArgs, HttpArgs,
@@ -17,8 +16,8 @@ use crate::config::{
 };
 use crate::domain::schedule::Schedule;
 use crate::secret::{Secret, without_password};
-use crate::store::Store;
 use crate::store::migrations::Migrator;
+use crate::store::{Store, outbox, processed};
 use crate::telemetry::Metrics;
 
 /// Options of `taskd up`.
@@ -78,7 +77,10 @@ pub async fn run(mut args: Args) -> anyhow::Result<ExitCode> {
     Migrator::connect(database.url()).await?.up()?;
     let pool_size = if database.is_embedded() { 1 } else { args.database.database_pool_size };
     let store = Store::new(database.url(), pool_size.into())?;
-    let broker = broker(&args, &database, &store).await?;
+    if database.is_embedded() {
+        take_over(&args, &store).await?;
+    }
+    let broker = parts::broker(&args.broker, "taskd up", &store)?;
     super::declare_at_start(broker.as_ref()).await?;
     let cache: Arc<dyn Cache> = match &redis_url {
         Some(url) => Arc::new(RedisCache::new(url, &args.cache.cache_prefix)?),
@@ -115,19 +117,17 @@ pub async fn run(mut args: Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// RabbitMQ or tables. On an embedded database nobody else works, so what a killed process had in hand
-/// is free at once.
-async fn broker(
-    args: &Args,
-    database: &Database,
-    store: &Store,
-) -> anyhow::Result<Arc<dyn Broker>> {
-    if args.broker.url()?.is_none() && database.is_embedded() {
-        let tables = parts::tables(&args.broker, store)?;
-        tables.release_taken().await?;
-        return Ok(Arc::new(tables));
+/// Frees what a process that was killed had in hand, instead of waiting for its leases to end: an
+/// embedded database is used by one process alone.
+async fn take_over(args: &Args, store: &Store) -> anyhow::Result<()> {
+    let mut connection = store.connection().await?;
+    outbox::release_all(&mut connection).await?;
+    processed::release_all(&mut connection).await?;
+    drop(connection);
+    if args.broker.url()?.is_none() {
+        parts::tables(&args.broker, store)?.release_taken().await?;
     }
-    parts::broker(&args.broker, "taskd up", store)
+    Ok(())
 }
 
 /// The database: somebody else's, or our own.

@@ -132,3 +132,13 @@ pub async fn release(
     statement.execute(connection).await?;
     Ok(())
 }
+
+/// Gives every claim back: for the one process that uses this database, at its start.
+///
+/// # Errors
+/// The database fails.
+pub async fn release_all(connection: &mut AsyncPgConnection) -> Result<(), StoreError> {
+    let statement = Statement::new("DELETE FROM processed_messages WHERE state = 'claimed'");
+    statement.execute(connection).await?;
+    Ok(())
+}

@@ -12,6 +12,7 @@ async fn reads(serve: &Process, outcome: &str) -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs services: scripts/test"]
 async fn the_first_read_misses_and_the_next_hits_on_every_instance() {
     let world = World::new().await;
     let (one, two) = tokio::join!(world.serve(), world.serve());
@@ -34,6 +35,7 @@ async fn the_first_read_misses_and_the_next_hits_on_every_instance() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs services: scripts/test"]
 async fn without_redis_every_read_goes_to_the_database() {
     let world = World::new().await;
     let mut command = world.command(&["serve"], &[]);
@@ -68,6 +70,7 @@ fn read_in_background(api: Api, stop: Arc<AtomicBool>) -> tokio::task::JoinHandl
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs services: scripts/test"]
 async fn a_read_that_begins_after_a_write_was_answered_sees_it_on_the_other_instance() {
     let world = World::new().await;
     let (one, two) = tokio::join!(world.serve(), world.serve());
@@ -92,6 +95,7 @@ async fn a_read_that_begins_after_a_write_was_answered_sees_it_on_the_other_inst
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs services: scripts/test"]
 async fn every_kind_of_write_is_seen_on_the_other_instance() {
     let world = World::new().await;
     let (one, two) = tokio::join!(world.serve(), world.serve());
@@ -122,6 +126,7 @@ async fn every_kind_of_write_is_seen_on_the_other_instance() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs services: scripts/test"]
 async fn those_who_miss_one_key_at_the_same_time_read_the_database_once() {
     const READERS: usize = 24;
     let world = World::new().await;

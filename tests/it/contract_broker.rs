@@ -1,4 +1,5 @@
-//! What every broker must do. The same tests run against RabbitMQ and against the tables.
+//! What every broker must do. The same tests run against RabbitMQ, and against the tables of a
+//! PostgreSQL server and of the embedded one.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use taskd::broker::{Broker, Consumption, Delivery, Destination, Outgoing};
 use taskd::dead_letters::{DeadLetter, DeadLetters, Selection};
 use taskd::secret::Secret;
 use taskd::store::Store;
+use taskd::store::migrations::Migrator;
 
 use crate::harness::{World, rabbitmq_url};
 
@@ -24,6 +26,9 @@ const PATIENCE: Duration = Duration::from_secs(30);
 struct Rig {
     broker: Arc<dyn Broker>,
     other: Arc<dyn Broker>,
+    /// Ends after those who are connected to it.
+    #[cfg(feature = "embedded")]
+    _database: Option<taskd::store::embedded::Embedded>,
     _world: World,
 }
 
@@ -36,7 +41,7 @@ impl Rig {
             let url = AmqpUrl::parse(&rabbitmq_url()).unwrap();
             Arc::new(AmqpBroker::new(url, topology.clone(), "contract"))
         };
-        let rig = Rig { broker: connect(), other: connect(), _world: world };
+        let rig = Rig::of(connect(), connect(), world);
         rig.broker.declare().await.unwrap();
         rig
     }
@@ -47,7 +52,31 @@ impl Rig {
             let Ok(url) = world.database_url().parse::<Secret>();
             Arc::new(TableBroker::new(Store::new(&url, 4).unwrap(), &world.queue, &world.dlq))
         };
-        Rig { broker: connect(), other: connect(), _world: world }
+        Rig::of(connect(), connect(), world)
+    }
+
+    /// On the one connection that an embedded database has.
+    #[cfg(feature = "embedded")]
+    async fn embedded() -> Rig {
+        use taskd::store::embedded::Embedded;
+        let world = World::alone();
+        let directory = world.directory.join("data");
+        let starting = tokio::task::spawn_blocking(move || Embedded::start(&directory));
+        let database = starting.await.unwrap().unwrap();
+        Migrator::connect(database.url()).await.unwrap().up().unwrap();
+        let store = Store::new(database.url(), 1).unwrap();
+        let connect = || Arc::new(TableBroker::new(store.clone(), &world.queue, &world.dlq));
+        Rig { _database: Some(database), ..Rig::of(connect(), connect(), world) }
+    }
+
+    fn of(broker: Arc<dyn Broker>, other: Arc<dyn Broker>, world: World) -> Rig {
+        Rig {
+            broker,
+            other,
+            #[cfg(feature = "embedded")]
+            _database: None,
+            _world: world,
+        }
     }
 
     async fn publish(&self, to: Destination, messages: impl IntoIterator<Item = Message>) {
@@ -62,11 +91,18 @@ macro_rules! every_broker {
     ($($test:ident),* $(,)?) => {
         mod rabbitmq {
             $(#[tokio::test(flavor = "multi_thread")]
+            #[ignore = "needs services: scripts/test"]
             async fn $test() { super::$test(super::Rig::rabbitmq().await).await; })*
         }
         mod tables {
             $(#[tokio::test(flavor = "multi_thread")]
+            #[ignore = "needs services: scripts/test"]
             async fn $test() { super::$test(super::Rig::tables().await).await; })*
+        }
+        #[cfg(feature = "embedded")]
+        mod embedded {
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $test() { super::$test(super::Rig::embedded().await).await; })*
         }
     };
 }

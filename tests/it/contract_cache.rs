@@ -14,6 +14,7 @@ macro_rules! every_cache {
     ($($test:ident),* $(,)?) => {
         mod redis {
             $(#[tokio::test(flavor = "multi_thread")]
+            #[ignore = "needs services: scripts/test"]
             async fn $test() {
                 let world = crate::harness::World::new().await;
                 super::$test(&super::redis_cache(&world)).await;
@@ -100,6 +101,7 @@ async fn a_sign_of_life_is_given(cache: &dyn Cache) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs services: scripts/test"]
 async fn two_processes_share_redis_and_each_has_a_memory_of_its_own() {
     let world = World::new().await;
     fill(&redis_cache(&world), Scope::Task(1), "", b"x").await;

@@ -31,6 +31,7 @@ async fn waits(world: &World, letters: u32) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs services: scripts/test"]
 async fn letters_are_listed_and_shown_as_text_and_as_json() {
     let world = World::new().await;
     let smtp = Smtp::start().await;
@@ -60,6 +61,7 @@ async fn letters_are_listed_and_shown_as_text_and_as_json() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs services: scripts/test"]
 async fn an_unknown_id_exits_1_and_changes_nothing() {
     let world = World::new().await;
     let smtp = Smtp::start().await;
@@ -84,6 +86,7 @@ async fn an_unknown_id_exits_1_and_changes_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs services: scripts/test"]
 async fn replay_and_discard_want_ids_or_all_but_not_both() {
     let world = World::unmigrated().await;
     for action in ["replay", "discard"] {
@@ -93,6 +96,7 @@ async fn replay_and_discard_want_ids_or_all_but_not_both() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs services: scripts/test"]
 async fn a_replayed_letter_begins_anew_with_its_history_and_runs_only_what_is_not_done() {
     let world = World::new().await;
     let smtp = Smtp::start().await;
@@ -133,6 +137,7 @@ async fn a_replayed_letter_begins_anew_with_its_history_and_runs_only_what_is_no
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs services: scripts/test"]
 async fn all_letters_are_replayed_at_once() {
     const TASKS: u32 = 120;
     let world = World::new().await;
@@ -159,6 +164,7 @@ async fn all_letters_are_replayed_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs services: scripts/test"]
 async fn discarded_letters_are_gone_and_the_others_stay() {
     let world = World::new().await;
     let _work = world.work("w", &[]).await;

@@ -19,6 +19,7 @@ async fn check_schema(api: &Api, message: &Raw) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs services: scripts/test"]
 async fn each_change_becomes_one_message_with_the_task_as_answered() {
     let world = World::new().await;
     let serve = world.serve().await;
@@ -91,6 +92,7 @@ async fn each_change_becomes_one_message_with_the_task_as_answered() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs services: scripts/test"]
 async fn deleting_a_user_with_three_tasks_becomes_three_updates() {
     let world = World::new().await;
     let serve = world.serve().await;
@@ -116,6 +118,7 @@ async fn deleting_a_user_with_three_tasks_becomes_three_updates() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs services: scripts/test"]
 async fn the_versions_of_a_task_are_published_in_order() {
     let world = World::new().await;
     let serve = world.serve().await;
@@ -141,6 +144,7 @@ async fn the_versions_of_a_task_are_published_in_order() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs services: scripts/test"]
 async fn two_instances_publish_every_event_between_them() {
     const TASKS: usize = 60;
     let world = World::new().await;
@@ -173,6 +177,7 @@ async fn two_instances_publish_every_event_between_them() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs services: scripts/test"]
 async fn an_event_that_nobody_was_nudged_for_is_found_by_polling() {
     let world = World::new().await;
     let serve = world.serve().await;
@@ -195,6 +200,7 @@ async fn an_event_that_nobody_was_nudged_for_is_found_by_polling() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs services: scripts/test"]
 async fn a_queue_that_was_deleted_is_brought_back_and_loses_no_event() {
     let world = World::new().await;
     let serve = world.serve().await;

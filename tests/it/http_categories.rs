@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use crate::harness::World;
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs services: scripts/test"]
 async fn a_category_is_made_read_renamed_and_deleted() {
     let world = World::new().await;
     let serve = world.serve().await;
@@ -37,6 +38,7 @@ async fn a_category_is_made_read_renamed_and_deleted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs services: scripts/test"]
 async fn a_categorys_name_is_unique() {
     let world = World::new().await;
     let serve = world.serve().await;
@@ -55,6 +57,7 @@ async fn a_categorys_name_is_unique() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs services: scripts/test"]
 async fn deleting_a_category_leaves_its_tasks_without_one_and_says_so() {
     let world = World::new().await;
     let serve = world.serve().await;

@@ -79,6 +79,7 @@ async fn hold(api: &Api, case: Case) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs services: scripts/test"]
 async fn a_body_that_is_no_json_object_is_refused() {
     let world = World::new().await;
     let serve = world.serve().await;
@@ -117,6 +118,7 @@ async fn a_body_that_is_no_json_object_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs services: scripts/test"]
 async fn a_body_that_is_too_large_is_refused_also_when_its_length_is_not_announced() {
     let world = World::new().await;
     let serve = world.serve().await;
@@ -143,6 +145,7 @@ async fn a_body_that_is_too_large_is_refused_also_when_its_length_is_not_announc
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs services: scripts/test"]
 async fn every_wrong_member_of_a_body_is_named_at_once() {
     let world = World::new().await;
     let serve = world.serve().await;
@@ -208,6 +211,7 @@ async fn every_wrong_member_of_a_body_is_named_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs services: scripts/test"]
 async fn every_wrong_parameter_is_named_at_once() {
     let world = World::new().await;
     let serve = world.serve().await;
@@ -265,6 +269,7 @@ async fn every_wrong_parameter_is_named_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs services: scripts/test"]
 async fn an_unknown_route_is_404_and_a_wrong_method_405_with_allow() {
     let world = World::new().await;
     let serve = world.serve().await;
@@ -319,6 +324,7 @@ async fn an_unknown_route_is_404_and_a_wrong_method_405_with_allow() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs services: scripts/test"]
 async fn head_is_get_without_the_body() {
     let world = World::new().await;
     let serve = world.serve().await;
@@ -342,6 +348,7 @@ async fn head_is_get_without_the_body() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs services: scripts/test"]
 async fn a_request_id_is_passed_through_or_made() {
     let world = World::new().await;
     let serve = world.serve().await;

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use crate::harness::World;
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs services: scripts/test"]
 async fn the_example_in_the_readme_makes_a_task() {
     let world = World::new().await;
     let serve = world.serve().await;
@@ -35,6 +36,7 @@ async fn the_example_in_the_readme_makes_a_task() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs services: scripts/test"]
 async fn a_title_alone_makes_a_pending_task() {
     let world = World::new().await;
     let serve = world.serve().await;
@@ -48,6 +50,7 @@ async fn a_title_alone_makes_a_pending_task() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs services: scripts/test"]
 async fn a_patch_leaves_what_is_absent_and_clears_what_is_null() {
     let world = World::new().await;
     let serve = world.serve().await;
@@ -78,6 +81,7 @@ async fn a_patch_leaves_what_is_absent_and_clears_what_is_null() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs services: scripts/test"]
 async fn a_leap_second_is_answered_as_it_is_stored() {
     let world = World::new().await;
     let serve = world.serve().await;
@@ -94,6 +98,7 @@ async fn a_leap_second_is_answered_as_it_is_stored() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs services: scripts/test"]
 async fn a_merge_patch_may_come_under_its_own_media_type() {
     let world = World::new().await;
     let serve = world.serve().await;
@@ -112,6 +117,7 @@ async fn a_merge_patch_may_come_under_its_own_media_type() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs services: scripts/test"]
 async fn a_put_replaces_the_whole_task() {
     let world = World::new().await;
     let serve = world.serve().await;
@@ -134,6 +140,7 @@ async fn a_put_replaces_the_whole_task() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs services: scripts/test"]
 async fn the_version_counts_changes_and_completed_at_follows_the_status() {
     let world = World::new().await;
     let serve = world.serve().await;
@@ -156,6 +163,7 @@ async fn the_version_counts_changes_and_completed_at_follows_the_status() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs services: scripts/test"]
 async fn a_deleted_task_is_gone() {
     let world = World::new().await;
     let serve = world.serve().await;
@@ -170,6 +178,7 @@ async fn a_deleted_task_is_gone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs services: scripts/test"]
 async fn writers_at_one_task_lose_no_change_of_each_other() {
     let world = World::new().await;
     let (one, two) = tokio::join!(world.serve(), world.serve());

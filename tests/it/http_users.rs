@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use crate::harness::{Smtp, World, eventually, redis_contents};
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs services: scripts/test"]
 async fn a_user_is_made_read_changed_and_deleted() {
     let world = World::new().await;
     let serve = world.serve().await;
@@ -45,6 +46,7 @@ async fn a_user_is_made_read_changed_and_deleted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs services: scripts/test"]
 async fn users_are_paged_by_id() {
     let world = World::new().await;
     let serve = world.serve().await;
@@ -67,6 +69,7 @@ async fn users_are_paged_by_id() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs services: scripts/test"]
 async fn an_email_address_is_taken_whatever_its_case() {
     let world = World::new().await;
     let serve = world.serve().await;
@@ -85,6 +88,7 @@ async fn an_email_address_is_taken_whatever_its_case() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs services: scripts/test"]
 async fn deleting_a_user_leaves_its_tasks_without_one_and_says_so() {
     let world = World::new().await;
     let serve = world.serve().await;
@@ -113,6 +117,7 @@ async fn deleting_a_user_leaves_its_tasks_without_one_and_says_so() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs services: scripts/test"]
 async fn the_password_and_its_hash_are_in_no_answer_event_log_mail_or_cache() {
     const PASSWORD: &str = "hunter2 hunter2";
     const OTHER: &str = "another secret";

@@ -53,6 +53,7 @@ async fn by_sql(db: &Db, condition: &str, order: &str) -> Vec<i64> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs services: scripts/test"]
 async fn paging_to_the_end_yields_every_row_once_in_every_order() {
     let world = World::new().await;
     let serve = world.serve().await;
@@ -95,6 +96,7 @@ async fn paging_to_the_end_yields_every_row_once_in_every_order() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs services: scripts/test"]
 async fn rows_that_come_and_go_while_paging_repeat_and_hide_no_other() {
     let world = World::new().await;
     let serve = world.serve().await;
@@ -113,6 +115,7 @@ async fn rows_that_come_and_go_while_paging_repeat_and_hide_no_other() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs services: scripts/test"]
 async fn the_total_counts_what_passes_the_filters() {
     let world = World::new().await;
     let serve = world.serve().await;
@@ -133,6 +136,7 @@ async fn the_total_counts_what_passes_the_filters() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs services: scripts/test"]
 async fn search_finds_any_text_in_title_or_description_whatever_its_case() {
     let world = World::new().await;
     let serve = world.serve().await;
@@ -184,6 +188,7 @@ async fn search_finds_any_text_in_title_or_description_whatever_its_case() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs services: scripts/test"]
 async fn due_filters_leave_out_their_own_moment_and_tasks_that_are_never_due() {
     let world = World::new().await;
     let serve = world.serve().await;
@@ -210,6 +215,7 @@ async fn due_filters_leave_out_their_own_moment_and_tasks_that_are_never_due() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs services: scripts/test"]
 async fn no_filter_or_sort_reads_the_whole_table() {
     const ROWS: i64 = 50_000;
     /// A page has 20 rows; a filter that passes few of those that an index has next to each other

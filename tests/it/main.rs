@@ -1,7 +1,8 @@
 //! The system from outside: the real program on real services, each test in a world of its own.
 //!
-//! Needs PostgreSQL, RabbitMQ and Redis, at TEST_DATABASE_URL, TEST_RABBITMQ_URL and TEST_REDIS_URL
-//! or at their usual local addresses.
+//! A test that is marked as ignored needs PostgreSQL, RabbitMQ and Redis, at TEST_DATABASE_URL,
+//! TEST_RABBITMQ_URL and TEST_REDIS_URL or at their usual local addresses; `scripts/test` runs those
+//! too. The others need nothing, and `cargo test` alone runs them.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

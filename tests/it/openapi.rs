@@ -9,6 +9,7 @@ use crate::harness::{Answer, Api, World};
 use crate::snapshots::assert_snapshot;
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs services: scripts/test"]
 async fn the_document_is_as_it_was() {
     let world = World::new().await;
     let serve = world.serve().await;
@@ -22,6 +23,7 @@ async fn the_document_is_as_it_was() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs services: scripts/test"]
 async fn every_reference_leads_somewhere_and_every_operation_has_its_errors() {
     fn references<'a>(value: &'a Value, found: &mut Vec<&'a str>) {
         match value {
@@ -148,6 +150,7 @@ fn edges(rule: &Value) -> Vec<(Value, bool)> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs services: scripts/test"]
 async fn bodies_are_accepted_and_refused_as_the_document_says() {
     let world = World::new().await;
     let serve = world.serve().await;
@@ -205,6 +208,7 @@ async fn bodies_are_accepted_and_refused_as_the_document_says() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs services: scripts/test"]
 async fn parameters_are_accepted_and_refused_as_the_document_says() {
     let world = World::new().await;
     let serve = world.serve().await;
@@ -294,6 +298,7 @@ fn validator(document: &Value, schema: &str) -> jsonschema::Validator {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs services: scripts/test"]
 async fn answers_are_as_the_document_describes_them() {
     let world = World::new().await;
     let serve = world.serve().await;
@@ -335,6 +340,7 @@ async fn answers_are_as_the_document_describes_them() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs services: scripts/test"]
 async fn swagger_ui_and_the_event_schemas_are_served() {
     let world = World::new().await;
     let serve = world.serve().await;

@@ -176,6 +176,7 @@ fn borrowed<'a>(environment: &'a [(&'static str, String)]) -> Vec<(&'a str, &'a 
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs services: scripts/test"]
 async fn services_that_stop_one_after_the_other_cost_time_and_nothing_else() {
     let system = System::start().await;
     system.work_on(200).await;
@@ -199,6 +200,7 @@ async fn services_that_stop_one_after_the_other_cost_time_and_nothing_else() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs services: scripts/test"]
 async fn crashes_and_freezes_lose_nothing_and_repeat_no_database_effect() {
     let mut system = System::start().await;
     system.work_on(100).await;

@@ -5,6 +5,7 @@ use serde_json::Value;
 use crate::harness::{Db, World};
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs services: scripts/test"]
 async fn ten_processes_that_migrate_at_once_migrate_once() {
     let world = World::unmigrated().await;
     let runs = (0..10).map(|_| world.run(&["migrate"]));
@@ -28,6 +29,7 @@ async fn ten_processes_that_migrate_at_once_migrate_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs services: scripts/test"]
 async fn the_status_says_what_is_pending_and_changes_nothing() {
     let world = World::unmigrated().await;
     let lines = async || {
@@ -66,6 +68,7 @@ async fn schema(db: &Db) -> Vec<Value> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs services: scripts/test"]
 async fn every_migration_goes_down_and_up_again_to_the_same_schema() {
     let world = World::unmigrated().await;
     let db = world.db().await;
@@ -94,6 +97,7 @@ async fn every_migration_goes_down_and_up_again_to_the_same_schema() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs services: scripts/test"]
 async fn no_role_starts_on_a_schema_that_is_behind() {
     let world = World::unmigrated().await;
     for role in ["serve", "work"] {

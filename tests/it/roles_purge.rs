@@ -19,6 +19,7 @@ const ROWS: &str = "
     FROM generate_series(1, 60) n";
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs services: scripts/test"]
 async fn old_rows_are_deleted_and_unpublished_events_never() {
     let world = World::new().await;
     let db = world.db().await;
@@ -47,6 +48,7 @@ async fn old_rows_are_deleted_and_unpublished_events_never() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs services: scripts/test"]
 async fn more_rows_than_one_batch_are_all_deleted() {
     let world = World::new().await;
     let db = world.db().await;
@@ -63,6 +65,7 @@ async fn more_rows_than_one_batch_are_all_deleted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs services: scripts/test"]
 async fn a_retention_shorter_than_the_road_of_a_message_is_refused() {
     let world = World::new().await;
     let db = world.db().await;
@@ -84,6 +87,7 @@ async fn a_retention_shorter_than_the_road_of_a_message_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs services: scripts/test"]
 async fn only_one_process_purges_at_a_time() {
     let world = World::new().await;
     let db = world.db().await;
@@ -99,6 +103,7 @@ async fn only_one_process_purges_at_a_time() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs services: scripts/test"]
 async fn a_schedule_has_five_fields_and_its_next_time_is_logged() {
     let world = World::new().await;
     let purge = world.start(&["purge", "--cron", "0 3 * * *"], &[]);

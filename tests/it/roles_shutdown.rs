@@ -9,6 +9,7 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use crate::harness::{Api, Process, Smtp, Verdict, World, eventually};
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs services: scripts/test"]
 async fn sigterm_and_sigint_end_a_role_with_exit_code_0() {
     let world = World::new().await;
     for signal in ["TERM", "INT"] {
@@ -22,6 +23,7 @@ async fn sigterm_and_sigint_end_a_role_with_exit_code_0() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs services: scripts/test"]
 async fn a_request_in_flight_is_answered_and_its_event_published_before_serve_ends() {
     let world = World::new().await;
     let serve = world.serve().await;
@@ -70,6 +72,7 @@ async fn drains(process: &Process) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs services: scripts/test"]
 async fn a_mail_in_flight_is_finished_before_work_ends() {
     let world = World::new().await;
     let smtp = Smtp::start().await;
@@ -93,6 +96,7 @@ async fn a_mail_in_flight_is_finished_before_work_ends() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs services: scripts/test"]
 async fn what_is_not_finished_in_time_goes_back_to_the_queue() {
     let world = World::new().await;
     let smtp = Smtp::start().await;
@@ -111,6 +115,7 @@ async fn what_is_not_finished_in_time_goes_back_to_the_queue() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs services: scripts/test"]
 async fn a_second_signal_stops_at_once() {
     let world = World::new().await;
     let smtp = Smtp::start().await;
@@ -125,6 +130,7 @@ async fn a_second_signal_stops_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs services: scripts/test"]
 async fn a_process_whose_log_nobody_reads_any_more_works_on_and_stops() {
     let world = World::new().await;
     let mut command = tokio::process::Command::from(world.command(&["serve"], &[("LOG", "debug")]));

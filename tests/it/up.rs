@@ -4,9 +4,6 @@ use serde_json::{Value, json};
 
 use crate::harness::{Api, Process, World, eventually};
 
-/// What `taskd up` has defaults for.
-const EVERY_SEAM: [&str; 3] = ["DATABASE_URL", "RABBITMQ_URL", "REDIS_URL"];
-
 async fn activity(api: &Api, task: i64) -> usize {
     let answer = api.get(&format!("/tasks/{task}/activity")).await;
     if answer.status == 200 { answer.json()["data"].as_array().unwrap().len() } else { 0 }
@@ -30,8 +27,8 @@ async fn stopped(process: &Process) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn with_nothing_installed_a_task_has_its_activity_and_its_mail() {
-    let world = World::new().await;
-    let up = world.up(&[], &EVERY_SEAM).await;
+    let world = World::alone();
+    let up = world.up(&[], &[]).await;
     let api = up.api();
     api.task("Write Docs", Some(1)).await;
     eventually("the activity is written", || async {
@@ -49,28 +46,28 @@ async fn with_nothing_installed_a_task_has_its_activity_and_its_mail() {
     assert!(api.metric("taskd_cache_reads_total", "miss").await > 0.0);
 
     // A second one on the same data is told who has it.
-    let refused = world.run_without(&["up"], &EVERY_SEAM).await.exited(1);
+    let refused = world.run(&["up"]).await.exited(1);
     assert!(refused.stderr.contains(&up.pid().to_string()), "{}", refused.stderr);
     stopped(&up).await;
 
-    let again = world.up(&[], &EVERY_SEAM).await;
+    let again = world.up(&[], &[]).await;
     assert_eq!(tasks(&again.api()).await, 1);
     stopped(&again).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_in_the_middle_it_goes_on_where_it_was() {
-    let world = World::new().await;
+    let world = World::alone();
     let mut created = Vec::new();
     for _ in 0..2 {
-        let up = world.up(&[], &EVERY_SEAM).await;
+        let up = world.up(&[], &[]).await;
         let api = up.api();
         for number in 0..60 {
             created.push(api.task(&format!("{number}"), Some(1)).await["id"].as_i64().unwrap());
         }
         up.kill_9().await;
     }
-    let up = world.up(&[], &EVERY_SEAM).await;
+    let up = world.up(&[], &[]).await;
     let api = up.api();
     assert_eq!(tasks(&api).await as usize, created.len());
     for task in created.iter().copied() {
@@ -92,12 +89,12 @@ async fn killed_in_the_middle_it_goes_on_where_it_was() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn dead_letters_are_listed_and_replayed_in_the_running_process() {
-    let world = World::new().await;
-    let up = world.up(&["--simulate-failure", "email=1"], &EVERY_SEAM).await;
+    let world = World::alone();
+    let up = world.up(&["--simulate-failure", "email=1"], &[]).await;
     up.api().task("t", Some(1)).await;
     let dlq = async |arguments: &[&str]| -> Value {
         let arguments = [&["dlq"], arguments, &["--json"]].concat();
-        world.run_without(&arguments, &EVERY_SEAM).await.succeeded().json()
+        world.run(&arguments).await.succeeded().json()
     };
     let letters = eventually("the mail is given up", || async {
         let letters = dlq(&["list"]).await;
@@ -113,12 +110,12 @@ async fn dead_letters_are_listed_and_replayed_in_the_running_process() {
     assert_eq!(attempts, [1, 2, 3]);
     assert_eq!(activity(&up.api(), 1).await, 1);
     let id = letters[0]["id"].as_str().unwrap();
-    world.run_without(&["dlq", "show", "nothing"], &EVERY_SEAM).await.exited(1);
+    world.run(&["dlq", "show", "nothing"]).await.exited(1);
     stopped(&up).await;
-    world.run_without(&["dlq", "list"], &EVERY_SEAM).await.exited(2);
+    world.run(&["dlq", "list"]).await.exited(2);
 
     // It is still there after a restart, and what is done is not done again.
-    let up = world.up(&[], &EVERY_SEAM).await;
+    let up = world.up(&[], &[]).await;
     assert_eq!(dlq(&["replay", id]).await["letters"].as_array().unwrap().len(), 1);
     eventually("the mail is written", || async { (mails(&world) == 1).then_some(()) }).await;
     assert_eq!(dlq(&["list"]).await, json!([]));
@@ -127,6 +124,7 @@ async fn dead_letters_are_listed_and_replayed_in_the_running_process() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs services: scripts/test"]
 async fn any_mixture_works() {
     let world = World::new().await;
     for absent in [&["DATABASE_URL", "REDIS_URL"] as &[&str], &["RABBITMQ_URL"], &[]] {
@@ -143,6 +141,7 @@ async fn any_mixture_works() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs services: scripts/test"]
 async fn without_rabbitmq_many_processes_share_the_tables_of_a_database() {
     const AT_ONCE: usize = 50;
     let world = World::new().await;
@@ -195,7 +194,7 @@ async fn without_rabbitmq_many_processes_share_the_tables_of_a_database() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn it_listens_for_this_machine_alone() {
-    let world = World::new().await;
-    let refused = world.run_without(&["up", "--host", "0.0.0.0"], &EVERY_SEAM).await.exited(2);
+    let world = World::alone();
+    let refused = world.run(&["up", "--host", "0.0.0.0"]).await.exited(2);
     assert!(refused.stderr.contains("HOST"), "{}", refused.stderr);
 }

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use crate::harness::{Raw, Smtp, World, eventually};
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs services: scripts/test"]
 async fn each_event_has_one_activity_entry_and_one_mail() {
     const TASKS: usize = 20;
     let world = World::new().await;
@@ -44,6 +45,7 @@ async fn each_event_has_one_activity_entry_and_one_mail() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs services: scripts/test"]
 async fn a_mail_says_what_happened_in_text_and_in_html() {
     let world = World::new().await;
     let smtp = Smtp::start().await;
@@ -76,6 +78,7 @@ async fn a_mail_says_what_happened_in_text_and_in_html() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs services: scripts/test"]
 async fn the_activity_of_a_task_can_be_read_and_outlives_it() {
     let world = World::new().await;
     let serve = world.serve().await;
@@ -113,6 +116,7 @@ async fn the_activity_of_a_task_can_be_read_and_outlives_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs services: scripts/test"]
 async fn a_task_without_a_user_sends_no_mail() {
     let world = World::new().await;
     let smtp = Smtp::start().await;
@@ -131,6 +135,7 @@ async fn a_task_without_a_user_sends_no_mail() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs services: scripts/test"]
 async fn a_mail_to_a_user_who_is_gone_is_recorded_as_skipped() {
     let world = World::new().await;
     let smtp = Smtp::start().await;
@@ -158,6 +163,7 @@ async fn a_mail_to_a_user_who_is_gone_is_recorded_as_skipped() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs services: scripts/test"]
 async fn copies_of_a_message_at_two_workers_have_their_effects_once() {
     const COPIES: usize = 30;
     let world = World::new().await;
@@ -200,6 +206,7 @@ async fn copies_of_a_message_at_two_workers_have_their_effects_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs services: scripts/test"]
 async fn versions_that_arrive_in_the_wrong_order_are_all_processed() {
     let world = World::new().await;
     let smtp = Smtp::start().await;
@@ -232,6 +239,7 @@ async fn versions_that_arrive_in_the_wrong_order_are_all_processed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs services: scripts/test"]
 async fn without_a_mail_server_mails_are_files() {
     let world = World::new().await;
     let serve = world.serve().await;

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use crate::harness::{Smtp, Verdict, World, eventually, eventually_within};
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs services: scripts/test"]
 async fn a_mail_that_is_deferred_once_is_delivered_by_the_second_attempt() {
     let world = World::new().await;
     let smtp = Smtp::start().await;
@@ -34,6 +35,7 @@ async fn a_mail_that_is_deferred_once_is_delivered_by_the_second_attempt() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs services: scripts/test"]
 async fn a_mail_whose_answer_was_lost_is_repeated_under_the_same_id() {
     let world = World::new().await;
     let smtp = Smtp::start().await;
@@ -46,6 +48,7 @@ async fn a_mail_whose_answer_was_lost_is_repeated_under_the_same_id() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs services: scripts/test"]
 async fn a_refused_mailbox_is_a_dead_letter_at_once() {
     let world = World::new().await;
     let smtp = Smtp::start().await;
@@ -81,6 +84,7 @@ async fn a_refused_mailbox_is_a_dead_letter_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs services: scripts/test"]
 async fn a_message_out_of_retries_is_a_dead_letter_that_knows_every_attempt() {
     let world = World::new().await;
     let smtp = Smtp::start().await;
@@ -114,6 +118,7 @@ async fn a_message_out_of_retries_is_a_dead_letter_that_knows_every_attempt() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs services: scripts/test"]
 async fn another_worker_finishes_what_one_was_killed_in_the_middle_of() {
     let world = World::new().await;
     let smtp = Smtp::start().await;
@@ -146,6 +151,7 @@ async fn another_worker_finishes_what_one_was_killed_in_the_middle_of() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs services: scripts/test"]
 async fn a_simulated_failure_takes_the_same_road_as_a_real_one() {
     let world = World::new().await;
     let smtp = Smtp::start().await;
@@ -162,6 +168,7 @@ async fn a_simulated_failure_takes_the_same_road_as_a_real_one() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs services: scripts/test"]
 async fn a_failing_activity_is_retried_without_a_second_mail() {
     let world = World::new().await;
     let smtp = Smtp::start().await;
@@ -183,6 +190,7 @@ async fn a_failing_activity_is_retried_without_a_second_mail() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs services: scripts/test"]
 async fn simulated_failures_are_refused_in_production() {
     let world = World::new().await;
     let arguments = ["work", "--simulate-failure", "email=0.5"];

@@ -76,6 +76,7 @@ fn malformed(good: &Raw) -> Vec<(String, Raw)> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs services: scripts/test"]
 async fn every_malformed_message_is_a_dead_letter_and_the_good_ones_between_are_processed() {
     let world = World::new().await;
     let serve = world.serve().await;
@@ -128,6 +129,7 @@ async fn every_malformed_message_is_a_dead_letter_and_the_good_ones_between_are_
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs services: scripts/test"]
 async fn a_dead_letter_keeps_body_and_headers_as_they_were() {
     let world = World::new().await;
     let _work = world.work("w", &[]).await;
@@ -147,6 +149,7 @@ async fn a_dead_letter_keeps_body_and_headers_as_they_were() {
 
 /// The broker closes a connection on headers that are longer than a frame.
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs services: scripts/test"]
 async fn headers_that_would_outgrow_a_frame_stop_no_dead_letter() {
     let world = World::new().await;
     let _work = world.work("w", &[]).await;

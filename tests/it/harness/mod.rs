@@ -77,7 +77,7 @@ where
     }
 }
 
-/// One test's part of the shared services. All of it is gone when this is dropped.
+/// One test's part of the shared services, or none of them. All of it is gone when this is dropped.
 pub struct World {
     pub name: String,
     pub queue: String,
@@ -85,6 +85,8 @@ pub struct World {
     pub prefix: String,
     pub directory: PathBuf,
     environment: BTreeMap<String, String>,
+    /// Whether it has a database, queues and keys to clean up.
+    shares_services: bool,
     queues: Mutex<Vec<String>>,
     children: Mutex<Vec<Arc<Mutex<std::process::Child>>>>,
 }
@@ -99,14 +101,25 @@ impl World {
 
     /// With an empty database.
     pub async fn unmigrated() -> World {
+        let mut world = World::alone();
+        world.shares_services = true;
+        Db::connect(&postgres_url()).await.run(&format!("CREATE DATABASE {}", world.name)).await;
+        let url = postgres_url();
+        let (server, _) = url.rsplit_once('/').expect("TEST_DATABASE_URL ends with /database");
+        let url = format!("{server}/{}", world.name);
+        world.set_urls(&url, &rabbitmq_url(), &redis_url());
+        world.expect_queues(&world.environment["RETRY_DELAYS"]);
+        world
+    }
+
+    /// Without any service, and with no URL set.
+    pub fn alone() -> World {
         let name = format!("taskd_test_{}", Uuid::new_v4().simple());
         let directory = std::env::temp_dir().join(&name);
         std::fs::create_dir_all(&directory).expect("a directory for the test");
         let queue = format!("{name}.events");
         let dlq = format!("{name}.dlq");
         let environment = [
-            ("RABBITMQ_URL", rabbitmq_url()),
-            ("REDIS_URL", redis_url()),
             ("QUEUE_NAME", queue.clone()),
             ("RETRY_QUEUE", format!("{name}.retry")),
             ("DLQ", dlq.clone()),
@@ -117,23 +130,29 @@ impl World {
             ("METRICS_ADDR", "127.0.0.1:0".to_owned()),
             ("LOG_FORMAT", "json".to_owned()),
         ];
-        let mut world = World {
+        World {
             prefix: name.clone(),
             queue,
             dlq,
             directory,
             environment: environment.map(|(n, v)| (n.to_owned(), v)).into(),
+            shares_services: false,
             queues: Mutex::default(),
             children: Mutex::default(),
             name,
-        };
-        Db::connect(&postgres_url()).await.run(&format!("CREATE DATABASE {}", world.name)).await;
-        let url = postgres_url();
-        let (server, _) = url.rsplit_once('/').expect("TEST_DATABASE_URL ends with /database");
-        let url = format!("{server}/{}", world.name);
-        world.environment.insert("DATABASE_URL".into(), url);
-        world.expect_queues(&world.environment["RETRY_DELAYS"]);
+        }
+    }
+
+    /// Without any service, and with URLs at which nobody answers.
+    pub fn cut_off() -> World {
+        let mut world = World::alone();
+        world.set_urls("postgres://127.0.0.1:1/d", "amqp://127.0.0.1:1", "redis://127.0.0.1:1");
         world
+    }
+
+    fn set_urls(&mut self, database: &str, rabbitmq: &str, redis: &str) {
+        let urls = [("DATABASE_URL", database), ("RABBITMQ_URL", rabbitmq), ("REDIS_URL", redis)];
+        self.environment.extend(urls.map(|(name, url)| (name.to_owned(), url.to_owned())));
     }
 
     pub fn database_url(&self) -> &str {
@@ -278,7 +297,9 @@ impl Drop for World {
             process::kill(child);
         }
         let queues = std::mem::take(&mut *self.queues.lock().unwrap());
-        cleanup::clean(self.name.clone(), queues, self.prefix.clone());
+        if self.shares_services {
+            cleanup::clean(self.name.clone(), queues, self.prefix.clone());
+        }
         let _ = std::fs::remove_dir_all(&self.directory);
     }
 }
