@@ -1,0 +1,46 @@
+//! What goes in and out over HTTP, with the rules for what comes in.
+//!
+//! Bodies are read member by member; `Deserialize` is there for the names in the description.
+
+mod category;
+mod task;
+mod user;
+
+pub use category::{CategoryInput, CategoryPatch, CategoryView};
+pub use task::{ActivityView, TaskInput, TaskPatch, moment, storable};
+pub use user::{UserInput, UserPatch, UserView};
+
+use paperclip::actix::Apiv2Schema;
+use serde::Serialize;
+
+use crate::domain::task::Task;
+
+/// A page of a list.
+macro_rules! page {
+    ($name:ident of $item:ty, $text:literal) => {
+        #[doc = $text]
+        #[derive(Debug, Serialize, Apiv2Schema)]
+        #[serde(rename_all = "camelCase")]
+        pub struct $name {
+            /// The rows of this page.
+            pub data: Vec<$item>,
+            /// What to pass as `cursor` for the next page; null on the last.
+            pub next_cursor: Option<String>,
+            /// How many rows pass the filters on all pages; only with `total=true`.
+            #[serde(skip_serializing_if = "Option::is_none")]
+            pub total: Option<i64>,
+        }
+    };
+}
+page!(TaskPage of Task, "A page of tasks.");
+page!(UserPage of UserView, "A page of users.");
+page!(CategoryPage of CategoryView, "A page of categories.");
+page!(ActivityPage of ActivityView, "A page of a task's activity, newest first.");
+
+fn not_blank(text: &str, _: &()) -> garde::Result {
+    if text.is_empty() || !text.trim().is_empty() {
+        Ok(())
+    } else {
+        Err(garde::Error::new("must not be blank"))
+    }
+}

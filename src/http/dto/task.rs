@@ -1,0 +1,198 @@
+//! Tasks, and what happened to them.
+
+use chrono::{DateTime, Datelike, Utc};
+use garde::Validate;
+use paperclip::actix::Apiv2Schema;
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
+use uuid::Uuid;
+
+use super::not_blank;
+use crate::domain::task::{Status, TaskFields};
+use crate::http::fields::{Fields, FromFields, Patch};
+use crate::store::activity::Entry;
+
+/// A task to be written: what a client decides of it. For PUT it is the whole of it.
+#[derive(Debug, Clone, Default, Validate, Deserialize, Apiv2Schema)]
+#[serde(rename_all = "camelCase")]
+pub struct TaskInput {
+    /// What is to be done; not blank.
+    #[garde(length(chars, min = 1, max = 200), custom(not_blank))]
+    pub title: String,
+    /// More about it.
+    #[garde(length(chars, max = 10_000))]
+    pub description: Option<String>,
+    /// Where the work stands.
+    #[garde(skip)]
+    pub status: Status,
+    /// The user it is for.
+    #[garde(range(min = 1))]
+    pub user_id: Option<i64>,
+    /// The category it is in.
+    #[garde(range(min = 1))]
+    pub category_id: Option<i64>,
+    /// When it is due (RFC 3339).
+    #[garde(skip)]
+    pub due_at: Option<DateTime<Utc>>,
+}
+
+impl FromFields for TaskInput {
+    fn from_fields(fields: &mut Fields) -> TaskInput {
+        let input = TaskInput {
+            title: fields.required("title"),
+            description: fields.optional("description"),
+            status: fields.unless_absent("status").unwrap_or_default(),
+            user_id: fields.optional("userId"),
+            category_id: fields.optional("categoryId"),
+            due_at: fields.optional::<Moment>("dueAt").map(|m| m.0),
+        };
+        fields.validate(&input);
+        input
+    }
+}
+
+impl From<TaskInput> for TaskFields {
+    fn from(input: TaskInput) -> TaskFields {
+        TaskFields {
+            title: input.title,
+            description: input.description,
+            status: input.status,
+            user_id: input.user_id,
+            category_id: input.category_id,
+            due_at: input.due_at,
+        }
+    }
+}
+
+/// A change of a task, as a merge patch (RFC 7396): what is absent stays, what is null is cleared.
+#[derive(Debug, Clone, Deserialize, Apiv2Schema)]
+#[serde(rename_all = "camelCase")]
+pub struct TaskPatch {
+    /// What is to be done; not blank.
+    pub title: Patch<String>,
+    /// More about it.
+    pub description: Patch<String>,
+    /// Where the work stands.
+    pub status: Patch<Status>,
+    /// The user it is for.
+    pub user_id: Patch<i64>,
+    /// The category it is in.
+    pub category_id: Patch<i64>,
+    /// When it is due (RFC 3339).
+    pub due_at: Patch<DateTime<Utc>>,
+}
+
+impl FromFields for TaskPatch {
+    const MEDIA_TYPES: &'static [&'static str] =
+        &["application/merge-patch+json", "application/json"];
+
+    fn from_fields(fields: &mut Fields) -> TaskPatch {
+        let set = |value: Option<_>| value.map_or(Patch::Absent, Patch::Set);
+        let patch = TaskPatch {
+            title: set(fields.unless_absent("title")),
+            description: fields.patch("description"),
+            status: fields.unless_absent("status").map_or(Patch::Absent, Patch::Set),
+            user_id: fields.patch("userId"),
+            category_id: fields.patch("categoryId"),
+            due_at: match fields.patch::<Moment>("dueAt") {
+                Patch::Absent => Patch::Absent,
+                Patch::Null => Patch::Null,
+                Patch::Set(moment) => Patch::Set(moment.0),
+            },
+        };
+        // The rules are those of the whole: what is not patched counts as right.
+        let right = TaskFields {
+            title: "right".into(),
+            description: None,
+            status: Status::Pending,
+            user_id: None,
+            category_id: None,
+            due_at: None,
+        };
+        let whole = patch.clone().apply(right);
+        fields.validate(&TaskInput {
+            title: whole.title,
+            description: whole.description,
+            status: whole.status,
+            user_id: whole.user_id,
+            category_id: whole.category_id,
+            due_at: whole.due_at,
+        });
+        patch
+    }
+}
+
+impl TaskPatch {
+    /// The fields after the patch.
+    pub fn apply(self, before: TaskFields) -> TaskFields {
+        TaskFields {
+            title: self.title.or(None).unwrap_or(before.title),
+            description: self.description.or(before.description),
+            status: self.status.or(None).unwrap_or(before.status),
+            user_id: self.user_id.or(before.user_id),
+            category_id: self.category_id.or(before.category_id),
+            due_at: self.due_at.or(before.due_at),
+        }
+    }
+}
+
+/// An entry of a task's activity log.
+#[derive(Debug, Serialize, Apiv2Schema)]
+#[serde(rename_all = "camelCase")]
+#[openapi(rename = "Activity")]
+pub struct ActivityView {
+    /// Assigned by the database.
+    pub id: i64,
+    /// The event.
+    pub event_id: String,
+    /// What happened.
+    #[serde(rename = "type")]
+    pub event_type: String,
+    /// The task's version after it.
+    pub task_version: i64,
+    /// For an update, the fields that changed, each with `from` and `to`.
+    pub changes: Option<Value>,
+    /// When it happened.
+    pub occurred_at: DateTime<Utc>,
+    /// When a worker wrote it down.
+    pub recorded_at: DateTime<Utc>,
+}
+
+impl From<Entry> for ActivityView {
+    fn from(entry: Entry) -> ActivityView {
+        ActivityView {
+            id: entry.id,
+            event_id: Uuid::to_string(&entry.event_id),
+            event_type: entry.event_type,
+            task_version: entry.task_version,
+            changes: entry.changes,
+            occurred_at: entry.occurred_at,
+            recorded_at: entry.recorded_at,
+        }
+    }
+}
+
+/// An RFC 3339 time that PostgreSQL can keep and RFC 3339 can write again.
+struct Moment(DateTime<Utc>);
+
+impl<'de> Deserialize<'de> for Moment {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Moment, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        moment(&text).map(Moment).ok_or_else(|| {
+            serde::de::Error::custom("must be an RFC 3339 time of the years 1 to 9999")
+        })
+    }
+}
+
+/// Reads an RFC 3339 time of the years 1 to 9999, in UTC. A leap second becomes the second after
+/// it, as PostgreSQL has it: else an answer and an event would differ from what is stored.
+pub fn moment(text: &str) -> Option<DateTime<Utc>> {
+    let at = DateTime::parse_from_rfc3339(text).ok()?;
+    let at = DateTime::from_timestamp_micros(at.timestamp_micros())?;
+    storable(&at).then_some(at)
+}
+
+/// Whether PostgreSQL can keep a time and RFC 3339 can write it.
+pub fn storable(at: &DateTime<Utc>) -> bool {
+    (1..=9999).contains(&at.year())
+}

@@ -1,0 +1,108 @@
+//! Users.
+
+use chrono::{DateTime, Utc};
+use garde::Validate;
+use paperclip::actix::Apiv2Schema;
+use serde::{Deserialize, Serialize};
+
+use super::not_blank;
+use crate::http::fields::{Fields, FromFields, Patch};
+use crate::store::users::User;
+
+/// A user to be made.
+#[derive(Validate, Deserialize, Apiv2Schema)]
+#[serde(rename_all = "camelCase")]
+pub struct UserInput {
+    /// Unique, whatever its case.
+    #[garde(email, length(chars, max = 254), custom(mailable))]
+    pub email: String,
+    /// What to call them.
+    #[garde(length(chars, min = 1, max = 100), inner(custom(not_blank)))]
+    pub name: Option<String>,
+    /// Kept as an argon2id hash only.
+    #[garde(length(chars, min = 8, max = 128))]
+    pub password: String,
+}
+
+impl FromFields for UserInput {
+    fn from_fields(fields: &mut Fields) -> UserInput {
+        let input = UserInput {
+            email: fields.required("email"),
+            name: fields.optional("name"),
+            password: fields.required("password"),
+        };
+        fields.validate(&input);
+        input
+    }
+}
+
+/// A change of a user, as a merge patch (RFC 7396).
+#[derive(Deserialize, Apiv2Schema)]
+#[serde(rename_all = "camelCase")]
+pub struct UserPatch {
+    /// Unique, whatever its case.
+    pub email: Patch<String>,
+    /// What to call them.
+    pub name: Patch<String>,
+    /// Kept as an argon2id hash only.
+    pub password: Patch<String>,
+}
+
+impl FromFields for UserPatch {
+    const MEDIA_TYPES: &'static [&'static str] =
+        &["application/merge-patch+json", "application/json"];
+
+    fn from_fields(fields: &mut Fields) -> UserPatch {
+        let email: Option<String> = fields.unless_absent("email");
+        let password: Option<String> = fields.unless_absent("password");
+        let name = fields.patch("name");
+        fields.validate(&UserInput {
+            email: email.clone().unwrap_or_else(|| "right@example.com".into()),
+            name: name.clone().or(None),
+            password: password.clone().unwrap_or_else(|| "right right".into()),
+        });
+        UserPatch {
+            email: email.map_or(Patch::Absent, Patch::Set),
+            name,
+            password: password.map_or(Patch::Absent, Patch::Set),
+        }
+    }
+}
+
+/// A user. The password is in no answer.
+#[derive(Debug, Serialize, Apiv2Schema)]
+#[serde(rename_all = "camelCase")]
+#[openapi(rename = "User")]
+pub struct UserView {
+    /// Assigned by the database.
+    pub id: i64,
+    /// Unique, whatever its case.
+    pub email: String,
+    /// What to call them.
+    pub name: Option<String>,
+    /// When the user was made.
+    pub created_at: DateTime<Utc>,
+    /// When it changed last.
+    pub updated_at: DateTime<Utc>,
+}
+
+impl From<User> for UserView {
+    fn from(user: User) -> UserView {
+        UserView {
+            id: user.id,
+            email: user.email,
+            name: user.name,
+            created_at: user.created_at,
+            updated_at: user.updated_at,
+        }
+    }
+}
+
+/// Mail is written by rules of its own: whoever has an address that breaks them would get none.
+fn mailable(address: &str, _: &()) -> garde::Result {
+    if crate::mail::is_address(address) {
+        Ok(())
+    } else {
+        Err(garde::Error::new("no mail can be sent to this address"))
+    }
+}
