@@ -3,7 +3,7 @@
 use clap::{Parser, Subcommand};
 
 use taskd::config::LogArgs;
-use taskd::roles::{dlq, migrate, purge, serve, topology, up, work};
+use taskd::roles::{dlq, migrate, purge, serve, token, topology, up, work};
 
 /// A task-management API whose every change reliably becomes an event, and whose side work can
 /// fail, retry, restart and multiply without losing or repeating anything.
@@ -35,6 +35,8 @@ pub enum Role {
     Purge(purge::Args),
     /// Bring the database schema up to date
     Migrate(migrate::Args),
+    /// Tokens for the API: the first one can't be asked for there
+    Token(token::Args),
     /// Dead letters: look at them, send them round again, throw them away
     Dlq(dlq::Args),
 }

@@ -17,6 +17,7 @@ pub mod idempotency;
 pub mod dead_letters;
 pub mod retention;
 pub mod read_cache;
+pub mod access;
 // The seams.
 pub mod store;
 pub mod broker;

@@ -56,6 +56,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             Role::Topology(args) => roles::topology::run(args).await,
             Role::Purge(args) => roles::purge::run(args).await,
             Role::Migrate(args) => roles::migrate::run(args).await,
+            Role::Token(args) => roles::token::run(args).await,
             Role::Dlq(args) => roles::dlq::run(args).await,
         }
     });

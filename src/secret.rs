@@ -8,6 +8,11 @@ use std::str::FromStr;
 pub struct Secret(String);
 
 impl Secret {
+    /// This text, from now on unprintable.
+    pub fn new(text: String) -> Secret {
+        Secret(text)
+    }
+
     /// The text itself.
     pub fn expose(&self) -> &str {
         &self.0

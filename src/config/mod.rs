@@ -6,6 +6,7 @@
 //! variables' names, so that every complaint names the variable as well as the flag. What clap
 //! can't check alone is checked by the methods here, before anything starts.
 
+mod access;
 mod broker;
 mod cache;
 mod database;
@@ -13,6 +14,7 @@ mod mail;
 mod process;
 mod work;
 
+pub use access::{AccessArgs, Auth};
 pub use broker::{BrokerArgs, RetryArgs};
 pub use cache::CacheArgs;
 pub use database::DatabaseArgs;

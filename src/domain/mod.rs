@@ -6,3 +6,4 @@ pub mod retry;
 pub mod schedule;
 pub mod schemas;
 pub mod task;
+pub mod user;

@@ -159,6 +159,7 @@ mod tests {
             name: None,
             created_at: Utc::now(),
             updated_at: Utc::now(),
+            role: "member".into(),
         };
         let mail = compose(&event, &user);
         assert_eq!(mail.message_id, format!("{}.email@taskd", new.id));

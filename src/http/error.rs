@@ -8,6 +8,7 @@ use actix_web::{HttpResponse, ResponseError};
 use paperclip::v2::schema::Apiv2Errors;
 use serde::Serialize;
 
+use crate::access::PasswordError;
 use crate::http::observe::RequestId;
 use crate::store::StoreError;
 
@@ -40,7 +41,19 @@ pub enum ApiError {
     RouteNotFound,
     /// What is at this path can't be used this way.
     #[error("this path answers to {0}")]
-    MethodNotAllowed(&'static str),
+    MethodNotAllowed(String),
+    /// The route needs a token, and the request has none.
+    #[error("send a token: Authorization: Bearer …")]
+    Unauthenticated,
+    /// The token is nobody's, or no longer.
+    #[error("the token is unknown, revoked or expired")]
+    InvalidToken,
+    /// Nobody has this address with this password.
+    #[error("no user has this e-mail address and this password")]
+    BadCredentials,
+    /// The caller may not do this.
+    #[error("{0}")]
+    Forbidden(&'static str),
     /// Another user has this address.
     #[error("another user has this e-mail address")]
     EmailTaken,
@@ -111,6 +124,16 @@ impl ApiError {
             ApiError::MethodNotAllowed(_) => {
                 (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "Method not allowed")
             }
+            ApiError::Unauthenticated => {
+                (StatusCode::UNAUTHORIZED, "unauthenticated", "A token is needed")
+            }
+            ApiError::InvalidToken => {
+                (StatusCode::UNAUTHORIZED, "invalid_token", "The token is not valid")
+            }
+            ApiError::BadCredentials => {
+                (StatusCode::UNAUTHORIZED, "bad_credentials", "Wrong e-mail address or password")
+            }
+            ApiError::Forbidden(_) => (StatusCode::FORBIDDEN, "forbidden", "Not allowed"),
             ApiError::EmailTaken => {
                 (StatusCode::CONFLICT, "email_taken", "The e-mail address is taken")
             }
@@ -164,7 +187,17 @@ impl ResponseError for ApiError {
         let mut response = HttpResponse::build(status);
         match self {
             ApiError::MethodNotAllowed(allow) => {
-                response.insert_header((header::ALLOW, HeaderValue::from_static(allow)));
+                response.insert_header((header::ALLOW, allow.as_str()));
+            }
+            // RFC 6750, section 3; RFC 9110 wants one with every 401.
+            ApiError::Unauthenticated | ApiError::BadCredentials => {
+                let challenge = HeaderValue::from_static(r#"Bearer realm="taskd""#);
+                response.insert_header((header::WWW_AUTHENTICATE, challenge));
+            }
+            ApiError::InvalidToken => {
+                let challenge =
+                    HeaderValue::from_static(r#"Bearer realm="taskd", error="invalid_token""#);
+                response.insert_header((header::WWW_AUTHENTICATE, challenge));
             }
             ApiError::Unavailable | ApiError::WriteConflict => {
                 response.insert_header((header::RETRY_AFTER, RETRY_AFTER_SECONDS.to_string()));
@@ -177,6 +210,13 @@ impl ResponseError for ApiError {
 
 /// What the description says of errors is added from one table, in `openapi`.
 impl Apiv2Errors for ApiError {}
+
+impl From<PasswordError> for ApiError {
+    fn from(error: PasswordError) -> ApiError {
+        tracing::error!(request_id = RequestId::current(), %error, "answering 500");
+        ApiError::Internal
+    }
+}
 
 /// Violations that mean something to a client are mapped where they can happen.
 impl From<StoreError> for ApiError {

@@ -1,5 +1,6 @@
 //! The HTTP API.
 
+pub mod admission;
 mod answer;
 mod categories;
 mod docs;
@@ -11,20 +12,25 @@ mod observe;
 pub mod openapi;
 pub mod operator;
 mod paging;
+mod sessions;
 mod tasks;
+mod tokens;
 mod users;
 
 use std::net::TcpListener;
 use std::sync::Arc;
+use std::time::Duration;
 
 use actix_web::dev::{HttpServiceFactory, Server};
 use actix_web::middleware::from_fn;
 use actix_web::{App, HttpServer, Route};
 use paperclip::actix::{OpenApiExt, web};
-use tokio::sync::Semaphore;
 
+use crate::access::{Passwords, Tokens};
 use crate::broker::Broker;
 use crate::cache::Scope;
+use crate::dead_letters::DeadLetters;
+use crate::http::admission::{Policy, admit};
 use crate::http::error::ApiError;
 use crate::http::health::Monitored;
 use crate::http::observe::{RequestId, observe};
@@ -45,8 +51,14 @@ pub struct State {
     pub nudge: Nudge,
     /// What is counted.
     pub metrics: Metrics,
-    /// How many passwords may be hashed at a time.
-    pub hashing: Arc<Semaphore>,
+    /// Who holds which token.
+    pub tokens: Tokens,
+    /// Hashes and verifies.
+    pub passwords: Arc<Passwords>,
+    /// How long somebody is signed in.
+    pub session_lifetime: Duration,
+    /// How strict this instance is.
+    pub policy: Policy,
 }
 
 impl State {
@@ -71,59 +83,61 @@ where
     })
 }
 
-/// The API's routes. The framework would answer 404 to a method that a path doesn't have.
+/// The API's routes. Each has its rule in [`admission::RULES`], where a method that a path doesn't
+/// have is refused too.
 fn api(config: &mut web::ServiceConfig<'_>) {
     config
+        .service(web::resource("/sessions").route(web::post().to(sessions::create)))
+        .service(
+            web::resource("/sessions/current").route(web::delete().to(sessions::delete_current)),
+        )
+        .service(
+            web::resource("/tokens")
+                .route(web::get().to(tokens::list))
+                .route(web::post().to(tokens::create)),
+        )
+        .service(web::resource("/tokens/{id}").route(web::delete().to(tokens::delete)))
         .service(
             web::resource("/users")
                 .route(web::get().to(users::list))
-                .route(web::post().to(users::create))
-                .default_service(refuse("GET, HEAD, POST")),
+                .route(web::post().to(users::create)),
         )
         .service(
             web::resource("/users/{id}")
                 .route(web::get().to(users::get))
                 .route(web::patch().to(users::patch))
-                .route(web::delete().to(users::delete))
-                .default_service(refuse("GET, HEAD, PATCH, DELETE")),
+                .route(web::delete().to(users::delete)),
         )
         .service(
             web::resource("/categories")
                 .route(web::get().to(categories::list))
-                .route(web::post().to(categories::create))
-                .default_service(refuse("GET, HEAD, POST")),
+                .route(web::post().to(categories::create)),
         )
         .service(
             web::resource("/categories/{id}")
                 .route(web::get().to(categories::get))
                 .route(web::patch().to(categories::patch))
-                .route(web::delete().to(categories::delete))
-                .default_service(refuse("GET, HEAD, PATCH, DELETE")),
+                .route(web::delete().to(categories::delete)),
         )
         .service(
             web::resource("/tasks")
                 .route(web::get().to(tasks::list))
-                .route(web::post().to(tasks::create))
-                .default_service(refuse("GET, HEAD, POST")),
+                .route(web::post().to(tasks::create)),
         )
         .service(
             web::resource("/tasks/{id}")
                 .route(web::get().to(tasks::get))
                 .route(web::put().to(tasks::replace))
                 .route(web::patch().to(tasks::patch))
-                .route(web::delete().to(tasks::delete))
-                .default_service(refuse("GET, HEAD, PUT, PATCH, DELETE")),
+                .route(web::delete().to(tasks::delete)),
         )
-        .service(
-            web::resource("/tasks/{id}/activity")
-                .route(web::get().to(tasks::list_activity))
-                .default_service(refuse("GET, HEAD")),
-        );
+        .service(web::resource("/tasks/{id}/activity").route(web::get().to(tasks::list_activity)));
 }
 
+/// For an app without the table.
 fn refuse(allow: &'static str) -> Route {
     actix_web::web::route()
-        .to(move || async move { Err::<&str, _>(ApiError::MethodNotAllowed(allow)) })
+        .to(move || async move { Err::<&str, _>(ApiError::MethodNotAllowed(allow.to_owned())) })
 }
 
 /// What every other path answers.
@@ -137,11 +151,10 @@ fn only_get(path: &str, get: Route) -> impl HttpServiceFactory + use<> {
 }
 
 /// How long a client may take to send its headers, and how long an idle connection is kept.
-const HEADERS_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(10);
-const KEEP_ALIVE: std::time::Duration = std::time::Duration::from_secs(75);
+const HEADERS_TIMEOUT: Duration = Duration::from_secs(10);
+const KEEP_ALIVE: Duration = Duration::from_secs(75);
 
-/// The API on a listener, with the operator's routes or without. It is stopped by its handle; signals
-/// are the caller's.
+/// The API on a listener. It is stopped by its handle; signals are the caller's.
 ///
 /// # Errors
 /// The listener can't be used.
@@ -149,10 +162,9 @@ pub fn serve(
     listener: TcpListener,
     state: State,
     broker: Arc<dyn Broker>,
-    operator: bool,
     shutdown: &Shutdown,
 ) -> std::io::Result<Server> {
-    let operated = operator.then(|| broker.clone());
+    let letters = actix_web::web::Data::new(DeadLetters::new(broker.clone()));
     let monitored = Monitored {
         store: state.store.clone(),
         broker,
@@ -165,17 +177,15 @@ pub fn serve(
     let document = actix_web::web::Data::new(docs::Document(openapi::document().to_string()));
     let server = HttpServer::new(move || {
         App::new()
+            .wrap(from_fn(admit))
             .wrap(from_fn(observe))
             .app_data(state.clone())
             .app_data(monitored.clone())
             .app_data(document.clone())
             .configure(health::routes)
             .configure(docs::routes)
-            .configure(|config| {
-                if let Some(broker) = &operated {
-                    operator::routes(config, broker.clone());
-                }
-            })
+            .app_data(letters.clone())
+            .configure(operator::routes)
             .wrap_api()
             .configure(api)
             .build()

@@ -1,23 +1,17 @@
-//! Dead letters over HTTP, for `taskd dlq` to reach a process that has them to itself. Mounted by
-//! `taskd up` alone, which listens on a loopback address.
-
-use std::sync::Arc;
+//! Dead letters over HTTP, for admins, and for `taskd dlq` to reach a process that has them to itself.
 
 use actix_web::web::{self, Data};
 use actix_web::{HttpResponse, Responder};
 
-use crate::broker::Broker;
 use crate::dead_letters::{DeadLetters, Order};
 use crate::http::error::ApiError;
 
 /// Where orders go.
 pub const PATH: &str = "/operator/dead-letters";
 
-/// Adds the route.
-pub fn routes(config: &mut web::ServiceConfig, broker: Arc<dyn Broker>) {
-    config.app_data(Data::new(DeadLetters::new(broker))).service(
-        web::resource(PATH).route(web::post().to(obey)).default_service(super::refuse("POST")),
-    );
+/// Adds the route; it answers from the [`DeadLetters`] in the app's data.
+pub fn routes(config: &mut web::ServiceConfig) {
+    config.service(web::resource(PATH).route(web::post().to(obey)));
 }
 
 async fn obey(

@@ -4,13 +4,14 @@ use actix_web::web::Data;
 use chrono::Utc;
 use paperclip::actix::api_v2_operation;
 
+use crate::access::Caller;
 use crate::cache::Scope;
 use crate::domain::event::NewEvent;
 use crate::domain::task::{Task, TaskFields};
 use crate::http::answer::{Answer, Created, Deleted, encode};
 use crate::http::dto::{ActivityPage, TaskInput, TaskPage, TaskPatch};
 use crate::http::error::{ApiError, Fault, Place};
-use crate::http::fields::{Body, Id, Params};
+use crate::http::fields::{Body, Id, Params, Patch};
 use crate::http::paging::{ActivityParams, TaskParams, page, task_cursor};
 use crate::http::{State, to_the_end};
 use crate::store::{StoreError, activity, task_list, tasks};
@@ -18,10 +19,17 @@ use crate::store::{StoreError, activity, task_list, tasks};
 #[api_v2_operation(operation_id = "listTasks", tags("tasks"), summary = "List tasks")]
 pub async fn list(
     state: Data<State>,
+    caller: Caller,
     params: Params<TaskParams>,
 ) -> Result<Answer<TaskPage>, ApiError> {
-    let params = params.0;
-    let key = params.cache_key();
+    let mut params = params.0;
+    if let Some(own) = caller.confined_to()
+        && *params.query.user_id.get_or_insert(own) != own
+    {
+        let total = params.total.filter(|wanted| *wanted).map(|_| 0);
+        return Ok(Answer::ok(&TaskPage { data: Vec::new(), next_cursor: None, total }));
+    }
+    let key = format!("{} {}", seen_by(caller), params.cache_key());
     let body = state
         .cache
         .get(Scope::TaskLists, &key, || async {
@@ -42,9 +50,14 @@ pub async fn list(
 }
 
 #[api_v2_operation(operation_id = "createTask", tags("tasks"), summary = "Create a task")]
-pub async fn create(state: Data<State>, input: Body<TaskInput>) -> Result<Created<Task>, ApiError> {
+pub async fn create(
+    state: Data<State>,
+    caller: Caller,
+    input: Body<TaskInput>,
+) -> Result<Created<Task>, ApiError> {
+    let fields = owned(caller, input.0.into())?;
     let task = to_the_end(async move {
-        let task = Task::create(input.0.into(), Utc::now());
+        let task = Task::create(fields, Utc::now());
         let (user_id, category_id) = (task.user_id, task.category_id);
         let inserted = tasks::insert(&mut *state.store.connection().await?, task).await;
         let task = match inserted {
@@ -59,13 +72,16 @@ pub async fn create(state: Data<State>, input: Body<TaskInput>) -> Result<Create
 }
 
 #[api_v2_operation(operation_id = "getTask", tags("tasks"), summary = "Get a task")]
-pub async fn get(state: Data<State>, id: Id) -> Result<Answer<Task>, ApiError> {
+pub async fn get(state: Data<State>, caller: Caller, id: Id) -> Result<Answer<Task>, ApiError> {
     let id = id.0;
     let body = state
         .cache
-        .get(Scope::Task(id), "", || async {
+        .get(Scope::Task(id), &seen_by(caller), || async {
             let found = tasks::find(&mut *state.store.connection().await?, id).await?;
-            found.map(|task| encode(&task)).ok_or(ApiError::NotFound("task"))
+            found
+                .filter(|task| caller.sees(task.user_id))
+                .map(|task| encode(&task))
+                .ok_or(ApiError::NotFound("task"))
         })
         .await?;
     Ok(Answer::encoded(&body))
@@ -74,33 +90,40 @@ pub async fn get(state: Data<State>, id: Id) -> Result<Answer<Task>, ApiError> {
 #[api_v2_operation(operation_id = "replaceTask", tags("tasks"), summary = "Replace a task")]
 pub async fn replace(
     state: Data<State>,
+    caller: Caller,
     id: Id,
     input: Body<TaskInput>,
 ) -> Result<Answer<Task>, ApiError> {
-    let fields = TaskFields::from(input.0);
-    let task = update(state, id.0, move |_| fields.clone()).await?;
+    let fields = owned(caller, input.0.into())?;
+    let task = update(state, caller, id.0, move |_| Ok(fields.clone())).await?;
     Ok(Answer::ok(&task))
 }
 
 #[api_v2_operation(operation_id = "patchTask", tags("tasks"), summary = "Change parts of a task")]
 pub async fn patch(
     state: Data<State>,
+    caller: Caller,
     id: Id,
     input: Body<TaskPatch>,
 ) -> Result<Answer<Task>, ApiError> {
     let patch = input.0;
-    let task = update(state, id.0, move |before| patch.clone().apply(before.fields())).await?;
+    let gives_away = patch.user_id == Patch::Null && caller.confined_to().is_some();
+    let task = update(state, caller, id.0, move |before| match gives_away {
+        true => Err(NOT_YOURS),
+        false => owned(caller, patch.clone().apply(before.fields())),
+    })
+    .await?;
     Ok(Answer::ok(&task))
 }
 
 #[api_v2_operation(operation_id = "deleteTask", tags("tasks"), summary = "Delete a task")]
-pub async fn delete(state: Data<State>, id: Id) -> Result<Deleted, ApiError> {
+pub async fn delete(state: Data<State>, caller: Caller, id: Id) -> Result<Deleted, ApiError> {
     let id = id.0;
     to_the_end(async move {
         for _ in 0..MOST_TRIES {
             let mut connection = state.store.connection().await?;
             let found = tasks::find(&mut connection, id).await?;
-            let task = found.ok_or(ApiError::NotFound("task"))?;
+            let task = visible(caller, found)?;
             if tasks::delete(&mut connection, task.delete(Utc::now())).await? {
                 drop(connection);
                 state.written(vec![Scope::TaskLists, Scope::Task(id)]).await;
@@ -119,11 +142,16 @@ pub async fn delete(state: Data<State>, id: Id) -> Result<Deleted, ApiError> {
 )]
 pub async fn list_activity(
     state: Data<State>,
+    caller: Caller,
     id: Id,
     params: Params<ActivityParams>,
 ) -> Result<Answer<ActivityPage>, ApiError> {
     let (id, params) = (id.0, params.0);
     let mut connection = state.store.connection().await?;
+    // Whose a deleted task was is not known: its log is for admins.
+    if caller.confined_to().is_some() {
+        visible(caller, tasks::find(&mut connection, id).await?)?;
+    }
     let entries = activity::list(&mut connection, id, params.before, params.rows()).await?;
     // The log outlives its task: only where there is no log either has there been no such task.
     if entries.is_empty()
@@ -148,15 +176,15 @@ const MOST_TRIES: usize = 200;
 /// Reads a task, decides what becomes of it, and writes that if nobody was faster; else again.
 async fn update(
     state: Data<State>,
+    caller: Caller,
     id: i64,
-    decide: impl Fn(&Task) -> TaskFields + Send + Sync + 'static,
+    decide: impl Fn(&Task) -> Result<TaskFields, ApiError> + Send + Sync + 'static,
 ) -> Result<Task, ApiError> {
     to_the_end(async move {
         for _ in 0..MOST_TRIES {
             let mut connection = state.store.connection().await?;
-            let before =
-                tasks::find(&mut connection, id).await?.ok_or(ApiError::NotFound("task"))?;
-            let Some(after) = before.update(decide(&before), Utc::now()) else {
+            let before = visible(caller, tasks::find(&mut connection, id).await?)?;
+            let Some(after) = before.update(decide(&before)?, Utc::now()) else {
                 return Ok(before);
             };
             let event = NewEvent::updated(&before, after.clone());
@@ -175,6 +203,29 @@ async fn update(
         Err(ApiError::WriteConflict)
     })
     .await
+}
+
+/// Others' tasks are not there at all for a member.
+fn visible(caller: Caller, found: Option<Task>) -> Result<Task, ApiError> {
+    found.filter(|task| caller.sees(task.user_id)).ok_or(ApiError::NotFound("task"))
+}
+
+/// Part of the key of what is cached: two who share it see the same.
+fn seen_by(caller: Caller) -> String {
+    caller.confined_to().map_or("all".to_owned(), |user| format!("user:{user}"))
+}
+
+const NOT_YOURS: ApiError =
+    ApiError::Forbidden("a member's tasks are its own: userId must be yours");
+
+/// What a member writes is its own task, also where it doesn't say so.
+fn owned(caller: Caller, mut fields: TaskFields) -> Result<TaskFields, ApiError> {
+    if let Some(own) = caller.confined_to()
+        && *fields.user_id.get_or_insert(own) != own
+    {
+        return Err(NOT_YOURS);
+    }
+    Ok(fields)
 }
 
 /// Which of a task's owners don't exist, as an error that names each.

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context;
+use reqwest::StatusCode;
 use serde::de::DeserializeOwned;
 
 use super::parts;
@@ -11,6 +12,7 @@ use crate::broker::amqp::AmqpBroker;
 use crate::config::{BrokerArgs, ConfigError, DataArgs, DatabaseArgs};
 use crate::dead_letters::{DeadLetter, DeadLetters, Order, Report, Selection};
 use crate::http::operator;
+use crate::secret::Secret;
 use crate::store::Store;
 
 /// Options of `taskd dlq`.
@@ -80,6 +82,9 @@ struct PlaceArgs {
     database: DatabaseArgs,
     #[command(flatten)]
     data: DataArgs,
+    /// An admin's token, for a running `taskd up` that asks for one
+    #[arg(long, env = "TASKD_TOKEN", value_name = "TASKD_TOKEN", hide_env_values = true)]
+    token: Option<Secret>,
 }
 
 /// Lists, shows, replays or discards. Exits 1 if an id was not found.
@@ -124,7 +129,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
 /// Has an order carried out where the letters are.
 async fn give<T: DeserializeOwned>(place: &PlaceArgs, order: Order) -> anyhow::Result<T> {
     if place.broker.url()?.is_none() && place.database.url()?.is_none() {
-        return ask_running(&place.data, &order).await;
+        return ask_running(place, &order).await;
     }
     // Without RabbitMQ the letters are in a database, without a database there is RabbitMQ: what is not
     // used is not connected to.
@@ -141,7 +146,8 @@ async fn give<T: DeserializeOwned>(place: &PlaceArgs, order: Order) -> anyhow::R
 }
 
 /// Asks the `taskd up` that has the data directory.
-async fn ask_running<T: DeserializeOwned>(data: &DataArgs, order: &Order) -> anyhow::Result<T> {
+async fn ask_running<T: DeserializeOwned>(place: &PlaceArgs, order: &Order) -> anyhow::Result<T> {
+    let data = &place.data;
     let Some(address) = data.running()? else {
         let problem = format!(
             "is not set, nor is DATABASE_URL, and no `taskd up` runs on {}: set one of them, or start `taskd up`",
@@ -150,8 +156,16 @@ async fn ask_running<T: DeserializeOwned>(data: &DataArgs, order: &Order) -> any
         return Err(ConfigError::new("RABBITMQ_URL", problem).into());
     };
     let url = format!("http://{address}{}", operator::PATH);
-    let answer = reqwest::Client::new().post(&url).json(order).send().await;
+    let mut request = reqwest::Client::new().post(&url).json(order);
+    if let Some(token) = &place.token {
+        request = request.bearer_auth(token.expose());
+    }
+    let answer = request.send().await;
     let answer = answer.with_context(|| format!("`taskd up` does not answer at {address}"))?;
+    if [StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN].contains(&answer.status()) {
+        let problem = format!("`taskd up` at {address} asks for an admin's token");
+        return Err(ConfigError::new("TASKD_TOKEN", problem).into());
+    }
     anyhow::ensure!(
         answer.status().is_success(),
         "`taskd up` at {address} answered {}",

@@ -6,6 +6,7 @@ pub mod migrate;
 mod parts;
 pub mod purge;
 pub mod serve;
+pub mod token;
 pub mod topology;
 pub mod up;
 pub mod work;

@@ -4,17 +4,17 @@ use std::net::TcpListener;
 use std::sync::Arc;
 
 use chrono::Utc;
-use tokio::sync::Semaphore;
 
+use crate::access::Tokens;
 use crate::broker::Broker;
 use crate::broker::amqp::AmqpBroker;
 use crate::broker::tables::TableBroker;
-use crate::cache::Cache;
-use crate::config::{BrokerArgs, MailArgs};
+use crate::config::{AccessArgs, BrokerArgs, MailArgs};
 use crate::consumer::{Consumer, EXTERNAL_AT_ONCE, Tools};
 use crate::domain::retry::RetryPolicy;
 use crate::domain::schedule::Schedule;
 use crate::effects::{Email, Simulation};
+use crate::http::admission::Policy;
 use crate::http::{self, State};
 use crate::idempotency::Idempotency;
 use crate::mail::{FileMailer, Mailer, SmtpMailer};
@@ -69,13 +69,12 @@ pub(super) fn mailer(args: &MailArgs) -> anyhow::Result<Arc<dyn Mailer>> {
 pub(super) async fn serve(
     listener: TcpListener,
     ground: Ground,
-    cache: Option<Arc<dyn Cache>>,
-    cache_ttl: std::time::Duration,
-    operator: bool,
+    cache: ReadCache,
+    access: &AccessArgs,
+    policy: Policy,
     shutdown: Shutdown,
 ) -> anyhow::Result<()> {
     let Ground { store, broker, metrics } = ground;
-    let cache = ReadCache::new(cache, store.clone(), metrics.clone(), cache_ttl);
     let nudge = Nudge::default();
 
     // The publisher stops after the API, so that it takes along what the last requests wrote.
@@ -83,9 +82,17 @@ pub(super) async fn serve(
     let publisher = Publisher::new(store.clone(), broker.clone(), metrics.clone(), nudge.clone());
     let publishing = tokio::spawn(publisher.run(publisher_shutdown.clone()));
 
-    let hashing = std::thread::available_parallelism().map_or(1, usize::from);
-    let state = State { store, cache, nudge, metrics, hashing: Arc::new(Semaphore::new(hashing)) };
-    let server = http::serve(listener, state, broker, operator, &shutdown)?;
+    let state = State {
+        tokens: Tokens::new(store.clone()),
+        passwords: Arc::default(),
+        session_lifetime: access.session_lifetime,
+        policy,
+        store,
+        cache,
+        nudge,
+        metrics,
+    };
+    let server = http::serve(listener, state, broker, &shutdown)?;
     let handle = server.handle();
     let serving = tokio::spawn(server);
 

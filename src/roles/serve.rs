@@ -6,7 +6,10 @@ use std::sync::Arc;
 
 use super::parts::{self, Ground};
 use crate::cache::{Cache, RedisCache};
-use crate::config::{BrokerArgs, CacheArgs, DatabaseArgs, HttpArgs, ShutdownArgs, no_declare};
+use crate::config::{
+    AccessArgs, Auth, BrokerArgs, CacheArgs, DatabaseArgs, HttpArgs, ShutdownArgs, no_declare,
+};
+use crate::read_cache::ReadCache;
 use crate::secret::without_password;
 use crate::store::Store;
 use crate::telemetry::Metrics;
@@ -16,6 +19,8 @@ use crate::telemetry::Metrics;
 pub struct Args {
     #[command(flatten)]
     http: HttpArgs,
+    #[command(flatten)]
+    access: AccessArgs,
     #[command(flatten)]
     database: DatabaseArgs,
     #[command(flatten)]
@@ -34,6 +39,7 @@ pub struct Args {
 /// # Errors
 /// The configuration is wrong, the port is taken, or a dependency is not as it must be.
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let policy = args.access.policy(Auth::Tokens, args.http.host)?;
     let (database_url, redis_url) = (args.database.required_url()?, args.cache.url()?);
     let store = Store::new(&database_url, args.database.database_pool_size.into())?;
     let broker = parts::broker(&args.broker, "taskd serve", &store)?;
@@ -57,7 +63,9 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         cache = redis_url.map_or("off".to_owned(), |url| without_password(url.expose())),
         "serving; documentation at /docs"
     );
-    parts::serve(listener, ground, cache, args.cache.cache_ttl, false, shutdown).await?;
+    let (store, metrics) = (ground.store.clone(), ground.metrics.clone());
+    let cache = ReadCache::new(cache, store, metrics, args.cache.cache_ttl);
+    parts::serve(listener, ground, cache, &args.access, policy, shutdown).await?;
     broker.close().await;
     tracing::info!("stopped");
     Ok(ExitCode::SUCCESS)

@@ -11,10 +11,12 @@ use anyhow::Context;
 use super::parts::{self, Ground};
 use crate::cache::{Cache, MemoryCache, RedisCache};
 use crate::config::{
-    BrokerArgs, CacheArgs, ConfigError, DEFAULT_MAIL_DIR, DataArgs, DatabaseArgs, HttpArgs,
+    AccessArgs, Auth, BrokerArgs, CacheArgs, DEFAULT_MAIL_DIR, DataArgs, DatabaseArgs, HttpArgs,
     MailArgs, RetentionArgs, SimulationArgs, duration,
 };
 use crate::domain::schedule::Schedule;
+use crate::http::admission::Policy;
+use crate::read_cache::ReadCache;
 use crate::secret::{Secret, without_password};
 use crate::store::migrations::Migrator;
 use crate::store::{Store, outbox, processed};
@@ -25,6 +27,8 @@ use crate::telemetry::Metrics;
 pub struct Args {
     #[command(flatten)]
     http: HttpArgs,
+    #[command(flatten)]
+    access: AccessArgs,
     #[command(flatten)]
     data: DataArgs,
     /// How many deliveries the worker has in hand at most
@@ -61,11 +65,7 @@ pub async fn run(mut args: Args) -> anyhow::Result<ExitCode> {
     let keep = args.retention.checked(&args.broker.retry)?;
     let redis_url = args.cache.url()?;
     args.broker.topology()?;
-    if !args.http.host.is_loopback() {
-        let problem =
-            "must be a loopback address for `taskd up`, which lets everybody in who reaches it";
-        return Err(ConfigError::new("HOST", problem).into());
-    }
+    let policy = args.access.policy(Auth::None, args.http.host)?;
     if args.mail.mail_dir.as_os_str() == DEFAULT_MAIL_DIR {
         args.mail.mail_dir = args.data.data_dir.join("mail");
     }
@@ -93,15 +93,15 @@ pub async fn run(mut args: Args) -> anyhow::Result<ExitCode> {
     std::fs::create_dir_all(&args.data.data_dir)?;
     std::fs::write(&address_file, address.to_string())
         .with_context(|| format!("{} can't be written", address_file.display()))?;
-    super::print(panel(&args, address, &database, redis_url.as_ref())?);
+    super::print(panel(&args, address, policy, &database, redis_url.as_ref())?);
     tracing::info!(%address, "up");
 
     let worker = parts::default_worker();
     let retries = args.broker.retry.retry_delays.clone();
     let consumer = parts::consumer(&ground, mailer, retries, simulation, &worker, args.concurrency);
     let metrics = ground.metrics.clone();
-    let serving =
-        parts::serve(listener, ground, Some(cache), args.cache.cache_ttl, true, shutdown.clone());
+    let cache = ReadCache::new(Some(cache), store.clone(), metrics.clone(), args.cache.cache_ttl);
+    let serving = parts::serve(listener, ground, cache, &args.access, policy, shutdown.clone());
     let (served, (), ()) = tokio::join!(
         serving,
         consumer.run(shutdown.clone()),
@@ -150,7 +150,7 @@ impl Database {
         }
         #[cfg(not(feature = "embedded"))]
         {
-            Err(ConfigError::new(
+            Err(crate::config::ConfigError::new(
                 "DATABASE_URL",
                 "is not set, and this build has no embedded database",
             )
@@ -179,6 +179,7 @@ impl Database {
 fn panel(
     args: &Args,
     address: SocketAddr,
+    policy: Policy,
     database: &Database,
     redis_url: Option<&Secret>,
 ) -> anyhow::Result<String> {
@@ -201,12 +202,17 @@ fn panel(
          \x20 documentation  http://{address}/docs\n\
          \x20 metrics        http://{address}/metrics\n\n\
          {database}{broker}{cache}{mail}\n\
-         \x20 Anybody who reaches this address may read and write: it is a loopback address.\n\n\
+         \x20 {access}\n\n\
          \x20 Try it:\n\
          \x20   curl -X POST \"http://localhost:{port}/tasks\" -H \"Content-Type: application/json\" \\\n\
          \x20     -d '{{ \"title\": \"Write Docs\", \"description\": \"Testing async\", \"status\": \"in-progress\", \"userId\": 1 }}'\n\n\
          \x20 Ctrl-C stops it.\n",
         version = env!("CARGO_PKG_VERSION"),
+        access = match policy.anybody {
+            true =>
+                "Anybody who reaches this address may do everything (AUTH=none); only this machine does.",
+            false => "Requests need a token (AUTH=tokens).",
+        },
         port = address.port(),
         database = seam("database", database, "DATABASE_URL"),
         broker = seam("broker", parts::broker_name(&args.broker)?, "RABBITMQ_URL"),

@@ -15,6 +15,7 @@ mod schema;
 mod sql;
 pub mod task_list;
 pub mod tasks;
+pub mod tokens;
 pub mod users;
 
 pub use diesel_async::AsyncPgConnection as Connection;

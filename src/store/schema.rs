@@ -17,5 +17,6 @@ diesel::table! {
         password_hash -> Nullable<Text>,
         created_at -> Timestamptz,
         updated_at -> Timestamptz,
+        role -> Text,
     }
 }

@@ -5,7 +5,12 @@ use diesel::prelude::*;
 use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
 
 use crate::store::schema::users;
-use crate::store::{StoreError, tasks};
+use crate::store::{StoreError, tasks, tokens};
+
+diesel::define_sql_function! {
+    /// The column's index is on this.
+    fn lower(text: diesel::sql_types::Text) -> diesel::sql_types::Text;
+}
 
 /// A user without the password's hash, which no function here returns.
 #[derive(Debug, Clone, PartialEq, Eq, Queryable, Selectable)]
@@ -21,6 +26,8 @@ pub struct User {
     pub created_at: DateTime<Utc>,
     /// When it changed last.
     pub updated_at: DateTime<Utc>,
+    /// The name of its [`Role`](crate::domain::user::Role).
+    pub role: String,
 }
 
 /// What is written; absent fields stay as they are.
@@ -33,6 +40,8 @@ pub struct UserChange {
     pub name: Option<Option<String>>,
     /// An argon2id hash in the PHC string form.
     pub password_hash: Option<String>,
+    /// The name of a [`Role`](crate::domain::user::Role).
+    pub role: Option<&'static str>,
 }
 
 /// Adds a user.
@@ -81,7 +90,36 @@ pub async fn count(connection: &mut AsyncPgConnection) -> Result<i64, StoreError
     Ok(users::table.count().get_result(connection).await?)
 }
 
-/// Changes a user; `None` if there is none.
+/// A user's id and password hash, by e-mail address in any case; for signing in alone. A user
+/// without a password can't.
+///
+/// # Errors
+/// The database fails.
+pub async fn credentials(
+    connection: &mut AsyncPgConnection,
+    email: &str,
+) -> Result<Option<(i64, String)>, StoreError> {
+    let found = users::table
+        .filter(lower(users::email).eq(lower(email)))
+        .filter(users::password_hash.is_not_null())
+        .select((users::id, users::password_hash.assume_not_null()))
+        .first(connection);
+    Ok(found.await.optional()?)
+}
+
+/// The id of the user with this e-mail address, in any case.
+///
+/// # Errors
+/// The database fails.
+pub async fn id_of(
+    connection: &mut AsyncPgConnection,
+    email: &str,
+) -> Result<Option<i64>, StoreError> {
+    let found = users::table.filter(lower(users::email).eq(lower(email))).select(users::id);
+    Ok(found.first(connection).await.optional()?)
+}
+
+/// Changes a user; `None` if there is none. A new password ends the user's sessions.
 ///
 /// # Errors
 /// [`StoreError::Taken`] if the new e-mail address is.
@@ -91,8 +129,20 @@ pub async fn update(
     change: UserChange,
     now: DateTime<Utc>,
 ) -> Result<Option<User>, StoreError> {
-    let update = diesel::update(users::table.find(id)).set((change, users::updated_at.eq(now)));
-    Ok(update.returning(User::as_returning()).get_result(connection).await.optional()?)
+    let ends_sessions = change.password_hash.is_some();
+    let update = diesel::update(users::table.find(id))
+        .set((change, users::updated_at.eq(now)))
+        .returning(User::as_returning());
+    if !ends_sessions {
+        return Ok(update.get_result(connection).await.optional()?);
+    }
+    connection
+        .transaction(async |connection| {
+            let updated = update.get_result(connection).await.optional()?;
+            tokens::end_sessions(connection, id).await?;
+            Ok(updated)
+        })
+        .await
 }
 
 /// Who gets the mail for these users: id and address of those that exist.

@@ -18,6 +18,7 @@ const FLOORS: [&[&str]; 7] = [
         "dead_letters",
         "retention",
         "read_cache",
+        "access",
     ],
     &["store", "broker", "cache", "mail"],
     &["domain"],

@@ -13,6 +13,7 @@
 
 mod harness;
 
+mod access;
 mod cache;
 mod contract_broker;
 mod contract_cache;

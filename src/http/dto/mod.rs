@@ -2,10 +2,12 @@
 //!
 //! Bodies are read member by member; `Deserialize` is there for the names in the description.
 
+mod access;
 mod category;
 mod task;
 mod user;
 
+pub use access::{NewTokenView, SessionInput, SessionView, TokenInput, TokenView};
 pub use category::{CategoryInput, CategoryPatch, CategoryView};
 pub use task::{ActivityView, TaskInput, TaskPatch, moment, storable};
 pub use user::{UserInput, UserPatch, UserView};
@@ -35,6 +37,7 @@ macro_rules! page {
 page!(TaskPage of Task, "A page of tasks.");
 page!(UserPage of UserView, "A page of users.");
 page!(CategoryPage of CategoryView, "A page of categories.");
+page!(TokenPage of TokenView, "A page of API tokens.");
 page!(ActivityPage of ActivityView, "A page of a task's activity, newest first.");
 
 fn not_blank(text: &str, _: &()) -> garde::Result {

@@ -173,7 +173,7 @@ impl From<Entry> for ActivityView {
 }
 
 /// An RFC 3339 time that PostgreSQL can keep and RFC 3339 can write again.
-struct Moment(DateTime<Utc>);
+pub(super) struct Moment(pub(super) DateTime<Utc>);
 
 impl<'de> Deserialize<'de> for Moment {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Moment, D::Error> {

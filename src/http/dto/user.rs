@@ -6,6 +6,7 @@ use paperclip::actix::Apiv2Schema;
 use serde::{Deserialize, Serialize};
 
 use super::not_blank;
+use crate::domain::user::Role;
 use crate::http::fields::{Fields, FromFields, Patch};
 use crate::store::users::User;
 
@@ -22,6 +23,9 @@ pub struct UserInput {
     /// Kept as an argon2id hash only.
     #[garde(length(chars, min = 8, max = 128))]
     pub password: String,
+    /// What the user may do.
+    #[garde(skip)]
+    pub role: Role,
 }
 
 impl FromFields for UserInput {
@@ -30,6 +34,7 @@ impl FromFields for UserInput {
             email: fields.required("email"),
             name: fields.optional("name"),
             password: fields.required("password"),
+            role: fields.unless_absent("role").unwrap_or_default(),
         };
         fields.validate(&input);
         input
@@ -44,8 +49,10 @@ pub struct UserPatch {
     pub email: Patch<String>,
     /// What to call them.
     pub name: Patch<String>,
-    /// Kept as an argon2id hash only.
+    /// Kept as an argon2id hash only. A new one ends the user's sessions.
     pub password: Patch<String>,
+    /// What the user may do; for admins to change.
+    pub role: Patch<Role>,
 }
 
 impl FromFields for UserPatch {
@@ -60,11 +67,13 @@ impl FromFields for UserPatch {
             email: email.clone().unwrap_or_else(|| "right@example.com".into()),
             name: name.clone().or(None),
             password: password.clone().unwrap_or_else(|| "right right".into()),
+            role: Role::default(),
         });
         UserPatch {
             email: email.map_or(Patch::Absent, Patch::Set),
             name,
             password: password.map_or(Patch::Absent, Patch::Set),
+            role: fields.unless_absent("role").map_or(Patch::Absent, Patch::Set),
         }
     }
 }
@@ -80,6 +89,8 @@ pub struct UserView {
     pub email: String,
     /// What to call them.
     pub name: Option<String>,
+    /// What the user may do.
+    pub role: Role,
     /// When the user was made.
     pub created_at: DateTime<Utc>,
     /// When it changed last.
@@ -92,6 +103,8 @@ impl From<User> for UserView {
             id: user.id,
             email: user.email,
             name: user.name,
+            // The column has a check constraint with these names.
+            role: Role::from_name(&user.role).unwrap_or_default(),
             created_at: user.created_at,
             updated_at: user.updated_at,
         }

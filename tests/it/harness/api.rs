@@ -51,6 +51,14 @@ impl Api {
         Api { base: format!("http://{address}"), client: Client::new() }
     }
 
+    /// The same with this token in every request.
+    pub fn with_token(&self, token: &str) -> Api {
+        let bearer = format!("Bearer {token}").parse().unwrap();
+        let headers = HeaderMap::from_iter([(reqwest::header::AUTHORIZATION, bearer)]);
+        let client = Client::builder().default_headers(headers).build().unwrap();
+        Api { base: self.base.clone(), client }
+    }
+
     pub fn request(&self, method: &str, path: &str) -> reqwest::RequestBuilder {
         let method = Method::from_bytes(method.as_bytes()).unwrap();
         self.client.request(method, format!("{}{path}", self.base))

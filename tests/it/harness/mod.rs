@@ -127,6 +127,7 @@ impl World {
             ("RETRY_DELAYS", "100ms,200ms".to_owned()),
             ("DATABASE_POOL_SIZE", "6".to_owned()),
             ("PORT", "0".to_owned()),
+            ("AUTH", "none".to_owned()),
             ("METRICS_ADDR", "127.0.0.1:0".to_owned()),
             ("LOG_FORMAT", "json".to_owned()),
         ];
@@ -269,6 +270,12 @@ impl World {
         self.children.lock().unwrap().push(process.child());
         process.wait_for_address("up").await;
         process
+    }
+
+    /// An API token of this user, as `taskd token create` prints it.
+    pub async fn token(&self, arguments: &[&str]) -> String {
+        let made = self.run(&[&["token", "create"], arguments].concat()).await.succeeded();
+        made.stdout.trim().to_owned()
     }
 
     /// Makes the queues, for tests that publish before any role runs.

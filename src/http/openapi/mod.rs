@@ -1,109 +1,22 @@
 //! The OpenAPI 3.0 document: routes and types by paperclip from the code, and what paperclip's
-//! conversion to version 3 leaves out from the tables below. A test holds the tables against the
-//! rules that requests are validated by.
+//! conversion to version 3 leaves out from the tables beside.
+
+mod tables;
+
+pub use tables::{body_rules, parameter_rules};
 
 use actix_web::App;
 use paperclip::actix::OpenApiExt;
 use paperclip::v2::models::{DefaultApiRaw, Info, Tag};
 use serde_json::{Map, Value, json};
 
+use self::tables::{ALONE, NULLABLE, PAGES, REQUIRED};
 use crate::domain::event::EventType;
 use crate::domain::task::Status;
+use crate::domain::user::Role;
+use crate::http::admission::{Need, RULES};
 use crate::http::error::{ApiError, PROBLEM_JSON};
 use crate::http::fields::BODY_BYTES;
-use crate::http::paging::{sort_name, sorts};
-
-/// Members of request bodies: schema, member, what holds of it.
-pub fn body_rules() -> Vec<(&'static str, &'static str, Value)> {
-    let title =
-        json!({ "minLength": 1, "maxLength": 200, "pattern": r"\S", "example": "Write Docs" });
-    let description = json!({ "maxLength": 10_000, "nullable": true, "example": "Testing async" });
-    let id = json!({ "minimum": 1, "nullable": true, "example": 1 });
-    let due = json!({ "format": "date-time", "nullable": true, "example": "2030-01-31T12:00:00Z" });
-    let email = json!({ "format": "email", "maxLength": 254, "example": "ada@example.com" });
-    let user_name = json!({ "minLength": 1, "maxLength": 100, "pattern": r"\S", "nullable": true, "example": "Ada" });
-    let password = json!({ "minLength": 8, "maxLength": 128, "format": "password", "writeOnly": true, "example": "correct horse" });
-    let name =
-        json!({ "minLength": 1, "maxLength": 100, "pattern": r"\S", "example": "Documentation" });
-    let statuses = Status::ALL.map(Status::as_str);
-    let status = json!({ "type": "string", "enum": statuses, "example": "in-progress" });
-    let mut input_status = status.clone();
-    input_status["default"] = json!(Status::default().as_str());
-    vec![
-        ("TaskInput", "title", title.clone()),
-        ("TaskInput", "description", description.clone()),
-        ("TaskInput", "status", input_status),
-        ("TaskInput", "userId", id.clone()),
-        ("TaskInput", "categoryId", id.clone()),
-        ("TaskInput", "dueAt", due.clone()),
-        ("TaskPatch", "title", title),
-        ("TaskPatch", "description", description),
-        ("TaskPatch", "status", status),
-        ("TaskPatch", "userId", id.clone()),
-        ("TaskPatch", "categoryId", id),
-        ("TaskPatch", "dueAt", due),
-        ("UserInput", "email", email.clone()),
-        ("UserInput", "name", user_name.clone()),
-        ("UserInput", "password", password.clone()),
-        ("UserPatch", "email", email),
-        ("UserPatch", "name", user_name),
-        ("UserPatch", "password", password),
-        ("CategoryInput", "name", name.clone()),
-        ("CategoryPatch", "name", name),
-    ]
-}
-
-/// Which members a request body must have.
-const REQUIRED: [(&str, &[&str]); 6] = [
-    ("TaskInput", &["title"]),
-    ("TaskPatch", &[]),
-    ("UserInput", &["email", "password"]),
-    ("UserPatch", &[]),
-    ("CategoryInput", &["name"]),
-    ("CategoryPatch", &[]),
-];
-
-/// Pages, and what their rows are.
-const PAGES: [(&str, &str); 4] = [
-    ("TaskPage", "Task"),
-    ("UserPage", "User"),
-    ("CategoryPage", "Category"),
-    ("ActivityPage", "Activity"),
-];
-
-/// Members of answers that may be null; every member is always there but `total`.
-const NULLABLE: [(&str, &str); 11] = [
-    ("Task", "description"),
-    ("Task", "userId"),
-    ("Task", "categoryId"),
-    ("Task", "dueAt"),
-    ("Task", "completedAt"),
-    ("User", "name"),
-    ("Activity", "changes"),
-    ("TaskPage", "nextCursor"),
-    ("UserPage", "nextCursor"),
-    ("CategoryPage", "nextCursor"),
-    ("ActivityPage", "nextCursor"),
-];
-
-/// Query parameters, by name.
-pub fn parameter_rules() -> Vec<(&'static str, Value)> {
-    let id = json!({ "type": "integer", "format": "int64", "minimum": 1 });
-    let time = json!({ "type": "string", "format": "date-time" });
-    let sorts: Vec<String> = sorts().map(sort_name).collect();
-    vec![
-        ("limit", json!({ "type": "integer", "minimum": 1, "maximum": 100, "default": 20 })),
-        ("cursor", json!({ "type": "string", "minLength": 1, "maxLength": 4096 })),
-        ("total", json!({ "type": "boolean", "default": false })),
-        ("status", json!({ "type": "string", "enum": Status::ALL.map(Status::as_str) })),
-        ("userId", id.clone()),
-        ("categoryId", id),
-        ("search", json!({ "type": "string", "minLength": 1, "maxLength": 200 })),
-        ("dueBefore", time.clone()),
-        ("dueAfter", time),
-        ("sort", json!({ "type": "string", "enum": sorts, "default": "-createdAt" })),
-    ]
-}
 
 /// The document.
 pub fn document() -> Value {
@@ -119,7 +32,7 @@ pub fn document() -> Value {
             ),
             ..Info::default()
         },
-        tags: [("tasks", "Tasks and what happened to them"), ("users", "Who tasks are for"), ("categories", "What tasks are about")]
+        tags: [("access", "Signing in, and API tokens"), ("tasks", "Tasks and what happened to them"), ("users", "Who tasks are for"), ("categories", "What tasks are about")]
             .map(|(name, text)| Tag { name: name.into(), description: Some(text.into()), external_docs: None })
             .into(),
         ..DefaultApiRaw::default()
@@ -160,7 +73,7 @@ fn complete(document: &mut Value) {
             }
         }
     }
-    for schema in PAGES.iter().flat_map(|(page, item)| [*page, *item]) {
+    for schema in PAGES.iter().flat_map(|(page, item)| [*page, *item]).chain(ALONE) {
         let members = schemas[schema]["properties"].as_object().cloned().unwrap_or_default();
         let always: Vec<&String> = members.keys().filter(|name| *name != "total").collect();
         schemas[schema]["required"] = json!(always);
@@ -169,6 +82,11 @@ fn complete(document: &mut Value) {
         &mut schemas["Task"]["properties"]["status"],
         json!({ "type": "string", "enum": Status::ALL.map(Status::as_str) }),
     );
+    rule(
+        &mut schemas["User"]["properties"]["role"],
+        json!({ "type": "string", "enum": Role::ALL.map(Role::as_str) }),
+    );
+    schemas["Session"]["properties"]["user"] = json!({ "$ref": "#/components/schemas/User" });
     schemas["Activity"]["properties"]["type"]["enum"] =
         json!(EventType::ALL.map(EventType::as_str));
     schemas["Activity"]["properties"]["changes"] = json!({
@@ -181,6 +99,10 @@ fn complete(document: &mut Value) {
         schemas[schema]["properties"][member]["nullable"] = json!(true);
     }
     merge(schemas, json!({ "Problem": problem_schema() }));
+    document["components"]["securitySchemes"] = json!({ "token": {
+        "type": "http", "scheme": "bearer",
+        "description": "A session's token (`POST /sessions`) or an API token (`POST /tokens`)." } });
+    document["security"] = json!([{ "token": [] }]);
     let rules: Map<String, Value> =
         parameter_rules().into_iter().map(|(n, v)| (n.to_owned(), v)).collect();
     for (path, item) in document["paths"].as_object_mut().into_iter().flatten() {
@@ -217,7 +139,16 @@ fn complete_operation(path: &str, method: &str, operation: &mut Value, rules: &M
     }
     let mut errors =
         vec![ApiError::Validation(Vec::new()), ApiError::Unavailable, ApiError::Internal];
-    if path.contains("{id}") {
+    let rule = RULES.iter().find(|(m, p, _)| m.eq_ignore_ascii_case(method) && *p == path);
+    if rule.is_some_and(|rule| rule.2 == Need::Nothing) {
+        operation["security"] = json!([]);
+    } else {
+        errors.extend([ApiError::Unauthenticated, ApiError::InvalidToken, ApiError::Forbidden("")]);
+    }
+    if path == "/sessions" {
+        errors.push(ApiError::BadCredentials);
+    }
+    if path.contains("{id}") || path == "/sessions/current" {
         errors.push(ApiError::NotFound("thing"));
     }
     if has_body {

@@ -1,0 +1,2 @@
+DROP TABLE tokens;
+ALTER TABLE users DROP COLUMN role;

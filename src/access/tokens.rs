@@ -1,0 +1,79 @@
+//! Bearer tokens (RFC 6750): 256 random bits, of which the database has the SHA-256 alone.
+
+use std::time::Duration;
+
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use chrono::Utc;
+use sha2::{Digest, Sha256};
+
+use crate::secret::Secret;
+use crate::store::tokens::{self, Holder};
+use crate::store::{Store, StoreError};
+
+/// For how long what a token stands for is known without asking the database again. A revocation
+/// elsewhere is in effect after it, which is promised within 5 s.
+const KNOWN_FOR: Duration = Duration::from_secs(3);
+/// How many tokens are known at a time, valid or made up; 100 bytes each.
+const KNOWN: u64 = 50_000;
+/// What a token begins with, so that it is recognised where it should not be.
+const PREFIX: &str = "taskd_";
+
+/// A new token. It is shown once and kept nowhere.
+pub fn new_token() -> Secret {
+    let random: [u8; 32] = rand::random();
+    Secret::new(format!("{PREFIX}{}", BASE64_URL_SAFE_NO_PAD.encode(random)))
+}
+
+/// What is kept of a token. A fast hash will do: there is nothing to guess in 256 random bits. It
+/// also makes looking a token up independent of how much of it is right.
+pub fn token_hash(token: &str) -> [u8; 32] {
+    Sha256::digest(token.as_bytes()).into()
+}
+
+/// Who holds which token, as far as known for a few seconds.
+#[derive(Clone)]
+pub struct Tokens {
+    store: Store,
+    known: moka::future::Cache<[u8; 32], Option<Holder>>,
+}
+
+impl Tokens {
+    /// Nothing is known yet.
+    pub fn new(store: Store) -> Tokens {
+        let known = moka::future::Cache::builder().max_capacity(KNOWN).time_to_live(KNOWN_FOR);
+        Tokens { store, known: known.build() }
+    }
+
+    /// Who holds this token; `None` if nobody does, or its time is up.
+    ///
+    /// # Errors
+    /// The database had to be asked and fails.
+    pub async fn holder(&self, token: &str) -> Result<Option<Holder>, StoreError> {
+        let hash = token_hash(token);
+        let asking = self.known.try_get_with(hash, async {
+            tokens::holder(&mut *self.store.connection().await?, hash).await
+        });
+        let holder = asking.await.map_err(|error: std::sync::Arc<StoreError>| (*error).clone())?;
+        Ok(holder.filter(|holder| holder.expires_at.is_none_or(|at| Utc::now() < at)))
+    }
+
+    /// To be called after every change of tokens, roles or users: this process knows at once.
+    pub fn changed(&self) {
+        self.known.invalidate_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_two_tokens_are_alike_and_none_is_printed() {
+        let (one, two) = (new_token(), new_token());
+        assert_ne!(one.expose(), two.expose());
+        assert_eq!(one.expose().len(), PREFIX.len() + 43);
+        assert_ne!(token_hash(one.expose()), token_hash(two.expose()));
+        assert_eq!(format!("{one:?}"), "***");
+    }
+}

@@ -1,0 +1,49 @@
+//! Who may come in.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+
+use super::{ConfigError, duration};
+use crate::http::admission::Policy;
+
+/// What a request must bring.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Auth {
+    /// A session's or an API token
+    Tokens,
+    /// Nothing: whoever reaches the address may do everything; on a loopback address alone
+    None,
+}
+
+/// Who may come in.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Access")]
+pub struct AccessArgs {
+    /// What a request must bring [default: tokens; for `up` on a loopback address: none]
+    #[arg(long, env = "AUTH", value_name = "AUTH")]
+    pub auth: Option<Auth>,
+    /// Whether anybody may read /metrics; otherwise it takes an admin's token
+    #[arg(long, env = "METRICS_PUBLIC", value_name = "METRICS_PUBLIC", default_value_t = true,
+          action = clap::ArgAction::Set)]
+    pub metrics_public: bool,
+    /// How long somebody who signs in is signed in
+    #[arg(long, env = "SESSION_LIFETIME", value_name = "SESSION_LIFETIME", default_value = "12h", value_parser = duration)]
+    pub session_lifetime: Duration,
+}
+
+impl AccessArgs {
+    /// How strict to be on this address, if nothing is said as strict as `usual`.
+    pub fn policy(&self, usual: Auth, host: IpAddr) -> Result<Policy, ConfigError> {
+        let anybody = self.auth.unwrap_or(usual) == Auth::None;
+        if anybody && !host.is_loopback() {
+            let problem = format!(
+                "none lets everybody do everything, and HOST is {host}, which others can reach: set \
+                 AUTH=tokens, or HOST to a loopback address"
+            );
+            return Err(ConfigError::new("AUTH", problem));
+        }
+        Ok(Policy { anybody, metrics_public: self.metrics_public })
+    }
+}

@@ -1,0 +1,167 @@
+//! Who may do what: one table with a rule for every route. A route without one lets nobody in.
+
+use actix_web::body::{BoxBody, MessageBody};
+use actix_web::dev::{Payload, ServiceRequest, ServiceResponse};
+use actix_web::http::header::AUTHORIZATION;
+use actix_web::middleware::Next;
+use actix_web::web::Data;
+use actix_web::{Error, FromRequest, HttpMessage, HttpRequest, ResponseError};
+use futures_util::future::{Ready, ready};
+use paperclip::actix::OperationModifier;
+use paperclip::v2::schema::Apiv2Schema;
+
+use crate::access::Caller;
+use crate::http::State;
+use crate::http::error::ApiError;
+
+/// What a caller must have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Need {
+    /// Nothing: anybody may.
+    Nothing,
+    /// A token. Whose things are meant, the handler looks at.
+    Token,
+    /// An admin's token.
+    Admin,
+    /// An admin's token, unless `METRICS_PUBLIC`.
+    AdminUnlessMetricsArePublic,
+}
+use Need::{Admin, AdminUnlessMetricsArePublic, Nothing, Token};
+
+/// Method, route, need. HEAD goes with GET.
+pub const RULES: [(&str, &str, Need); 30] = [
+    ("POST", "/sessions", Nothing),
+    ("DELETE", "/sessions/current", Token),
+    ("GET", "/tokens", Token),
+    ("POST", "/tokens", Token),
+    ("DELETE", "/tokens/{id}", Token),
+    ("GET", "/users", Admin),
+    ("POST", "/users", Admin),
+    ("GET", "/users/{id}", Token),
+    ("PATCH", "/users/{id}", Token),
+    ("DELETE", "/users/{id}", Admin),
+    ("GET", "/categories", Token),
+    ("POST", "/categories", Admin),
+    ("GET", "/categories/{id}", Token),
+    ("PATCH", "/categories/{id}", Admin),
+    ("DELETE", "/categories/{id}", Admin),
+    ("GET", "/tasks", Token),
+    ("POST", "/tasks", Token),
+    ("GET", "/tasks/{id}", Token),
+    ("PUT", "/tasks/{id}", Token),
+    ("PATCH", "/tasks/{id}", Token),
+    ("DELETE", "/tasks/{id}", Token),
+    ("GET", "/tasks/{id}/activity", Token),
+    ("POST", "/operator/dead-letters", Admin),
+    ("GET", "/metrics", AdminUnlessMetricsArePublic),
+    ("GET", "/healthz", Nothing),
+    ("GET", "/readyz", Nothing),
+    ("GET", "/openapi.json", Nothing),
+    ("GET", "/docs", Nothing),
+    ("GET", "/docs/{file:.*}", Nothing),
+    ("GET", "/schemas/{type}", Nothing),
+];
+
+/// How strict this instance is.
+#[derive(Debug, Clone, Copy)]
+pub struct Policy {
+    /// Whether a request without a token is anybody's, who may do everything.
+    pub anybody: bool,
+    /// Whether anybody may read `/metrics`.
+    pub metrics_public: bool,
+}
+
+/// The middleware: turns away whom the table doesn't let in, and tells handlers who calls.
+///
+/// A path that the table's routes don't match is answered here as well, so that no other reading of a
+/// path (such as one with percent-encoded letters) can reach a handler past the table.
+pub async fn admit<B: MessageBody + 'static>(
+    request: ServiceRequest,
+    next: Next<B>,
+) -> Result<ServiceResponse<BoxBody>, Error> {
+    match caller(&request).await {
+        Ok(caller) => {
+            if let Some(caller) = caller {
+                request.extensions_mut().insert(caller);
+            }
+            Ok(next.call(request).await?.map_into_boxed_body())
+        }
+        Err(error) => Ok(request.into_response(error.error_response())),
+    }
+}
+
+/// Who calls, where the route needs to know.
+async fn caller(request: &ServiceRequest) -> Result<Option<Caller>, ApiError> {
+    let route = request.match_pattern().ok_or(ApiError::RouteNotFound)?;
+    let method = request.method().as_str();
+    let need = RULES
+        .iter()
+        .find(|(m, path, _)| *m == method && *path == route)
+        .map(|rule| rule.2)
+        .ok_or_else(|| refusal(&route))?;
+    let state = request.app_data::<Data<State>>().ok_or(ApiError::Internal)?;
+    let admin = match need {
+        Need::Nothing => return Ok(None),
+        Need::AdminUnlessMetricsArePublic if state.policy.metrics_public => return Ok(None),
+        Need::Token => false,
+        Need::Admin | Need::AdminUnlessMetricsArePublic => true,
+    };
+    let caller = match bearer(request)? {
+        Some(token) => {
+            let holder = state.tokens.holder(token).await?;
+            Caller::Known(holder.ok_or(ApiError::InvalidToken)?)
+        }
+        None if state.policy.anybody => Caller::Anybody,
+        None => return Err(ApiError::Unauthenticated),
+    };
+    if admin && !caller.is_admin() {
+        return Err(ApiError::Forbidden("this is for admins"));
+    }
+    Ok(Some(caller))
+}
+
+/// A method that a route doesn't have: 405 with those that it has. A route that isn't in the table is
+/// nobody's.
+fn refusal(route: &str) -> ApiError {
+    let methods: Vec<&str> = RULES.iter().filter(|rule| rule.1 == route).map(|r| r.0).collect();
+    if methods.is_empty() {
+        tracing::error!(route, "has no rule in the table of who may do what");
+        return ApiError::Forbidden("nobody may");
+    }
+    let allow: Vec<&str> = methods
+        .into_iter()
+        .flat_map(|method| if method == "GET" { vec!["GET", "HEAD"] } else { vec![method] })
+        .collect();
+    ApiError::MethodNotAllowed(allow.join(", "))
+}
+
+/// The token of an `Authorization: Bearer` header (RFC 6750, section 2.1).
+fn bearer(request: &ServiceRequest) -> Result<Option<&str>, ApiError> {
+    let mut headers = request.headers().get_all(AUTHORIZATION);
+    let Some(value) = headers.next() else { return Ok(None) };
+    let token = value
+        .to_str()
+        .ok()
+        .and_then(|text| text.split_once(' '))
+        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
+        .map(|(_, token)| token.trim())
+        .filter(|token| !token.is_empty());
+    match (token, headers.next()) {
+        (Some(token), None) => Ok(Some(token)),
+        _ => Err(ApiError::InvalidToken),
+    }
+}
+
+impl FromRequest for Caller {
+    type Error = ApiError;
+    type Future = Ready<Result<Caller, ApiError>>;
+
+    /// There is one wherever the table asks for a token.
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        ready(request.extensions().get::<Caller>().copied().ok_or(ApiError::Unauthenticated))
+    }
+}
+
+// The description says who may do what from the table; the caller is no parameter.
+impl Apiv2Schema for Caller {}
+impl OperationModifier for Caller {}

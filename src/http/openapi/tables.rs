@@ -1,0 +1,134 @@
+//! What holds of members and parameters. A test holds these tables against the rules that requests are
+//! validated by.
+
+use serde_json::{Value, json};
+
+use crate::domain::task::Status;
+use crate::domain::user::Role;
+use crate::http::paging::{sort_name, sorts};
+
+/// Members of request bodies: schema, member, what holds of it.
+pub fn body_rules() -> Vec<(&'static str, &'static str, Value)> {
+    let title =
+        json!({ "minLength": 1, "maxLength": 200, "pattern": r"\S", "example": "Write Docs" });
+    let description = json!({ "maxLength": 10_000, "nullable": true, "example": "Testing async" });
+    let id = json!({ "minimum": 1, "nullable": true, "example": 1 });
+    let due = json!({ "format": "date-time", "nullable": true, "example": "2030-01-31T12:00:00Z" });
+    let email = json!({ "format": "email", "maxLength": 254, "example": "ada@example.com" });
+    let user_name = json!({ "minLength": 1, "maxLength": 100, "pattern": r"\S", "nullable": true, "example": "Ada" });
+    let password = json!({ "minLength": 8, "maxLength": 128, "format": "password", "writeOnly": true, "example": "correct horse" });
+    let name =
+        json!({ "minLength": 1, "maxLength": 100, "pattern": r"\S", "example": "Documentation" });
+    let token_name =
+        json!({ "minLength": 1, "maxLength": 100, "pattern": r"\S", "example": "nightly report" });
+    let role =
+        json!({ "type": "string", "enum": Role::ALL.map(Role::as_str), "example": "member" });
+    let mut input_role = role.clone();
+    input_role["default"] = json!(Role::default().as_str());
+    let statuses = Status::ALL.map(Status::as_str);
+    let status = json!({ "type": "string", "enum": statuses, "example": "in-progress" });
+    let mut input_status = status.clone();
+    input_status["default"] = json!(Status::default().as_str());
+    vec![
+        ("TaskInput", "title", title.clone()),
+        ("TaskInput", "description", description.clone()),
+        ("TaskInput", "status", input_status),
+        ("TaskInput", "userId", id.clone()),
+        ("TaskInput", "categoryId", id.clone()),
+        ("TaskInput", "dueAt", due.clone()),
+        ("TaskPatch", "title", title),
+        ("TaskPatch", "description", description),
+        ("TaskPatch", "status", status),
+        ("TaskPatch", "userId", id.clone()),
+        ("TaskPatch", "categoryId", id),
+        ("TaskPatch", "dueAt", due),
+        ("UserInput", "email", email.clone()),
+        ("UserInput", "name", user_name.clone()),
+        ("UserInput", "password", password.clone()),
+        ("UserPatch", "email", email),
+        ("UserPatch", "name", user_name),
+        ("UserPatch", "password", password),
+        ("UserInput", "role", input_role),
+        ("UserPatch", "role", role),
+        ("CategoryInput", "name", name.clone()),
+        ("CategoryPatch", "name", name),
+        (
+            "SessionInput",
+            "email",
+            json!({ "minLength": 1, "maxLength": 254, "example": "ada@example.com" }),
+        ),
+        (
+            "SessionInput",
+            "password",
+            json!({ "minLength": 1, "maxLength": 128, "format": "password", "writeOnly": true, "example": "correct horse" }),
+        ),
+        ("TokenInput", "name", token_name),
+        (
+            "TokenInput",
+            "expiresAt",
+            json!({ "format": "date-time", "nullable": true, "example": "2100-01-31T12:00:00Z" }),
+        ),
+    ]
+}
+
+/// Which members a request body must have.
+pub(super) const REQUIRED: [(&str, &[&str]); 8] = [
+    ("SessionInput", &["email", "password"]),
+    ("TokenInput", &["name"]),
+    ("TaskInput", &["title"]),
+    ("TaskPatch", &[]),
+    ("UserInput", &["email", "password"]),
+    ("UserPatch", &[]),
+    ("CategoryInput", &["name"]),
+    ("CategoryPatch", &[]),
+];
+
+/// Pages, and what their rows are.
+pub(super) const PAGES: [(&str, &str); 5] = [
+    ("TaskPage", "Task"),
+    ("UserPage", "User"),
+    ("CategoryPage", "Category"),
+    ("ActivityPage", "Activity"),
+    ("TokenPage", "Token"),
+];
+
+/// What is answered and is no row of a page.
+pub(super) const ALONE: [&str; 2] = ["Session", "NewToken"];
+
+/// Members of answers that may be null; every member is always there but `total`.
+pub(super) const NULLABLE: [(&str, &str); 15] = [
+    ("Token", "expiresAt"),
+    ("Token", "lastUsedAt"),
+    ("NewToken", "expiresAt"),
+    ("TokenPage", "nextCursor"),
+    ("Task", "description"),
+    ("Task", "userId"),
+    ("Task", "categoryId"),
+    ("Task", "dueAt"),
+    ("Task", "completedAt"),
+    ("User", "name"),
+    ("Activity", "changes"),
+    ("TaskPage", "nextCursor"),
+    ("UserPage", "nextCursor"),
+    ("CategoryPage", "nextCursor"),
+    ("ActivityPage", "nextCursor"),
+];
+
+/// Query parameters, by name.
+pub fn parameter_rules() -> Vec<(&'static str, Value)> {
+    let id = json!({ "type": "integer", "format": "int64", "minimum": 1 });
+    let time = json!({ "type": "string", "format": "date-time" });
+    let sorts: Vec<String> = sorts().map(sort_name).collect();
+    vec![
+        ("limit", json!({ "type": "integer", "minimum": 1, "maximum": 100, "default": 20 })),
+        ("cursor", json!({ "type": "string", "minLength": 1, "maxLength": 4096 })),
+        ("total", json!({ "type": "boolean", "default": false })),
+        ("status", json!({ "type": "string", "enum": Status::ALL.map(Status::as_str) })),
+        ("userId", id.clone()),
+        ("categoryId", id),
+        ("search", json!({ "type": "string", "minLength": 1, "maxLength": 200 })),
+        ("dueBefore", time.clone()),
+        ("dueAfter", time),
+        ("sort", json!({ "type": "string", "enum": sorts, "default": "-createdAt" })),
+    ]
+}
