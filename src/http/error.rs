@@ -50,6 +50,9 @@ pub enum ApiError {
     /// Others kept changing the same thing; nothing was written.
     #[error("the task was being changed by others all the time; nothing was written")]
     WriteConflict,
+    /// `If-Match` or `If-None-Match` don't hold of the version there is; nothing was written.
+    #[error("the task is at another version than this request is for; nothing was written")]
+    PreconditionFailed,
     /// A dependency is away; nothing was written.
     #[error("a dependency of this service is not available; try again")]
     Unavailable,
@@ -61,9 +64,9 @@ pub enum ApiError {
 /// One wrong part of a request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Fault {
-    /// Where it is: `body`, `query` or `path`.
+    /// Where it is: `body`, `query`, `path` or `header`.
     pub r#in: Place,
-    /// A JSON pointer (RFC 6901) to it; for a parameter, `/` and its name.
+    /// A JSON pointer (RFC 6901) to it; for a parameter or a header, `/` and its name.
     pub pointer: String,
     /// What is wrong.
     pub message: String,
@@ -77,6 +80,7 @@ pub enum Place {
     Body,
     Query,
     Path,
+    Header,
 }
 
 impl Fault {
@@ -120,6 +124,11 @@ impl ApiError {
             ApiError::WriteConflict => {
                 (StatusCode::CONFLICT, "write_conflict", "Others were faster")
             }
+            ApiError::PreconditionFailed => (
+                StatusCode::PRECONDITION_FAILED,
+                "precondition_failed",
+                "The task is at another version",
+            ),
             ApiError::Unavailable => {
                 (StatusCode::SERVICE_UNAVAILABLE, "unavailable", "Temporarily unavailable")
             }

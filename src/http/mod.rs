@@ -11,6 +11,7 @@ mod observe;
 pub mod openapi;
 pub mod operator;
 mod paging;
+mod preconditions;
 mod tasks;
 mod users;
 

@@ -2,6 +2,8 @@
 //! conversion to version 3 leaves out from the tables below. A test holds the tables against the
 //! rules that requests are validated by.
 
+mod headers;
+
 use actix_web::App;
 use paperclip::actix::OpenApiExt;
 use paperclip::v2::models::{DefaultApiRaw, Info, Tag};
@@ -210,11 +212,6 @@ fn complete_operation(path: &str, method: &str, operation: &mut Value, rules: &M
             content["application/merge-patch+json"] = schema;
         }
     }
-    if method == "post" {
-        operation["responses"]["201"]["headers"] = json!({
-            "Location": { "description": "The path of what was made", "schema": { "type": "string" } }
-        });
-    }
     let mut errors =
         vec![ApiError::Validation(Vec::new()), ApiError::Unavailable, ApiError::Internal];
     if path.contains("{id}") {
@@ -225,6 +222,7 @@ fn complete_operation(path: &str, method: &str, operation: &mut Value, rules: &M
         errors.push(ApiError::UnsupportedMediaType(""));
         errors.push(ApiError::PayloadTooLarge(BODY_BYTES));
     }
+    errors.extend(headers::complete(path, method, operation));
     match (path, method) {
         ("/users" | "/users/{id}", "post" | "patch") => errors.push(ApiError::EmailTaken),
         ("/categories" | "/categories/{id}", "post" | "patch") => {
@@ -274,7 +272,7 @@ fn problem_schema() -> Value {
                     "type": "object",
                     "required": ["in", "pointer", "message"],
                     "properties": {
-                        "in": { "type": "string", "enum": ["body", "query", "path"] },
+                        "in": { "type": "string", "enum": ["body", "query", "path", "header"] },
                         "pointer": { "type": "string", "description": "A JSON pointer (RFC 6901)", "example": "/title" },
                         "message": { "type": "string", "example": "is required" },
                     },

@@ -12,6 +12,7 @@ use crate::http::dto::{ActivityPage, TaskInput, TaskPage, TaskPatch};
 use crate::http::error::{ApiError, Fault, Place};
 use crate::http::fields::{Body, Id, Params};
 use crate::http::paging::{ActivityParams, TaskParams, page, task_cursor};
+use crate::http::preconditions::{Preconditions, Verdict};
 use crate::http::{State, to_the_end};
 use crate::store::{StoreError, activity, task_list, tasks};
 
@@ -55,11 +56,15 @@ pub async fn create(state: Data<State>, input: Body<TaskInput>) -> Result<Create
         Ok(task)
     })
     .await?;
-    Ok(Created::at(format!("/tasks/{}", task.id), &task))
+    Ok(Created::at(format!("/tasks/{}", task.id), &task).tagged(task.version))
 }
 
 #[api_v2_operation(operation_id = "getTask", tags("tasks"), summary = "Get a task")]
-pub async fn get(state: Data<State>, id: Id) -> Result<Answer<Task>, ApiError> {
+pub async fn get(
+    state: Data<State>,
+    id: Id,
+    preconditions: Preconditions,
+) -> Result<Answer<Task>, ApiError> {
     let id = id.0;
     let body = state
         .cache
@@ -68,39 +73,64 @@ pub async fn get(state: Data<State>, id: Id) -> Result<Answer<Task>, ApiError> {
             found.map(|task| encode(&task)).ok_or(ApiError::NotFound("task"))
         })
         .await?;
-    Ok(Answer::encoded(&body))
+    let version = version_of(&body)?;
+    match preconditions.of_read(version) {
+        Verdict::Holds => Ok(Answer::encoded(&body).tagged(version)),
+        Verdict::NotModified => Ok(Answer::not_modified(version)),
+        Verdict::Failed => Err(ApiError::PreconditionFailed),
+    }
+}
+
+/// The version of a task that is encoded. The cache keeps what is sent and nothing else; looking
+/// for one number in it takes less than a microsecond.
+fn version_of(body: &[u8]) -> Result<i64, ApiError> {
+    #[derive(serde::Deserialize)]
+    struct Versioned {
+        version: i64,
+    }
+    let versioned: Versioned = serde_json::from_slice(body).map_err(|error| {
+        tracing::error!(%error, "a cached task can't be read");
+        ApiError::Internal
+    })?;
+    Ok(versioned.version)
 }
 
 #[api_v2_operation(operation_id = "replaceTask", tags("tasks"), summary = "Replace a task")]
 pub async fn replace(
     state: Data<State>,
     id: Id,
+    preconditions: Preconditions,
     input: Body<TaskInput>,
 ) -> Result<Answer<Task>, ApiError> {
     let fields = TaskFields::from(input.0);
-    let task = update(state, id.0, move |_| fields.clone()).await?;
-    Ok(Answer::ok(&task))
+    update(state, id.0, preconditions, move |_| fields.clone()).await
 }
 
 #[api_v2_operation(operation_id = "patchTask", tags("tasks"), summary = "Change parts of a task")]
 pub async fn patch(
     state: Data<State>,
     id: Id,
+    preconditions: Preconditions,
     input: Body<TaskPatch>,
 ) -> Result<Answer<Task>, ApiError> {
     let patch = input.0;
-    let task = update(state, id.0, move |before| patch.clone().apply(before.fields())).await?;
-    Ok(Answer::ok(&task))
+    let decide = move |before: &Task| patch.clone().apply(before.fields());
+    update(state, id.0, preconditions, decide).await
 }
 
 #[api_v2_operation(operation_id = "deleteTask", tags("tasks"), summary = "Delete a task")]
-pub async fn delete(state: Data<State>, id: Id) -> Result<Deleted, ApiError> {
+pub async fn delete(
+    state: Data<State>,
+    id: Id,
+    preconditions: Preconditions,
+) -> Result<Deleted, ApiError> {
     let id = id.0;
     to_the_end(async move {
         for _ in 0..MOST_TRIES {
             let mut connection = state.store.connection().await?;
             let found = tasks::find(&mut connection, id).await?;
             let task = found.ok_or(ApiError::NotFound("task"))?;
+            preconditions.of_write(task.version)?;
             if tasks::delete(&mut connection, task.delete(Utc::now())).await? {
                 drop(connection);
                 state.written(vec![Scope::TaskLists, Scope::Task(id)]).await;
@@ -145,19 +175,23 @@ pub async fn list_activity(
 /// With n writers at one task each round lets one through, so this many can meet at the worst.
 const MOST_TRIES: usize = 200;
 
-/// Reads a task, decides what becomes of it, and writes that if nobody was faster; else again.
+/// Reads a task, decides what becomes of it, and writes that if nobody was faster; else again. The
+/// preconditions are held against each version that is read: who lost a race to another version has
+/// lost.
 async fn update(
     state: Data<State>,
     id: i64,
+    preconditions: Preconditions,
     decide: impl Fn(&Task) -> TaskFields + Send + Sync + 'static,
-) -> Result<Task, ApiError> {
+) -> Result<Answer<Task>, ApiError> {
     to_the_end(async move {
         for _ in 0..MOST_TRIES {
             let mut connection = state.store.connection().await?;
             let before =
                 tasks::find(&mut connection, id).await?.ok_or(ApiError::NotFound("task"))?;
+            preconditions.of_write(before.version)?;
             let Some(after) = before.update(decide(&before), Utc::now()) else {
-                return Ok(before);
+                return Ok(Answer::ok(&before).tagged(before.version));
             };
             let event = NewEvent::updated(&before, after.clone());
             let written = tasks::update(&mut connection, vec![(after.clone(), event)]).await;
@@ -170,7 +204,7 @@ async fn update(
                 other => drop(other?),
             }
             state.written(vec![Scope::TaskLists, Scope::Task(id)]).await;
-            return Ok(after);
+            return Ok(Answer::ok(&after).tagged(after.version));
         }
         Err(ApiError::WriteConflict)
     })
