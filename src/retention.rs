@@ -35,6 +35,8 @@ pub struct Purged {
     pub events: usize,
     /// Rows of `task_activity`.
     pub task_activity: usize,
+    /// Rows of `idempotency_keys`.
+    pub idempotency_keys: usize,
 }
 
 /// Deletes what is too old at `now`, batch by batch, until nothing is or `shutdown` says stop.
@@ -66,7 +68,7 @@ async fn delete(
     shutdown: &Shutdown,
 ) -> Result<Purged, StoreError> {
     let mut purged = Purged::default();
-    for table in ["processed_messages", "events", "task_activity"] {
+    for table in ["processed_messages", "events", "task_activity", "idempotency_keys"] {
         loop {
             let deleted = match table {
                 "processed_messages" => {
@@ -77,15 +79,17 @@ async fn delete(
                     retention::delete_published(connection, horizon(now, keep.events), BATCH)
                         .await?
                 }
-                _ => {
+                "task_activity" => {
                     retention::delete_activity(connection, horizon(now, keep.activity), BATCH)
                         .await?
                 }
+                _ => retention::delete_idempotency_keys(connection, now, BATCH).await?,
             };
             match table {
                 "processed_messages" => purged.processed_messages += deleted,
                 "events" => purged.events += deleted,
-                _ => purged.task_activity += deleted,
+                "task_activity" => purged.task_activity += deleted,
+                _ => purged.idempotency_keys += deleted,
             }
             metrics.purged.with_label_values(&[table]).inc_by(deleted as u64);
             if deleted < BATCH as usize || shutdown.stopped() {

@@ -14,6 +14,7 @@ use serde::Serialize;
 
 use crate::http::preconditions::entity_tag;
 use crate::read_cache::Body;
+use crate::store::idempotency_keys::Kept;
 
 /// A JSON document, described as a `T`: 200, or 201 with the place of what was made.
 pub struct Answer<T> {
@@ -94,6 +95,25 @@ impl<T: Serialize> Created<T> {
     /// With the entity tag of this version.
     pub fn tagged(self, version: i64) -> Created<T> {
         Created(self.0.tagged(version))
+    }
+
+    /// What is kept of it for a repeat of its request.
+    pub fn kept(&self) -> Kept {
+        let header = |(name, value): &(HeaderName, String)| (name.to_string(), value.clone());
+        Kept {
+            status: self.0.status.as_u16(),
+            headers: self.0.headers.iter().map(header).collect(),
+            body: self.0.body.to_vec(),
+        }
+    }
+
+    /// What was answered before, marked as that.
+    pub fn replayed(kept: Kept) -> Created<T> {
+        let header = |(name, value): (String, String)| Some((name.parse().ok()?, value));
+        let mut headers: Vec<_> = kept.headers.into_iter().filter_map(header).collect();
+        headers.push((HeaderName::from_static("idempotency-replayed"), "true".to_owned()));
+        let status = StatusCode::from_u16(kept.status).unwrap_or(StatusCode::CREATED);
+        Created(Answer { status, headers, ..Answer::bytes(kept.body) })
     }
 }
 

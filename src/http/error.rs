@@ -47,6 +47,12 @@ pub enum ApiError {
     /// Another category has this name.
     #[error("another category has this name")]
     CategoryNameTaken,
+    /// A request with the same `Idempotency-Key` is being carried out.
+    #[error("a request with this Idempotency-Key is being carried out; repeat it for the answer")]
+    IdempotencyKeyInUse,
+    /// The `Idempotency-Key` was used for another request.
+    #[error("this Idempotency-Key was used for another request; take a new one")]
+    IdempotencyKeyReused,
     /// Others kept changing the same thing; nothing was written.
     #[error("the task was being changed by others all the time; nothing was written")]
     WriteConflict,
@@ -93,6 +99,16 @@ impl Fault {
 }
 
 impl ApiError {
+    /// When the same request may work, in seconds from now.
+    pub fn retry_after(&self) -> Option<u32> {
+        match self {
+            ApiError::Unavailable | ApiError::WriteConflict => Some(RETRY_AFTER_SECONDS),
+            // A write takes milliseconds; in whole seconds there is nothing shorter.
+            ApiError::IdempotencyKeyInUse => Some(1),
+            _ => None,
+        }
+    }
+
     /// Status, stable code and title.
     pub fn kind(&self) -> (StatusCode, &'static str, &'static str) {
         match self {
@@ -121,6 +137,14 @@ impl ApiError {
             ApiError::CategoryNameTaken => {
                 (StatusCode::CONFLICT, "category_name_taken", "The category's name is taken")
             }
+            ApiError::IdempotencyKeyInUse => {
+                (StatusCode::CONFLICT, "idempotency_key_in_use", "The request is being carried out")
+            }
+            ApiError::IdempotencyKeyReused => (
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "idempotency_key_reused",
+                "The key was used for another request",
+            ),
             ApiError::WriteConflict => {
                 (StatusCode::CONFLICT, "write_conflict", "Others were faster")
             }
@@ -171,14 +195,11 @@ impl ResponseError for ApiError {
             },
         };
         let mut response = HttpResponse::build(status);
-        match self {
-            ApiError::MethodNotAllowed(allow) => {
-                response.insert_header((header::ALLOW, HeaderValue::from_static(allow)));
-            }
-            ApiError::Unavailable | ApiError::WriteConflict => {
-                response.insert_header((header::RETRY_AFTER, RETRY_AFTER_SECONDS.to_string()));
-            }
-            _ => {}
+        if let ApiError::MethodNotAllowed(allow) = self {
+            response.insert_header((header::ALLOW, HeaderValue::from_static(allow)));
+        }
+        if let Some(seconds) = self.retry_after() {
+            response.insert_header((header::RETRY_AFTER, seconds.to_string()));
         }
         response.content_type(PROBLEM_JSON).body(serde_json::json!(problem).to_string())
     }

@@ -7,6 +7,7 @@ pub mod dto;
 pub mod error;
 mod fields;
 pub mod health;
+mod idempotency_key;
 mod observe;
 pub mod openapi;
 pub mod operator;
@@ -46,6 +47,8 @@ pub struct State {
     pub nudge: Nudge,
     /// What is counted.
     pub metrics: Metrics,
+    /// How long the answer to a POST with an `Idempotency-Key` is kept.
+    pub idempotency_retention: std::time::Duration,
     /// How many passwords may be hashed at a time.
     pub hashing: Arc<Semaphore>,
 }

@@ -244,10 +244,13 @@ fn complete_operation(path: &str, method: &str, operation: &mut Value, rules: &M
             "description": described,
             "content": { PROBLEM_JSON: { "schema": { "$ref": "#/components/schemas/Problem" } } },
         });
-        if matches!(error, ApiError::Unavailable | ApiError::WriteConflict) {
+        let before = responses[status.as_str()]["headers"].take();
+        if error.retry_after().is_some() {
             response["headers"] = json!({
                 "Retry-After": { "description": "Seconds to wait", "schema": { "type": "integer" } }
             });
+        } else if before.is_object() {
+            response["headers"] = before;
         }
         responses[status.as_str()] = response;
     }

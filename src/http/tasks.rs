@@ -11,6 +11,7 @@ use crate::http::answer::{Answer, Created, Deleted, encode};
 use crate::http::dto::{ActivityPage, TaskInput, TaskPage, TaskPatch};
 use crate::http::error::{ApiError, Fault, Place};
 use crate::http::fields::{Body, Id, Params};
+use crate::http::idempotency_key::{Once, Refused};
 use crate::http::paging::{ActivityParams, TaskParams, page, task_cursor};
 use crate::http::preconditions::{Preconditions, Verdict};
 use crate::http::{State, to_the_end};
@@ -43,20 +44,29 @@ pub async fn list(
 }
 
 #[api_v2_operation(operation_id = "createTask", tags("tasks"), summary = "Create a task")]
-pub async fn create(state: Data<State>, input: Body<TaskInput>) -> Result<Created<Task>, ApiError> {
-    let task = to_the_end(async move {
-        let task = Task::create(input.0.into(), Utc::now());
+pub async fn create(
+    state: Data<State>,
+    request: Once<TaskInput>,
+) -> Result<Created<Task>, ApiError> {
+    let Once(input, key) = request;
+    to_the_end(async move {
+        let task = Task::create(input.into(), Utc::now());
         let (user_id, category_id) = (task.user_id, task.category_id);
-        let inserted = tasks::insert(&mut *state.store.connection().await?, task).await;
-        let task = match inserted {
-            Err(StoreError::Missing(_)) => return Err(missing(&state, user_id, category_id).await),
-            other => other?,
+        let written = key.write(&state, async |connection| {
+            let task = tasks::insert(connection, task).await?;
+            Ok(Created::at(format!("/tasks/{}", task.id), &task).tagged(task.version))
+        });
+        let answer = match written.await {
+            Ok(answer) => answer,
+            Err(Refused::Write(StoreError::Missing(_))) => {
+                return Err(missing(&state, user_id, category_id).await);
+            }
+            Err(refused) => return Err(refused.or(ApiError::from)),
         };
         state.written(vec![Scope::TaskLists]).await;
-        Ok(task)
+        Ok(answer)
     })
-    .await?;
-    Ok(Created::at(format!("/tasks/{}", task.id), &task).tagged(task.version))
+    .await
 }
 
 #[api_v2_operation(operation_id = "getTask", tags("tasks"), summary = "Get a task")]

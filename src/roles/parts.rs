@@ -2,6 +2,7 @@
 
 use std::net::TcpListener;
 use std::sync::Arc;
+use std::time::Duration;
 
 use chrono::Utc;
 use tokio::sync::Semaphore;
@@ -65,17 +66,23 @@ pub(super) fn mailer(args: &MailArgs) -> anyhow::Result<Arc<dyn Mailer>> {
     })
 }
 
+/// What the API is made of besides the ground.
+pub(super) struct Api {
+    pub(super) cache: Option<Arc<dyn Cache>>,
+    pub(super) cache_ttl: Duration,
+    pub(super) idempotency_retention: Duration,
+    pub(super) operator: bool,
+}
+
 /// The API and the publisher, until they are told to stop and have.
 pub(super) async fn serve(
     listener: TcpListener,
     ground: Ground,
-    cache: Option<Arc<dyn Cache>>,
-    cache_ttl: std::time::Duration,
-    operator: bool,
+    api: Api,
     shutdown: Shutdown,
 ) -> anyhow::Result<()> {
     let Ground { store, broker, metrics } = ground;
-    let cache = ReadCache::new(cache, store.clone(), metrics.clone(), cache_ttl);
+    let cache = ReadCache::new(api.cache, store.clone(), metrics.clone(), api.cache_ttl);
     let nudge = Nudge::default();
 
     // The publisher stops after the API, so that it takes along what the last requests wrote.
@@ -84,8 +91,15 @@ pub(super) async fn serve(
     let publishing = tokio::spawn(publisher.run(publisher_shutdown.clone()));
 
     let hashing = std::thread::available_parallelism().map_or(1, usize::from);
-    let state = State { store, cache, nudge, metrics, hashing: Arc::new(Semaphore::new(hashing)) };
-    let server = http::serve(listener, state, broker, operator, &shutdown)?;
+    let state = State {
+        store,
+        cache,
+        nudge,
+        metrics,
+        idempotency_retention: api.idempotency_retention,
+        hashing: Arc::new(Semaphore::new(hashing)),
+    };
+    let server = http::serve(listener, state, broker, api.operator, &shutdown)?;
     let handle = server.handle();
     let serving = tokio::spawn(server);
 
@@ -146,6 +160,7 @@ pub(super) async fn purge_by_schedule(
                 processed_messages = purged.processed_messages,
                 events = purged.events,
                 task_activity = purged.task_activity,
+                idempotency_keys = purged.idempotency_keys,
                 "purged"
             ),
             Ok(None) => tracing::info!("another process is purging"),

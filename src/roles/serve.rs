@@ -57,7 +57,13 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         cache = redis_url.map_or("off".to_owned(), |url| without_password(url.expose())),
         "serving; documentation at /docs"
     );
-    parts::serve(listener, ground, cache, args.cache.cache_ttl, false, shutdown).await?;
+    let api = parts::Api {
+        cache,
+        cache_ttl: args.cache.cache_ttl,
+        idempotency_retention: args.http.idempotency_retention,
+        operator: false,
+    };
+    parts::serve(listener, ground, api, shutdown).await?;
     broker.close().await;
     tracing::info!("stopped");
     Ok(ExitCode::SUCCESS)

@@ -100,8 +100,13 @@ pub async fn run(mut args: Args) -> anyhow::Result<ExitCode> {
     let retries = args.broker.retry.retry_delays.clone();
     let consumer = parts::consumer(&ground, mailer, retries, simulation, &worker, args.concurrency);
     let metrics = ground.metrics.clone();
-    let serving =
-        parts::serve(listener, ground, Some(cache), args.cache.cache_ttl, true, shutdown.clone());
+    let api = parts::Api {
+        cache: Some(cache),
+        cache_ttl: args.cache.cache_ttl,
+        idempotency_retention: args.http.idempotency_retention,
+        operator: true,
+    };
+    let serving = parts::serve(listener, ground, api, shutdown.clone());
     let (served, (), ()) = tokio::join!(
         serving,
         consumer.run(shutdown.clone()),

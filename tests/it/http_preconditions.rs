@@ -13,6 +13,7 @@ async fn send(api: &Api, method: &str, path: &str, header: (&str, &str), body: V
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs services: scripts/test"]
 async fn every_answer_with_a_task_has_its_entity_tag_also_from_the_cache() {
     let world = World::new().await;
     let serve = world.serve().await;
@@ -40,6 +41,7 @@ async fn every_answer_with_a_task_has_its_entity_tag_also_from_the_cache() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs services: scripts/test"]
 async fn a_client_that_has_the_version_is_not_sent_it_again() {
     let world = World::new().await;
     let serve = world.serve().await;
@@ -69,6 +71,7 @@ async fn a_client_that_has_the_version_is_not_sent_it_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs services: scripts/test"]
 async fn a_write_for_another_version_is_refused_and_changes_nothing() {
     let world = World::new().await;
     let serve = world.serve().await;
@@ -120,6 +123,7 @@ async fn a_write_for_another_version_is_refused_and_changes_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs services: scripts/test"]
 async fn of_writers_who_have_read_the_same_version_exactly_one_wins() {
     let world = World::new().await;
     let (one, two) = tokio::join!(world.serve(), world.serve());
@@ -157,6 +161,7 @@ async fn of_writers_who_have_read_the_same_version_exactly_one_wins() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs services: scripts/test"]
 async fn the_document_describes_the_entity_tags() {
     let world = World::new().await;
     let serve = world.serve().await;

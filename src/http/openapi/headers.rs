@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::merge;
 use crate::http::error::ApiError;
+use crate::http::idempotency_key;
 
 /// Which operations look at preconditions, and at which above all.
 const PRECONDITIONS: [(&str, &str, &str, &str); 4] = [
@@ -41,7 +42,30 @@ pub(super) fn complete(path: &str, method: &str, operation: &mut Value) -> Vec<A
         let place = json!({ "type": "string" });
         header(operation, "201", "Location", "The path of what was made", place);
     }
+    let parameters = operation["parameters"].as_array_mut().into_iter().flatten();
+    for parameter in parameters.filter(|parameter| parameter["name"] == idempotency_key::HEADER) {
+        merge(parameter, key_parameter());
+        errors.extend([ApiError::IdempotencyKeyInUse, ApiError::IdempotencyKeyReused]);
+    }
+    if errors.iter().any(|error| matches!(error, ApiError::IdempotencyKeyReused)) {
+        let text = "The request had been carried out, and this was answered";
+        let schema = json!({ "type": "string", "enum": ["true"] });
+        header(operation, "201", idempotency_key::REPLAYED, text, schema);
+    }
     errors
+}
+
+fn key_parameter() -> Value {
+    json!({
+        "required": false,
+        "schema": {
+            "type": "string", "minLength": 1, "maxLength": 255,
+            "example": "\"8e03978e-40d5-43dd-bc93-6894a57f9324\"",
+        },
+        "description": "Carries the request out once, however often it is sent with this key: a repeat \
+                        gets the answer of the first (draft-ietf-httpapi-idempotency-key-header). \
+                        Visible ASCII, in quotes or bare; a key is another on another path.",
+    })
 }
 
 /// Adds a header that a request may have.
