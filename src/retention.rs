@@ -35,6 +35,10 @@ pub struct Purged {
     pub events: usize,
     /// Rows of `task_activity`.
     pub task_activity: usize,
+    /// Rows of `idempotency_keys`.
+    pub idempotency_keys: usize,
+    /// Rows of `tokens`.
+    pub tokens: usize,
 }
 
 /// Deletes what is too old at `now`, batch by batch, until nothing is or `shutdown` says stop.
@@ -66,7 +70,7 @@ async fn delete(
     shutdown: &Shutdown,
 ) -> Result<Purged, StoreError> {
     let mut purged = Purged::default();
-    for table in ["processed_messages", "events", "task_activity"] {
+    for table in ["processed_messages", "events", "task_activity", "idempotency_keys", "tokens"] {
         loop {
             let deleted = match table {
                 "processed_messages" => {
@@ -77,15 +81,21 @@ async fn delete(
                     retention::delete_published(connection, horizon(now, keep.events), BATCH)
                         .await?
                 }
-                _ => {
+                "task_activity" => {
                     retention::delete_activity(connection, horizon(now, keep.activity), BATCH)
                         .await?
                 }
+                "idempotency_keys" => {
+                    retention::delete_idempotency_keys(connection, now, BATCH).await?
+                }
+                _ => retention::delete_expired_tokens(connection, now, BATCH).await?,
             };
             match table {
                 "processed_messages" => purged.processed_messages += deleted,
                 "events" => purged.events += deleted,
-                _ => purged.task_activity += deleted,
+                "task_activity" => purged.task_activity += deleted,
+                "idempotency_keys" => purged.idempotency_keys += deleted,
+                _ => purged.tokens += deleted,
             }
             metrics.purged.with_label_values(&[table]).inc_by(deleted as u64);
             if deleted < BATCH as usize || shutdown.stopped() {

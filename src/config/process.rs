@@ -27,7 +27,7 @@ pub struct LogArgs {
     pub log: String,
 }
 
-/// Where the API listens.
+/// Where the API listens, and what it remembers.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "HTTP")]
 pub struct HttpArgs {
@@ -37,6 +37,14 @@ pub struct HttpArgs {
     /// The port to listen on; 0 chooses a free one
     #[arg(long, env = "PORT", value_name = "PORT", default_value_t = 3000)]
     pub port: u16,
+    /// How long the answer to a POST with an Idempotency-Key is kept for its repeats; 365d at most
+    #[arg(long, env = "IDEMPOTENCY_RETENTION", value_name = "IDEMPOTENCY_RETENTION", default_value = "24h", value_parser = at_most_a_year)]
+    pub idempotency_retention: Duration,
+}
+
+fn at_most_a_year(text: &str) -> Result<Duration, String> {
+    const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
+    duration(text).and_then(|d| if d <= YEAR { Ok(d) } else { Err("must be 365d at most".into()) })
 }
 
 /// Where `taskd up` keeps what it has.

@@ -5,18 +5,21 @@ use std::marker::PhantomData;
 
 use actix_web::body::BoxBody;
 use actix_web::http::StatusCode;
-use actix_web::http::header::LOCATION;
+use actix_web::http::header::{ETAG, HeaderName, LOCATION};
 use actix_web::{HttpRequest, HttpResponse, Responder, web::Bytes};
 use paperclip::actix::OperationModifier;
 use paperclip::v2::models::{DefaultOperationRaw, DefaultSchemaRaw, Either, Response};
 use paperclip::v2::schema::Apiv2Schema;
 use serde::Serialize;
 
+use crate::http::preconditions::entity_tag;
 use crate::read_cache::Body;
+use crate::store::idempotency_keys::Kept;
 
 /// A JSON document, described as a `T`: 200, or 201 with the place of what was made.
 pub struct Answer<T> {
-    location: Option<String>,
+    status: StatusCode,
+    headers: Vec<(HeaderName, String)>,
     body: Bytes,
     described: PhantomData<T>,
 }
@@ -34,8 +37,24 @@ impl<T> Answer<T> {
         Answer::bytes(body.to_vec())
     }
 
+    /// 304: the client has this version already.
+    pub fn not_modified(version: i64) -> Answer<T> {
+        Answer { status: StatusCode::NOT_MODIFIED, ..Answer::bytes(Vec::new()) }.tagged(version)
+    }
+
+    /// With the entity tag of this version.
+    pub fn tagged(mut self, version: i64) -> Answer<T> {
+        self.headers.push((ETAG, entity_tag(version)));
+        self
+    }
+
     fn bytes(body: Vec<u8>) -> Answer<T> {
-        Answer { location: None, body: Bytes::from(body), described: PhantomData }
+        Answer {
+            status: StatusCode::OK,
+            headers: Vec::new(),
+            body: Bytes::from(body),
+            described: PhantomData,
+        }
     }
 }
 
@@ -52,12 +71,12 @@ impl<T> Responder for Answer<T> {
     type Body = BoxBody;
 
     fn respond_to(self, _: &HttpRequest) -> HttpResponse {
-        let mut response = match &self.location {
-            Some(_) => HttpResponse::Created(),
-            None => HttpResponse::Ok(),
-        };
-        if let Some(location) = self.location {
-            response.insert_header((LOCATION, location));
+        let mut response = HttpResponse::build(self.status);
+        for header in self.headers {
+            response.insert_header(header);
+        }
+        if self.status == StatusCode::NOT_MODIFIED {
+            return response.finish();
         }
         response.content_type("application/json").body(self.body)
     }
@@ -69,7 +88,32 @@ pub struct Created<T>(Answer<T>);
 impl<T: Serialize> Created<T> {
     /// What was made, and the path where it is.
     pub fn at(location: String, value: &T) -> Created<T> {
-        Created(Answer { location: Some(location), ..Answer::ok(value) })
+        let headers = vec![(LOCATION, location)];
+        Created(Answer { status: StatusCode::CREATED, headers, ..Answer::ok(value) })
+    }
+
+    /// With the entity tag of this version.
+    pub fn tagged(self, version: i64) -> Created<T> {
+        Created(self.0.tagged(version))
+    }
+
+    /// What is kept of it for a repeat of its request.
+    pub fn kept(&self) -> Kept {
+        let header = |(name, value): &(HeaderName, String)| (name.to_string(), value.clone());
+        Kept {
+            status: self.0.status.as_u16(),
+            headers: self.0.headers.iter().map(header).collect(),
+            body: self.0.body.to_vec(),
+        }
+    }
+
+    /// What was answered before, marked as that.
+    pub fn replayed(kept: Kept) -> Created<T> {
+        let header = |(name, value): (String, String)| Some((name.parse().ok()?, value));
+        let mut headers: Vec<_> = kept.headers.into_iter().filter_map(header).collect();
+        headers.push((HeaderName::from_static("idempotency-replayed"), "true".to_owned()));
+        let status = StatusCode::from_u16(kept.status).unwrap_or(StatusCode::CREATED);
+        Created(Answer { status, headers, ..Answer::bytes(kept.body) })
     }
 }
 

@@ -9,6 +9,7 @@ use crate::http::answer::{Answer, Created, Deleted};
 use crate::http::dto::{CategoryInput, CategoryPage, CategoryPatch, CategoryView};
 use crate::http::error::ApiError;
 use crate::http::fields::{Body, Id, Params, Patch};
+use crate::http::idempotency_key::Once;
 use crate::http::paging::{ListParams, page};
 use crate::http::{State, to_the_end};
 use crate::store::{StoreError, categories};
@@ -45,16 +46,18 @@ pub async fn list(
 )]
 pub async fn create(
     state: Data<State>,
-    input: Body<CategoryInput>,
+    request: Once<CategoryInput>,
 ) -> Result<Created<CategoryView>, ApiError> {
-    let category = to_the_end(async move {
-        let mut connection = state.store.connection().await?;
-        categories::insert(&mut connection, input.0.name, Utc::now().trunc_subsecs(6))
-            .await
-            .map_err(taken)
+    let Once(input, key) = request;
+    to_the_end(async move {
+        let written = key.write(&state, async |connection| {
+            let now = Utc::now().trunc_subsecs(6);
+            let category = categories::insert(connection, input.name, now).await?;
+            Ok(Created::at(format!("/categories/{}", category.id), &CategoryView::from(category)))
+        });
+        written.await.map_err(|refused| refused.or(taken))
     })
-    .await?;
-    Ok(Created::at(format!("/categories/{}", category.id), &CategoryView::from(category)))
+    .await
 }
 
 #[api_v2_operation(operation_id = "getCategory", tags("categories"), summary = "Get a category")]

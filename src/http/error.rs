@@ -60,9 +60,18 @@ pub enum ApiError {
     /// Another category has this name.
     #[error("another category has this name")]
     CategoryNameTaken,
+    /// A request with the same `Idempotency-Key` is being carried out.
+    #[error("a request with this Idempotency-Key is being carried out; repeat it for the answer")]
+    IdempotencyKeyInUse,
+    /// The `Idempotency-Key` was used for another request.
+    #[error("this Idempotency-Key was used for another request; take a new one")]
+    IdempotencyKeyReused,
     /// Others kept changing the same thing; nothing was written.
     #[error("the task was being changed by others all the time; nothing was written")]
     WriteConflict,
+    /// `If-Match` or `If-None-Match` don't hold of the version there is; nothing was written.
+    #[error("the task is at another version than this request is for; nothing was written")]
+    PreconditionFailed,
     /// A dependency is away; nothing was written.
     #[error("a dependency of this service is not available; try again")]
     Unavailable,
@@ -74,9 +83,9 @@ pub enum ApiError {
 /// One wrong part of a request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Fault {
-    /// Where it is: `body`, `query` or `path`.
+    /// Where it is: `body`, `query`, `path` or `header`.
     pub r#in: Place,
-    /// A JSON pointer (RFC 6901) to it; for a parameter, `/` and its name.
+    /// A JSON pointer (RFC 6901) to it; for a parameter or a header, `/` and its name.
     pub pointer: String,
     /// What is wrong.
     pub message: String,
@@ -90,6 +99,7 @@ pub enum Place {
     Body,
     Query,
     Path,
+    Header,
 }
 
 impl Fault {
@@ -102,6 +112,16 @@ impl Fault {
 }
 
 impl ApiError {
+    /// When the same request may work, in seconds from now.
+    pub fn retry_after(&self) -> Option<u32> {
+        match self {
+            ApiError::Unavailable | ApiError::WriteConflict => Some(RETRY_AFTER_SECONDS),
+            // A write takes milliseconds; in whole seconds there is nothing shorter.
+            ApiError::IdempotencyKeyInUse => Some(1),
+            _ => None,
+        }
+    }
+
     /// Status, stable code and title.
     pub fn kind(&self) -> (StatusCode, &'static str, &'static str) {
         match self {
@@ -140,9 +160,22 @@ impl ApiError {
             ApiError::CategoryNameTaken => {
                 (StatusCode::CONFLICT, "category_name_taken", "The category's name is taken")
             }
+            ApiError::IdempotencyKeyInUse => {
+                (StatusCode::CONFLICT, "idempotency_key_in_use", "The request is being carried out")
+            }
+            ApiError::IdempotencyKeyReused => (
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "idempotency_key_reused",
+                "The key was used for another request",
+            ),
             ApiError::WriteConflict => {
                 (StatusCode::CONFLICT, "write_conflict", "Others were faster")
             }
+            ApiError::PreconditionFailed => (
+                StatusCode::PRECONDITION_FAILED,
+                "precondition_failed",
+                "The task is at another version",
+            ),
             ApiError::Unavailable => {
                 (StatusCode::SERVICE_UNAVAILABLE, "unavailable", "Temporarily unavailable")
             }
@@ -199,10 +232,10 @@ impl ResponseError for ApiError {
                     HeaderValue::from_static(r#"Bearer realm="taskd", error="invalid_token""#);
                 response.insert_header((header::WWW_AUTHENTICATE, challenge));
             }
-            ApiError::Unavailable | ApiError::WriteConflict => {
-                response.insert_header((header::RETRY_AFTER, RETRY_AFTER_SECONDS.to_string()));
-            }
             _ => {}
+        }
+        if let Some(seconds) = self.retry_after() {
+            response.insert_header((header::RETRY_AFTER, seconds.to_string()));
         }
         response.content_type(PROBLEM_JSON).body(serde_json::json!(problem).to_string())
     }

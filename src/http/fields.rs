@@ -195,6 +195,9 @@ pub trait FromFields: Sized + 'static {
 
     /// The media types of its body; the first is named to who sends another.
     const MEDIA_TYPES: &'static [&'static str] = &["application/json"];
+
+    /// Members of which nothing may be kept, not even a hash.
+    const SECRETS: &'static [&'static str] = &[];
 }
 
 /// A JSON body.
@@ -206,12 +209,23 @@ impl<T: FromFields> FromRequest for Body<T> {
     type Future = LocalBoxFuture<'static, Result<Self, ApiError>>;
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let members = Body::<T>::members(request, payload);
+        Box::pin(async move { Body::of(members.await?) })
+    }
+}
+
+impl<T: FromFields> Body<T> {
+    /// The members of the body, as they come.
+    pub fn members(
+        request: &HttpRequest,
+        payload: &mut Payload,
+    ) -> impl Future<Output = Result<Map<String, Value>, ApiError>> + use<T> {
         let supported =
             media_type(request).is_some_and(|kind| T::MEDIA_TYPES.contains(&kind.as_str()));
         let declared =
             request.headers().get("content-length").and_then(|v| v.to_str().ok()?.parse().ok());
         let payload = payload.take();
-        Box::pin(async move {
+        async move {
             if !supported {
                 return Err(ApiError::UnsupportedMediaType(
                     T::MEDIA_TYPES.first().copied().unwrap_or_default(),
@@ -220,18 +234,21 @@ impl<T: FromFields> FromRequest for Body<T> {
             let bytes = read(payload, declared).await?;
             let malformed = |e: serde_json::Error| ApiError::MalformedJson(e.to_string());
             match serde_json::from_slice(&bytes).map_err(malformed)? {
-                Value::Object(members) => {
-                    let mut fields = Fields::new(Place::Body, members);
-                    let value = T::from_fields(&mut fields);
-                    fields.finish(Body(value))
-                }
+                Value::Object(members) => Ok(members),
                 _ => Err(ApiError::Validation(vec![Fault {
                     r#in: Place::Body,
                     pointer: String::new(),
                     message: "must be a JSON object".into(),
                 }])),
             }
-        })
+        }
+    }
+
+    /// What they are read as.
+    pub fn of(members: Map<String, Value>) -> Result<Body<T>, ApiError> {
+        let mut fields = Fields::new(Place::Body, members);
+        let value = T::from_fields(&mut fields);
+        fields.finish(Body(value))
     }
 }
 

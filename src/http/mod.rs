@@ -8,10 +8,12 @@ pub mod dto;
 pub mod error;
 mod fields;
 pub mod health;
+mod idempotency_key;
 mod observe;
 pub mod openapi;
 pub mod operator;
 mod paging;
+mod preconditions;
 mod sessions;
 mod tasks;
 mod tokens;
@@ -51,6 +53,8 @@ pub struct State {
     pub nudge: Nudge,
     /// What is counted.
     pub metrics: Metrics,
+    /// How long the answer to a POST with an `Idempotency-Key` is kept.
+    pub idempotency_retention: Duration,
     /// Who holds which token.
     pub tokens: Tokens,
     /// Hashes and verifies.

@@ -11,6 +11,7 @@ use crate::http::answer::{Answer, Created, Deleted};
 use crate::http::dto::{UserInput, UserPage, UserPatch, UserView};
 use crate::http::error::ApiError;
 use crate::http::fields::{Body, Id, Params, Patch};
+use crate::http::idempotency_key::Once;
 use crate::http::paging::{ListParams, page};
 use crate::http::{State, to_the_end};
 use crate::store::StoreError;
@@ -40,20 +41,23 @@ pub async fn list(
 #[api_v2_operation(operation_id = "createUser", tags("users"), summary = "Create a user")]
 pub async fn create(
     state: Data<State>,
-    input: Body<UserInput>,
+    request: Once<UserInput>,
 ) -> Result<Created<UserView>, ApiError> {
-    let user = to_the_end(async move {
+    let Once(input, key) = request;
+    to_the_end(async move {
         let change = UserChange {
-            email: Some(input.0.email),
-            name: Some(input.0.name),
-            role: Some(input.0.role.as_str()),
-            password_hash: Some(state.passwords.hash(input.0.password).await?),
+            email: Some(input.email),
+            name: Some(input.name),
+            role: Some(input.role.as_str()),
+            password_hash: Some(state.passwords.hash(input.password).await?),
         };
-        let mut connection = state.store.connection().await?;
-        users::insert(&mut connection, change, Utc::now().trunc_subsecs(6)).await.map_err(taken)
+        let written = key.write(&state, async |connection| {
+            let user = users::insert(connection, change, Utc::now().trunc_subsecs(6)).await?;
+            Ok(Created::at(format!("/users/{}", user.id), &UserView::from(user)))
+        });
+        written.await.map_err(|refused| refused.or(taken))
     })
-    .await?;
-    Ok(Created::at(format!("/users/{}", user.id), &UserView::from(user)))
+    .await
 }
 
 #[api_v2_operation(operation_id = "getUser", tags("users"), summary = "Get a user")]

@@ -2,6 +2,7 @@
 
 use std::net::TcpListener;
 use std::sync::Arc;
+use std::time::Duration;
 
 use chrono::Utc;
 
@@ -9,7 +10,8 @@ use crate::access::Tokens;
 use crate::broker::Broker;
 use crate::broker::amqp::AmqpBroker;
 use crate::broker::tables::TableBroker;
-use crate::config::{AccessArgs, BrokerArgs, MailArgs};
+use crate::cache::Cache;
+use crate::config::{BrokerArgs, MailArgs};
 use crate::consumer::{Consumer, EXTERNAL_AT_ONCE, Tools};
 use crate::domain::retry::RetryPolicy;
 use crate::domain::schedule::Schedule;
@@ -65,16 +67,24 @@ pub(super) fn mailer(args: &MailArgs) -> anyhow::Result<Arc<dyn Mailer>> {
     })
 }
 
+/// What the API is made of besides the ground.
+pub(super) struct Api {
+    pub(super) cache: Option<Arc<dyn Cache>>,
+    pub(super) cache_ttl: Duration,
+    pub(super) idempotency_retention: Duration,
+    pub(super) session_lifetime: Duration,
+    pub(super) policy: Policy,
+}
+
 /// The API and the publisher, until they are told to stop and have.
 pub(super) async fn serve(
     listener: TcpListener,
     ground: Ground,
-    cache: ReadCache,
-    access: &AccessArgs,
-    policy: Policy,
+    api: Api,
     shutdown: Shutdown,
 ) -> anyhow::Result<()> {
     let Ground { store, broker, metrics } = ground;
+    let cache = ReadCache::new(api.cache, store.clone(), metrics.clone(), api.cache_ttl);
     let nudge = Nudge::default();
 
     // The publisher stops after the API, so that it takes along what the last requests wrote.
@@ -85,8 +95,9 @@ pub(super) async fn serve(
     let state = State {
         tokens: Tokens::new(store.clone()),
         passwords: Arc::default(),
-        session_lifetime: access.session_lifetime,
-        policy,
+        session_lifetime: api.session_lifetime,
+        policy: api.policy,
+        idempotency_retention: api.idempotency_retention,
         store,
         cache,
         nudge,
@@ -153,6 +164,8 @@ pub(super) async fn purge_by_schedule(
                 processed_messages = purged.processed_messages,
                 events = purged.events,
                 task_activity = purged.task_activity,
+                idempotency_keys = purged.idempotency_keys,
+                tokens = purged.tokens,
                 "purged"
             ),
             Ok(None) => tracing::info!("another process is purging"),

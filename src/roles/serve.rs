@@ -9,7 +9,6 @@ use crate::cache::{Cache, RedisCache};
 use crate::config::{
     AccessArgs, Auth, BrokerArgs, CacheArgs, DatabaseArgs, HttpArgs, ShutdownArgs, no_declare,
 };
-use crate::read_cache::ReadCache;
 use crate::secret::without_password;
 use crate::store::Store;
 use crate::telemetry::Metrics;
@@ -63,9 +62,14 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         cache = redis_url.map_or("off".to_owned(), |url| without_password(url.expose())),
         "serving; documentation at /docs"
     );
-    let (store, metrics) = (ground.store.clone(), ground.metrics.clone());
-    let cache = ReadCache::new(cache, store, metrics, args.cache.cache_ttl);
-    parts::serve(listener, ground, cache, &args.access, policy, shutdown).await?;
+    let api = parts::Api {
+        cache,
+        cache_ttl: args.cache.cache_ttl,
+        idempotency_retention: args.http.idempotency_retention,
+        session_lifetime: args.access.session_lifetime,
+        policy,
+    };
+    parts::serve(listener, ground, api, shutdown).await?;
     broker.close().await;
     tracing::info!("stopped");
     Ok(ExitCode::SUCCESS)

@@ -16,7 +16,6 @@ use crate::config::{
 };
 use crate::domain::schedule::Schedule;
 use crate::http::admission::Policy;
-use crate::read_cache::ReadCache;
 use crate::secret::{Secret, without_password};
 use crate::store::migrations::Migrator;
 use crate::store::{Store, outbox, processed};
@@ -100,8 +99,14 @@ pub async fn run(mut args: Args) -> anyhow::Result<ExitCode> {
     let retries = args.broker.retry.retry_delays.clone();
     let consumer = parts::consumer(&ground, mailer, retries, simulation, &worker, args.concurrency);
     let metrics = ground.metrics.clone();
-    let cache = ReadCache::new(Some(cache), store.clone(), metrics.clone(), args.cache.cache_ttl);
-    let serving = parts::serve(listener, ground, cache, &args.access, policy, shutdown.clone());
+    let api = parts::Api {
+        cache: Some(cache),
+        cache_ttl: args.cache.cache_ttl,
+        idempotency_retention: args.http.idempotency_retention,
+        session_lifetime: args.access.session_lifetime,
+        policy,
+    };
+    let serving = parts::serve(listener, ground, api, shutdown.clone());
     let (served, (), ()) = tokio::join!(
         serving,
         consumer.run(shutdown.clone()),

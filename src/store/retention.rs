@@ -100,3 +100,41 @@ pub async fn delete_activity(
     .bind::<BigInt, _>(limit);
     Ok(statement.execute(connection).await?)
 }
+
+/// Deletes idempotency keys that have expired at `now`. Returns how many.
+///
+/// # Errors
+/// The database fails.
+pub async fn delete_idempotency_keys(
+    connection: &mut AsyncPgConnection,
+    now: DateTime<Utc>,
+    limit: i64,
+) -> Result<usize, StoreError> {
+    // A key that is used again meanwhile has a new time, which the delete looks at once more.
+    let statement = Statement::new(
+        "DELETE FROM idempotency_keys WHERE expires_at <= $1 AND (caller, route, key) IN (
+             SELECT caller, route, key FROM idempotency_keys WHERE expires_at <= $1
+             ORDER BY expires_at LIMIT $2)",
+    )
+    .bind::<Timestamptz, _>(now)
+    .bind::<BigInt, _>(limit);
+    Ok(statement.execute(connection).await?)
+}
+
+/// Deletes sessions and API tokens that have expired at `now`. Returns how many.
+///
+/// # Errors
+/// The database fails.
+pub async fn delete_expired_tokens(
+    connection: &mut AsyncPgConnection,
+    now: DateTime<Utc>,
+    limit: i64,
+) -> Result<usize, StoreError> {
+    let statement = Statement::new(
+        "DELETE FROM tokens WHERE id IN (
+             SELECT id FROM tokens WHERE expires_at <= $1 ORDER BY expires_at LIMIT $2)",
+    )
+    .bind::<Timestamptz, _>(now)
+    .bind::<BigInt, _>(limit);
+    Ok(statement.execute(connection).await?)
+}

@@ -254,6 +254,10 @@ async fn a_session_ends_by_itself() {
         (signed_in.get("/tasks").await.status == 401).then_some(())
     })
     .await;
+    // It is forgotten at the next purge, and the API tokens that never end are not.
+    let purged = house.world.run(&["purge", "--once"]).await.succeeded().json();
+    assert_eq!(purged["tokens"], 1);
+    assert_eq!(house.world.db().await.count("tokens").await, 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]

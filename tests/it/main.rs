@@ -21,6 +21,8 @@ mod dlq;
 mod events;
 mod http_categories;
 mod http_errors;
+mod http_idempotency;
+mod http_preconditions;
 mod http_tasks;
 mod http_users;
 mod layering;

@@ -33,9 +33,15 @@ async fn old_rows_are_deleted_and_unpublished_events_never() {
     assert_eq!(left("events WHERE published_at IS NOT NULL").await, 14);
     assert_eq!(left("events WHERE published_at IS NULL").await, 30, "every unpublished one");
     assert_eq!(left("task_activity").await, 36);
-    assert_eq!(purged, json!({ "processedMessages": 31, "events": 16, "taskActivity": 24 }));
+    assert_eq!(
+        purged,
+        json!({ "processedMessages": 31, "events": 16, "taskActivity": 24, "idempotencyKeys": 0, "tokens": 0 })
+    );
     let again = world.run(&["purge", "--once"]).await.succeeded().json();
-    assert_eq!(again, json!({ "processedMessages": 0, "events": 0, "taskActivity": 0 }));
+    assert_eq!(
+        again,
+        json!({ "processedMessages": 0, "events": 0, "taskActivity": 0, "idempotencyKeys": 0, "tokens": 0 })
+    );
 
     let shorter = [
         ("EVENT_RETENTION", "10d"),
@@ -43,7 +49,10 @@ async fn old_rows_are_deleted_and_unpublished_events_never() {
         ("ACTIVITY_RETENTION", "100d"),
     ];
     let purged = world.run_with(&["purge", "--once"], &shorter).await.succeeded().json();
-    assert_eq!(purged, json!({ "processedMessages": 10, "events": 10, "taskActivity": 27 }));
+    assert_eq!(
+        purged,
+        json!({ "processedMessages": 10, "events": 10, "taskActivity": 27, "idempotencyKeys": 0, "tokens": 0 })
+    );
     assert_eq!(left("events WHERE published_at IS NULL").await, 30);
 }
 

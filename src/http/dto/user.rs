@@ -29,6 +29,8 @@ pub struct UserInput {
 }
 
 impl FromFields for UserInput {
+    const SECRETS: &'static [&'static str] = &["password"];
+
     fn from_fields(fields: &mut Fields) -> UserInput {
         let input = UserInput {
             email: fields.required("email"),

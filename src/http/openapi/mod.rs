@@ -5,6 +5,8 @@ mod tables;
 
 pub use tables::{body_rules, parameter_rules};
 
+mod headers;
+
 use actix_web::App;
 use paperclip::actix::OpenApiExt;
 use paperclip::v2::models::{DefaultApiRaw, Info, Tag};
@@ -132,11 +134,6 @@ fn complete_operation(path: &str, method: &str, operation: &mut Value, rules: &M
             content["application/merge-patch+json"] = schema;
         }
     }
-    if method == "post" {
-        operation["responses"]["201"]["headers"] = json!({
-            "Location": { "description": "The path of what was made", "schema": { "type": "string" } }
-        });
-    }
     let mut errors =
         vec![ApiError::Validation(Vec::new()), ApiError::Unavailable, ApiError::Internal];
     let rule = RULES.iter().find(|(m, p, _)| m.eq_ignore_ascii_case(method) && *p == path);
@@ -156,6 +153,7 @@ fn complete_operation(path: &str, method: &str, operation: &mut Value, rules: &M
         errors.push(ApiError::UnsupportedMediaType(""));
         errors.push(ApiError::PayloadTooLarge(BODY_BYTES));
     }
+    errors.extend(headers::complete(path, method, operation));
     match (path, method) {
         ("/users" | "/users/{id}", "post" | "patch") => errors.push(ApiError::EmailTaken),
         ("/categories" | "/categories/{id}", "post" | "patch") => {
@@ -177,10 +175,13 @@ fn complete_operation(path: &str, method: &str, operation: &mut Value, rules: &M
             "description": described,
             "content": { PROBLEM_JSON: { "schema": { "$ref": "#/components/schemas/Problem" } } },
         });
-        if matches!(error, ApiError::Unavailable | ApiError::WriteConflict) {
+        let before = responses[status.as_str()]["headers"].take();
+        if error.retry_after().is_some() {
             response["headers"] = json!({
                 "Retry-After": { "description": "Seconds to wait", "schema": { "type": "integer" } }
             });
+        } else if before.is_object() {
+            response["headers"] = before;
         }
         responses[status.as_str()] = response;
     }
@@ -205,7 +206,7 @@ fn problem_schema() -> Value {
                     "type": "object",
                     "required": ["in", "pointer", "message"],
                     "properties": {
-                        "in": { "type": "string", "enum": ["body", "query", "path"] },
+                        "in": { "type": "string", "enum": ["body", "query", "path", "header"] },
                         "pointer": { "type": "string", "description": "A JSON pointer (RFC 6901)", "example": "/title" },
                         "message": { "type": "string", "example": "is required" },
                     },

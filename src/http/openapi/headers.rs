@@ -1,0 +1,87 @@
+//! Headers of requests and answers, which paperclip knows nothing of.
+
+use serde_json::{Value, json};
+
+use super::merge;
+use crate::http::error::ApiError;
+use crate::http::idempotency_key;
+
+/// Which operations look at preconditions, and at which above all.
+const PRECONDITIONS: [(&str, &str, &str, &str); 4] = [
+    ("/tasks/{id}", "get", "If-None-Match", "Answer 304 if the task still has one of these"),
+    ("/tasks/{id}", "put", "If-Match", "Write only if the task still has one of these"),
+    ("/tasks/{id}", "patch", "If-Match", "Write only if the task still has one of these"),
+    ("/tasks/{id}", "delete", "If-Match", "Delete only if the task still has one of these"),
+];
+
+/// Answers with the entity tag of a task.
+const TAGGED: [(&str, &str, &str); 5] = [
+    ("/tasks", "post", "201"),
+    ("/tasks/{id}", "get", "200"),
+    ("/tasks/{id}", "get", "304"),
+    ("/tasks/{id}", "put", "200"),
+    ("/tasks/{id}", "patch", "200"),
+];
+
+/// Describes an operation's headers. Returns the errors that they bring.
+pub(super) fn complete(path: &str, method: &str, operation: &mut Value) -> Vec<ApiError> {
+    let mut errors = Vec::new();
+    for (_, _, name, text) in PRECONDITIONS.iter().filter(|row| (row.0, row.1) == (path, method)) {
+        let text = format!("{text} entity tags (RFC 9110, section 13.1); * is any");
+        parameter(operation, name, &text, json!({ "type": "string", "example": "\"1\"" }));
+        errors.push(ApiError::PreconditionFailed);
+        if method == "get" {
+            operation["responses"]["304"] = json!({ "description": "Not Modified" });
+        }
+    }
+    for (_, _, status) in TAGGED.iter().filter(|row| (row.0, row.1) == (path, method)) {
+        let tag = json!({ "type": "string", "example": "\"1\"" });
+        header(operation, status, "ETag", "The task's version, in quotes", tag);
+    }
+    if method == "post" {
+        let place = json!({ "type": "string" });
+        header(operation, "201", "Location", "The path of what was made", place);
+    }
+    let parameters = operation["parameters"].as_array_mut().into_iter().flatten();
+    for parameter in parameters.filter(|parameter| parameter["name"] == idempotency_key::HEADER) {
+        merge(parameter, key_parameter());
+        errors.extend([ApiError::IdempotencyKeyInUse, ApiError::IdempotencyKeyReused]);
+    }
+    if errors.iter().any(|error| matches!(error, ApiError::IdempotencyKeyReused)) {
+        let text = "The request had been carried out, and this was answered";
+        let schema = json!({ "type": "string", "enum": ["true"] });
+        header(operation, "201", idempotency_key::REPLAYED, text, schema);
+    }
+    errors
+}
+
+fn key_parameter() -> Value {
+    json!({
+        "required": false,
+        "schema": {
+            "type": "string", "minLength": 1, "maxLength": 255,
+            "example": "\"8e03978e-40d5-43dd-bc93-6894a57f9324\"",
+        },
+        "description": "Carries the request out once, however often it is sent with this key: a repeat \
+                        gets the answer of the first (draft-ietf-httpapi-idempotency-key-header). \
+                        Visible ASCII, in quotes or bare; a key is another on another path.",
+    })
+}
+
+/// Adds a header that a request may have.
+fn parameter(operation: &mut Value, name: &str, description: &str, schema: Value) {
+    let parameter = json!({
+        "name": name, "in": "header", "required": false, "schema": schema,
+        "description": description,
+    });
+    match operation["parameters"].as_array_mut() {
+        Some(parameters) => parameters.push(parameter),
+        None => operation["parameters"] = json!([parameter]),
+    }
+}
+
+/// Adds a header that an answer has.
+fn header(operation: &mut Value, status: &str, name: &str, description: &str, schema: Value) {
+    let header = json!({ name: { "description": description, "schema": schema } });
+    merge(&mut operation["responses"][status]["headers"], header);
+}
