@@ -377,7 +377,9 @@ async fn the_document_has_the_key_on_every_post_that_makes_something() {
             let empty = vec![];
             let parameters = operation["parameters"].as_array().unwrap_or(&empty);
             let key = parameters.iter().find(|p| p["name"] == "Idempotency-Key");
-            assert_eq!(key.is_some(), method == "post", "{method} {path}");
+            // An answer that shows a token is kept nowhere, so there is none to repeat.
+            let shows_a_token = ["/sessions", "/tokens"].contains(&path.as_str());
+            assert_eq!(key.is_some(), method == "post" && !shows_a_token, "{method} {path}");
             let Some(key) = key else { continue };
             posts += 1;
             assert_eq!((&key["in"], &key["required"]), (&json!("header"), &json!(false)));

@@ -15,7 +15,7 @@ async fn a_user_is_made_read_changed_and_deleted() {
     assert_eq!(answer.header("location"), "/users/2");
     let user = answer.expect(201);
     let wanted = json!({
-        "id": 2, "email": "Ada@Example.com", "name": "Ada", "createdAt": user["createdAt"],
+        "id": 2, "email": "Ada@Example.com", "name": "Ada", "role": "member", "createdAt": user["createdAt"],
         "updatedAt": user["createdAt"],
     });
     assert_eq!(user, wanted);
