@@ -24,6 +24,7 @@ use sha2::{Digest, Sha256};
 
 use crate::http::State;
 use crate::http::answer::Created;
+use crate::http::caller;
 use crate::http::error::{ApiError, Fault, Place};
 use crate::http::fields::{Body, FromFields};
 use crate::store::idempotency_keys::{self, Outcome, Request};
@@ -93,11 +94,6 @@ impl Key {
     }
 }
 
-/// Whose keys they are: nobody is known by name yet, so everybody's are in one space.
-fn caller(_request: &HttpRequest) -> String {
-    String::new()
-}
-
 /// Reads the header's lines, each a key in quotes (a string of RFC 8941, section 3.3.3) or bare.
 fn read<'a>(lines: impl Iterator<Item = &'a [u8]>) -> Result<Option<String>, Fault> {
     let fault = |message: &str| Fault::new(Place::Header, HEADER, message);
@@ -159,7 +155,7 @@ impl<T: FromFields> FromRequest for Once<T> {
             let key = key.map_err(|fault| ApiError::Validation(vec![fault]))?;
             let members = members.await?;
             let keyed = key.map(|key| Request {
-                caller: caller(&request),
+                caller: caller::name(&request),
                 route: format!("{} {}", request.method(), route(&request)),
                 key,
                 fingerprint: fingerprint(&request, &members, T::SECRETS),

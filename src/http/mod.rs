@@ -1,6 +1,7 @@
 //! The HTTP API.
 
 mod answer;
+pub mod caller;
 mod categories;
 mod docs;
 pub mod dto;
@@ -13,6 +14,7 @@ pub mod openapi;
 pub mod operator;
 mod paging;
 mod preconditions;
+pub mod rate_limits;
 mod tasks;
 mod users;
 
@@ -30,6 +32,7 @@ use crate::cache::Scope;
 use crate::http::error::ApiError;
 use crate::http::health::Monitored;
 use crate::http::observe::{RequestId, observe};
+use crate::http::rate_limits::{RateLimits, limit};
 use crate::publisher::Nudge;
 use crate::read_cache::ReadCache;
 use crate::shutdown::Shutdown;
@@ -47,6 +50,8 @@ pub struct State {
     pub nudge: Nudge,
     /// What is counted.
     pub metrics: Metrics,
+    /// How many requests a client may send.
+    pub limits: Arc<RateLimits>,
     /// How long the answer to a POST with an `Idempotency-Key` is kept.
     pub idempotency_retention: std::time::Duration,
     /// How many passwords may be hashed at a time.
@@ -169,6 +174,7 @@ pub fn serve(
     let document = actix_web::web::Data::new(docs::Document(openapi::document().to_string()));
     let server = HttpServer::new(move || {
         App::new()
+            .wrap(from_fn(limit))
             .wrap(from_fn(observe))
             .app_data(state.clone())
             .app_data(monitored.clone())

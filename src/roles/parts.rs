@@ -16,6 +16,7 @@ use crate::consumer::{Consumer, EXTERNAL_AT_ONCE, Tools};
 use crate::domain::retry::RetryPolicy;
 use crate::domain::schedule::Schedule;
 use crate::effects::{Email, Simulation};
+use crate::http::rate_limits::RateLimits;
 use crate::http::{self, State};
 use crate::idempotency::Idempotency;
 use crate::mail::{FileMailer, Mailer, SmtpMailer};
@@ -71,6 +72,7 @@ pub(super) struct Api {
     pub(super) cache: Option<Arc<dyn Cache>>,
     pub(super) cache_ttl: Duration,
     pub(super) idempotency_retention: Duration,
+    pub(super) limits: RateLimits,
     pub(super) operator: bool,
 }
 
@@ -96,6 +98,7 @@ pub(super) async fn serve(
         cache,
         nudge,
         metrics,
+        limits: Arc::new(api.limits),
         idempotency_retention: api.idempotency_retention,
         hashing: Arc::new(Semaphore::new(hashing)),
     };
