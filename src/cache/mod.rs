@@ -1,5 +1,6 @@
 //! The seam to the cache. It knows scopes, generations and entries, not what they are of.
 
+mod limits;
 mod memory;
 mod redis;
 
@@ -9,6 +10,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 pub use self::redis::RedisCache;
+pub use limits::{Limiter, MemoryLimiter};
 pub use memory::MemoryCache;
 
 /// A cache with generations.

@@ -8,7 +8,8 @@ use deadpool_redis::redis::{self, FromRedisValue, Script};
 use deadpool_redis::{Config, Pool, Runtime};
 use tokio::sync::Mutex;
 
-use super::{Cache, CacheError, Entry, Scope, Slot};
+use super::{Cache, CacheError, Entry, Limiter, Scope, Slot};
+use crate::domain::rate::{Rate, Taken};
 use crate::secret::Secret;
 
 /// How long a command may take: far more than it does, also on a busy machine, and little enough
@@ -30,11 +31,25 @@ end
 return {generation, redis.call('GET', ARGV[3] .. generation .. ARGV[4])}
 ";
 
+/// `Rate::take` on the server, by its clock: instances need not agree on the time. One round trip.
+const TAKE: &str = "
+local time = redis.call('TIME')
+local now = time[1] * 1000000 + time[2]
+local interval, capacity = tonumber(ARGV[1]), tonumber(ARGV[2])
+local ahead = (tonumber(redis.call('GET', KEYS[1]) or 0)) - now
+ahead = math.max(0, math.min(ahead, capacity))
+if ahead + interval > capacity then return {0, ahead} end
+ahead = ahead + interval
+redis.call('SET', KEYS[1], string.format('%.0f', now + ahead), 'PX', math.ceil(ahead / 1000))
+return {1, ahead}
+";
+
 /// A Redis server. All requests of a process share one connection, on which they are pipelined.
 pub struct RedisCache {
     pool: Pool,
     prefix: String,
     look: Script,
+    take: Script,
     link: Mutex<Option<Link>>,
 }
 
@@ -72,6 +87,7 @@ impl RedisCache {
             pool,
             prefix: prefix.to_owned(),
             look: Script::new(LOOK),
+            take: Script::new(TAKE),
             link: Mutex::new(None),
         })
     }
@@ -181,6 +197,22 @@ impl Cache for RedisCache {
     async fn ping(&self) -> Result<(), CacheError> {
         self.with_link(async |mut link| {
             timed(redis::cmd("PING").query_async(&mut link.connection)).await
+        })
+        .await
+    }
+}
+
+#[async_trait]
+impl Limiter for RedisCache {
+    async fn take(&self, key: &str, rate: Rate) -> Result<Taken, CacheError> {
+        self.with_link(async |mut link| {
+            let mut take = self.take.prepare_invoke();
+            take.key(format!("{}:rate:{key}", self.prefix))
+                .arg(rate.interval())
+                .arg(rate.capacity());
+            let (granted, ahead): (bool, u64) =
+                timed(take.invoke_async(&mut link.connection)).await?;
+            Ok(rate.taken(granted, ahead))
         })
         .await
     }

@@ -2,6 +2,7 @@
 //! rule that depends on the time takes it as an argument.
 
 pub mod event;
+pub mod rate;
 pub mod retry;
 pub mod schedule;
 pub mod schemas;

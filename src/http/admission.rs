@@ -71,22 +71,35 @@ pub struct Policy {
     pub metrics_public: bool,
 }
 
-/// The middleware: turns away whom the table doesn't let in, and tells handlers who calls.
+/// Why a request is to be turned away.
+struct Refusal(ApiError);
+
+/// The outer middleware: finds out who calls, and whether the table lets them in. Whoever is turned
+/// away is turned away by [`enforce`], so that what is in between counts them too.
+pub async fn identify<B: MessageBody + 'static>(
+    request: ServiceRequest,
+    next: Next<B>,
+) -> Result<ServiceResponse<B>, Error> {
+    match caller(&request).await {
+        Ok(None) => {}
+        Ok(Some(caller)) => drop(request.extensions_mut().insert(caller)),
+        Err(error) => drop(request.extensions_mut().insert(Refusal(error))),
+    }
+    next.call(request).await
+}
+
+/// The inner middleware: turns away.
 ///
 /// A path that the table's routes don't match is answered here as well, so that no other reading of a
 /// path (such as one with percent-encoded letters) can reach a handler past the table.
-pub async fn admit<B: MessageBody + 'static>(
+pub async fn enforce<B: MessageBody + 'static>(
     request: ServiceRequest,
     next: Next<B>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
-    match caller(&request).await {
-        Ok(caller) => {
-            if let Some(caller) = caller {
-                request.extensions_mut().insert(caller);
-            }
-            Ok(next.call(request).await?.map_into_boxed_body())
-        }
-        Err(error) => Ok(request.into_response(error.error_response())),
+    let refusal = request.extensions_mut().remove::<Refusal>();
+    match refusal {
+        Some(Refusal(error)) => Ok(request.into_response(error.error_response())),
+        None => Ok(next.call(request).await?.map_into_boxed_body()),
     }
 }
 

@@ -72,6 +72,9 @@ pub enum ApiError {
     /// `If-Match` or `If-None-Match` don't hold of the version there is; nothing was written.
     #[error("the task is at another version than this request is for; nothing was written")]
     PreconditionFailed,
+    /// The client has sent too many requests; when it may send the next, in seconds.
+    #[error("too many requests; the next may come in {0} s")]
+    RateLimited(u32),
     /// A dependency is away; nothing was written.
     #[error("a dependency of this service is not available; try again")]
     Unavailable,
@@ -118,6 +121,7 @@ impl ApiError {
             ApiError::Unavailable | ApiError::WriteConflict => Some(RETRY_AFTER_SECONDS),
             // A write takes milliseconds; in whole seconds there is nothing shorter.
             ApiError::IdempotencyKeyInUse => Some(1),
+            ApiError::RateLimited(seconds) => Some(*seconds),
             _ => None,
         }
     }
@@ -176,6 +180,9 @@ impl ApiError {
                 "precondition_failed",
                 "The task is at another version",
             ),
+            ApiError::RateLimited(_) => {
+                (StatusCode::TOO_MANY_REQUESTS, "rate_limited", "Too many requests")
+            }
             ApiError::Unavailable => {
                 (StatusCode::SERVICE_UNAVAILABLE, "unavailable", "Temporarily unavailable")
             }

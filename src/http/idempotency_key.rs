@@ -12,7 +12,7 @@
 use std::collections::BTreeMap;
 
 use actix_web::dev::Payload;
-use actix_web::{FromRequest, HttpMessage, HttpRequest};
+use actix_web::{FromRequest, HttpRequest};
 use futures_util::future::LocalBoxFuture;
 use paperclip::actix::OperationModifier;
 use paperclip::v2::models::{
@@ -22,9 +22,9 @@ use paperclip::v2::schema::Apiv2Schema;
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
-use crate::access::Caller;
 use crate::http::State;
 use crate::http::answer::Created;
+use crate::http::caller;
 use crate::http::error::{ApiError, Fault, Place};
 use crate::http::fields::{Body, FromFields};
 use crate::store::idempotency_keys::{self, Outcome, Request};
@@ -94,12 +94,6 @@ impl Key {
     }
 }
 
-/// Whose keys they are; where nobody has to say who they are, everybody's are in one space.
-fn caller(request: &HttpRequest) -> String {
-    let caller = request.extensions().get::<Caller>().and_then(Caller::user_id);
-    caller.map_or_else(String::new, |user| format!("user:{user}"))
-}
-
 /// Reads the header's lines, each a key in quotes (a string of RFC 8941, section 3.3.3) or bare.
 fn read<'a>(lines: impl Iterator<Item = &'a [u8]>) -> Result<Option<String>, Fault> {
     let fault = |message: &str| Fault::new(Place::Header, HEADER, message);
@@ -161,7 +155,7 @@ impl<T: FromFields> FromRequest for Once<T> {
             let key = key.map_err(|fault| ApiError::Validation(vec![fault]))?;
             let members = members.await?;
             let keyed = key.map(|key| Request {
-                caller: caller(&request),
+                caller: caller::name(&request),
                 route: format!("{} {}", request.method(), route(&request)),
                 key,
                 fingerprint: fingerprint(&request, &members, T::SECRETS),

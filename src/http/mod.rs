@@ -2,6 +2,7 @@
 
 pub mod admission;
 mod answer;
+pub mod caller;
 mod categories;
 mod docs;
 pub mod dto;
@@ -14,6 +15,7 @@ pub mod openapi;
 pub mod operator;
 mod paging;
 mod preconditions;
+pub mod rate_limits;
 mod sessions;
 mod tasks;
 mod tokens;
@@ -32,10 +34,11 @@ use crate::access::{Passwords, Tokens};
 use crate::broker::Broker;
 use crate::cache::Scope;
 use crate::dead_letters::DeadLetters;
-use crate::http::admission::{Policy, admit};
+use crate::http::admission::{Policy, enforce, identify};
 use crate::http::error::ApiError;
 use crate::http::health::Monitored;
 use crate::http::observe::{RequestId, observe};
+use crate::http::rate_limits::{RateLimits, limit};
 use crate::publisher::Nudge;
 use crate::read_cache::ReadCache;
 use crate::shutdown::Shutdown;
@@ -53,6 +56,8 @@ pub struct State {
     pub nudge: Nudge,
     /// What is counted.
     pub metrics: Metrics,
+    /// How many requests a client may send.
+    pub limits: Arc<RateLimits>,
     /// How long the answer to a POST with an `Idempotency-Key` is kept.
     pub idempotency_retention: Duration,
     /// Who holds which token.
@@ -181,7 +186,9 @@ pub fn serve(
     let document = actix_web::web::Data::new(docs::Document(openapi::document().to_string()));
     let server = HttpServer::new(move || {
         App::new()
-            .wrap(from_fn(admit))
+            .wrap(from_fn(enforce))
+            .wrap(from_fn(limit))
+            .wrap(from_fn(identify))
             .wrap(from_fn(observe))
             .app_data(state.clone())
             .app_data(monitored.clone())

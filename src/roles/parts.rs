@@ -17,6 +17,7 @@ use crate::domain::retry::RetryPolicy;
 use crate::domain::schedule::Schedule;
 use crate::effects::{Email, Simulation};
 use crate::http::admission::Policy;
+use crate::http::rate_limits::RateLimits;
 use crate::http::{self, State};
 use crate::idempotency::Idempotency;
 use crate::mail::{FileMailer, Mailer, SmtpMailer};
@@ -74,6 +75,7 @@ pub(super) struct Api {
     pub(super) idempotency_retention: Duration,
     pub(super) session_lifetime: Duration,
     pub(super) policy: Policy,
+    pub(super) limits: RateLimits,
 }
 
 /// The API and the publisher, until they are told to stop and have.
@@ -102,6 +104,7 @@ pub(super) async fn serve(
         cache,
         nudge,
         metrics,
+        limits: Arc::new(api.limits),
     };
     let server = http::serve(listener, state, broker, &shutdown)?;
     let handle = server.handle();

@@ -5,10 +5,12 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use super::parts::{self, Ground};
-use crate::cache::{Cache, RedisCache};
+use crate::cache::{Cache, Limiter, RedisCache};
 use crate::config::{
-    AccessArgs, Auth, BrokerArgs, CacheArgs, DatabaseArgs, HttpArgs, ShutdownArgs, no_declare,
+    AccessArgs, Auth, BrokerArgs, CacheArgs, DatabaseArgs, HttpArgs, LimitArgs, ShutdownArgs,
+    no_declare,
 };
+use crate::http::rate_limits::RateLimits;
 use crate::secret::without_password;
 use crate::store::Store;
 use crate::telemetry::Metrics;
@@ -20,6 +22,8 @@ pub struct Args {
     http: HttpArgs,
     #[command(flatten)]
     access: AccessArgs,
+    #[command(flatten)]
+    limits: LimitArgs,
     #[command(flatten)]
     database: DatabaseArgs,
     #[command(flatten)]
@@ -51,7 +55,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     }
 
     let ground = Ground { store, broker: broker.clone(), metrics: Metrics::new()? };
-    let cache: Option<Arc<dyn Cache>> = match &redis_url {
+    let redis = match &redis_url {
         Some(url) => Some(Arc::new(RedisCache::new(url, &args.cache.cache_prefix)?)),
         None => None,
     };
@@ -63,11 +67,12 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         "serving; documentation at /docs"
     );
     let api = parts::Api {
-        cache,
+        cache: redis.clone().map(|redis| redis as Arc<dyn Cache>),
         cache_ttl: args.cache.cache_ttl,
         idempotency_retention: args.http.idempotency_retention,
         session_lifetime: args.access.session_lifetime,
         policy,
+        limits: RateLimits::new(args.limits.rates(), redis.map(|redis| redis as Arc<dyn Limiter>)),
     };
     parts::serve(listener, ground, api, shutdown).await?;
     broker.close().await;

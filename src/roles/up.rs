@@ -9,13 +9,14 @@ use std::time::Duration;
 use anyhow::Context;
 
 use super::parts::{self, Ground};
-use crate::cache::{Cache, MemoryCache, RedisCache};
+use crate::cache::{Cache, Limiter, MemoryCache, RedisCache};
 use crate::config::{
     AccessArgs, Auth, BrokerArgs, CacheArgs, DEFAULT_MAIL_DIR, DataArgs, DatabaseArgs, HttpArgs,
-    MailArgs, RetentionArgs, SimulationArgs, duration,
+    LimitArgs, MailArgs, RetentionArgs, SimulationArgs, duration,
 };
 use crate::domain::schedule::Schedule;
 use crate::http::admission::Policy;
+use crate::http::rate_limits::RateLimits;
 use crate::secret::{Secret, without_password};
 use crate::store::migrations::Migrator;
 use crate::store::{Store, outbox, processed};
@@ -28,6 +29,8 @@ pub struct Args {
     http: HttpArgs,
     #[command(flatten)]
     access: AccessArgs,
+    #[command(flatten)]
+    limits: LimitArgs,
     #[command(flatten)]
     data: DataArgs,
     /// How many deliveries the worker has in hand at most
@@ -81,9 +84,12 @@ pub async fn run(mut args: Args) -> anyhow::Result<ExitCode> {
     }
     let broker = parts::broker(&args.broker, "taskd up", &store)?;
     super::declare_at_start(broker.as_ref()).await?;
-    let cache: Arc<dyn Cache> = match &redis_url {
-        Some(url) => Arc::new(RedisCache::new(url, &args.cache.cache_prefix)?),
-        None => Arc::new(MemoryCache::default()),
+    let (cache, limiter): (Arc<dyn Cache>, Option<Arc<dyn Limiter>>) = match &redis_url {
+        Some(url) => {
+            let redis = Arc::new(RedisCache::new(url, &args.cache.cache_prefix)?);
+            (redis.clone(), Some(redis))
+        }
+        None => (Arc::new(MemoryCache::default()), None),
     };
     let mailer = parts::mailer(&args.mail)?;
     let ground = Ground { store: store.clone(), broker: broker.clone(), metrics: Metrics::new()? };
@@ -105,6 +111,7 @@ pub async fn run(mut args: Args) -> anyhow::Result<ExitCode> {
         idempotency_retention: args.http.idempotency_retention,
         session_lifetime: args.access.session_lifetime,
         policy,
+        limits: RateLimits::new(args.limits.rates(), limiter),
     };
     let serving = parts::serve(listener, ground, api, shutdown.clone());
     let (served, (), ()) = tokio::join!(

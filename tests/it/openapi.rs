@@ -158,7 +158,7 @@ fn edges(rule: &Value) -> Vec<(Value, bool)> {
 #[ignore = "needs services: scripts/test"]
 async fn bodies_are_accepted_and_refused_as_the_document_says() {
     let world = World::new().await;
-    let serve = world.serve().await;
+    let serve = world.serve_with(&[("RATE_LIMIT_SIGN_IN", "off")]).await;
     let api = serve.api().with_token(&world.token(&["--user", "1", "--admin"]).await);
     api.task("t", None).await;
     api.post("/categories", json!({ "name": "c" })).await.expect(201);

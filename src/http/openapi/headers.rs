@@ -55,6 +55,26 @@ pub(super) fn complete(path: &str, method: &str, operation: &mut Value) -> Vec<A
     errors
 }
 
+/// What a client is told of its rate. On an answer that is no refusal it is as well, where the route
+/// is limited.
+pub(super) fn complete_refusal(operation: &mut Value) {
+    for (name, text, example) in [
+        (
+            "RateLimit-Policy",
+            "How many requests (q) in how many seconds (w)",
+            "\"writes\";q=120;w=60",
+        ),
+        (
+            "RateLimit",
+            "How many are left (r), and in how many seconds all are (t)",
+            "\"writes\";r=0;t=60",
+        ),
+    ] {
+        let text = format!("{text}; also on other answers of a limited route");
+        header(operation, "429", name, &text, json!({ "type": "string", "example": example }));
+    }
+}
+
 fn key_parameter() -> Value {
     json!({
         "required": false,

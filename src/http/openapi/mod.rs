@@ -6,6 +6,7 @@ mod tables;
 pub use tables::{body_rules, parameter_rules};
 
 mod headers;
+mod problem;
 
 use actix_web::App;
 use paperclip::actix::OpenApiExt;
@@ -100,7 +101,7 @@ fn complete(document: &mut Value) {
     for (schema, member) in NULLABLE {
         schemas[schema]["properties"][member]["nullable"] = json!(true);
     }
-    merge(schemas, json!({ "Problem": problem_schema() }));
+    merge(schemas, json!({ "Problem": problem::schema() }));
     document["components"]["securitySchemes"] = json!({ "token": {
         "type": "http", "scheme": "bearer",
         "description": "A session's token (`POST /sessions`) or an API token (`POST /tokens`)." } });
@@ -134,8 +135,12 @@ fn complete_operation(path: &str, method: &str, operation: &mut Value, rules: &M
             content["application/merge-patch+json"] = schema;
         }
     }
-    let mut errors =
-        vec![ApiError::Validation(Vec::new()), ApiError::Unavailable, ApiError::Internal];
+    let mut errors = vec![
+        ApiError::Validation(Vec::new()),
+        ApiError::RateLimited(0),
+        ApiError::Unavailable,
+        ApiError::Internal,
+    ];
     let rule = RULES.iter().find(|(m, p, _)| m.eq_ignore_ascii_case(method) && *p == path);
     if rule.is_some_and(|rule| rule.2 == Need::Nothing) {
         operation["security"] = json!([]);
@@ -185,35 +190,7 @@ fn complete_operation(path: &str, method: &str, operation: &mut Value, rules: &M
         }
         responses[status.as_str()] = response;
     }
-}
-
-fn problem_schema() -> Value {
-    json!({
-        "type": "object",
-        "description": "A problem document (RFC 9457).",
-        "required": ["type", "title", "status", "code", "detail", "requestId"],
-        "properties": {
-            "type": { "type": "string", "format": "uri", "example": "urn:taskd:problem:validation_failed" },
-            "title": { "type": "string", "example": "The request is not valid" },
-            "status": { "type": "integer", "example": 400 },
-            "code": { "type": "string", "description": "Stable; for programs", "example": "validation_failed" },
-            "detail": { "type": "string", "example": "the request is not valid" },
-            "requestId": { "type": "string", "description": "Also in the X-Request-Id header" },
-            "errors": {
-                "type": "array",
-                "description": "Every wrong part of the request, for `validation_failed`",
-                "items": {
-                    "type": "object",
-                    "required": ["in", "pointer", "message"],
-                    "properties": {
-                        "in": { "type": "string", "enum": ["body", "query", "path", "header"] },
-                        "pointer": { "type": "string", "description": "A JSON pointer (RFC 6901)", "example": "/title" },
-                        "message": { "type": "string", "example": "is required" },
-                    },
-                },
-            },
-        },
-    })
+    headers::complete_refusal(operation);
 }
 
 /// Says what holds of a member. A reference can have no neighbours in OpenAPI 3.0, so it goes.

@@ -1,0 +1,57 @@
+//! The seam to what counts requests. It knows keys and rates, not whose they are.
+
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use moka::ops::compute::Op;
+use moka::policy::EvictionPolicy;
+use moka::sync::Cache as Map;
+
+use super::CacheError;
+use crate::domain::rate::{Rate, Taken};
+
+/// Counts requests.
+#[async_trait]
+pub trait Limiter: Send + Sync {
+    /// One more for this key, at this rate.
+    async fn take(&self, key: &str, rate: Rate) -> Result<Taken, CacheError>;
+}
+
+/// How many keys are remembered at most, some 20 MB of them. The one not seen for longest is
+/// forgotten first: who sends from so many addresses is not stopped by a limit on each.
+const MOST_KEYS: u64 = 100_000;
+
+/// Counts in this process's memory, for this process alone.
+pub struct MemoryLimiter {
+    started: Instant,
+    /// Up to when each key has used up its pace, in microseconds from the start.
+    arrivals: Map<String, u64>,
+}
+
+impl Default for MemoryLimiter {
+    fn default() -> MemoryLimiter {
+        let arrivals = Map::builder()
+            .max_capacity(MOST_KEYS)
+            .eviction_policy(EvictionPolicy::lru())
+            // No period is longer: by then a key is as good as new.
+            .time_to_idle(Duration::from_secs(24 * 3600))
+            .build();
+        MemoryLimiter { started: Instant::now(), arrivals }
+    }
+}
+
+#[async_trait]
+impl Limiter for MemoryLimiter {
+    async fn take(&self, key: &str, rate: Rate) -> Result<Taken, CacheError> {
+        let mut result = None;
+        // Those who come for one key at the same time come one after the other.
+        self.arrivals.entry_by_ref(key).and_compute_with(|entry| {
+            let now = u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX);
+            let arrival = entry.map_or(0, |entry| entry.into_value());
+            let (taken, ahead) = rate.take(arrival.saturating_sub(now));
+            result = Some(taken);
+            if taken.granted { Op::Put(now.saturating_add(ahead)) } else { Op::Nop }
+        });
+        result.ok_or_else(|| CacheError("the count was not taken".into()))
+    }
+}

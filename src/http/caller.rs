@@ -1,0 +1,156 @@
+//! Who sends a request.
+
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::str::FromStr;
+
+use actix_web::{HttpMessage, HttpRequest};
+use ipnet::IpNet;
+
+use crate::access::Caller;
+
+/// Names who sends a request; where nobody has to say who they are, it is the empty text.
+pub fn name(request: &HttpRequest) -> String {
+    let caller = request.extensions().get::<Caller>().and_then(Caller::user_id);
+    caller.map_or_else(String::new, |user| format!("user:{user}"))
+}
+
+/// Names the token a request brings, if it is anybody's.
+pub fn token(request: &HttpRequest) -> Option<i64> {
+    match request.extensions().get::<Caller>()? {
+        Caller::Known(holder) => Some(holder.token_id),
+        Caller::Anybody => None,
+    }
+}
+
+/// Networks, as addresses and in CIDR notation.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Networks(Vec<IpNet>);
+
+impl FromStr for Networks {
+    type Err = String;
+
+    /// Reads a list like `127.0.0.1,10.0.0.0/8,fd00::/8`; an empty one has none.
+    fn from_str(text: &str) -> Result<Networks, String> {
+        if text.trim().is_empty() {
+            return Ok(Networks::default());
+        }
+        let network = |part: &str| {
+            let part = part.trim();
+            let address = part.parse().map(|address: IpAddr| IpNet::from(address.to_canonical()));
+            address
+                .or_else(|_| part.parse::<IpNet>())
+                .map_err(|_| format!("{part:?} is no address, nor a network such as 10.0.0.0/8"))
+        };
+        text.split(',').map(network).collect::<Result<_, _>>().map(Networks)
+    }
+}
+
+impl Networks {
+    fn contain(&self, address: IpAddr) -> bool {
+        self.0.iter().any(|network| network.contains(&address))
+    }
+}
+
+/// The address a request comes from. A trusted proxy says for whom it asks, in the last element of
+/// `X-Forwarded-For`; who that is may be a trusted proxy as well. What stands before the first that
+/// isn't trusted was made up by whoever liked to, and so was all of it if the peer isn't.
+pub fn address(request: &HttpRequest, trusted: &Networks) -> Option<IpAddr> {
+    let peer = request.peer_addr()?.ip();
+    let lines = request.headers().get_all("x-forwarded-for").map(|value| value.as_bytes());
+    Some(behind(peer, lines, trusted))
+}
+
+fn behind<'a>(peer: IpAddr, lines: impl Iterator<Item = &'a [u8]>, trusted: &Networks) -> IpAddr {
+    let mut address = peer.to_canonical();
+    if !trusted.contain(address) {
+        return address;
+    }
+    let lines: Vec<&[u8]> = lines.collect();
+    let elements = lines.iter().rev().flat_map(|line| line.rsplit(|byte| *byte == b','));
+    for element in elements {
+        let Some(before) = read(element) else { break };
+        address = before;
+        if !trusted.contain(address) {
+            break;
+        }
+    }
+    address
+}
+
+/// An address, which some proxies write with a port or in brackets.
+fn read(element: &[u8]) -> Option<IpAddr> {
+    let text = std::str::from_utf8(element).ok()?.trim();
+    let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
+    let address =
+        bare.parse().or_else(|_| text.parse().map(|with_port: SocketAddr| with_port.ip()));
+    address.ok().map(|address| address.to_canonical())
+}
+
+/// Whose address it is: who has one of IPv6 usually has all of its /64 (RFC 6177), so they count as
+/// one.
+pub fn household(address: IpAddr) -> String {
+    match address {
+        IpAddr::V4(address) => address.to_string(),
+        IpAddr::V6(address) => {
+            let network = u128::from(address) & !u128::from(u64::MAX);
+            format!("{}/64", Ipv6Addr::from(network))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn client(peer: &str, lines: &[&str], trusted: &str) -> String {
+        let lines = lines.iter().map(|line| line.as_bytes());
+        behind(peer.parse().unwrap(), lines, &trusted.parse().unwrap()).to_string()
+    }
+
+    #[test]
+    fn only_a_trusted_peer_is_believed() {
+        assert_eq!(client("192.0.2.1", &["203.0.113.9"], ""), "192.0.2.1");
+        assert_eq!(client("192.0.2.1", &["203.0.113.9"], "192.0.2.2"), "192.0.2.1");
+        assert_eq!(client("192.0.2.1", &["203.0.113.9"], "192.0.2.1"), "203.0.113.9");
+        assert_eq!(client("192.0.2.1", &[], "192.0.2.1"), "192.0.2.1");
+        assert_eq!(client("::ffff:192.0.2.1", &["203.0.113.9"], "192.0.2.0/24"), "203.0.113.9");
+    }
+
+    #[test]
+    fn the_list_is_walked_from_the_right_past_trusted_proxies() {
+        let trusted = "192.0.2.0/24, 10.0.0.0/8,fd00::/8";
+        for (lines, wanted) in [
+            (&["203.0.113.9"] as &[&str], "203.0.113.9"),
+            (&["198.51.100.1, 203.0.113.9"], "203.0.113.9"),
+            (&["198.51.100.1,203.0.113.9 , 10.1.2.3"], "203.0.113.9"),
+            (&["198.51.100.1, 203.0.113.9", "10.1.2.3,fd00::1"], "203.0.113.9"),
+            (&["10.1.1.1, 10.2.2.2"], "10.1.1.1"),
+            (&["198.51.100.1, unknown, 10.1.2.3"], "10.1.2.3"),
+            (&["nonsense"], "192.0.2.1"),
+            (&[""], "192.0.2.1"),
+            (&["203.0.113.9:4711"], "203.0.113.9"),
+            (&["[2001:db8::1]:4711"], "2001:db8::1"),
+            (&["[2001:db8::1]"], "2001:db8::1"),
+            (&["::ffff:203.0.113.9"], "203.0.113.9"),
+        ] {
+            assert_eq!(client("192.0.2.1", lines, trusted), wanted, "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn networks_are_read_or_named() {
+        assert_eq!("".parse(), Ok(Networks::default()));
+        for wrong in ["x", "10.0.0.0/33", "10.0.0.1,", "10.0.0.0/8 10.1.1.1", "host.example"] {
+            assert!(wrong.parse::<Networks>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn an_address_of_ipv6_stands_for_its_network() {
+        let of = |text: &str| household(text.parse().unwrap());
+        assert_eq!(of("192.0.2.1"), "192.0.2.1");
+        assert_eq!(of("2001:db8:1:2:3:4:5:6"), "2001:db8:1:2::/64");
+        assert_eq!(of("2001:db8:1:2::9"), of("2001:db8:1:2:3:4:5:6"));
+        assert_ne!(of("2001:db8:1:3::9"), of("2001:db8:1:2::9"));
+    }
+}

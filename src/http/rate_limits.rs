@@ -1,0 +1,226 @@
+//! How many requests a client may send: by token, or by address where there is none that is anybody's.
+//! Every answer of a limited route says what is left, with `RateLimit` and `RateLimit-Policy`
+//! (draft-ietf-httpapi-ratelimit-headers-10) and, for clients that know the draft's earlier form (-06),
+//! `RateLimit-Limit`, `-Remaining` and `-Reset`; beyond it is 429.
+//!
+//! The count is shared through Redis. While it can't be asked, each instance counts for itself: a
+//! client may then send as much to each, which is better than nothing, and than an outage.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use actix_web::body::{BoxBody, MessageBody};
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::Method;
+use actix_web::http::header::{HeaderName, HeaderValue};
+use actix_web::middleware::Next;
+use actix_web::web::Data;
+use actix_web::{Error, HttpRequest, ResponseError};
+
+use crate::cache::{CacheError, Limiter, MemoryLimiter};
+use crate::domain::rate::{Limit, Rate, Taken};
+use crate::http::State;
+use crate::http::caller::{self, Networks};
+use crate::http::error::ApiError;
+
+/// For how long Redis is left alone after it failed, so that not every request waits for it.
+const BREAK: Duration = Duration::from_secs(1);
+
+/// What counts together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Class {
+    Reads,
+    Writes,
+    SignIn,
+}
+
+impl Class {
+    /// The class of a request, by the path as the router sees it: percent-encoding hides nothing.
+    /// What watches the service is never limited, nor are documents that are compiled in.
+    fn of(method: &Method, path: &str) -> Option<Class> {
+        match path {
+            "/healthz" | "/readyz" | "/metrics" | "/openapi.json" | "/docs" => None,
+            _ if path.starts_with("/docs/") || path.starts_with("/schemas/") => None,
+            "/sessions" if *method == Method::POST => Some(Class::SignIn),
+            _ => match *method {
+                // A question about what is allowed, which browsers ask by themselves.
+                Method::OPTIONS => None,
+                Method::GET | Method::HEAD => Some(Class::Reads),
+                _ => Some(Class::Writes),
+            },
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Class::Reads => "reads",
+            Class::Writes => "writes",
+            Class::SignIn => "sign-in",
+        }
+    }
+}
+
+/// The rate of each class, and whose word on addresses is taken.
+#[derive(Debug, Clone, Default)]
+pub struct Rates {
+    /// GET and HEAD.
+    pub reads: Limit,
+    /// Everything else.
+    pub writes: Limit,
+    /// Attempts to sign in; by address always, since who tries is not known yet.
+    pub sign_in: Limit,
+    /// Proxies whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Networks,
+}
+
+/// See the module.
+pub struct RateLimits {
+    rates: Rates,
+    shared: Option<Arc<dyn Limiter>>,
+    own: MemoryLimiter,
+    broken_until: Mutex<Option<Instant>>,
+}
+
+impl RateLimits {
+    /// Counted by `shared` where there is one.
+    pub fn new(rates: Rates, shared: Option<Arc<dyn Limiter>>) -> RateLimits {
+        let (own, broken_until) = (MemoryLimiter::default(), Mutex::new(None));
+        RateLimits { rates, shared, own, broken_until }
+    }
+
+    fn rate(&self, class: Class) -> Option<Rate> {
+        let limit = match class {
+            Class::Reads => self.rates.reads,
+            Class::Writes => self.rates.writes,
+            Class::SignIn => self.rates.sign_in,
+        };
+        limit.0
+    }
+
+    fn key(&self, class: Class, request: &HttpRequest) -> String {
+        if let Some(token) = caller::token(request).filter(|_| class != Class::SignIn) {
+            return format!("{}:token:{token}", class.name());
+        }
+        let address = caller::address(request, &self.rates.trusted_proxies);
+        let address = address.map_or_else(|| "unknown".to_owned(), caller::household);
+        format!("{}:address:{address}", class.name())
+    }
+
+    async fn take(&self, key: &str, rate: Rate) -> Result<Taken, CacheError> {
+        if let Some(shared) = self.shared.as_ref().filter(|_| !self.broken()) {
+            match shared.take(key, rate).await {
+                Ok(taken) => return Ok(taken),
+                Err(error) => self.failed(&error),
+            }
+        }
+        self.own.take(key, rate).await
+    }
+
+    fn failed(&self, error: &CacheError) {
+        let mut broken = self.broken_until.lock().unwrap_or_else(PoisonError::into_inner);
+        if broken.is_none() {
+            tracing::warn!(%error, "the shared count fails; each instance limits for itself");
+        }
+        *broken = Some(Instant::now() + BREAK);
+    }
+
+    fn broken(&self) -> bool {
+        let mut broken = self.broken_until.lock().unwrap_or_else(PoisonError::into_inner);
+        let still = broken.is_some_and(|until| Instant::now() < until);
+        if !still {
+            *broken = None;
+        }
+        still
+    }
+}
+
+/// The middleware.
+pub async fn limit<B: MessageBody + 'static>(
+    request: ServiceRequest,
+    next: Next<B>,
+) -> Result<ServiceResponse<BoxBody>, Error> {
+    let limited = request.app_data::<Data<State>>().and_then(|state| {
+        let class = Class::of(request.method(), request.match_info().as_str())?;
+        Some((class, state.limits.rate(class)?, Arc::clone(&state.limits)))
+    });
+    let Some((class, rate, limits)) = limited else {
+        return Ok(next.call(request).await?.map_into_boxed_body());
+    };
+    let key = limits.key(class, request.request());
+    let taken = match limits.take(&key, rate).await {
+        Ok(taken) => taken,
+        Err(error) => {
+            tracing::error!(%error, "a request could not be counted");
+            return Ok(next.call(request).await?.map_into_boxed_body());
+        }
+    };
+    let mut response = if taken.granted {
+        next.call(request).await?.map_into_boxed_body()
+    } else {
+        let seconds = seconds(taken.retry_after).max(1);
+        let refusal = ApiError::RateLimited(u32::try_from(seconds).unwrap_or(u32::MAX));
+        request.into_response(refusal.error_response())
+    };
+    for (name, value) in headers(class, rate, taken) {
+        if let Ok(value) = HeaderValue::from_str(&value) {
+            response.headers_mut().insert(HeaderName::from_static(name), value);
+        }
+    }
+    Ok(response)
+}
+
+/// What the client is told.
+fn headers(class: Class, rate: Rate, taken: Taken) -> [(&'static str, String); 5] {
+    let name = class.name();
+    let policy = format!("\"{name}\";q={};w={}", rate.count(), seconds(rate.period()));
+    let left = format!("\"{name}\";r={};t={}", taken.remaining, seconds(taken.reset_after));
+    [
+        ("ratelimit-policy", policy),
+        ("ratelimit", left),
+        ("ratelimit-limit", rate.count().to_string()),
+        ("ratelimit-remaining", taken.remaining.to_string()),
+        ("ratelimit-reset", seconds(taken.reset_after).to_string()),
+    ]
+}
+
+/// In whole seconds, of which a part counts as one: who comes back then isn't early.
+fn seconds(duration: Duration) -> u64 {
+    duration.as_secs() + u64::from(duration.subsec_nanos() > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_request_has_its_class() {
+        for (method, path, class) in [
+            ("GET", "/tasks", Some(Class::Reads)),
+            ("GET", "/nothing", Some(Class::Reads)),
+            ("POST", "/tasks", Some(Class::Writes)),
+            ("DELETE", "/tasks/1", Some(Class::Writes)),
+            ("POST", "/healthz/", Some(Class::Writes)),
+            ("POST", "/sessions", Some(Class::SignIn)),
+            ("GET", "/sessions", Some(Class::Reads)),
+            ("OPTIONS", "/tasks", None),
+            ("GET", "/healthz", None),
+            ("GET", "/readyz", None),
+            ("GET", "/metrics", None),
+            ("GET", "/docs/index.css", None),
+            ("GET", "/schemas/TASK_CREATED", None),
+        ] {
+            let method = method.parse().unwrap();
+            assert_eq!(Class::of(&method, path), class, "{method} {path}");
+        }
+    }
+
+    #[test]
+    fn the_headers_are_structured_fields() {
+        let rate: Rate = "600/1m".parse().unwrap();
+        let (taken, _) = rate.take(0);
+        let [policy, left, limit, remaining, reset] = headers(Class::SignIn, rate, taken);
+        assert_eq!(policy, ("ratelimit-policy", "\"sign-in\";q=600;w=60".to_owned()));
+        assert_eq!([limit.1, remaining.1, reset.1], ["600", "599", "1"]);
+        assert_eq!(left, ("ratelimit", "\"sign-in\";r=599;t=1".to_owned()));
+    }
+}
