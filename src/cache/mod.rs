@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-pub use self::redis::RedisCache;
+pub use self::redis::{RedisCache, RedisUrl};
 pub use memory::MemoryCache;
 
 /// A cache with generations.

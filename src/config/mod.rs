@@ -11,6 +11,7 @@ mod cache;
 mod database;
 mod mail;
 mod process;
+mod tls;
 mod work;
 
 pub use broker::{BrokerArgs, RetryArgs};
@@ -18,6 +19,7 @@ pub use cache::CacheArgs;
 pub use database::DatabaseArgs;
 pub use mail::{DEFAULT_MAIL_DIR, MailArgs};
 pub use process::{DataArgs, HttpArgs, LogArgs, MonitorArgs, ShutdownArgs};
+pub use tls::TlsArgs;
 pub use work::{RetentionArgs, SimulationArgs};
 
 use std::time::Duration;

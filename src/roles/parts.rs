@@ -25,6 +25,7 @@ use crate::retry_router::RetryRouter;
 use crate::shutdown::Shutdown;
 use crate::store::Store;
 use crate::telemetry::Metrics;
+use crate::tls::Tls;
 
 /// What every process stands on.
 #[derive(Clone)]
@@ -37,10 +38,11 @@ pub(super) struct Ground {
 /// RabbitMQ, not yet connected, or the tables of the database.
 pub(super) fn broker(
     args: &BrokerArgs,
+    tls: &Tls,
     name: &str,
     store: &Store,
 ) -> anyhow::Result<Arc<dyn Broker>> {
-    Ok(match args.url()? {
+    Ok(match args.url(tls)? {
         Some(url) => Arc::new(AmqpBroker::new(url, args.topology()?, name)),
         None => Arc::new(tables(args, store)?),
     })
@@ -53,13 +55,13 @@ pub(super) fn tables(args: &BrokerArgs, store: &Store) -> anyhow::Result<TableBr
 }
 
 /// How the broker is called in logs.
-pub(super) fn broker_name(args: &BrokerArgs) -> anyhow::Result<String> {
-    Ok(args.url()?.map_or("tables of the database".to_owned(), |url| format!("{url:?}")))
+pub(super) fn broker_name(args: &BrokerArgs, tls: &Tls) -> anyhow::Result<String> {
+    Ok(args.url(tls)?.map_or("tables of the database".to_owned(), |url| format!("{url:?}")))
 }
 
 /// SMTP, not yet connected, or files.
-pub(super) fn mailer(args: &MailArgs) -> anyhow::Result<Arc<dyn Mailer>> {
-    Ok(match args.url()? {
+pub(super) fn mailer(args: &MailArgs, tls: &Tls) -> anyhow::Result<Arc<dyn Mailer>> {
+    Ok(match args.url(tls)? {
         Some(url) => Arc::new(SmtpMailer::new(&url, args.mail_from.clone(), EXTERNAL_AT_ONCE)?),
         None => Arc::new(FileMailer::new(args.mail_dir.clone(), args.mail_from.clone())?),
     })

@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 use super::parts::{self, Ground};
 use crate::cache::{Cache, RedisCache};
-use crate::config::{BrokerArgs, CacheArgs, DatabaseArgs, HttpArgs, ShutdownArgs, no_declare};
-use crate::secret::without_password;
+use crate::config::{
+    BrokerArgs, CacheArgs, DatabaseArgs, HttpArgs, ShutdownArgs, TlsArgs, no_declare,
+};
 use crate::store::Store;
 use crate::telemetry::Metrics;
 
@@ -23,6 +24,8 @@ pub struct Args {
     #[command(flatten)]
     cache: CacheArgs,
     #[command(flatten)]
+    tls: TlsArgs,
+    #[command(flatten)]
     shutdown: ShutdownArgs,
     /// Do not declare the queues at the start
     #[arg(long, env = "NO_DECLARE", value_parser = no_declare, help_heading = "Broker")]
@@ -34,9 +37,10 @@ pub struct Args {
 /// # Errors
 /// The configuration is wrong, the port is taken, or a dependency is not as it must be.
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let (database_url, redis_url) = (args.database.required_url()?, args.cache.url()?);
+    let tls = args.tls.load()?;
+    let (database_url, redis_url) = (args.database.required_url(&tls)?, args.cache.url(&tls)?);
     let store = Store::new(&database_url, args.database.database_pool_size.into())?;
-    let broker = parts::broker(&args.broker, "taskd serve", &store)?;
+    let broker = parts::broker(&args.broker, &tls, "taskd serve", &store)?;
     let listener = super::listen(SocketAddr::new(args.http.host, args.http.port), "PORT")?;
     let address = listener.local_addr()?;
     let shutdown = super::shutdown(args.shutdown.drain_timeout)?;
@@ -52,9 +56,9 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     };
     tracing::info!(
         %address,
-        database = without_password(database_url.expose()),
-        broker = parts::broker_name(&args.broker)?,
-        cache = redis_url.map_or("off".to_owned(), |url| without_password(url.expose())),
+        database = %database_url,
+        broker = parts::broker_name(&args.broker, &tls)?,
+        cache = redis_url.map_or("off".to_owned(), |url| url.to_string()),
         "serving; documentation at /docs"
     );
     parts::serve(listener, ground, cache, args.cache.cache_ttl, false, shutdown).await?;

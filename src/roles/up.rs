@@ -10,16 +10,16 @@ use anyhow::Context;
 
 use super::parts::{self, Ground};
 use crate::broker::Broker;
-use crate::cache::{Cache, MemoryCache, RedisCache};
+use crate::cache::{Cache, MemoryCache, RedisCache, RedisUrl};
 use crate::config::{
     BrokerArgs, CacheArgs, ConfigError, DEFAULT_MAIL_DIR, DataArgs, DatabaseArgs, HttpArgs,
-    MailArgs, RetentionArgs, SimulationArgs, duration,
+    MailArgs, RetentionArgs, SimulationArgs, TlsArgs, duration,
 };
 use crate::domain::schedule::Schedule;
-use crate::secret::{Secret, without_password};
-use crate::store::Store;
 use crate::store::migrations::Migrator;
+use crate::store::{PostgresUrl, Store};
 use crate::telemetry::Metrics;
+use crate::tls::Tls;
 
 /// Options of `taskd up`.
 #[derive(clap::Args)]
@@ -49,6 +49,8 @@ pub struct Args {
     #[command(flatten)]
     mail: MailArgs,
     #[command(flatten)]
+    tls: TlsArgs,
+    #[command(flatten)]
     retention: RetentionArgs,
 }
 
@@ -60,7 +62,8 @@ pub struct Args {
 pub async fn run(mut args: Args) -> anyhow::Result<ExitCode> {
     let simulation = args.simulation.clone().checked()?;
     let keep = args.retention.checked(&args.broker.retry)?;
-    let redis_url = args.cache.url()?;
+    let tls = args.tls.load()?;
+    let redis_url = args.cache.url(&tls)?;
     args.broker.topology()?;
     if !args.http.host.is_loopback() {
         let problem =
@@ -74,24 +77,24 @@ pub async fn run(mut args: Args) -> anyhow::Result<ExitCode> {
     let address = listener.local_addr()?;
     let shutdown = super::shutdown(args.drain_timeout)?;
 
-    let database = Database::open(&args).await?;
+    let database = Database::open(&args, &tls).await?;
     Migrator::connect(database.url()).await?.up()?;
     let pool_size = if database.is_embedded() { 1 } else { args.database.database_pool_size };
     let store = Store::new(database.url(), pool_size.into())?;
-    let broker = broker(&args, &database, &store).await?;
+    let broker = broker(&args, &tls, &database, &store).await?;
     super::declare_at_start(broker.as_ref()).await?;
     let cache: Arc<dyn Cache> = match &redis_url {
         Some(url) => Arc::new(RedisCache::new(url, &args.cache.cache_prefix)?),
         None => Arc::new(MemoryCache::default()),
     };
-    let mailer = parts::mailer(&args.mail)?;
+    let mailer = parts::mailer(&args.mail, &tls)?;
     let ground = Ground { store: store.clone(), broker: broker.clone(), metrics: Metrics::new()? };
 
     let address_file = args.data.address_file();
     std::fs::create_dir_all(&args.data.data_dir)?;
     std::fs::write(&address_file, address.to_string())
         .with_context(|| format!("{} can't be written", address_file.display()))?;
-    super::print(panel(&args, address, &database, redis_url.as_ref())?);
+    super::print(panel(&args, &tls, address, &database, redis_url.as_ref())?);
     tracing::info!(%address, "up");
 
     let worker = parts::default_worker();
@@ -119,28 +122,29 @@ pub async fn run(mut args: Args) -> anyhow::Result<ExitCode> {
 /// is free at once.
 async fn broker(
     args: &Args,
+    tls: &Tls,
     database: &Database,
     store: &Store,
 ) -> anyhow::Result<Arc<dyn Broker>> {
-    if args.broker.url()?.is_none() && database.is_embedded() {
+    if args.broker.url(tls)?.is_none() && database.is_embedded() {
         let tables = parts::tables(&args.broker, store)?;
         tables.release_taken().await?;
         return Ok(Arc::new(tables));
     }
-    parts::broker(&args.broker, "taskd up", store)
+    parts::broker(&args.broker, tls, "taskd up", store)
 }
 
 /// The database: somebody else's, or our own.
 enum Database {
-    Given(Secret),
+    Given(Box<PostgresUrl>),
     #[cfg(feature = "embedded")]
     Embedded(Box<crate::store::embedded::Embedded>),
 }
 
 impl Database {
-    async fn open(args: &Args) -> anyhow::Result<Database> {
-        if let Some(url) = args.database.url()? {
-            return Ok(Database::Given(url));
+    async fn open(args: &Args, tls: &Tls) -> anyhow::Result<Database> {
+        if let Some(url) = args.database.url(tls)? {
+            return Ok(Database::Given(Box::new(url)));
         }
         #[cfg(feature = "embedded")]
         {
@@ -158,7 +162,7 @@ impl Database {
         }
     }
 
-    fn url(&self) -> &Secret {
+    fn url(&self) -> &PostgresUrl {
         match self {
             Database::Given(url) => url,
             #[cfg(feature = "embedded")]
@@ -178,21 +182,21 @@ impl Database {
 /// What a person sees at the start.
 fn panel(
     args: &Args,
+    tls: &Tls,
     address: SocketAddr,
     database: &Database,
-    redis_url: Option<&Secret>,
+    redis_url: Option<&RedisUrl>,
 ) -> anyhow::Result<String> {
     let data = args.data.data_dir.display();
     let seam =
         |name: &str, what: String, variable: &str| format!("  {name:14} {what:44} {variable}\n");
     let database = match database.is_embedded() {
         true => format!("embedded PostgreSQL in {data}/postgres"),
-        false => without_password(database.url().expose()),
+        false => database.url().to_string(),
     };
-    let cache =
-        redis_url.map_or("memory of this process".to_owned(), |url| without_password(url.expose()));
-    let mail = match args.mail.url()? {
-        Some(_) => args.mail.describe()?,
+    let cache = redis_url.map_or("memory of this process".to_owned(), RedisUrl::to_string);
+    let mail = match args.mail.url(tls)? {
+        Some(_) => args.mail.describe(tls)?,
         None => format!("{}/*.eml", args.mail.mail_dir.display()),
     };
     Ok(format!(
@@ -209,7 +213,7 @@ fn panel(
         version = env!("CARGO_PKG_VERSION"),
         port = address.port(),
         database = seam("database", database, "DATABASE_URL"),
-        broker = seam("broker", parts::broker_name(&args.broker)?, "RABBITMQ_URL"),
+        broker = seam("broker", parts::broker_name(&args.broker, tls)?, "RABBITMQ_URL"),
         cache = seam("cache", cache, "REDIS_URL"),
         mail = seam("mail", mail, "SMTP_URL"),
     ))

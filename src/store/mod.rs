@@ -15,10 +15,12 @@ mod schema;
 mod sql;
 pub mod task_list;
 pub mod tasks;
+mod url;
 pub mod users;
 
 pub use diesel_async::AsyncPgConnection as Connection;
 pub use pool::Store;
+pub use url::PostgresUrl;
 
 use diesel::result::{DatabaseErrorKind, Error};
 

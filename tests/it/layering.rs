@@ -21,7 +21,7 @@ const FLOORS: [&[&str]; 7] = [
     ],
     &["store", "broker", "cache", "mail"],
     &["domain"],
-    &["secret", "shutdown", "telemetry", "batcher"],
+    &["secret", "tls", "shutdown", "telemetry", "batcher"],
 ];
 
 fn floor(module: &str) -> usize {

@@ -32,6 +32,7 @@ mod roles_purge;
 mod roles_shutdown;
 mod roles_topology;
 mod snapshots;
+mod tls;
 mod up;
 mod worker;
 mod worker_failures;
