@@ -9,6 +9,7 @@
 mod broker;
 mod cache;
 mod database;
+mod limits;
 mod mail;
 mod process;
 mod tls;
@@ -17,6 +18,7 @@ mod work;
 pub use broker::{BrokerArgs, RetryArgs};
 pub use cache::CacheArgs;
 pub use database::DatabaseArgs;
+pub use limits::LimitArgs;
 pub use mail::{DEFAULT_MAIL_DIR, MailArgs};
 pub use process::{DataArgs, HttpArgs, LogArgs, MonitorArgs, ShutdownArgs};
 pub use tls::TlsArgs;

@@ -2,11 +2,14 @@
 
 mod answer;
 mod categories;
+pub mod cors;
 mod docs;
 pub mod dto;
 pub mod error;
 mod fields;
+mod headers;
 pub mod health;
+pub mod limits;
 mod observe;
 pub mod openapi;
 pub mod operator;
@@ -18,7 +21,7 @@ use std::net::TcpListener;
 use std::sync::Arc;
 
 use actix_web::dev::{HttpServiceFactory, Server};
-use actix_web::middleware::from_fn;
+use actix_web::middleware::{Condition, from_fn};
 use actix_web::{App, HttpServer, Route};
 use paperclip::actix::{OpenApiExt, web};
 use tokio::sync::Semaphore;
@@ -26,7 +29,9 @@ use tokio::sync::Semaphore;
 use crate::broker::Broker;
 use crate::cache::Scope;
 use crate::http::error::ApiError;
+use crate::http::headers::secured;
 use crate::http::health::Monitored;
+use crate::http::limits::{Limits, with_body, within_limits};
 use crate::http::observe::{RequestId, observe};
 use crate::publisher::Nudge;
 use crate::read_cache::ReadCache;
@@ -76,12 +81,14 @@ fn api(config: &mut web::ServiceConfig<'_>) {
     config
         .service(
             web::resource("/users")
+                .wrap(from_fn(within_limits))
                 .route(web::get().to(users::list))
                 .route(web::post().to(users::create))
                 .default_service(refuse("GET, HEAD, POST")),
         )
         .service(
             web::resource("/users/{id}")
+                .wrap(from_fn(within_limits))
                 .route(web::get().to(users::get))
                 .route(web::patch().to(users::patch))
                 .route(web::delete().to(users::delete))
@@ -89,12 +96,14 @@ fn api(config: &mut web::ServiceConfig<'_>) {
         )
         .service(
             web::resource("/categories")
+                .wrap(from_fn(within_limits))
                 .route(web::get().to(categories::list))
                 .route(web::post().to(categories::create))
                 .default_service(refuse("GET, HEAD, POST")),
         )
         .service(
             web::resource("/categories/{id}")
+                .wrap(from_fn(within_limits))
                 .route(web::get().to(categories::get))
                 .route(web::patch().to(categories::patch))
                 .route(web::delete().to(categories::delete))
@@ -102,12 +111,14 @@ fn api(config: &mut web::ServiceConfig<'_>) {
         )
         .service(
             web::resource("/tasks")
+                .wrap(from_fn(within_limits))
                 .route(web::get().to(tasks::list))
                 .route(web::post().to(tasks::create))
                 .default_service(refuse("GET, HEAD, POST")),
         )
         .service(
             web::resource("/tasks/{id}")
+                .wrap(from_fn(within_limits))
                 .route(web::get().to(tasks::get))
                 .route(web::put().to(tasks::replace))
                 .route(web::patch().to(tasks::patch))
@@ -116,6 +127,7 @@ fn api(config: &mut web::ServiceConfig<'_>) {
         )
         .service(
             web::resource("/tasks/{id}/activity")
+                .wrap(from_fn(within_limits))
                 .route(web::get().to(tasks::list_activity))
                 .default_service(refuse("GET, HEAD")),
         );
@@ -150,6 +162,7 @@ pub fn serve(
     state: State,
     broker: Arc<dyn Broker>,
     operator: bool,
+    limits: Limits,
     shutdown: &Shutdown,
 ) -> std::io::Result<Server> {
     let operated = operator.then(|| broker.clone());
@@ -163,9 +176,17 @@ pub fn serve(
     let state = actix_web::web::Data::new(state);
     let monitored = actix_web::web::Data::new(monitored);
     let document = actix_web::web::Data::new(docs::Document(openapi::document().to_string()));
+    let (threads, connections) = limits.threads();
+    let limits = actix_web::web::Data::new(limits);
     let server = HttpServer::new(move || {
+        let origins = limits.origins.as_ref();
         App::new()
+            // The last one is the outermost.
+            .wrap(Condition::new(origins.is_some(), cors::cors(origins)))
             .wrap(from_fn(observe))
+            .wrap(from_fn(secured))
+            .wrap(from_fn(with_body))
+            .app_data(limits.clone())
             .app_data(state.clone())
             .app_data(monitored.clone())
             .app_data(document.clone())
@@ -182,6 +203,8 @@ pub fn serve(
             .default_service(nothing_here())
     });
     Ok(server
+        .workers(threads)
+        .max_connections(connections)
         .client_request_timeout(HEADERS_TIMEOUT)
         .keep_alive(KEEP_ALIVE)
         .shutdown_timeout(shutdown.drain_timeout().as_secs())
@@ -199,6 +222,8 @@ pub fn serve_monitor(listener: TcpListener, monitored: Monitored) -> std::io::Re
     let server = HttpServer::new(move || {
         App::new()
             .wrap(from_fn(observe))
+            .wrap(from_fn(secured))
+            .wrap(from_fn(with_body))
             .app_data(monitored.clone())
             .configure(health::routes)
             .default_service(nothing_here())

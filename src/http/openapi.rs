@@ -215,14 +215,20 @@ fn complete_operation(path: &str, method: &str, operation: &mut Value, rules: &M
             "Location": { "description": "The path of what was made", "schema": { "type": "string" } }
         });
     }
-    let mut errors =
-        vec![ApiError::Validation(Vec::new()), ApiError::Unavailable, ApiError::Internal];
+    let mut errors = vec![
+        ApiError::Validation(Vec::new()),
+        ApiError::Timeout,
+        ApiError::Unavailable,
+        ApiError::Internal,
+    ];
     if path.contains("{id}") {
         errors.push(ApiError::NotFound("thing"));
     }
     if has_body {
         errors.push(ApiError::MalformedJson(String::new()));
         errors.push(ApiError::UnsupportedMediaType(""));
+        errors.push(ApiError::UnsupportedEncoding);
+        errors.push(ApiError::SlowBody);
         errors.push(ApiError::PayloadTooLarge(BODY_BYTES));
     }
     match (path, method) {

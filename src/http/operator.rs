@@ -3,12 +3,14 @@
 
 use std::sync::Arc;
 
+use actix_web::middleware::from_fn;
 use actix_web::web::{self, Data};
 use actix_web::{HttpResponse, Responder};
 
 use crate::broker::Broker;
 use crate::dead_letters::{DeadLetters, Order};
 use crate::http::error::ApiError;
+use crate::http::limits::within_limits;
 
 /// Where orders go.
 pub const PATH: &str = "/operator/dead-letters";
@@ -16,7 +18,10 @@ pub const PATH: &str = "/operator/dead-letters";
 /// Adds the route.
 pub fn routes(config: &mut web::ServiceConfig, broker: Arc<dyn Broker>) {
     config.app_data(Data::new(DeadLetters::new(broker))).service(
-        web::resource(PATH).route(web::post().to(obey)).default_service(super::refuse("POST")),
+        web::resource(PATH)
+            .wrap(from_fn(within_limits))
+            .route(web::post().to(obey))
+            .default_service(super::refuse("POST")),
     );
 }
 

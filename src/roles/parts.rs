@@ -15,6 +15,7 @@ use crate::consumer::{Consumer, EXTERNAL_AT_ONCE, Tools};
 use crate::domain::retry::RetryPolicy;
 use crate::domain::schedule::Schedule;
 use crate::effects::{Email, Simulation};
+use crate::http::limits::Limits;
 use crate::http::{self, State};
 use crate::idempotency::Idempotency;
 use crate::mail::{FileMailer, Mailer, SmtpMailer};
@@ -74,6 +75,7 @@ pub(super) async fn serve(
     cache: Option<Arc<dyn Cache>>,
     cache_ttl: std::time::Duration,
     operator: bool,
+    limits: Limits,
     shutdown: Shutdown,
 ) -> anyhow::Result<()> {
     let Ground { store, broker, metrics } = ground;
@@ -87,7 +89,7 @@ pub(super) async fn serve(
 
     let hashing = std::thread::available_parallelism().map_or(1, usize::from);
     let state = State { store, cache, nudge, metrics, hashing: Arc::new(Semaphore::new(hashing)) };
-    let server = http::serve(listener, state, broker, operator, &shutdown)?;
+    let server = http::serve(listener, state, broker, operator, limits, &shutdown)?;
     let handle = server.handle();
     let serving = tokio::spawn(server);
 

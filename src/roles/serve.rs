@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::parts::{self, Ground};
 use crate::cache::{Cache, RedisCache};
 use crate::config::{
-    BrokerArgs, CacheArgs, DatabaseArgs, HttpArgs, ShutdownArgs, TlsArgs, no_declare,
+    BrokerArgs, CacheArgs, DatabaseArgs, HttpArgs, LimitArgs, ShutdownArgs, TlsArgs, no_declare,
 };
 use crate::store::Store;
 use crate::telemetry::Metrics;
@@ -17,6 +17,8 @@ use crate::telemetry::Metrics;
 pub struct Args {
     #[command(flatten)]
     http: HttpArgs,
+    #[command(flatten)]
+    limits: LimitArgs,
     #[command(flatten)]
     database: DatabaseArgs,
     #[command(flatten)]
@@ -61,7 +63,16 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         cache = redis_url.map_or("off".to_owned(), |url| url.to_string()),
         "serving; documentation at /docs"
     );
-    parts::serve(listener, ground, cache, args.cache.cache_ttl, false, shutdown).await?;
+    parts::serve(
+        listener,
+        ground,
+        cache,
+        args.cache.cache_ttl,
+        false,
+        args.limits.limits(),
+        shutdown,
+    )
+    .await?;
     broker.close().await;
     tracing::info!("stopped");
     Ok(ExitCode::SUCCESS)

@@ -13,7 +13,7 @@ use crate::broker::Broker;
 use crate::cache::{Cache, MemoryCache, RedisCache, RedisUrl};
 use crate::config::{
     BrokerArgs, CacheArgs, ConfigError, DEFAULT_MAIL_DIR, DataArgs, DatabaseArgs, HttpArgs,
-    MailArgs, RetentionArgs, SimulationArgs, TlsArgs, duration,
+    LimitArgs, MailArgs, RetentionArgs, SimulationArgs, TlsArgs, duration,
 };
 use crate::domain::schedule::Schedule;
 use crate::store::migrations::Migrator;
@@ -26,6 +26,8 @@ use crate::tls::Tls;
 pub struct Args {
     #[command(flatten)]
     http: HttpArgs,
+    #[command(flatten)]
+    limits: LimitArgs,
     #[command(flatten)]
     data: DataArgs,
     /// How many deliveries the worker has in hand at most
@@ -101,8 +103,15 @@ pub async fn run(mut args: Args) -> anyhow::Result<ExitCode> {
     let retries = args.broker.retry.retry_delays.clone();
     let consumer = parts::consumer(&ground, mailer, retries, simulation, &worker, args.concurrency);
     let metrics = ground.metrics.clone();
-    let serving =
-        parts::serve(listener, ground, Some(cache), args.cache.cache_ttl, true, shutdown.clone());
+    let serving = parts::serve(
+        listener,
+        ground,
+        Some(cache),
+        args.cache.cache_ttl,
+        true,
+        args.limits.limits(),
+        shutdown.clone(),
+    );
     let (served, (), ()) = tokio::join!(
         serving,
         consumer.run(shutdown.clone()),

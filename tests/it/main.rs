@@ -19,6 +19,8 @@ mod dlq;
 mod events;
 mod http_categories;
 mod http_errors;
+mod http_headers;
+mod http_limits;
 mod http_tasks;
 mod http_users;
 mod layering;
