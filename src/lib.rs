@@ -27,6 +27,7 @@ pub mod mail;
 pub mod domain;
 // The ground.
 pub mod secret;
+pub mod tls;
 pub mod shutdown;
 pub mod telemetry;
 pub mod batcher;

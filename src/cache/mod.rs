@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-pub use self::redis::RedisCache;
+pub use self::redis::{RedisCache, RedisUrl};
 pub use limits::{Limiter, MemoryLimiter};
 pub use memory::MemoryCache;
 

@@ -1,16 +1,21 @@
 //! Redis.
 
+use std::fmt;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use deadpool_redis::redis::aio::MultiplexedConnection;
-use deadpool_redis::redis::{self, FromRedisValue, Script};
-use deadpool_redis::{Config, Pool, Runtime};
+use deadpool_redis::redis::{
+    self, Client, ConnectionAddr, ConnectionInfo, FromRedisValue, Script, TlsCertificates,
+};
+use deadpool_redis::{Manager, Pool, Runtime};
 use tokio::sync::Mutex;
+use url::Url;
 
 use super::{Cache, CacheError, Entry, Limiter, Scope, Slot};
 use crate::domain::rate::{Rate, Taken};
-use crate::secret::Secret;
+use crate::secret::without_password;
+use crate::tls::{self, Tls};
 
 /// How long a command may take: far more than it does, also on a busy machine, and little enough
 /// that the first requests of an outage are answered in time.
@@ -43,6 +48,46 @@ ahead = ahead + interval
 redis.call('SET', KEYS[1], string.format('%.0f', now + ahead), 'PX', math.ceil(ahead / 1000))
 return {1, ahead}
 ";
+/// Where a Redis server is.
+#[derive(Clone)]
+pub struct RedisUrl {
+    shown: String,
+    information: ConnectionInfo,
+}
+
+impl RedisUrl {
+    /// Reads `redis://user:password@host:port/number`. With `rediss` the server has to have a
+    /// certificate that is trusted and names the host.
+    ///
+    /// # Errors
+    /// A sentence without the password.
+    pub fn parse(text: &str, tls: &Tls) -> Result<RedisUrl, String> {
+        let url = Url::parse(text).map_err(|e| format!("not a URL: {e}"))?;
+        let client = match url.scheme() {
+            "redis" => Client::open(text),
+            "rediss" => {
+                // The client makes its own configuration, of this provider and these certificates.
+                tls::provider();
+                let authorities = tls.authorities_as_pem();
+                let trusted = TlsCertificates { client_tls: None, root_cert: Some(authorities) };
+                Client::build_with_tls(text, trusted)
+            }
+            other => return Err(format!("the scheme must be redis or rediss, not {other:?}")),
+        };
+        let information = client.map_err(|e| e.to_string())?.get_connection_info().clone();
+        if matches!(information.addr(), ConnectionAddr::TcpTls { insecure: true, .. }) {
+            return Err("#insecure is not supported: certificates are always checked".into());
+        }
+        Ok(RedisUrl { shown: without_password(text), information })
+    }
+}
+
+/// Without the password.
+impl fmt::Display for RedisUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.shown)
+    }
+}
 
 /// A Redis server. All requests of a process share one connection, on which they are pipelined.
 pub struct RedisCache {
@@ -62,21 +107,12 @@ struct Link {
 }
 
 impl RedisCache {
-    /// Whether the client takes this URL, without connecting.
-    ///
-    /// # Errors
-    /// Why not.
-    pub fn check_url(url: &Secret) -> Result<(), String> {
-        redis::Client::open(url.expose()).map(drop).map_err(|error| error.to_string())
-    }
-
     /// A cache that connects when first needed; every key begins with `prefix`.
     ///
     /// # Errors
-    /// The URL can't be used.
-    pub fn new(url: &Secret, prefix: &str) -> anyhow::Result<RedisCache> {
-        let pool = Config::from_url(url.expose())
-            .builder()?
+    /// Never for a size above zero.
+    pub fn new(url: &RedisUrl, prefix: &str) -> anyhow::Result<RedisCache> {
+        let pool = Pool::builder(Manager::new(url.information.clone())?)
             .max_size(2)
             .runtime(Runtime::Tokio1)
             .wait_timeout(Some(CONNECT_TIMEOUT))
@@ -98,7 +134,7 @@ impl RedisCache {
         if let Some(link) = current.as_ref() {
             return Ok(link.clone());
         }
-        let pooled = self.pool.get().await.map_err(|e| CacheError(e.to_string()))?;
+        let pooled = self.pool.get().await.map_err(|e| CacheError(tls::with_advice(e)))?;
         // Taken out for good: from here on it is shared, not checked out.
         let mut connection = deadpool_redis::Connection::take(pooled);
         let information: String =

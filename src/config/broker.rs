@@ -7,12 +7,13 @@ use crate::broker::amqp::AmqpUrl;
 use crate::broker::topology::Topology;
 use crate::domain::retry::RetryPolicy;
 use crate::secret::Secret;
+use crate::tls::Tls;
 
 /// Where the events go, and how failed ones come back.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Broker")]
 pub struct BrokerArgs {
-    /// RabbitMQ, as amqp://user:password@host:5672/vhost; without it the database's tables are the broker
+    /// RabbitMQ, as amqp://user:password@host:5672/vhost, or amqps:// for TLS; without it the database's tables are the broker
     #[arg(long, env = "RABBITMQ_URL", value_name = "RABBITMQ_URL", hide_env_values = true)]
     rabbitmq_url: Option<Secret>,
     /// The queue workers take events from
@@ -44,19 +45,19 @@ pub struct RetryArgs {
 
 impl BrokerArgs {
     /// The URL, checked; absent means that the database's tables are the broker.
-    pub fn url(&self) -> Result<Option<AmqpUrl>, ConfigError> {
+    pub fn url(&self, tls: &Tls) -> Result<Option<AmqpUrl>, ConfigError> {
         const VARIABLE: &str = "RABBITMQ_URL";
         let Some(url) = present(VARIABLE, self.rabbitmq_url.as_ref())? else { return Ok(None) };
-        let url =
-            AmqpUrl::parse(url.expose()).map_err(|problem| ConfigError::new(VARIABLE, problem))?;
-        Ok(Some(url))
+        AmqpUrl::parse(url.expose(), tls)
+            .map(Some)
+            .map_err(|problem| ConfigError::new(VARIABLE, problem))
     }
 
     /// The URL, for a role that makes no sense without RabbitMQ.
-    pub fn required_url(&self) -> Result<AmqpUrl, ConfigError> {
+    pub fn required_url(&self, tls: &Tls) -> Result<AmqpUrl, ConfigError> {
         let missing =
             "is not set: set it to amqp://user:password@host/vhost; `taskd up` needs no RabbitMQ";
-        self.url()?.ok_or_else(|| ConfigError::new("RABBITMQ_URL", missing))
+        self.url(tls)?.ok_or_else(|| ConfigError::new("RABBITMQ_URL", missing))
     }
 
     /// The topology under the configured names.

@@ -3,17 +3,17 @@
 use std::time::Duration;
 
 use clap::Args;
-use url::Url;
 
 use super::{ConfigError, duration, present};
-use crate::cache::RedisCache;
+use crate::cache::RedisUrl;
 use crate::secret::Secret;
+use crate::tls::Tls;
 
 /// Where hot reads are kept.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Cache")]
 pub struct CacheArgs {
-    /// Redis, as redis://:password@host:6379/0; without it reads go to the database
+    /// Redis, as redis://:password@host:6379/0, or rediss:// for TLS; without it reads go to the database
     #[arg(long, env = "REDIS_URL", value_name = "REDIS_URL", hide_env_values = true)]
     redis_url: Option<Secret>,
     /// What every key begins with
@@ -26,22 +26,11 @@ pub struct CacheArgs {
 
 impl CacheArgs {
     /// The URL, checked; absent means that there is no cache.
-    pub fn url(&self) -> Result<Option<Secret>, ConfigError> {
+    pub fn url(&self, tls: &Tls) -> Result<Option<RedisUrl>, ConfigError> {
         const VARIABLE: &str = "REDIS_URL";
         let Some(url) = present(VARIABLE, self.redis_url.as_ref())? else { return Ok(None) };
-        match Url::parse(url.expose()).map(|u| u.scheme().to_owned()) {
-            Ok(scheme) if scheme == "redis" => match RedisCache::check_url(url) {
-                Ok(()) => Ok(Some(url.clone())),
-                Err(problem) => Err(ConfigError::new(VARIABLE, problem)),
-            },
-            Ok(scheme) if scheme == "rediss" => Err(ConfigError::new(
-                VARIABLE,
-                "rediss:// (TLS) is not supported yet; use redis://",
-            )),
-            Ok(scheme) => {
-                Err(ConfigError::new(VARIABLE, format!("the scheme must be redis, not {scheme:?}")))
-            }
-            Err(e) => Err(ConfigError::new(VARIABLE, format!("not a URL: {e}"))),
-        }
+        RedisUrl::parse(url.expose(), tls)
+            .map(Some)
+            .map_err(|problem| ConfigError::new(VARIABLE, problem))
     }
 }

@@ -1,11 +1,13 @@
 //! The database's settings.
 
-use std::str::FromStr;
-
 use clap::Args;
 
 use super::{ConfigError, present};
 use crate::secret::Secret;
+use crate::store::PostgresUrl;
+use crate::tls::Tls;
+
+const VARIABLE: &str = "DATABASE_URL";
 
 /// Where the tasks are.
 #[derive(Debug, Clone, Args)]
@@ -22,25 +24,17 @@ pub struct DatabaseArgs {
 
 impl DatabaseArgs {
     /// The URL, checked; absent means the embedded database, for a role that can have one.
-    pub fn url(&self) -> Result<Option<Secret>, ConfigError> {
-        const VARIABLE: &str = "DATABASE_URL";
+    pub fn url(&self, tls: &Tls) -> Result<Option<PostgresUrl>, ConfigError> {
         let Some(url) = present(VARIABLE, self.database_url.as_ref())? else { return Ok(None) };
-        let problem = |text: String| ConfigError::new(VARIABLE, text);
-        if !["postgres://", "postgresql://"].iter().any(|s| url.expose().starts_with(s)) {
-            return Err(problem("must begin with postgres://".into()));
-        }
-        let config = tokio_postgres::Config::from_str(url.expose())
-            .map_err(|e| problem(format!("can't be read as a PostgreSQL URL: {e}")))?;
-        if config.get_hosts().is_empty() && config.get_hostaddrs().is_empty() {
-            return Err(problem("names no host".into()));
-        }
-        Ok(Some(url.clone()))
+        PostgresUrl::parse(url.expose(), tls)
+            .map(Some)
+            .map_err(|problem| ConfigError::new(VARIABLE, problem))
     }
 
     /// The URL, for a role of which many may run on one database.
-    pub fn required_url(&self) -> Result<Secret, ConfigError> {
+    pub fn required_url(&self, tls: &Tls) -> Result<PostgresUrl, ConfigError> {
         let missing = "is not set: set it to postgres://user:password@host/database, or run \
                        `taskd up`, which brings a database of its own";
-        self.url()?.ok_or_else(|| ConfigError::new("DATABASE_URL", missing))
+        self.url(tls)?.ok_or_else(|| ConfigError::new(VARIABLE, missing))
     }
 }

@@ -3,10 +3,11 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use url::Url;
 
 use super::{ConfigError, present};
-use crate::secret::{Secret, without_password};
+use crate::mail::SmtpUrl;
+use crate::secret::Secret;
+use crate::tls::Tls;
 
 /// Below the usual data directory.
 pub const DEFAULT_MAIL_DIR: &str = ".taskd/mail";
@@ -15,7 +16,7 @@ pub const DEFAULT_MAIL_DIR: &str = ".taskd/mail";
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Mail")]
 pub struct MailArgs {
-    /// The SMTP server, as smtp://user:password@host:25; without it mail is written to MAIL_DIR
+    /// The SMTP server, as smtp://user:password@host:25, with ?tls=required for STARTTLS, or smtps:// for TLS; without it mail is written to MAIL_DIR
     #[arg(long, env = "SMTP_URL", value_name = "SMTP_URL", hide_env_values = true)]
     smtp_url: Option<Secret>,
     /// Where mail is written as .eml files when there is no SMTP_URL
@@ -33,30 +34,18 @@ pub struct MailArgs {
 
 impl MailArgs {
     /// Where mail goes, for logs.
-    pub fn describe(&self) -> Result<String, ConfigError> {
-        Ok(self.url()?.map_or_else(
-            || self.mail_dir.display().to_string(),
-            |url| without_password(url.as_str()),
-        ))
+    pub fn describe(&self, tls: &Tls) -> Result<String, ConfigError> {
+        Ok(self
+            .url(tls)?
+            .map_or_else(|| self.mail_dir.display().to_string(), |url| url.to_string()))
     }
 
     /// The URL, checked; absent means files.
-    pub fn url(&self) -> Result<Option<Url>, ConfigError> {
+    pub fn url(&self, tls: &Tls) -> Result<Option<SmtpUrl>, ConfigError> {
         const VARIABLE: &str = "SMTP_URL";
-        let Some(text) = present(VARIABLE, self.smtp_url.as_ref())? else { return Ok(None) };
-        let url = Url::parse(text.expose())
-            .map_err(|e| ConfigError::new(VARIABLE, format!("not a URL: {e}")))?;
-        match url.scheme() {
-            "smtp" if url.host_str().is_none_or(str::is_empty) => {
-                Err(ConfigError::new(VARIABLE, "names no host"))
-            }
-            "smtp" => Ok(Some(url)),
-            "smtps" => {
-                Err(ConfigError::new(VARIABLE, "smtps:// (TLS) is not supported yet; use smtp://"))
-            }
-            other => {
-                Err(ConfigError::new(VARIABLE, format!("the scheme must be smtp, not {other:?}")))
-            }
-        }
+        let Some(url) = present(VARIABLE, self.smtp_url.as_ref())? else { return Ok(None) };
+        SmtpUrl::parse(url.expose(), tls)
+            .map(Some)
+            .map_err(|problem| ConfigError::new(VARIABLE, problem))
     }
 }

@@ -13,6 +13,8 @@ mod database;
 mod limits;
 mod mail;
 mod process;
+mod requests;
+mod tls;
 mod work;
 
 pub use access::{AccessArgs, Auth};
@@ -22,6 +24,8 @@ pub use database::DatabaseArgs;
 pub use limits::LimitArgs;
 pub use mail::{DEFAULT_MAIL_DIR, MailArgs};
 pub use process::{DataArgs, HttpArgs, LogArgs, MonitorArgs, ShutdownArgs};
+pub use requests::RequestArgs;
+pub use tls::TlsArgs;
 pub use work::{RetentionArgs, SimulationArgs};
 
 use std::time::Duration;

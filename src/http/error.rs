@@ -30,9 +30,15 @@ pub enum ApiError {
     /// The body is of another kind.
     #[error("the body must be {0}")]
     UnsupportedMediaType(&'static str),
+    /// The body is packed.
+    #[error("the body must be sent as it is, without Content-Encoding")]
+    UnsupportedEncoding,
     /// The body is longer than this many bytes.
     #[error("the body has more than {0} bytes")]
     PayloadTooLarge(usize),
+    /// The body did not arrive in time.
+    #[error("the body did not arrive in time")]
+    SlowBody,
     /// There is no such thing.
     #[error("there is no such {0}")]
     NotFound(&'static str),
@@ -78,6 +84,9 @@ pub enum ApiError {
     /// A dependency is away; nothing was written.
     #[error("a dependency of this service is not available; try again")]
     Unavailable,
+    /// Something took too long here. A write goes on.
+    #[error("the answer took too long; a change may have been made or not")]
+    Timeout,
     /// A fault of ours.
     #[error("something went wrong here")]
     Internal,
@@ -140,6 +149,14 @@ impl ApiError {
                 "unsupported_media_type",
                 "The body is of the wrong kind",
             ),
+            ApiError::UnsupportedEncoding => (
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "unsupported_content_encoding",
+                "The body is packed",
+            ),
+            ApiError::SlowBody => {
+                (StatusCode::REQUEST_TIMEOUT, "request_timeout", "The request took too long")
+            }
             ApiError::PayloadTooLarge(_) => {
                 (StatusCode::PAYLOAD_TOO_LARGE, "payload_too_large", "The body is too large")
             }
@@ -186,6 +203,7 @@ impl ApiError {
             ApiError::Unavailable => {
                 (StatusCode::SERVICE_UNAVAILABLE, "unavailable", "Temporarily unavailable")
             }
+            ApiError::Timeout => (StatusCode::SERVICE_UNAVAILABLE, "timeout", "No answer in time"),
             ApiError::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "internal", "Internal error"),
         }
     }
@@ -238,6 +256,14 @@ impl ResponseError for ApiError {
                 let challenge =
                     HeaderValue::from_static(r#"Bearer realm="taskd", error="invalid_token""#);
                 response.insert_header((header::WWW_AUTHENTICATE, challenge));
+            }
+            // RFC 9110, section 12.5.3.
+            ApiError::UnsupportedEncoding => {
+                response.insert_header((header::ACCEPT_ENCODING, "identity"));
+            }
+            // What else comes on this connection belongs to the body.
+            ApiError::SlowBody => {
+                response.force_close();
             }
             _ => {}
         }

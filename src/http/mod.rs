@@ -4,12 +4,15 @@ pub mod admission;
 mod answer;
 pub mod caller;
 mod categories;
+pub mod cors;
 mod docs;
 pub mod dto;
 pub mod error;
 mod fields;
+mod headers;
 pub mod health;
 mod idempotency_key;
+pub mod limits;
 mod observe;
 pub mod openapi;
 pub mod operator;
@@ -26,7 +29,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::dev::{HttpServiceFactory, Server};
-use actix_web::middleware::from_fn;
+use actix_web::middleware::{Condition, from_fn};
 use actix_web::{App, HttpServer, Route};
 use paperclip::actix::{OpenApiExt, web};
 
@@ -36,7 +39,9 @@ use crate::cache::Scope;
 use crate::dead_letters::DeadLetters;
 use crate::http::admission::{Policy, enforce, identify};
 use crate::http::error::ApiError;
+use crate::http::headers::secured;
 use crate::http::health::Monitored;
+use crate::http::limits::{Limits, with_body, within_limits};
 use crate::http::observe::{RequestId, observe};
 use crate::http::rate_limits::{RateLimits, limit};
 use crate::publisher::Nudge;
@@ -57,7 +62,7 @@ pub struct State {
     /// What is counted.
     pub metrics: Metrics,
     /// How many requests a client may send.
-    pub limits: Arc<RateLimits>,
+    pub rates: Arc<RateLimits>,
     /// How long the answer to a POST with an `Idempotency-Key` is kept.
     pub idempotency_retention: Duration,
     /// Who holds which token.
@@ -96,51 +101,72 @@ where
 /// have is refused too.
 fn api(config: &mut web::ServiceConfig<'_>) {
     config
-        .service(web::resource("/sessions").route(web::post().to(sessions::create)))
         .service(
-            web::resource("/sessions/current").route(web::delete().to(sessions::delete_current)),
+            web::resource("/sessions")
+                .wrap(from_fn(within_limits))
+                .route(web::post().to(sessions::create)),
+        )
+        .service(
+            web::resource("/sessions/current")
+                .wrap(from_fn(within_limits))
+                .route(web::delete().to(sessions::delete_current)),
         )
         .service(
             web::resource("/tokens")
+                .wrap(from_fn(within_limits))
                 .route(web::get().to(tokens::list))
                 .route(web::post().to(tokens::create)),
         )
-        .service(web::resource("/tokens/{id}").route(web::delete().to(tokens::delete)))
+        .service(
+            web::resource("/tokens/{id}")
+                .wrap(from_fn(within_limits))
+                .route(web::delete().to(tokens::delete)),
+        )
         .service(
             web::resource("/users")
+                .wrap(from_fn(within_limits))
                 .route(web::get().to(users::list))
                 .route(web::post().to(users::create)),
         )
         .service(
             web::resource("/users/{id}")
+                .wrap(from_fn(within_limits))
                 .route(web::get().to(users::get))
                 .route(web::patch().to(users::patch))
                 .route(web::delete().to(users::delete)),
         )
         .service(
             web::resource("/categories")
+                .wrap(from_fn(within_limits))
                 .route(web::get().to(categories::list))
                 .route(web::post().to(categories::create)),
         )
         .service(
             web::resource("/categories/{id}")
+                .wrap(from_fn(within_limits))
                 .route(web::get().to(categories::get))
                 .route(web::patch().to(categories::patch))
                 .route(web::delete().to(categories::delete)),
         )
         .service(
             web::resource("/tasks")
+                .wrap(from_fn(within_limits))
                 .route(web::get().to(tasks::list))
                 .route(web::post().to(tasks::create)),
         )
         .service(
             web::resource("/tasks/{id}")
+                .wrap(from_fn(within_limits))
                 .route(web::get().to(tasks::get))
                 .route(web::put().to(tasks::replace))
                 .route(web::patch().to(tasks::patch))
                 .route(web::delete().to(tasks::delete)),
         )
-        .service(web::resource("/tasks/{id}/activity").route(web::get().to(tasks::list_activity)));
+        .service(
+            web::resource("/tasks/{id}/activity")
+                .wrap(from_fn(within_limits))
+                .route(web::get().to(tasks::list_activity)),
+        );
 }
 
 /// For an app without the table.
@@ -171,6 +197,7 @@ pub fn serve(
     listener: TcpListener,
     state: State,
     broker: Arc<dyn Broker>,
+    limits: Limits,
     shutdown: &Shutdown,
 ) -> std::io::Result<Server> {
     let letters = actix_web::web::Data::new(DeadLetters::new(broker.clone()));
@@ -184,12 +211,20 @@ pub fn serve(
     let state = actix_web::web::Data::new(state);
     let monitored = actix_web::web::Data::new(monitored);
     let document = actix_web::web::Data::new(docs::Document(openapi::document().to_string()));
+    let (threads, connections) = limits.threads();
+    let limits = actix_web::web::Data::new(limits);
     let server = HttpServer::new(move || {
+        let origins = limits.origins.as_ref();
         App::new()
+            // The last one is the outermost.
             .wrap(from_fn(enforce))
             .wrap(from_fn(limit))
             .wrap(from_fn(identify))
+            .wrap(Condition::new(origins.is_some(), cors::cors(origins)))
             .wrap(from_fn(observe))
+            .wrap(from_fn(secured))
+            .wrap(from_fn(with_body))
+            .app_data(limits.clone())
             .app_data(state.clone())
             .app_data(monitored.clone())
             .app_data(document.clone())
@@ -203,6 +238,8 @@ pub fn serve(
             .default_service(nothing_here())
     });
     Ok(server
+        .workers(threads)
+        .max_connections(connections)
         .client_request_timeout(HEADERS_TIMEOUT)
         .keep_alive(KEEP_ALIVE)
         .shutdown_timeout(shutdown.drain_timeout().as_secs())
@@ -220,6 +257,8 @@ pub fn serve_monitor(listener: TcpListener, monitored: Monitored) -> std::io::Re
     let server = HttpServer::new(move || {
         App::new()
             .wrap(from_fn(observe))
+            .wrap(from_fn(secured))
+            .wrap(from_fn(with_body))
             .app_data(monitored.clone())
             .configure(health::routes)
             .default_service(nothing_here())

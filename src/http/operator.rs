@@ -1,17 +1,19 @@
 //! Dead letters over HTTP, for admins, and for `taskd dlq` to reach a process that has them to itself.
 
+use actix_web::middleware::from_fn;
 use actix_web::web::{self, Data};
 use actix_web::{HttpResponse, Responder};
 
 use crate::dead_letters::{DeadLetters, Order};
 use crate::http::error::ApiError;
+use crate::http::limits::within_limits;
 
 /// Where orders go.
 pub const PATH: &str = "/operator/dead-letters";
 
 /// Adds the route; it answers from the [`DeadLetters`] in the app's data.
 pub fn routes(config: &mut web::ServiceConfig) {
-    config.service(web::resource(PATH).route(web::post().to(obey)));
+    config.service(web::resource(PATH).wrap(from_fn(within_limits)).route(web::post().to(obey)));
 }
 
 async fn obey(

@@ -141,7 +141,7 @@ pub async fn limit<B: MessageBody + 'static>(
 ) -> Result<ServiceResponse<BoxBody>, Error> {
     let limited = request.app_data::<Data<State>>().and_then(|state| {
         let class = Class::of(request.method(), request.match_info().as_str())?;
-        Some((class, state.limits.rate(class)?, Arc::clone(&state.limits)))
+        Some((class, state.rates.rate(class)?, Arc::clone(&state.rates)))
     });
     let Some((class, rate, limits)) = limited else {
         return Ok(next.call(request).await?.map_into_boxed_body());

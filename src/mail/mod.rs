@@ -2,12 +2,14 @@
 
 mod files;
 mod smtp;
+mod smtp_url;
 
 use async_trait::async_trait;
 use lettre::message::{Mailbox, MultiPart, header};
 
 pub use files::FileMailer;
 pub use smtp::SmtpMailer;
+pub use smtp_url::SmtpUrl;
 
 /// Delivers mail, or hands it to somebody who will.
 #[async_trait]

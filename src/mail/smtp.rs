@@ -8,17 +8,17 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use deadpool::Runtime;
-use deadpool::managed::{Manager, Metrics, Object, Pool, RecycleError, RecycleResult};
+use deadpool::managed::{Manager, Metrics, Object, Pool, PoolError, RecycleError, RecycleResult};
 use lettre::message::Mailbox;
 use lettre::transport::smtp::Error;
-use lettre::transport::smtp::authentication::{Credentials, DEFAULT_MECHANISMS};
+use lettre::transport::smtp::authentication::DEFAULT_MECHANISMS;
 use lettre::transport::smtp::client::AsyncSmtpConnection;
 use lettre::transport::smtp::extension::ClientId;
-use percent_encoding::percent_decode_str;
 use tokio::net::TcpStream;
-use url::Url;
 
+use super::smtp_url::{Encryption, SmtpUrl};
 use super::{Mail, MailError, Mailer, message};
+use crate::tls;
 
 /// How long a connection may rest before it is asked whether it still lives. Servers close
 /// connections that idle for minutes (RFC 5321, section 4.5.3.2).
@@ -36,19 +36,11 @@ impl SmtpMailer {
     /// A mailer that connects when first needed, with at most `connections` at a time.
     ///
     /// # Errors
-    /// The user name or password is not UTF-8 once percent-decoded.
-    pub fn new(url: &Url, from: Mailbox, connections: usize) -> anyhow::Result<SmtpMailer> {
-        let decode = |text: &str| {
-            Ok::<_, anyhow::Error>(percent_decode_str(text).decode_utf8()?.into_owned())
-        };
-        let credentials = match url.password() {
-            Some(password) => Some(Credentials::new(decode(url.username())?, decode(password)?)),
-            None => None,
-        };
-        let host = url.host_str().unwrap_or("localhost").trim_matches(['[', ']']).to_owned();
+    /// Never for a number above zero.
+    pub fn new(url: &SmtpUrl, from: Mailbox, connections: usize) -> anyhow::Result<SmtpMailer> {
         // RFC 5321, section 4.1.1.1: the name of this machine, as far as it is known.
         let hello = ClientId::Domain(gethostname::gethostname().to_string_lossy().into_owned());
-        let server = Server { host, port: url.port().unwrap_or(25), credentials, hello };
+        let server = Server { url: url.clone(), hello };
         let pool = Pool::builder(server)
             .max_size(connections)
             .runtime(Runtime::Tokio1)
@@ -64,11 +56,8 @@ impl SmtpMailer {
 impl Mailer for SmtpMailer {
     async fn send(&self, mail: &Mail) -> Result<(), MailError> {
         let message = message(&self.from, mail)?;
-        let connection = self
-            .pool
-            .get()
-            .await
-            .map_err(|e| MailError::Transient(format!("no SMTP connection: {e}")))?;
+        let connection =
+            self.pool.get().await.map_err(|e| MailError::Transient(no_connection(&e)))?;
         let mut connection = Dialogue(Some(connection));
         let Some(line) = connection.0.as_mut() else { return Ok(()) };
         let sent = line.connection.send(message.envelope(), &message.formatted()).await;
@@ -95,9 +84,7 @@ impl Drop for Dialogue {
 }
 
 struct Server {
-    host: String,
-    port: u16,
-    credentials: Option<Credentials>,
+    url: SmtpUrl,
     hello: ClientId,
 }
 
@@ -106,16 +93,46 @@ struct Line {
     last_used: Instant,
 }
 
+impl Server {
+    /// A connection that is encrypted if it is to be.
+    async fn connect(&self) -> anyhow::Result<AsyncSmtpConnection> {
+        let SmtpUrl { host, port, encryption, .. } = &self.url;
+        let address = (host.as_str(), *port);
+        if let Encryption::Always(tls) = encryption {
+            let tls = Some(tls.clone());
+            let timeout = Some(CONNECT_TIMEOUT);
+            return Ok(AsyncSmtpConnection::connect_tokio1(
+                address,
+                timeout,
+                &self.hello,
+                tls,
+                None,
+            )
+            .await?);
+        }
+        let stream = TcpStream::connect(address).await?;
+        stream.set_nodelay(true)?;
+        let stream = Box::new(stream);
+        let mut connection =
+            AsyncSmtpConnection::connect_with_transport(stream, &self.hello).await?;
+        match encryption {
+            Encryption::Required(tls) => connection.starttls(tls.clone(), &self.hello).await?,
+            Encryption::Offered(tls) if connection.can_starttls() => {
+                connection.starttls(tls.clone(), &self.hello).await?;
+            }
+            _ => {}
+        }
+        Ok(connection)
+    }
+}
+
 impl Manager for Server {
     type Type = Line;
     type Error = anyhow::Error;
 
     async fn create(&self) -> anyhow::Result<Line> {
-        let stream = TcpStream::connect((self.host.as_str(), self.port)).await?;
-        stream.set_nodelay(true)?;
-        let mut connection =
-            AsyncSmtpConnection::connect_with_transport(Box::new(stream), &self.hello).await?;
-        if let Some(credentials) = &self.credentials {
+        let mut connection = self.connect().await?;
+        if let Some(credentials) = &self.url.credentials {
             connection.auth(DEFAULT_MECHANISMS, credentials).await?;
         }
         Ok(Line { connection, last_used: Instant::now() })
@@ -129,6 +146,16 @@ impl Manager for Server {
         } else {
             Err(RecycleError::message("the server has closed the connection"))
         }
+    }
+}
+
+/// The error with its causes, which the client's own text leaves out.
+fn no_connection(error: &PoolError<anyhow::Error>) -> String {
+    match error {
+        PoolError::Backend(error) => {
+            tls::with_advice(format_args!("no SMTP connection: {error:#}"))
+        }
+        other => format!("no SMTP connection: {other}"),
     }
 }
 

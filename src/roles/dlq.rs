@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 
 use super::parts;
 use crate::broker::amqp::AmqpBroker;
-use crate::config::{BrokerArgs, ConfigError, DataArgs, DatabaseArgs};
+use crate::config::{BrokerArgs, ConfigError, DataArgs, DatabaseArgs, TlsArgs};
 use crate::dead_letters::{DeadLetter, DeadLetters, Order, Report, Selection};
 use crate::http::operator;
 use crate::secret::Secret;
@@ -81,6 +81,8 @@ struct PlaceArgs {
     #[command(flatten)]
     database: DatabaseArgs,
     #[command(flatten)]
+    tls: TlsArgs,
+    #[command(flatten)]
     data: DataArgs,
     /// An admin's token, for a running `taskd up` that asks for one
     #[arg(long, env = "TASKD_TOKEN", value_name = "TASKD_TOKEN", hide_env_values = true)]
@@ -128,18 +130,20 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
 
 /// Has an order carried out where the letters are.
 async fn give<T: DeserializeOwned>(place: &PlaceArgs, order: Order) -> anyhow::Result<T> {
-    if place.broker.url()?.is_none() && place.database.url()?.is_none() {
+    let tls = place.tls.load()?;
+    let (broker, database) = (place.broker.url(&tls)?, place.database.url(&tls)?);
+    if broker.is_none() && database.is_none() {
         return ask_running(place, &order).await;
     }
     // Without RabbitMQ the letters are in a database, without a database there is RabbitMQ: what is not
     // used is not connected to.
-    let letters = match place.broker.url()? {
+    let letters = match broker {
         Some(url) => {
             DeadLetters::new(Arc::new(AmqpBroker::new(url, place.broker.topology()?, "taskd dlq")))
         }
         None => {
-            let store = Store::new(&place.database.required_url()?, 1)?;
-            DeadLetters::new(parts::broker(&place.broker, "taskd dlq", &store)?)
+            let store = Store::new(&place.database.required_url(&tls)?, 1)?;
+            DeadLetters::new(parts::broker(&place.broker, &tls, "taskd dlq", &store)?)
         }
     };
     Ok(serde_json::from_value(letters.obey(order).await?)?)

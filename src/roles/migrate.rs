@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use crate::config::DatabaseArgs;
+use crate::config::{DatabaseArgs, TlsArgs};
 use crate::store::migrations::Migrator;
 
 /// Options of `taskd migrate`.
@@ -10,6 +10,8 @@ use crate::store::migrations::Migrator;
 pub struct Args {
     #[command(flatten)]
     database: DatabaseArgs,
+    #[command(flatten)]
+    tls: TlsArgs,
     /// Only say which migrations are applied
     #[arg(long)]
     status: bool,
@@ -20,7 +22,7 @@ pub struct Args {
 /// # Errors
 /// The configuration is wrong, or the database fails.
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let mut migrator = Migrator::connect(&args.database.required_url()?).await?;
+    let mut migrator = Migrator::connect(&args.database.required_url(&args.tls.load()?)?).await?;
     if args.status {
         for migration in migrator.status()? {
             super::print(format_args!(

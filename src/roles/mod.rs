@@ -19,8 +19,8 @@ use anyhow::Context;
 use tokio::net::TcpSocket;
 
 use crate::broker::{Broker, BrokerError};
-use crate::secret::Secret;
 use crate::shutdown::{Shutdown, stop_on_signals};
+use crate::store::PostgresUrl;
 use crate::store::migrations::Migrator;
 
 /// A stop signal for the whole process.
@@ -45,7 +45,7 @@ async fn declare_at_start(broker: &dyn Broker) -> anyhow::Result<()> {
 
 /// Refuses a database whose schema is behind this program. One that is away is no reason not to
 /// start.
-async fn check_schema(url: &Secret) -> anyhow::Result<()> {
+async fn check_schema(url: &PostgresUrl) -> anyhow::Result<()> {
     let mut migrator = match Migrator::connect(url).await {
         Ok(migrator) => migrator,
         Err(error) => {

@@ -17,6 +17,7 @@ use crate::domain::retry::RetryPolicy;
 use crate::domain::schedule::Schedule;
 use crate::effects::{Email, Simulation};
 use crate::http::admission::Policy;
+use crate::http::limits::Limits;
 use crate::http::rate_limits::RateLimits;
 use crate::http::{self, State};
 use crate::idempotency::Idempotency;
@@ -28,6 +29,7 @@ use crate::retry_router::RetryRouter;
 use crate::shutdown::Shutdown;
 use crate::store::Store;
 use crate::telemetry::Metrics;
+use crate::tls::Tls;
 
 /// What every process stands on.
 #[derive(Clone)]
@@ -40,10 +42,11 @@ pub(super) struct Ground {
 /// RabbitMQ, not yet connected, or the tables of the database.
 pub(super) fn broker(
     args: &BrokerArgs,
+    tls: &Tls,
     name: &str,
     store: &Store,
 ) -> anyhow::Result<Arc<dyn Broker>> {
-    Ok(match args.url()? {
+    Ok(match args.url(tls)? {
         Some(url) => Arc::new(AmqpBroker::new(url, args.topology()?, name)),
         None => Arc::new(tables(args, store)?),
     })
@@ -56,13 +59,13 @@ pub(super) fn tables(args: &BrokerArgs, store: &Store) -> anyhow::Result<TableBr
 }
 
 /// How the broker is called in logs.
-pub(super) fn broker_name(args: &BrokerArgs) -> anyhow::Result<String> {
-    Ok(args.url()?.map_or("tables of the database".to_owned(), |url| format!("{url:?}")))
+pub(super) fn broker_name(args: &BrokerArgs, tls: &Tls) -> anyhow::Result<String> {
+    Ok(args.url(tls)?.map_or("tables of the database".to_owned(), |url| format!("{url:?}")))
 }
 
 /// SMTP, not yet connected, or files.
-pub(super) fn mailer(args: &MailArgs) -> anyhow::Result<Arc<dyn Mailer>> {
-    Ok(match args.url()? {
+pub(super) fn mailer(args: &MailArgs, tls: &Tls) -> anyhow::Result<Arc<dyn Mailer>> {
+    Ok(match args.url(tls)? {
         Some(url) => Arc::new(SmtpMailer::new(&url, args.mail_from.clone(), EXTERNAL_AT_ONCE)?),
         None => Arc::new(FileMailer::new(args.mail_dir.clone(), args.mail_from.clone())?),
     })
@@ -75,7 +78,8 @@ pub(super) struct Api {
     pub(super) idempotency_retention: Duration,
     pub(super) session_lifetime: Duration,
     pub(super) policy: Policy,
-    pub(super) limits: RateLimits,
+    pub(super) rates: RateLimits,
+    pub(super) limits: Limits,
 }
 
 /// The API and the publisher, until they are told to stop and have.
@@ -104,9 +108,9 @@ pub(super) async fn serve(
         cache,
         nudge,
         metrics,
-        limits: Arc::new(api.limits),
+        rates: Arc::new(api.rates),
     };
-    let server = http::serve(listener, state, broker, &shutdown)?;
+    let server = http::serve(listener, state, broker, api.limits, &shutdown)?;
     let handle = server.handle();
     let serving = tokio::spawn(server);
 

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use chrono::Utc;
 
 use super::parts;
-use crate::config::{DatabaseArgs, RetentionArgs, RetryArgs, ShutdownArgs};
+use crate::config::{DatabaseArgs, RetentionArgs, RetryArgs, ShutdownArgs, TlsArgs};
 use crate::domain::schedule::Schedule;
 use crate::retention::purge;
 use crate::store::Store;
@@ -27,6 +27,8 @@ pub struct Args {
     #[command(flatten)]
     database: DatabaseArgs,
     #[command(flatten)]
+    tls: TlsArgs,
+    #[command(flatten)]
     shutdown: ShutdownArgs,
 }
 
@@ -35,7 +37,7 @@ pub struct Args {
 /// # Errors
 /// The configuration is wrong, or, with `--once`, the database fails.
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let url = args.database.required_url()?;
+    let url = args.database.required_url(&args.tls.load()?)?;
     let keep = args.retention.checked(&args.retry)?;
     let shutdown = super::shutdown(args.shutdown.drain_timeout)?;
     let store = Store::new(&url, 1)?;

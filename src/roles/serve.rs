@@ -7,11 +7,10 @@ use std::sync::Arc;
 use super::parts::{self, Ground};
 use crate::cache::{Cache, Limiter, RedisCache};
 use crate::config::{
-    AccessArgs, Auth, BrokerArgs, CacheArgs, DatabaseArgs, HttpArgs, LimitArgs, ShutdownArgs,
-    no_declare,
+    AccessArgs, Auth, BrokerArgs, CacheArgs, DatabaseArgs, HttpArgs, LimitArgs, RequestArgs,
+    ShutdownArgs, TlsArgs, no_declare,
 };
 use crate::http::rate_limits::RateLimits;
-use crate::secret::without_password;
 use crate::store::Store;
 use crate::telemetry::Metrics;
 
@@ -23,6 +22,8 @@ pub struct Args {
     #[command(flatten)]
     access: AccessArgs,
     #[command(flatten)]
+    requests: RequestArgs,
+    #[command(flatten)]
     limits: LimitArgs,
     #[command(flatten)]
     database: DatabaseArgs,
@@ -30,6 +31,8 @@ pub struct Args {
     broker: BrokerArgs,
     #[command(flatten)]
     cache: CacheArgs,
+    #[command(flatten)]
+    tls: TlsArgs,
     #[command(flatten)]
     shutdown: ShutdownArgs,
     /// Do not declare the queues at the start
@@ -43,9 +46,10 @@ pub struct Args {
 /// The configuration is wrong, the port is taken, or a dependency is not as it must be.
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let policy = args.access.policy(Auth::Tokens, args.http.host)?;
-    let (database_url, redis_url) = (args.database.required_url()?, args.cache.url()?);
+    let tls = args.tls.load()?;
+    let (database_url, redis_url) = (args.database.required_url(&tls)?, args.cache.url(&tls)?);
     let store = Store::new(&database_url, args.database.database_pool_size.into())?;
-    let broker = parts::broker(&args.broker, "taskd serve", &store)?;
+    let broker = parts::broker(&args.broker, &tls, "taskd serve", &store)?;
     let listener = super::listen(SocketAddr::new(args.http.host, args.http.port), "PORT")?;
     let address = listener.local_addr()?;
     let shutdown = super::shutdown(args.shutdown.drain_timeout)?;
@@ -61,9 +65,9 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     };
     tracing::info!(
         %address,
-        database = without_password(database_url.expose()),
-        broker = parts::broker_name(&args.broker)?,
-        cache = redis_url.map_or("off".to_owned(), |url| without_password(url.expose())),
+        database = %database_url,
+        broker = parts::broker_name(&args.broker, &tls)?,
+        cache = redis_url.map_or("off".to_owned(), |url| url.to_string()),
         "serving; documentation at /docs"
     );
     let api = parts::Api {
@@ -72,7 +76,8 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         idempotency_retention: args.http.idempotency_retention,
         session_lifetime: args.access.session_lifetime,
         policy,
-        limits: RateLimits::new(args.limits.rates(), redis.map(|redis| redis as Arc<dyn Limiter>)),
+        rates: RateLimits::new(args.limits.rates(), redis.map(|redis| redis as Arc<dyn Limiter>)),
+        limits: args.requests.limits(),
     };
     parts::serve(listener, ground, api, shutdown).await?;
     broker.close().await;

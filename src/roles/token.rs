@@ -6,7 +6,7 @@ use anyhow::Context;
 use chrono::{SubsecRound, Utc};
 
 use crate::access::{new_token, token_hash};
-use crate::config::{ConfigError, DatabaseArgs, duration};
+use crate::config::{ConfigError, DatabaseArgs, TlsArgs, duration};
 use crate::domain::user::Role;
 use crate::mail::is_address;
 use crate::store::tokens::{self, Kind, NewToken};
@@ -42,6 +42,8 @@ struct CreateArgs {
     expires_in: Option<std::time::Duration>,
     #[command(flatten)]
     database: DatabaseArgs,
+    #[command(flatten)]
+    tls: TlsArgs,
 }
 
 /// Makes a token.
@@ -50,7 +52,7 @@ struct CreateArgs {
 /// The configuration is wrong, there is no such user, or the database fails.
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let Command::Create(args) = args.command;
-    let url = args.database.required_url()?;
+    let url = args.database.required_url(&args.tls.load()?)?;
     if !(1..=100).contains(&args.name.chars().count()) || args.name.trim().is_empty() {
         return Err(ConfigError::new("--name", "must have 1 to 100 characters").into());
     }

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use crate::broker::Broker;
 use crate::broker::amqp::{self, AmqpBroker};
 use crate::broker::topology::Topology;
-use crate::config::BrokerArgs;
+use crate::config::{BrokerArgs, TlsArgs};
 
 /// Options of `taskd topology`.
 #[derive(clap::Args)]
@@ -21,6 +21,8 @@ enum Action {
     Declare {
         #[command(flatten)]
         broker: BrokerArgs,
+        #[command(flatten)]
+        tls: TlsArgs,
     },
     /// Print the queues as they are wanted
     Show {
@@ -34,6 +36,8 @@ enum Action {
     Check {
         #[command(flatten)]
         broker: BrokerArgs,
+        #[command(flatten)]
+        tls: TlsArgs,
         /// As JSON
         #[arg(long)]
         json: bool,
@@ -46,18 +50,18 @@ enum Action {
 /// The configuration is wrong, the broker fails, or it has a queue that differs from the wanted.
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     match args.action {
-        Action::Declare { broker } => {
-            AmqpBroker::new(broker.required_url()?, broker.topology()?, "taskd topology")
-                .declare()
-                .await?;
+        Action::Declare { broker, tls } => {
+            let url = broker.required_url(&tls.load()?)?;
+            AmqpBroker::new(url, broker.topology()?, "taskd topology").declare().await?;
             super::print(format_args!("{} queues are as wanted", broker.topology()?.queues.len()));
         }
         Action::Show { broker, json: false } => super::print(table(&broker.topology()?)),
         Action::Show { broker, json: true } => {
             super::print(serde_json::to_string_pretty(&broker.topology()?)?);
         }
-        Action::Check { broker, json } => {
-            let findings = amqp::check(&broker.required_url()?, &broker.topology()?).await?;
+        Action::Check { broker, tls, json } => {
+            let url = broker.required_url(&tls.load()?)?;
+            let findings = amqp::check(&url, &broker.topology()?).await?;
             let drift = findings.iter().any(|finding| finding.drift);
             if json {
                 super::print(serde_json::to_string_pretty(&findings)?);

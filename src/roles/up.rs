@@ -9,18 +9,18 @@ use std::time::Duration;
 use anyhow::Context;
 
 use super::parts::{self, Ground};
-use crate::cache::{Cache, Limiter, MemoryCache, RedisCache};
+use crate::cache::{Cache, Limiter, MemoryCache, RedisCache, RedisUrl};
 use crate::config::{
     AccessArgs, Auth, BrokerArgs, CacheArgs, DEFAULT_MAIL_DIR, DataArgs, DatabaseArgs, HttpArgs,
-    LimitArgs, MailArgs, RetentionArgs, SimulationArgs, duration,
+    LimitArgs, MailArgs, RequestArgs, RetentionArgs, SimulationArgs, TlsArgs, duration,
 };
 use crate::domain::schedule::Schedule;
 use crate::http::admission::Policy;
 use crate::http::rate_limits::RateLimits;
-use crate::secret::{Secret, without_password};
 use crate::store::migrations::Migrator;
-use crate::store::{Store, outbox, processed};
+use crate::store::{PostgresUrl, Store, outbox, processed};
 use crate::telemetry::Metrics;
+use crate::tls::Tls;
 
 /// Options of `taskd up`.
 #[derive(clap::Args)]
@@ -29,6 +29,8 @@ pub struct Args {
     http: HttpArgs,
     #[command(flatten)]
     access: AccessArgs,
+    #[command(flatten)]
+    requests: RequestArgs,
     #[command(flatten)]
     limits: LimitArgs,
     #[command(flatten)]
@@ -54,6 +56,8 @@ pub struct Args {
     #[command(flatten)]
     mail: MailArgs,
     #[command(flatten)]
+    tls: TlsArgs,
+    #[command(flatten)]
     retention: RetentionArgs,
 }
 
@@ -65,7 +69,8 @@ pub struct Args {
 pub async fn run(mut args: Args) -> anyhow::Result<ExitCode> {
     let simulation = args.simulation.clone().checked()?;
     let keep = args.retention.checked(&args.broker.retry)?;
-    let redis_url = args.cache.url()?;
+    let tls = args.tls.load()?;
+    let redis_url = args.cache.url(&tls)?;
     args.broker.topology()?;
     let policy = args.access.policy(Auth::None, args.http.host)?;
     if args.mail.mail_dir.as_os_str() == DEFAULT_MAIL_DIR {
@@ -75,14 +80,14 @@ pub async fn run(mut args: Args) -> anyhow::Result<ExitCode> {
     let address = listener.local_addr()?;
     let shutdown = super::shutdown(args.drain_timeout)?;
 
-    let database = Database::open(&args).await?;
+    let database = Database::open(&args, &tls).await?;
     Migrator::connect(database.url()).await?.up()?;
     let pool_size = if database.is_embedded() { 1 } else { args.database.database_pool_size };
     let store = Store::new(database.url(), pool_size.into())?;
     if database.is_embedded() {
-        take_over(&args, &store).await?;
+        take_over(&args, &tls, &store).await?;
     }
-    let broker = parts::broker(&args.broker, "taskd up", &store)?;
+    let broker = parts::broker(&args.broker, &tls, "taskd up", &store)?;
     super::declare_at_start(broker.as_ref()).await?;
     let (cache, limiter): (Arc<dyn Cache>, Option<Arc<dyn Limiter>>) = match &redis_url {
         Some(url) => {
@@ -91,14 +96,14 @@ pub async fn run(mut args: Args) -> anyhow::Result<ExitCode> {
         }
         None => (Arc::new(MemoryCache::default()), None),
     };
-    let mailer = parts::mailer(&args.mail)?;
+    let mailer = parts::mailer(&args.mail, &tls)?;
     let ground = Ground { store: store.clone(), broker: broker.clone(), metrics: Metrics::new()? };
 
     let address_file = args.data.address_file();
     std::fs::create_dir_all(&args.data.data_dir)?;
     std::fs::write(&address_file, address.to_string())
         .with_context(|| format!("{} can't be written", address_file.display()))?;
-    super::print(panel(&args, address, policy, &database, redis_url.as_ref())?);
+    super::print(panel(&args, &tls, address, policy, &database, redis_url.as_ref())?);
     tracing::info!(%address, "up");
 
     let worker = parts::default_worker();
@@ -111,7 +116,8 @@ pub async fn run(mut args: Args) -> anyhow::Result<ExitCode> {
         idempotency_retention: args.http.idempotency_retention,
         session_lifetime: args.access.session_lifetime,
         policy,
-        limits: RateLimits::new(args.limits.rates(), limiter),
+        rates: RateLimits::new(args.limits.rates(), limiter),
+        limits: args.requests.limits(),
     };
     let serving = parts::serve(listener, ground, api, shutdown.clone());
     let (served, (), ()) = tokio::join!(
@@ -131,12 +137,12 @@ pub async fn run(mut args: Args) -> anyhow::Result<ExitCode> {
 
 /// Frees what a process that was killed had in hand, instead of waiting for its leases to end: an
 /// embedded database is used by one process alone.
-async fn take_over(args: &Args, store: &Store) -> anyhow::Result<()> {
+async fn take_over(args: &Args, tls: &Tls, store: &Store) -> anyhow::Result<()> {
     let mut connection = store.connection().await?;
     outbox::release_all(&mut connection).await?;
     processed::release_all(&mut connection).await?;
     drop(connection);
-    if args.broker.url()?.is_none() {
+    if args.broker.url(tls)?.is_none() {
         parts::tables(&args.broker, store)?.release_taken().await?;
     }
     Ok(())
@@ -144,15 +150,15 @@ async fn take_over(args: &Args, store: &Store) -> anyhow::Result<()> {
 
 /// The database: somebody else's, or our own.
 enum Database {
-    Given(Secret),
+    Given(Box<PostgresUrl>),
     #[cfg(feature = "embedded")]
     Embedded(Box<crate::store::embedded::Embedded>),
 }
 
 impl Database {
-    async fn open(args: &Args) -> anyhow::Result<Database> {
-        if let Some(url) = args.database.url()? {
-            return Ok(Database::Given(url));
+    async fn open(args: &Args, tls: &Tls) -> anyhow::Result<Database> {
+        if let Some(url) = args.database.url(tls)? {
+            return Ok(Database::Given(Box::new(url)));
         }
         #[cfg(feature = "embedded")]
         {
@@ -170,7 +176,7 @@ impl Database {
         }
     }
 
-    fn url(&self) -> &Secret {
+    fn url(&self) -> &PostgresUrl {
         match self {
             Database::Given(url) => url,
             #[cfg(feature = "embedded")]
@@ -190,22 +196,22 @@ impl Database {
 /// What a person sees at the start.
 fn panel(
     args: &Args,
+    tls: &Tls,
     address: SocketAddr,
     policy: Policy,
     database: &Database,
-    redis_url: Option<&Secret>,
+    redis_url: Option<&RedisUrl>,
 ) -> anyhow::Result<String> {
     let data = args.data.data_dir.display();
     let seam =
         |name: &str, what: String, variable: &str| format!("  {name:14} {what:44} {variable}\n");
     let database = match database.is_embedded() {
         true => format!("embedded PostgreSQL in {data}/postgres"),
-        false => without_password(database.url().expose()),
+        false => database.url().to_string(),
     };
-    let cache =
-        redis_url.map_or("memory of this process".to_owned(), |url| without_password(url.expose()));
-    let mail = match args.mail.url()? {
-        Some(_) => args.mail.describe()?,
+    let cache = redis_url.map_or("memory of this process".to_owned(), RedisUrl::to_string);
+    let mail = match args.mail.url(tls)? {
+        Some(_) => args.mail.describe(tls)?,
         None => format!("{}/*.eml", args.mail.mail_dir.display()),
     };
     Ok(format!(
@@ -227,7 +233,7 @@ fn panel(
         },
         port = address.port(),
         database = seam("database", database, "DATABASE_URL"),
-        broker = seam("broker", parts::broker_name(&args.broker)?, "RABBITMQ_URL"),
+        broker = seam("broker", parts::broker_name(&args.broker, tls)?, "RABBITMQ_URL"),
         cache = seam("cache", cache, "REDIS_URL"),
         mail = seam("mail", mail, "SMTP_URL"),
     ))

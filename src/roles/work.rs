@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use super::parts::{self, Ground};
 use crate::config::{
-    BrokerArgs, DatabaseArgs, MailArgs, MonitorArgs, ShutdownArgs, SimulationArgs, no_declare,
+    BrokerArgs, DatabaseArgs, MailArgs, MonitorArgs, ShutdownArgs, SimulationArgs, TlsArgs,
+    no_declare,
 };
 use crate::http::health::Monitored;
 use crate::read_cache::ReadCache;
-use crate::secret::without_password;
 use crate::store::Store;
 use crate::telemetry::Metrics;
 
@@ -35,6 +35,8 @@ pub struct Args {
     #[command(flatten)]
     mail: MailArgs,
     #[command(flatten)]
+    tls: TlsArgs,
+    #[command(flatten)]
     monitor: MonitorArgs,
     #[command(flatten)]
     shutdown: ShutdownArgs,
@@ -45,14 +47,15 @@ pub struct Args {
 /// # Errors
 /// The configuration is wrong, or a dependency is not as it must be.
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let database_url = args.database.required_url()?;
+    let tls = args.tls.load()?;
+    let database_url = args.database.required_url(&tls)?;
     let simulation = args.simulation.checked()?;
     let worker = args.name.unwrap_or_else(parts::default_worker);
     let store = Store::new(&database_url, args.database.database_pool_size.into())?;
-    let broker = parts::broker(&args.broker, &format!("taskd work {worker}"), &store)?;
+    let broker = parts::broker(&args.broker, &tls, &format!("taskd work {worker}"), &store)?;
     let monitor =
         args.monitor.metrics_addr.map(|a| super::listen(a, "METRICS_ADDR")).transpose()?;
-    let mailer = parts::mailer(&args.mail)?;
+    let mailer = parts::mailer(&args.mail, &tls)?;
     let shutdown = super::shutdown(args.shutdown.drain_timeout)?;
     super::check_schema(&database_url).await?;
     if !args.no_declare {
@@ -70,9 +73,9 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     }
     tracing::info!(
         worker,
-        database = without_password(database_url.expose()),
-        broker = parts::broker_name(&args.broker)?,
-        mail = args.mail.describe()?,
+        database = %database_url,
+        broker = parts::broker_name(&args.broker, &tls)?,
+        mail = args.mail.describe(&tls)?,
         "working"
     );
     let retries = args.broker.retry.retry_delays.clone();

@@ -6,17 +6,17 @@
 use std::fs::{File, TryLockError};
 use std::io::{Read, Seek, Write};
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 
 use anyhow::Context;
 use pglite_oxide::{PgliteServer, extensions};
 
-use crate::secret::Secret;
+use crate::store::PostgresUrl;
+use crate::tls::Tls;
 
 /// A running database. It stops when this is dropped.
 pub struct Embedded {
     server: Option<PgliteServer>,
-    url: Secret,
+    url: PostgresUrl,
     /// Held for as long as the database runs, also if the process is killed.
     _lock: File,
 }
@@ -38,12 +38,13 @@ impl Embedded {
             .with_context(|| {
                 format!("the embedded database in {} does not start", directory.display())
             })?;
-        let Ok(url) = Secret::from_str(&server.database_url());
+        let url = PostgresUrl::parse(&server.database_url(), &Tls::default())
+            .map_err(|problem| anyhow::anyhow!("the embedded database's URL {problem}"))?;
         Ok(Embedded { server: Some(server), url, _lock: lock })
     }
 
     /// Where it answers, on this machine alone.
-    pub fn url(&self) -> &Secret {
+    pub fn url(&self) -> &PostgresUrl {
         &self.url
     }
 }

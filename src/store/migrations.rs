@@ -5,9 +5,8 @@ use diesel::pg::Pg;
 use diesel_async::{AsyncMigrationHarness, AsyncPgConnection, RunQueryDsl};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 
-use crate::secret::Secret;
 use crate::store::sql::Statement;
-use crate::store::{StoreError, pool};
+use crate::store::{PostgresUrl, StoreError, pool};
 
 const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations");
 
@@ -33,7 +32,7 @@ impl Migrator {
     ///
     /// # Errors
     /// [`StoreError::Unavailable`] if the database can't be reached.
-    pub async fn connect(url: &Secret) -> Result<Migrator, StoreError> {
+    pub async fn connect(url: &PostgresUrl) -> Result<Migrator, StoreError> {
         let mut connection =
             pool::connect(url, "0").await.map_err(|e| StoreError::Unavailable(e.to_string()))?;
         Statement::new("SELECT pg_advisory_lock($1)")

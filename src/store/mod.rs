@@ -17,10 +17,12 @@ mod sql;
 pub mod task_list;
 pub mod tasks;
 pub mod tokens;
+mod url;
 pub mod users;
 
 pub use diesel_async::AsyncPgConnection as Connection;
 pub use pool::Store;
+pub use url::PostgresUrl;
 
 use diesel::result::{DatabaseErrorKind, Error};
 

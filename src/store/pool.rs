@@ -1,6 +1,5 @@
 //! The connection pool.
 
-use std::str::FromStr;
 use std::time::Duration;
 
 use deadpool::Runtime;
@@ -9,10 +8,11 @@ use diesel_async::pooled_connection::deadpool::{Object, Pool};
 use diesel_async::pooled_connection::{AsyncDieselConnectionManager, ManagerConfig};
 use diesel_async::{AsyncPgConnection, SimpleAsyncConnection};
 use futures_util::FutureExt;
-use tokio_postgres::NoTls;
+use tokio_postgres::tls::{MakeTlsConnect, TlsConnect};
+use tokio_postgres::{Config, NoTls, Socket};
 
-use crate::secret::Secret;
-use crate::store::StoreError;
+use crate::store::{PostgresUrl, StoreError};
+use crate::tls;
 
 /// How long a caller waits for a free connection, and for a new one to open. An HTTP request that
 /// can't get one by then is answered 503, so this is below what clients usually wait.
@@ -44,17 +44,14 @@ impl Store {
     ///
     /// # Errors
     /// Never for a size above zero.
-    pub fn new(url: &Secret, size: usize) -> anyhow::Result<Store> {
+    pub fn new(url: &PostgresUrl, size: usize) -> anyhow::Result<Store> {
         let mut config = ManagerConfig::default();
-        config.custom_setup = Box::new(|url| {
-            let url = Secret::from_str(url);
-            async move {
-                let Ok(url) = url;
-                connect(&url, STATEMENT_TIMEOUT).await
-            }
-            .boxed()
+        let owned = url.clone();
+        config.custom_setup = Box::new(move |_| {
+            let url = owned.clone();
+            async move { connect(&url, STATEMENT_TIMEOUT).await }.boxed()
         });
-        let manager = AsyncDieselConnectionManager::new_with_config(url.expose(), config);
+        let manager = AsyncDieselConnectionManager::new_with_config(url.to_string(), config);
         let pool = Pool::builder(manager)
             .max_size(size)
             .runtime(Runtime::Tokio1)
@@ -101,18 +98,18 @@ impl Store {
 
 /// Opens one connection; `statement_timeout` is PostgreSQL's setting, `0` for none.
 pub(super) async fn connect(
-    url: &Secret,
+    url: &PostgresUrl,
     statement_timeout: &str,
 ) -> ConnectionResult<AsyncPgConnection> {
-    let bad = |e: tokio_postgres::Error| ConnectionError::BadConnection(describe(&e));
-    let mut config = tokio_postgres::Config::from_str(url.expose()).map_err(bad)?;
+    let mut config = url.config.clone();
     if config.get_application_name().is_none() {
         config.application_name("taskd");
     }
     config.connect_timeout(WAIT).tcp_user_timeout(UNACKNOWLEDGED).keepalives_idle(UNACKNOWLEDGED);
-    let (client, connection) = config.connect(NoTls).await.map_err(bad)?;
-    let mut connection =
-        AsyncPgConnection::try_from_client_and_connection(client, connection).await?;
+    let mut connection = match &url.tls {
+        Some(tls) => open(&config, tls.clone()).await?,
+        None => open(&config, NoTls).await?,
+    };
     connection
         .batch_execute(&format!(
             "SET TIME ZONE 'UTC'; SET statement_timeout = '{statement_timeout}'"
@@ -122,10 +119,21 @@ pub(super) async fn connect(
     Ok(connection)
 }
 
+async fn open<T>(config: &Config, tls: T) -> ConnectionResult<AsyncPgConnection>
+where
+    T: MakeTlsConnect<Socket>,
+    T::Stream: Send + 'static,
+    <T::TlsConnect as TlsConnect<Socket>>::Future: Send,
+{
+    let (client, connection) =
+        config.connect(tls).await.map_err(|e| ConnectionError::BadConnection(describe(&e)))?;
+    AsyncPgConnection::try_from_client_and_connection(client, connection).await
+}
+
 /// The error with its cause, which the client's own text leaves out.
 fn describe(error: &tokio_postgres::Error) -> String {
     match std::error::Error::source(error) {
-        Some(cause) => format!("{error}: {cause}"),
+        Some(cause) => tls::with_advice(format_args!("{error}: {cause}")),
         None => error.to_string(),
     }
 }

@@ -12,9 +12,9 @@ use taskd::broker::tables::TableBroker;
 use taskd::broker::topology::Topology;
 use taskd::broker::{Broker, Consumption, Delivery, Destination, Outgoing};
 use taskd::dead_letters::{DeadLetter, DeadLetters, Selection};
-use taskd::secret::Secret;
-use taskd::store::Store;
 use taskd::store::migrations::Migrator;
+use taskd::store::{PostgresUrl, Store};
+use taskd::tls::Tls;
 
 use crate::harness::{World, rabbitmq_url};
 
@@ -38,7 +38,7 @@ impl Rig {
         let topology = Topology::new(&world.queue, world.retry_prefix(), &world.dlq, &[DELAY]);
         world.expect_queue(topology.queues.iter().map(|queue| queue.name.clone()));
         let connect = || {
-            let url = AmqpUrl::parse(&rabbitmq_url()).unwrap();
+            let url = AmqpUrl::parse(&rabbitmq_url(), &Tls::default()).unwrap();
             Arc::new(AmqpBroker::new(url, topology.clone(), "contract"))
         };
         let rig = Rig::of(connect(), connect(), world);
@@ -49,7 +49,7 @@ impl Rig {
     async fn tables() -> Rig {
         let world = World::new().await;
         let connect = || {
-            let Ok(url) = world.database_url().parse::<Secret>();
+            let url = PostgresUrl::parse(world.database_url(), &Tls::default()).unwrap();
             Arc::new(TableBroker::new(Store::new(&url, 4).unwrap(), &world.queue, &world.dlq))
         };
         Rig::of(connect(), connect(), world)

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use taskd::cache::{Cache, Entry, MemoryCache, RedisCache, Scope, Slot};
-use taskd::secret::Secret;
+use taskd::cache::{Cache, Entry, MemoryCache, RedisCache, RedisUrl, Scope, Slot};
+use taskd::tls::Tls;
 
 use crate::harness::{World, redis_url};
 
@@ -36,7 +36,7 @@ every_cache!(
 );
 
 fn redis_cache(world: &World) -> RedisCache {
-    let Ok(url) = redis_url().parse::<Secret>();
+    let url = RedisUrl::parse(&redis_url(), &Tls::default()).unwrap();
     RedisCache::new(&url, &world.prefix).unwrap()
 }
 

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use taskd::cache::{Limiter, MemoryLimiter, RedisCache};
+use taskd::cache::{Limiter, MemoryLimiter, RedisCache, RedisUrl};
 use taskd::domain::rate::Rate;
-use taskd::secret::Secret;
+use taskd::tls::Tls;
 
 use crate::harness::{World, eventually, redis_contents, redis_url};
 
@@ -36,7 +36,7 @@ every_limiter!(
 );
 
 fn redis_limiter(world: &World) -> RedisCache {
-    let Ok(url) = redis_url().parse::<Secret>();
+    let url = RedisUrl::parse(&redis_url(), &Tls::default()).unwrap();
     RedisCache::new(&url, &world.prefix).unwrap()
 }
 

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-const ALLOWED: [&str; 16] = [
+const ALLOWED: [&str; 17] = [
     "0BSD",
     "Apache-2.0",
     "Apache-2.0 WITH LLVM-exception",
@@ -11,6 +11,8 @@ const ALLOWED: [&str; 16] = [
     "BSD-3-Clause",
     "BSL-1.0",
     "CC0-1.0",
+    // For data alone: lists of certificate authorities.
+    "CDLA-Permissive-2.0",
     "ISC",
     "MIT",
     "MIT-0",

@@ -3,7 +3,6 @@
 //! The client's futures must not be dropped half-way, and it has no time limits of its own: each
 //! call runs in a task to its end, and the limit is on waiting for that task.
 
-use std::fmt;
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -13,79 +12,17 @@ use amqprs::channel::Channel;
 use amqprs::connection::{Connection, OpenConnectionArguments};
 use amqprs::{Ack, BasicProperties, Cancel, Close, CloseChannel, Nack, Return};
 use async_trait::async_trait;
-use percent_encoding::percent_decode_str;
-use url::Url;
 
 use super::confirms::Confirms;
+use super::url::AmqpUrl;
 use crate::broker::BrokerError;
+use crate::tls;
 
 /// How long one call may take; longer means that the broker is in trouble.
 pub(super) const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 /// Two missed heartbeats end a connection, at either side: a worker that was cut off without a
 /// reset loses its deliveries after 20 s at most (<https://www.rabbitmq.com/docs/heartbeats>).
 const HEARTBEAT_SECONDS: u16 = 10;
-
-/// Where the broker is and how to sign in (<https://www.rabbitmq.com/docs/uri-spec>).
-#[derive(Clone)]
-pub struct AmqpUrl {
-    host: String,
-    port: u16,
-    user: String,
-    password: String,
-    virtual_host: String,
-}
-
-impl AmqpUrl {
-    /// Reads `amqp://user:password@host:port/vhost`; what is absent is RabbitMQ's default.
-    ///
-    /// # Errors
-    /// A sentence without the password.
-    pub fn parse(text: &str) -> Result<AmqpUrl, String> {
-        let url = Url::parse(text).map_err(|e| format!("not a URL: {e}"))?;
-        match url.scheme() {
-            "amqp" => {}
-            "amqps" => return Err("amqps:// (TLS) is not supported yet; use amqp://".into()),
-            other => return Err(format!("the scheme must be amqp, not {other:?}")),
-        }
-        let decode = |part: &str, what: &str| {
-            let text = percent_decode_str(part)
-                .decode_utf8()
-                .map_err(|_| format!("the {what} is not UTF-8 once percent-decoded"))?;
-            // The protocol carries each as a short string.
-            if text.len() > 255 {
-                Err(format!("the {what} is too long"))
-            } else {
-                Ok(text.into_owned())
-            }
-        };
-        let user = if url.username().is_empty() { "guest" } else { url.username() };
-        let virtual_host = match url.path().strip_prefix('/') {
-            None | Some("") => "/".into(),
-            Some(path) if path.contains('/') => {
-                return Err("a / in the virtual host is written %2f".into());
-            }
-            Some(path) => decode(path, "virtual host")?,
-        };
-        if url.query().is_some() {
-            return Err("query parameters are not supported".into());
-        }
-        let host = url.host_str().filter(|h| !h.is_empty()).unwrap_or("localhost");
-        Ok(AmqpUrl {
-            host: host.to_owned(),
-            port: url.port().unwrap_or(5672),
-            user: decode(user, "user name")?,
-            password: decode(url.password().unwrap_or("guest"), "password")?,
-            virtual_host,
-        })
-    }
-}
-
-/// Without the password.
-impl fmt::Debug for AmqpUrl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "amqp://{}:***@{}:{}/{}", self.user, self.host, self.port, self.virtual_host)
-    }
-}
 
 /// Runs one call of the client to its end, and waits for it for [`CALL_TIMEOUT`].
 pub(super) async fn call<T, F>(what: &str, future: F) -> Result<T, BrokerError>
@@ -95,7 +32,7 @@ where
 {
     let why = match tokio::time::timeout(CALL_TIMEOUT, tokio::spawn(future)).await {
         Ok(Ok(Ok(answer))) => return Ok(answer),
-        Ok(Ok(Err(error))) => error.to_string(),
+        Ok(Ok(Err(error))) => tls::with_advice(error),
         Ok(Err(_)) => "the client failed".to_owned(),
         Err(_) => format!("no answer within {} s", CALL_TIMEOUT.as_secs()),
     };
@@ -106,6 +43,9 @@ where
 pub(super) async fn connect(url: &AmqpUrl, name: &str) -> Result<Connection, BrokerError> {
     let mut arguments = OpenConnectionArguments::new(&url.host, url.port, &url.user, &url.password);
     arguments.virtual_host(&url.virtual_host).heartbeat(HEARTBEAT_SECONDS);
+    if let Some(tls) = &url.tls {
+        arguments.tls_adaptor(tls.clone());
+    }
     // A name is a short string as well.
     arguments.connection_name(&name.chars().take(60).collect::<String>());
     let connection = call(&format!("connecting to {}:{}", url.host, url.port), async move {
@@ -207,34 +147,5 @@ impl ChannelCallback for Watch {
 impl Drop for Watch {
     fn drop(&mut self) {
         self.confirms.fail_all();
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_url_is_percent_decoded_and_has_rabbitmqs_defaults() {
-        let url = AmqpUrl::parse("amqp://a%40b:p%2Fw@mq:1234/team%2fone").unwrap();
-        assert_eq!((url.user.as_str(), url.password.as_str()), ("a@b", "p/w"));
-        assert_eq!(
-            (url.host.as_str(), url.port, url.virtual_host.as_str()),
-            ("mq", 1234, "team/one")
-        );
-        let url = AmqpUrl::parse("amqp://mq").unwrap();
-        assert_eq!((url.user.as_str(), url.port, url.virtual_host.as_str()), ("guest", 5672, "/"));
-    }
-
-    #[test]
-    fn nothing_printed_has_the_password() {
-        let url = AmqpUrl::parse("amqp://u:hunter2@mq/v").unwrap();
-        assert!(!format!("{url:?}").contains("hunter2"));
-        for text in
-            ["http://u:hunter2@mq", "amqp://u:hunter2@mq/a/b", "amqp://u:hunter2@mq:x/", "hunter2"]
-        {
-            let error = AmqpUrl::parse(text).unwrap_err();
-            assert!(!error.contains("hunter2"), "{error}");
-        }
     }
 }

@@ -11,9 +11,10 @@ use async_trait::async_trait;
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::confirms::Confirms;
-use super::connection::{AmqpUrl, call, connect, open_channel};
+use super::connection::{call, connect, open_channel};
 use super::convert;
 use super::ledger::Ledger;
+use super::url::AmqpUrl;
 use crate::broker::{BrokerError, Consumption, Deliveries, Delivery, Settlement, Tag};
 
 /// Opens a connection of its own and starts to consume.

@@ -7,8 +7,9 @@ use amqprs::connection::Connection;
 use async_trait::async_trait;
 
 use super::confirms::Confirms;
-use super::connection::{AmqpUrl, Open, call, connect, open_channel};
+use super::connection::{Open, call, connect, open_channel};
 use super::convert;
+use super::url::AmqpUrl;
 use crate::broker::{BrokerError, DeadLetterQueue, Delivery, Tag};
 
 /// Opens the queue on a connection of its own.

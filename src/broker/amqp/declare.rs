@@ -10,8 +10,9 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::confirms::Confirms;
-use super::connection::{AmqpUrl, call, connect, open_channel};
+use super::connection::{call, connect, open_channel};
 use super::convert::to_table;
+use super::url::AmqpUrl;
 use crate::broker::BrokerError;
 use crate::broker::topology::{Queue, Topology};
 use crate::domain::retry::short;

@@ -11,11 +11,12 @@ mod dead_letters;
 mod declare;
 mod ledger;
 mod publisher;
+mod url;
 
 use async_trait::async_trait;
 
-pub use connection::AmqpUrl;
 pub use declare::{Finding, check};
+pub use url::AmqpUrl;
 
 use crate::broker::topology::Topology;
 use crate::broker::{Broker, BrokerError, Consumption, DeadLetterQueue, Outgoing};

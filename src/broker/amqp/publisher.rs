@@ -9,8 +9,9 @@ use tokio::sync::{Mutex, oneshot};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::confirms::Confirms;
-use super::connection::{AmqpUrl, call, connect, open_channel};
+use super::connection::{call, connect, open_channel};
 use super::convert;
+use super::url::AmqpUrl;
 use crate::broker::{BrokerError, Message};
 
 /// How long a batch may wait for its confirms. A quorum queue answers in milliseconds; a broker

@@ -138,6 +138,7 @@ fn complete_operation(path: &str, method: &str, operation: &mut Value, rules: &M
     let mut errors = vec![
         ApiError::Validation(Vec::new()),
         ApiError::RateLimited(0),
+        ApiError::Timeout,
         ApiError::Unavailable,
         ApiError::Internal,
     ];
@@ -156,6 +157,8 @@ fn complete_operation(path: &str, method: &str, operation: &mut Value, rules: &M
     if has_body {
         errors.push(ApiError::MalformedJson(String::new()));
         errors.push(ApiError::UnsupportedMediaType(""));
+        errors.push(ApiError::UnsupportedEncoding);
+        errors.push(ApiError::SlowBody);
         errors.push(ApiError::PayloadTooLarge(BODY_BYTES));
     }
     errors.extend(headers::complete(path, method, operation));

@@ -2,6 +2,7 @@
 
 mod amqp;
 mod api;
+mod authority;
 mod cleanup;
 mod db;
 mod private;
@@ -10,6 +11,7 @@ mod smtp;
 
 pub use amqp::{Amqp, Raw};
 pub use api::{Answer, Api};
+pub use authority::{Authority, Identity, Wire};
 pub use cleanup::redis_contents;
 pub use db::Db;
 pub use private::Private;
@@ -24,8 +26,9 @@ use std::time::{Duration, Instant};
 
 use taskd::broker::topology::Topology;
 use taskd::domain::retry::RetryPolicy;
-use taskd::secret::Secret;
+use taskd::store::PostgresUrl;
 use taskd::store::migrations::Migrator;
+use taskd::tls::Tls;
 use uuid::Uuid;
 
 /// Where the shared services are.
@@ -173,7 +176,7 @@ impl World {
     }
 
     pub async fn migrator(&self) -> Migrator {
-        let Ok(url) = self.database_url().parse::<Secret>();
+        let url = PostgresUrl::parse(self.database_url(), &Tls::default()).unwrap();
         Migrator::connect(&url).await.expect("the test database")
     }
 

@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 
 use uuid::Uuid;
 
+use super::Identity;
+
 /// How long a service may take to start or stop. RabbitMQ takes seconds.
 const DEADLINE: Duration = Duration::from_secs(60);
 
@@ -19,11 +21,21 @@ pub struct Private {
     rabbitmq: u16,
     clustering: u16,
     redis: u16,
+    encrypted: bool,
 }
 
 impl Private {
     /// Starts all three.
     pub fn start() -> Private {
+        Private::start_with(None)
+    }
+
+    /// Starts all three so that they speak TLS, and nothing else over the network.
+    pub fn start_encrypted(identity: &Identity) -> Private {
+        Private::start_with(Some(identity))
+    }
+
+    fn start_with(identity: Option<&Identity>) -> Private {
         let name = format!("taskd{}", &Uuid::new_v4().simple().to_string()[..12]);
         let directory = std::env::temp_dir().join(&name);
         std::fs::create_dir_all(&directory).unwrap();
@@ -33,6 +45,7 @@ impl Private {
             rabbitmq: free_port(),
             clustering: free_port(),
             redis: free_port(),
+            encrypted: identity.is_some(),
             directory,
         };
         // The services' users write into it.
@@ -42,10 +55,12 @@ impl Private {
             .args(["-D", &data, "-A", "trust", "-U", "postgres", "-E", "UTF8"]));
         let rabbitmq = private.path("rabbitmq");
         std::fs::create_dir_all(format!("{rabbitmq}/log")).unwrap();
-        let listener = format!("listeners.tcp.1 = 127.0.0.1:{}\n", private.rabbitmq);
-        std::fs::write(format!("{rabbitmq}/rabbitmq.conf"), listener).unwrap();
+        std::fs::write(format!("{rabbitmq}/rabbitmq.conf"), private.rabbitmq_conf()).unwrap();
         std::fs::write(format!("{rabbitmq}/plugins"), "[].").unwrap();
         std::fs::write(format!("{rabbitmq}/env.conf"), "").unwrap();
+        if let Some(identity) = identity {
+            private.hand_out(identity);
+        }
         if root() {
             run(Command::new("chown").args(["-R", "rabbitmq:rabbitmq", &rabbitmq]));
         }
@@ -53,6 +68,46 @@ impl Private {
         private.start_rabbitmq();
         private.start_redis();
         private
+    }
+
+    /// Gives each service the certificate and the key in its own place.
+    fn hand_out(&self, identity: &Identity) {
+        for service in ["postgres", "rabbitmq", "."] {
+            std::fs::write(self.path(&format!("{service}/tls.crt")), &identity.certificate)
+                .unwrap();
+            let key = self.path(&format!("{service}/tls.key"));
+            std::fs::write(&key, &identity.key).unwrap();
+            run(Command::new("chmod").args(["600", &key]));
+        }
+        // Over the network by TLS alone; the test looks in by the socket.
+        let access = "local all all trust\nhostssl all all 127.0.0.1/32 trust\n";
+        std::fs::write(self.path("postgres/pg_hba.conf"), access).unwrap();
+        if root() {
+            run(Command::new("chown").args(["-R", "postgres:postgres", &self.path("postgres")]));
+        }
+    }
+
+    fn rabbitmq_conf(&self) -> String {
+        let (port, directory) = (self.rabbitmq, self.path("rabbitmq"));
+        if !self.encrypted {
+            return format!("listeners.tcp.1 = 127.0.0.1:{port}\n");
+        }
+        format!(
+            "listeners.tcp = none\nlisteners.ssl.1 = 127.0.0.1:{port}\n\
+             ssl_options.certfile = {directory}/tls.crt\nssl_options.keyfile = {directory}/tls.key\n\
+             ssl_options.verify = verify_none\nssl_options.fail_if_no_peer_cert = false\n"
+        )
+    }
+
+    /// The ports of PostgreSQL, RabbitMQ and Redis.
+    pub fn ports(&self) -> [u16; 3] {
+        [self.postgres, self.rabbitmq, self.redis]
+    }
+
+    /// PostgreSQL by its socket, for a look past the network.
+    pub fn postgres_socket(&self) -> String {
+        let (directory, port) = (self.directory.display(), self.postgres);
+        format!("host={directory} port={port} user=postgres dbname=postgres")
     }
 
     /// The variables under which a role finds them.
@@ -65,11 +120,14 @@ impl Private {
     }
 
     pub fn start_postgres(&self) {
-        let options = format!(
+        let mut options = format!(
             "-p {} -k {} -c listen_addresses=127.0.0.1",
             self.postgres,
             self.directory.display()
         );
+        if self.encrypted {
+            options.push_str(" -c ssl=on -c ssl_cert_file=tls.crt -c ssl_key_file=tls.key");
+        }
         run(self.pg_ctl().args(["-w", "-l", &self.path("postgres.log"), "-o", &options, "start"]));
     }
 
@@ -128,8 +186,16 @@ impl Private {
 
     pub fn start_redis(&self) {
         let port = self.redis.to_string();
-        run(Command::new("redis-server")
-            .args(["--daemonize", "yes", "--bind", "127.0.0.1", "--port", &port, "--save", ""])
+        let mut command = Command::new("redis-server");
+        if self.encrypted {
+            let (certificate, key) = (self.path("tls.crt"), self.path("tls.key"));
+            command.args(["--port", "0", "--tls-port", &port, "--tls-auth-clients", "no"]);
+            command.args(["--tls-cert-file", &certificate, "--tls-key-file", &key]);
+        } else {
+            command.args(["--port", &port]);
+        }
+        run(command
+            .args(["--daemonize", "yes", "--bind", "127.0.0.1", "--save", ""])
             .args(["--pidfile", &self.path("redis.pid"), "--logfile", &self.path("redis.log")])
             .arg("--dir")
             .arg(&self.directory));

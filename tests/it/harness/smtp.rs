@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
 
-use super::eventually;
+use super::{Identity, eventually};
 
 /// A mail as it arrived.
 #[derive(Debug, Clone)]
@@ -48,16 +49,39 @@ pub struct Smtp {
     state: Arc<Mutex<State>>,
 }
 
+/// Whether the server speaks TLS.
+#[derive(Clone)]
+enum Encryption {
+    Never,
+    /// Once it is asked to; before that it takes no mail.
+    OnRequest(TlsAcceptor),
+    Always(TlsAcceptor),
+}
+
 impl Smtp {
     pub async fn start() -> Smtp {
+        Smtp::start_with(Encryption::Never).await
+    }
+
+    /// One that speaks TLS from the first byte.
+    pub async fn start_encrypted(identity: &Identity) -> Smtp {
+        Smtp::start_with(Encryption::Always(identity.acceptor())).await
+    }
+
+    /// One that offers STARTTLS, and takes no mail without.
+    pub async fn start_upgradable(identity: &Identity) -> Smtp {
+        Smtp::start_with(Encryption::OnRequest(identity.acceptor())).await
+    }
+
+    async fn start_with(encryption: Encryption) -> Smtp {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let smtp = Smtp { address: listener.local_addr().unwrap(), state: Arc::default() };
         let state = Arc::clone(&smtp.state);
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                let state = Arc::clone(&state);
+                let (state, encryption) = (Arc::clone(&state), encryption.clone());
                 // A client that hangs up ends its dialogue, and nothing else.
-                tokio::spawn(async move { drop(dialogue(stream, &state).await) });
+                tokio::spawn(async move { drop(serve(stream, &state, encryption).await) });
             }
         });
         smtp
@@ -65,6 +89,10 @@ impl Smtp {
 
     pub fn url(&self) -> String {
         format!("smtp://{}", self.address)
+    }
+
+    pub fn port(&self) -> u16 {
+        self.address.port()
     }
 
     /// What to do from now on.
@@ -98,17 +126,51 @@ impl Smtp {
     }
 }
 
-async fn dialogue(stream: TcpStream, state: &Mutex<State>) -> std::io::Result<()> {
+async fn serve(
+    mut stream: TcpStream,
+    state: &Mutex<State>,
+    encryption: Encryption,
+) -> std::io::Result<()> {
+    const GREETING: &[u8] = b"220 sink\r\n";
+    match encryption {
+        Encryption::Never => {
+            stream.write_all(GREETING).await?;
+            dialogue(stream, state, false).await.map(drop)
+        }
+        Encryption::Always(acceptor) => {
+            let mut stream = acceptor.accept(stream).await?;
+            stream.write_all(GREETING).await?;
+            dialogue(stream, state, false).await.map(drop)
+        }
+        Encryption::OnRequest(acceptor) => {
+            stream.write_all(GREETING).await?;
+            let Some(stream) = dialogue(stream, state, true).await? else { return Ok(()) };
+            dialogue(acceptor.accept(stream).await?, state, false).await.map(drop)
+        }
+    }
+}
+
+/// Speaks until the client ends it, or asks for TLS: then the stream is given back.
+async fn dialogue<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: S,
+    state: &Mutex<State>,
+    upgradable: bool,
+) -> std::io::Result<Option<S>> {
     let mut stream = BufReader::new(stream);
-    stream.write_all(b"220 sink\r\n").await?;
     let mut recipient = String::new();
     loop {
         let mut line = String::new();
         if stream.read_line(&mut line).await? == 0 {
-            return Ok(());
+            return Ok(None);
         }
         let verb = line.split([' ', '\r']).next().unwrap_or_default().to_ascii_uppercase();
         let answer: &[u8] = match verb.as_str() {
+            "EHLO" if upgradable => b"250-sink\r\n250 STARTTLS\r\n",
+            "STARTTLS" if upgradable => {
+                stream.write_all(b"220 go on\r\n").await?;
+                return Ok(Some(stream.into_inner()));
+            }
+            "AUTH" | "MAIL" if upgradable => b"530 STARTTLS first\r\n",
             "EHLO" => b"250-sink\r\n250-8BITMIME\r\n250 SMTPUTF8\r\n",
             "HELO" | "MAIL" | "RSET" | "NOOP" => b"250 ok\r\n",
             "RCPT" => {
@@ -126,12 +188,12 @@ async fn dialogue(stream: TcpStream, state: &Mutex<State>) -> std::io::Result<()
                 hold(state).await;
                 match take(state, &recipient, raw) {
                     Some(answer) => answer,
-                    None => return Ok(()),
+                    None => return Ok(None),
                 }
             }
             "QUIT" => {
                 stream.write_all(b"221 bye\r\n").await?;
-                return Ok(());
+                return Ok(None);
             }
             _ => b"502 unknown\r\n",
         };
@@ -140,7 +202,7 @@ async fn dialogue(stream: TcpStream, state: &Mutex<State>) -> std::io::Result<()
 }
 
 /// The lines up to the lone dot, with the doubled dots of RFC 5321, section 4.5.2, made single.
-async fn read_data(stream: &mut BufReader<TcpStream>) -> std::io::Result<String> {
+async fn read_data(stream: &mut (impl AsyncBufReadExt + Unpin)) -> std::io::Result<String> {
     let mut raw = String::new();
     loop {
         let mut line = String::new();
