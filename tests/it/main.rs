@@ -23,6 +23,7 @@ mod http_headers;
 mod http_limits;
 mod http_tasks;
 mod http_users;
+mod injection;
 mod layering;
 mod licences;
 mod lists;
