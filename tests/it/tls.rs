@@ -6,7 +6,7 @@ use std::path::Path;
 use taskd::cache::{Cache, RedisCache, RedisUrl};
 use taskd::mail::{Mail, MailError, Mailer, SmtpMailer, SmtpUrl};
 use taskd::tls::Tls;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
@@ -168,6 +168,31 @@ async fn starttls_is_required_or_taken_where_it_is_offered() {
     }
     assert_eq!((offers.mails().len(), plain.mails().len()), (2, 1));
     assert!(!wire.has(SECRET) && wire.has("STARTTLS"));
+}
+
+/// Somebody on the way adds an answer in plain, which must not count as one of the server.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_slipped_in_before_tls_ends_the_connection() {
+    let world = World::new().await;
+    let authority = Authority::new(&world.directory, "authority");
+    let acceptor = authority.issue("localhost").acceptor();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let server = tokio::spawn(async move {
+        let mut stream = BufReader::new(listener.accept().await.unwrap().0);
+        let mut line = String::new();
+        stream.write_all(b"220 x\r\n").await.unwrap();
+        stream.read_line(&mut line).await.unwrap();
+        stream.write_all(b"250-x\r\n250 STARTTLS\r\n").await.unwrap();
+        stream.read_line(&mut line).await.unwrap();
+        assert!(line.ends_with("STARTTLS\r\n"), "{line}");
+        stream.write_all(b"220 go on\r\n250 slipped in\r\n").await.unwrap();
+        acceptor.accept(stream).await.is_ok()
+    });
+    let url = format!("smtp://localhost:{port}?tls=required");
+    let sent = mailer(&url, &trusting(&authority)).send(&mail()).await;
+    assert!(sent.is_err());
+    assert!(!server.await.unwrap(), "the client went on after the answer in plain");
 }
 
 #[tokio::test(flavor = "multi_thread")]
