@@ -3,6 +3,7 @@
 mod files;
 mod smtp;
 mod smtp_url;
+mod starttls;
 
 use async_trait::async_trait;
 use lettre::message::{Mailbox, MultiPart, header};

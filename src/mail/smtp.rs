@@ -12,11 +12,12 @@ use deadpool::managed::{Manager, Metrics, Object, Pool, PoolError, RecycleError,
 use lettre::message::Mailbox;
 use lettre::transport::smtp::Error;
 use lettre::transport::smtp::authentication::DEFAULT_MECHANISMS;
-use lettre::transport::smtp::client::AsyncSmtpConnection;
+use lettre::transport::smtp::client::{AsyncSmtpConnection, AsyncTokioStream};
 use lettre::transport::smtp::extension::ClientId;
 use tokio::net::TcpStream;
 
 use super::smtp_url::{Encryption, SmtpUrl};
+use super::starttls::Unhurried;
 use super::{Mail, MailError, Mailer, message};
 use crate::tls;
 
@@ -112,7 +113,10 @@ impl Server {
         }
         let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
-        let stream = Box::new(stream);
+        let stream: Box<dyn AsyncTokioStream> = match encryption {
+            Encryption::None => Box::new(stream),
+            _ => Box::new(Unhurried::new(stream)),
+        };
         let mut connection =
             AsyncSmtpConnection::connect_with_transport(stream, &self.hello).await?;
         match encryption {

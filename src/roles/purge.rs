@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use chrono::Utc;
 
 use super::parts;
-use crate::config::{DatabaseArgs, RetentionArgs, RetryArgs, ShutdownArgs, TlsArgs};
+use crate::config::{ConfigError, DatabaseArgs, RetentionArgs, RetryArgs, ShutdownArgs, TlsArgs};
 use crate::domain::schedule::Schedule;
 use crate::retention::purge;
 use crate::store::Store;
@@ -15,10 +15,11 @@ use crate::telemetry::Metrics;
 #[derive(clap::Args)]
 pub struct Args {
     /// Purge now, and end
-    #[arg(long, required_unless_present = "cron", conflicts_with = "cron")]
+    #[arg(long)]
     once: bool,
     /// Purge by this schedule, in UTC: minute, hour, day of month, month, day of week
-    #[arg(long, env = "PURGE_CRON", value_name = "PURGE_CRON")]
+    /// [env: PURGE_CRON=]
+    #[arg(long, value_name = "PURGE_CRON", conflicts_with = "once")]
     cron: Option<Schedule>,
     #[command(flatten)]
     retention: RetentionArgs,
@@ -32,17 +33,40 @@ pub struct Args {
     shutdown: ShutdownArgs,
 }
 
+impl Args {
+    /// The schedule; absent for once. The variable is read here, since to clap it would be as good as
+    /// the flag, and conflict with `--once`.
+    fn schedule(&self) -> Result<Option<Schedule>, ConfigError> {
+        const VARIABLE: &str = "PURGE_CRON";
+        match (&self.cron, self.once) {
+            (_, true) => Ok(None),
+            (Some(schedule), false) => Ok(Some(schedule.clone())),
+            (None, false) => {
+                let text = std::env::var(VARIABLE).map_err(|_| {
+                    ConfigError::new(
+                        VARIABLE,
+                        "is not set: give --once, --cron or a schedule in it",
+                    )
+                })?;
+                let schedule = text.parse::<Schedule>();
+                schedule.map(Some).map_err(|e| ConfigError::new(VARIABLE, e))
+            }
+        }
+    }
+}
+
 /// Purges once, or by a schedule until it is told to stop.
 ///
 /// # Errors
 /// The configuration is wrong, or, with `--once`, the database fails.
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let schedule = args.schedule()?;
     let url = args.database.required_url(&args.tls.load()?)?;
     let keep = args.retention.checked(&args.retry)?;
     let shutdown = super::shutdown(args.shutdown.drain_timeout)?;
     let store = Store::new(&url, 1)?;
     let metrics = Metrics::new()?;
-    match args.cron {
+    match schedule {
         None => match purge(&store, keep, Utc::now(), &metrics, &shutdown).await? {
             Some(purged) => super::print(serde_json::to_string(&purged)?),
             None => super::print("another process is purging"),

@@ -29,6 +29,7 @@ mod http_preconditions;
 mod http_rate_limits;
 mod http_tasks;
 mod http_users;
+mod injection;
 mod layering;
 mod licences;
 mod lists;

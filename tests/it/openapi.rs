@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::{Value, json};
-use taskd::http::openapi::{body_rules, parameter_rules};
+use taskd::http::openapi::{NO_NUL, NOT_BLANK, body_rules, parameter_rules};
 
 use crate::harness::{Answer, Api, World};
 use crate::snapshots::assert_snapshot;
@@ -124,8 +124,16 @@ fn edges(rule: &Value) -> Vec<(Value, bool)> {
         edges.push((json!(text_of(max + 1, rule)), false));
         edges.push((json!(7), false));
     }
-    if rule["pattern"] == r"\S" {
-        edges.extend([" ", "\u{3000}\t", "   "].map(|blank| (json!(blank), false)));
+    // Long enough for every rule, and right but for the one character.
+    let with_nul = json!("correct\u{0}horse");
+    match rule["pattern"].as_str() {
+        Some(NOT_BLANK) => {
+            edges.extend([" ", "\u{3000}\t", "   "].map(|blank| (json!(blank), false)));
+            edges.extend([(json!("\u{0}"), false), (with_nul, false), (json!(" \n.\t"), true)]);
+        }
+        Some(NO_NUL) => edges.extend([(with_nul, false), (json!("two\nlines, one tab\t"), true)]),
+        Some(other) => panic!("a pattern this test does not know: {other}"),
+        None => {}
     }
     if let Some(min) = rule["minimum"].as_i64() {
         edges.push((json!(min), true));
@@ -261,6 +269,9 @@ async fn parameters_are_accepted_and_refused_as_the_document_says() {
                 for value in rule["enum"].as_array().into_iter().flatten() {
                     add(value.as_str().unwrap(), true);
                     add(&value.as_str().unwrap().to_uppercase(), false);
+                }
+                if rule["pattern"] == NO_NUL {
+                    add("a\u{0}b", false);
                 }
                 if rule["format"] == "date-time" {
                     add("2030-01-31T12:00:00+01:00", true);

@@ -136,4 +136,15 @@ async fn a_schedule_has_five_fields_and_its_next_time_is_logged() {
     }
     world.run(&["purge"]).await.exited(2);
     world.run(&["purge", "--once", "--cron", "0 3 * * *"]).await.exited(2);
+    // A flag goes before the environment.
+    let environment = [("PURGE_CRON", "0 3 * * *")];
+    world.run_with(&["purge", "--once"], &environment).await.succeeded();
+    let purge = world.start(&["purge"], &environment);
+    let line = purge.log("the next time", |line| line["next"].is_string()).await;
+    assert!(line["next"].as_str().unwrap().contains("T03:00:00"), "{line}");
+    let purge = world.start(&["purge", "--cron", "0 4 * * *"], &environment);
+    let line = purge.log("the next time", |line| line["next"].is_string()).await;
+    assert!(line["next"].as_str().unwrap().contains("T04:00:00"), "{line}");
+    let refused = world.run_with(&["purge"], &[("PURGE_CRON", "at noon")]).await.exited(2);
+    assert!(refused.stderr.contains("PURGE_CRON"), "{refused:?}");
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 use taskd::cache::{Cache, RedisCache, RedisUrl};
 use taskd::mail::{Mail, MailError, Mailer, SmtpMailer, SmtpUrl};
 use taskd::tls::Tls;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
@@ -173,6 +173,32 @@ async fn starttls_is_required_or_taken_where_it_is_offered() {
     assert!(!wire.has(SECRET) && wire.has("STARTTLS"));
 }
 
+/// Somebody on the way adds an answer in plain, which must not count as one of the server.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs services: scripts/test"]
+async fn an_answer_slipped_in_before_tls_ends_the_connection() {
+    let world = World::new().await;
+    let authority = Authority::new(&world.directory, "authority");
+    let acceptor = authority.issue("localhost").acceptor();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let server = tokio::spawn(async move {
+        let mut stream = BufReader::new(listener.accept().await.unwrap().0);
+        let mut line = String::new();
+        stream.write_all(b"220 x\r\n").await.unwrap();
+        stream.read_line(&mut line).await.unwrap();
+        stream.write_all(b"250-x\r\n250 STARTTLS\r\n").await.unwrap();
+        stream.read_line(&mut line).await.unwrap();
+        assert!(line.ends_with("STARTTLS\r\n"), "{line}");
+        stream.write_all(b"220 go on\r\n250 slipped in\r\n").await.unwrap();
+        acceptor.accept(stream).await.is_ok()
+    });
+    let url = format!("smtp://localhost:{port}?tls=required");
+    let sent = mailer(&url, &trusting(&authority)).send(&mail()).await;
+    assert!(sent.is_err());
+    assert!(!server.await.unwrap(), "the client went on after the answer in plain");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs services: scripts/test"]
 async fn a_server_without_tls_is_not_spoken_to_in_plain() {
@@ -190,7 +216,13 @@ async fn a_server_without_tls_is_not_spoken_to_in_plain() {
     assert!(!refused.exited(1).output().contains(PASSWORD));
     let url = format!("rediss://:{PASSWORD}@localhost:{}", redis.port);
     let url = RedisUrl::parse(&url, &Tls::default()).unwrap();
-    RedisCache::new(&url, "p").unwrap().ping().await.unwrap_err();
+    let cache = RedisCache::new(&url, "p").unwrap();
+    // Its time limit is short, and may be over before anything is sent.
+    eventually("the cache is asked", || async {
+        cache.ping().await.unwrap_err();
+        (!redis.is_empty()).then_some(())
+    })
+    .await;
     let url = format!("smtps://u:{PASSWORD}@localhost:{}", smtp.port);
     mailer(&url, &Tls::default()).send(&mail()).await.unwrap_err();
     for wire in [&rabbitmq, &redis, &smtp] {

@@ -3,7 +3,7 @@
 
 mod tables;
 
-pub use tables::{body_rules, parameter_rules};
+pub use tables::{NO_NUL, NOT_BLANK, body_rules, parameter_rules};
 
 mod headers;
 mod problem;

@@ -7,20 +7,23 @@ use crate::domain::task::Status;
 use crate::domain::user::Role;
 use crate::http::paging::{sort_name, sorts};
 
+/// PostgreSQL has no NUL character in its texts, so neither has the API.
+pub const NO_NUL: &str = r"^[^\u0000]*$";
+/// The same of a text that must say something.
+pub const NOT_BLANK: &str = r"^[^\u0000]*[^\s\u0000][^\u0000]*$";
+
 /// Members of request bodies: schema, member, what holds of it.
 pub fn body_rules() -> Vec<(&'static str, &'static str, Value)> {
     let title =
-        json!({ "minLength": 1, "maxLength": 200, "pattern": r"\S", "example": "Write Docs" });
-    let description = json!({ "maxLength": 10_000, "nullable": true, "example": "Testing async" });
+        json!({ "minLength": 1, "maxLength": 200, "pattern": NOT_BLANK, "example": "Write Docs" });
+    let description = json!({ "maxLength": 10_000, "pattern": NO_NUL, "nullable": true, "example": "Testing async" });
     let id = json!({ "minimum": 1, "nullable": true, "example": 1 });
     let due = json!({ "format": "date-time", "nullable": true, "example": "2030-01-31T12:00:00Z" });
     let email = json!({ "format": "email", "maxLength": 254, "example": "ada@example.com" });
-    let user_name = json!({ "minLength": 1, "maxLength": 100, "pattern": r"\S", "nullable": true, "example": "Ada" });
-    let password = json!({ "minLength": 8, "maxLength": 128, "format": "password", "writeOnly": true, "example": "correct horse" });
-    let name =
-        json!({ "minLength": 1, "maxLength": 100, "pattern": r"\S", "example": "Documentation" });
-    let token_name =
-        json!({ "minLength": 1, "maxLength": 100, "pattern": r"\S", "example": "nightly report" });
+    let user_name = json!({ "minLength": 1, "maxLength": 100, "pattern": NOT_BLANK, "nullable": true, "example": "Ada" });
+    let password = json!({ "minLength": 8, "maxLength": 128, "pattern": NO_NUL, "format": "password", "writeOnly": true, "example": "correct horse" });
+    let name = json!({ "minLength": 1, "maxLength": 100, "pattern": NOT_BLANK, "example": "Documentation" });
+    let token_name = json!({ "minLength": 1, "maxLength": 100, "pattern": NOT_BLANK, "example": "nightly report" });
     let role =
         json!({ "type": "string", "enum": Role::ALL.map(Role::as_str), "example": "member" });
     let mut input_role = role.clone();
@@ -60,7 +63,7 @@ pub fn body_rules() -> Vec<(&'static str, &'static str, Value)> {
         (
             "SessionInput",
             "password",
-            json!({ "minLength": 1, "maxLength": 128, "format": "password", "writeOnly": true, "example": "correct horse" }),
+            json!({ "minLength": 1, "maxLength": 128, "pattern": NO_NUL, "format": "password", "writeOnly": true, "example": "correct horse" }),
         ),
         ("TokenInput", "name", token_name),
         (
@@ -126,7 +129,10 @@ pub fn parameter_rules() -> Vec<(&'static str, Value)> {
         ("status", json!({ "type": "string", "enum": Status::ALL.map(Status::as_str) })),
         ("userId", id.clone()),
         ("categoryId", id),
-        ("search", json!({ "type": "string", "minLength": 1, "maxLength": 200 })),
+        (
+            "search",
+            json!({ "type": "string", "minLength": 1, "maxLength": 200, "pattern": NO_NUL }),
+        ),
         ("dueBefore", time.clone()),
         ("dueAfter", time),
         ("sort", json!({ "type": "string", "enum": sorts, "default": "-createdAt" })),
