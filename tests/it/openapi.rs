@@ -49,6 +49,8 @@ async fn every_reference_leads_somewhere_and_every_operation_has_its_errors() {
     for (path, item) in document["paths"].as_object().unwrap() {
         for (method, operation) in item.as_object().unwrap() {
             operations += 1;
+            // What is absent is absent, and not null.
+            assert!(operation.as_object().unwrap().values().all(|v| !v.is_null()), "{path}");
             let responses = operation["responses"].as_object().unwrap();
             for status in ["400", "500", "503"] {
                 assert!(responses.contains_key(status), "{method} {path}: {status}");

@@ -42,7 +42,8 @@ pub(super) fn complete(path: &str, method: &str, operation: &mut Value) -> Vec<A
         let place = json!({ "type": "string" });
         header(operation, "201", "Location", "The path of what was made", place);
     }
-    let parameters = operation["parameters"].as_array_mut().into_iter().flatten();
+    let parameters = operation.get_mut("parameters").and_then(Value::as_array_mut);
+    let parameters = parameters.into_iter().flatten();
     for parameter in parameters.filter(|parameter| parameter["name"] == idempotency_key::HEADER) {
         merge(parameter, key_parameter());
         errors.extend([ApiError::IdempotencyKeyInUse, ApiError::IdempotencyKeyReused]);
@@ -94,7 +95,7 @@ fn parameter(operation: &mut Value, name: &str, description: &str, schema: Value
         "name": name, "in": "header", "required": false, "schema": schema,
         "description": description,
     });
-    match operation["parameters"].as_array_mut() {
+    match operation.get_mut("parameters").and_then(Value::as_array_mut) {
         Some(parameters) => parameters.push(parameter),
         None => operation["parameters"] = json!([parameter]),
     }
