@@ -19,8 +19,8 @@ pub struct RequestArgs {
     #[arg(long, env = "MAX_CONNECTIONS", value_name = "MAX_CONNECTIONS", default_value_t = 10_000,
           value_parser = clap::value_parser!(u32).range(1..))]
     max_connections: u32,
-    /// Origins whose web pages may use the API, such as https://app.example.com, with commas between
-    /// them; * for all, none by default
+    /// Origins (scheme, host, port) whose web pages may use the API, with commas between them; * for
+    /// all, none by default
     #[arg(long, env = "CORS_ORIGINS", value_name = "CORS_ORIGINS")]
     cors_origins: Option<Origins>,
 }

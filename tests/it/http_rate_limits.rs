@@ -30,6 +30,9 @@ async fn a_limit_holds_over_all_instances_and_says_when_to_come_back() {
     for (remaining, api) in [(3, &one), (2, &two), (1, &one), (0, &two)] {
         let answer = api.post("/tasks", json!({ "title": "t" })).await;
         assert_eq!(answer.header("ratelimit-policy"), "\"writes\";q=4;w=3600");
+        assert_eq!(answer.header("ratelimit-limit"), "4");
+        assert_eq!(answer.header("ratelimit-remaining"), remaining.to_string());
+        assert!(!answer.header("ratelimit-reset").is_empty());
         let left = answer.header("ratelimit");
         assert!(left.starts_with(&format!("\"writes\";r={remaining};t=")), "{left}");
         answer.expect(201);
@@ -87,6 +90,24 @@ async fn attempts_to_sign_in_are_limited_by_default() {
         assert_eq!(answer.header("ratelimit-policy"), "\"sign-in\";q=10;w=60");
     }
     assert_eq!(serve.api().post("/%73essions", json!({})).await.code(429), "rate_limited");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs services: scripts/test"]
+async fn each_token_counts_for_itself_and_who_has_none_by_address() {
+    let world = World::new().await;
+    let more = [("AUTH", "tokens"), ("RATE_LIMIT_READS", "3/1h")];
+    let (one, two) = tokio::join!(world.serve_with(&more), world.serve_with(&more));
+    let first = world.token(&["--user", "1"]).await;
+    let second = world.token(&["--user", "1"]).await;
+    assert_eq!(let_in(&one.api().with_token(&first), 2).await, 2);
+    assert_eq!(let_in(&two.api().with_token(&first), 4).await, 1);
+    // Whoever guesses at tokens is one, with whoever sends none from there.
+    for (guess, status) in [("a", 401), ("b", 401), ("", 401), ("c", 429), ("", 429)] {
+        let api = if guess.is_empty() { two.api() } else { one.api().with_token(guess) };
+        assert_eq!(api.get("/tasks").await.status, status, "{guess:?}");
+    }
+    assert_eq!(let_in(&two.api().with_token(&second), 4).await, 3);
 }
 
 #[tokio::test(flavor = "multi_thread")]
