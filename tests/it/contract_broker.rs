@@ -12,7 +12,6 @@ use taskd::broker::tables::TableBroker;
 use taskd::broker::topology::Topology;
 use taskd::broker::{Broker, Consumption, Delivery, Destination, Outgoing};
 use taskd::dead_letters::{DeadLetter, DeadLetters, Selection};
-use taskd::store::migrations::Migrator;
 use taskd::store::{PostgresUrl, Store};
 use taskd::tls::Tls;
 
@@ -59,6 +58,7 @@ impl Rig {
     #[cfg(feature = "embedded")]
     async fn embedded() -> Rig {
         use taskd::store::embedded::Embedded;
+        use taskd::store::migrations::Migrator;
         let world = World::alone();
         let directory = world.directory.join("data");
         let starting = tokio::task::spawn_blocking(move || Embedded::start(&directory));
