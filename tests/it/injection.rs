@@ -32,6 +32,7 @@ fn unpacked(raw: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs services: scripts/test"]
 async fn no_text_becomes_a_header_or_markup_of_a_mail() {
     let world = World::new().await;
     let smtp = Smtp::start().await;
@@ -68,6 +69,7 @@ async fn no_text_becomes_a_header_or_markup_of_a_mail() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs services: scripts/test"]
 async fn no_text_becomes_a_line_of_the_log() {
     let world = World::new().await;
     world.declare().await;
