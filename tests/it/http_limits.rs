@@ -60,7 +60,8 @@ async fn a_body_that_comes_slowly_is_given_up_and_its_connection_closed() {
     let _ = reader.read_to_end(&mut answer).await;
     assert!(answer.starts_with(b"HTTP/1.1 408 "), "{}", String::from_utf8_lossy(&answer));
     dripping.await.unwrap();
-    assert_eq!(api.get("/tasks?total=true").await.expect(200)["total"], 0);
+    // Asked past the API, whose first connections may take longer than its deadline here.
+    assert_eq!(world.db().await.count("tasks").await, 0);
 }
 
 /// One who has been refused could otherwise keep the connection for as long as it likes.

@@ -10,6 +10,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 
+use super::eventually;
+
 pub struct Authority {
     issuer: CertifiedIssuer<'static, KeyPair>,
     /// Its certificate, for TLS_CA_FILE.
@@ -64,35 +66,60 @@ impl Identity {
 /// Passes bytes on to a port of this machine, and keeps what clients have sent.
 pub struct Wire {
     pub port: u16,
-    sent: Arc<Mutex<Vec<u8>>>,
+    state: Arc<Mutex<Tapped>>,
+}
+
+#[derive(Default)]
+struct Tapped {
+    sent: Vec<u8>,
+    begun: usize,
+    ended: usize,
 }
 
 impl Wire {
     pub async fn to(port: u16) -> Wire {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let wire = Wire { port: listener.local_addr().unwrap().port(), sent: Arc::default() };
-        let sent = Arc::clone(&wire.sent);
+        let wire = Wire { port: listener.local_addr().unwrap().port(), state: Arc::default() };
+        let state = Arc::clone(&wire.state);
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                let sent = Arc::clone(&sent);
-                // Either side may hang up, which ends this connection and nothing else.
-                tokio::spawn(async move { drop(pass(client, port, &sent).await) });
+                let state = Arc::clone(&state);
+                state.lock().unwrap().begun += 1;
+                tokio::spawn(async move {
+                    // Either side may hang up, which ends this connection and nothing else.
+                    drop(pass(client, port, &state).await);
+                    state.lock().unwrap().ended += 1;
+                });
             }
         });
         wire
     }
 
+    /// Waits until clients have come and all have gone: what they sent is known whole only then.
+    pub async fn quiet(&self) {
+        eventually("the wire is quiet", || async {
+            let state = self.state.lock().unwrap();
+            (state.begun > 0 && state.ended == state.begun).then_some(())
+        })
+        .await;
+    }
+
     /// Whether clients have sent anything that has these bytes in it.
     pub fn has(&self, text: &str) -> bool {
-        self.sent.lock().unwrap().windows(text.len()).any(|bytes| bytes == text.as_bytes())
+        self.state.lock().unwrap().sent.windows(text.len()).any(|bytes| bytes == text.as_bytes())
+    }
+
+    /// What clients have sent, for a message.
+    pub fn shown(&self) -> String {
+        self.state.lock().unwrap().sent.escape_ascii().to_string()
     }
 
     pub fn is_empty(&self) -> bool {
-        self.sent.lock().unwrap().is_empty()
+        self.state.lock().unwrap().sent.is_empty()
     }
 }
 
-async fn pass(client: TcpStream, port: u16, sent: &Mutex<Vec<u8>>) -> std::io::Result<()> {
+async fn pass(client: TcpStream, port: u16, state: &Mutex<Tapped>) -> std::io::Result<()> {
     let server = TcpStream::connect(("127.0.0.1", port)).await?;
     let (mut from_client, mut to_client) = client.into_split();
     let (mut from_server, mut to_server) = server.into_split();
@@ -107,7 +134,7 @@ async fn pass(client: TcpStream, port: u16, sent: &Mutex<Vec<u8>>) -> std::io::R
         if read == 0 {
             break;
         }
-        sent.lock().unwrap().extend_from_slice(&buffer[..read]);
+        state.lock().unwrap().sent.extend_from_slice(&buffer[..read]);
         to_server.write_all(&buffer[..read]).await?;
     }
     to_server.shutdown().await?;
