@@ -23,12 +23,19 @@ const TAGGED: [(&str, &str, &str); 5] = [
     ("/tasks/{id}", "patch", "200"),
 ];
 
+/// `*`, or entity tags with commas between them (RFC 9110, sections 8.8.3 and 13.1).
+const ENTITY_TAGS: &str = r#"^(\*|(W/)?"[!#-~]*"( *, *(W/)?"[!#-~]*")*)$"#;
+/// Visible ASCII, bare or in quotes; the escapes that quotes allow are left out for brevity.
+const KEY: &str = r#"^([!#-~][!-~]*|"[!#-\[\]-~]+")$"#;
+
 /// Describes an operation's headers. Returns the errors that they bring.
 pub(super) fn complete(path: &str, method: &str, operation: &mut Value) -> Vec<ApiError> {
     let mut errors = Vec::new();
     for (_, _, name, text) in PRECONDITIONS.iter().filter(|row| (row.0, row.1) == (path, method)) {
         let text = format!("{text} entity tags (RFC 9110, section 13.1); * is any");
-        parameter(operation, name, &text, json!({ "type": "string", "example": "\"1\"" }));
+        let schema =
+            json!({ "type": "string", "minLength": 1, "pattern": ENTITY_TAGS, "example": "\"1\"" });
+        parameter(operation, name, &text, schema);
         errors.push(ApiError::PreconditionFailed);
         if method == "get" {
             operation["responses"]["304"] = json!({ "description": "Not Modified" });
@@ -80,7 +87,7 @@ fn key_parameter() -> Value {
     json!({
         "required": false,
         "schema": {
-            "type": "string", "minLength": 1, "maxLength": 255,
+            "type": "string", "minLength": 1, "maxLength": 255, "pattern": KEY,
             "example": "\"8e03978e-40d5-43dd-bc93-6894a57f9324\"",
         },
         "description": "Carries the request out once, however often it is sent with this key: a repeat \
