@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::OnceCell;
 
-use crate::cache::{Cache, CacheError, Entry, Scope, Slot};
+use crate::cache::{Breaker, Cache, CacheError, Circuit, Entry, Scope, Slot};
 use crate::shutdown::Backoff;
 use crate::store::{Store, StoreError, cache_guard};
 use crate::telemetry::Metrics;
@@ -30,8 +30,6 @@ const FRESH: Duration = Duration::from_millis(250);
 const SUSPENSION: Duration = Duration::from_secs(5);
 /// A suspension with less left than this is renewed, not relied on.
 const MARGIN: Duration = Duration::from_secs(1);
-/// For how long the cache is left alone after it failed, so that not every request waits for it.
-const BREAK: Duration = Duration::from_secs(1);
 
 /// A cached answer.
 pub type Body = Arc<[u8]>;
@@ -48,7 +46,7 @@ struct Inner {
     metrics: Metrics,
     ttl: Duration,
     guard: tokio::sync::Mutex<Knowledge>,
-    broken_until: Mutex<Option<Instant>>,
+    breaker: Breaker,
     flights: Mutex<HashMap<String, Arc<OnceCell<Body>>>>,
 }
 
@@ -118,7 +116,7 @@ impl ReadCache {
                 metrics,
                 ttl,
                 guard: tokio::sync::Mutex::default(),
-                broken_until: Mutex::new(None),
+                breaker: Breaker::default(),
                 flights: Mutex::default(),
             })
         });
@@ -264,25 +262,18 @@ impl Inner {
     }
 
     fn failed(&self, error: &CacheError) {
-        let mut broken = self.broken_until.lock().unwrap_or_else(PoisonError::into_inner);
-        if broken.is_none() {
+        if self.breaker.failed() {
             tracing::warn!(%error, "the cache fails; reads go to the database");
         }
-        *broken = Some(Instant::now() + BREAK);
     }
 
     /// Whether the cache has failed just now.
     fn broken(&self) -> bool {
-        let mut broken = self.broken_until.lock().unwrap_or_else(PoisonError::into_inner);
-        match *broken {
-            Some(until) if Instant::now() < until => true,
-            Some(_) => {
-                tracing::info!("trying the cache again");
-                *broken = None;
-                false
-            }
-            None => false,
+        let circuit = self.breaker.circuit();
+        if circuit == Circuit::TriedAgain {
+            tracing::info!("trying the cache again");
         }
+        circuit == Circuit::Broken
     }
 
     fn flights(&self) -> std::sync::MutexGuard<'_, HashMap<String, Arc<OnceCell<Body>>>> {

@@ -1,5 +1,6 @@
 //! The seam to the cache. It knows scopes, generations and entries, not what they are of.
 
+mod breaker;
 mod limits;
 mod memory;
 mod redis;
@@ -10,6 +11,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 pub use self::redis::{RedisCache, RedisUrl};
+pub use breaker::{Breaker, Circuit};
 pub use limits::{Limiter, MemoryLimiter};
 pub use memory::MemoryCache;
 

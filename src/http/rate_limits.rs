@@ -6,8 +6,8 @@
 //! The count is shared through Redis. While it can't be asked, each instance counts for itself: a
 //! client may then send as much to each, which is better than nothing, and than an outage.
 
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
@@ -17,14 +17,11 @@ use actix_web::middleware::Next;
 use actix_web::web::Data;
 use actix_web::{Error, HttpRequest, ResponseError};
 
-use crate::cache::{CacheError, Limiter, MemoryLimiter};
+use crate::cache::{Breaker, CacheError, Circuit, Limiter, MemoryLimiter};
 use crate::domain::rate::{Limit, Rate, Taken};
 use crate::http::State;
 use crate::http::caller::{self, Networks};
 use crate::http::error::ApiError;
-
-/// For how long Redis is left alone after it failed, so that not every request waits for it.
-const BREAK: Duration = Duration::from_secs(1);
 
 /// What counts together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,14 +75,14 @@ pub struct RateLimits {
     rates: Rates,
     shared: Option<Arc<dyn Limiter>>,
     own: MemoryLimiter,
-    broken_until: Mutex<Option<Instant>>,
+    breaker: Breaker,
 }
 
 impl RateLimits {
     /// Counted by `shared` where there is one.
     pub fn new(rates: Rates, shared: Option<Arc<dyn Limiter>>) -> RateLimits {
-        let (own, broken_until) = (MemoryLimiter::default(), Mutex::new(None));
-        RateLimits { rates, shared, own, broken_until }
+        let (own, breaker) = (MemoryLimiter::default(), Breaker::default());
+        RateLimits { rates, shared, own, breaker }
     }
 
     fn rate(&self, class: Class) -> Option<Rate> {
@@ -107,30 +104,17 @@ impl RateLimits {
     }
 
     async fn take(&self, key: &str, rate: Rate) -> Result<Taken, CacheError> {
-        if let Some(shared) = self.shared.as_ref().filter(|_| !self.broken()) {
+        let shared = self.shared.as_ref();
+        if let Some(shared) = shared.filter(|_| self.breaker.circuit() != Circuit::Broken) {
             match shared.take(key, rate).await {
                 Ok(taken) => return Ok(taken),
-                Err(error) => self.failed(&error),
+                Err(error) if self.breaker.failed() => {
+                    tracing::warn!(%error, "the shared count fails; each instance limits for itself");
+                }
+                Err(_) => {}
             }
         }
         self.own.take(key, rate).await
-    }
-
-    fn failed(&self, error: &CacheError) {
-        let mut broken = self.broken_until.lock().unwrap_or_else(PoisonError::into_inner);
-        if broken.is_none() {
-            tracing::warn!(%error, "the shared count fails; each instance limits for itself");
-        }
-        *broken = Some(Instant::now() + BREAK);
-    }
-
-    fn broken(&self) -> bool {
-        let mut broken = self.broken_until.lock().unwrap_or_else(PoisonError::into_inner);
-        let still = broken.is_some_and(|until| Instant::now() < until);
-        if !still {
-            *broken = None;
-        }
-        still
     }
 }
 
