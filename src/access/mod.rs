@@ -4,7 +4,7 @@ mod passwords;
 mod tokens;
 
 pub use passwords::{PasswordError, Passwords};
-pub use tokens::{Tokens, new_token, token_hash};
+pub use tokens::{Tokens, issue};
 
 use crate::domain::user::Role;
 use crate::store::tokens::Holder;

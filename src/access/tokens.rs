@@ -8,8 +8,8 @@ use chrono::Utc;
 use sha2::{Digest, Sha256};
 
 use crate::secret::Secret;
-use crate::store::tokens::{self, Holder};
-use crate::store::{Store, StoreError};
+use crate::store::tokens::{self, Holder, NewToken};
+use crate::store::{Connection, Store, StoreError};
 
 /// For how long what a token stands for is known without asking the database again. A revocation
 /// elsewhere is in effect after it, which is promised within 5 s.
@@ -19,15 +19,27 @@ const KNOWN: u64 = 50_000;
 /// What a token begins with, so that it is recognised where it should not be.
 const PREFIX: &str = "taskd_";
 
-/// A new token. It is shown once and kept nowhere.
-pub fn new_token() -> Secret {
+/// Makes a token for its user. It is shown once and kept nowhere; returned with the id of what is kept.
+///
+/// # Errors
+/// [`StoreError::Missing`] if there is no such user.
+pub async fn issue(
+    connection: &mut Connection,
+    token: NewToken,
+) -> Result<(i64, Secret), StoreError> {
+    let secret = random();
+    let id = tokens::insert(connection, token, hash(secret.expose())).await?;
+    Ok((id, secret))
+}
+
+fn random() -> Secret {
     let random: [u8; 32] = rand::random();
     Secret::new(format!("{PREFIX}{}", BASE64_URL_SAFE_NO_PAD.encode(random)))
 }
 
 /// What is kept of a token. A fast hash will do: there is nothing to guess in 256 random bits. It
 /// also makes looking a token up independent of how much of it is right.
-pub fn token_hash(token: &str) -> [u8; 32] {
+fn hash(token: &str) -> [u8; 32] {
     Sha256::digest(token.as_bytes()).into()
 }
 
@@ -50,7 +62,7 @@ impl Tokens {
     /// # Errors
     /// The database had to be asked and fails.
     pub async fn holder(&self, token: &str) -> Result<Option<Holder>, StoreError> {
-        let hash = token_hash(token);
+        let hash = hash(token);
         let asking = self.known.try_get_with(hash, async {
             tokens::holder(&mut *self.store.connection().await?, hash).await
         });
@@ -70,10 +82,10 @@ mod tests {
 
     #[test]
     fn no_two_tokens_are_alike_and_none_is_printed() {
-        let (one, two) = (new_token(), new_token());
+        let (one, two) = (random(), random());
         assert_ne!(one.expose(), two.expose());
         assert_eq!(one.expose().len(), PREFIX.len() + 43);
-        assert_ne!(token_hash(one.expose()), token_hash(two.expose()));
+        assert_ne!(hash(one.expose()), hash(two.expose()));
         assert_eq!(format!("{one:?}"), "***");
     }
 }

@@ -4,7 +4,7 @@ use actix_web::web::Data;
 use chrono::{SubsecRound, Utc};
 use paperclip::actix::api_v2_operation;
 
-use crate::access::{Caller, new_token, token_hash};
+use crate::access::{Caller, issue};
 use crate::http::answer::{Created, Deleted};
 use crate::http::dto::{SessionInput, SessionView};
 use crate::http::error::ApiError;
@@ -30,17 +30,15 @@ pub async fn create(
         // Beyond the end of time a session just doesn't end.
         let lifetime = chrono::Duration::from_std(state.session_lifetime).unwrap_or_default();
         let expires_at = now.checked_add_signed(lifetime).ok_or(ApiError::Internal)?;
-        let token = new_token();
         let session = NewToken {
             user_id,
             kind: Kind::Session,
             name: None,
-            hash: token_hash(token.expose()),
             created_at: now,
             expires_at: Some(expires_at),
         };
         let mut connection = state.store.connection().await?;
-        match tokens::insert(&mut connection, session).await {
+        let (_, token) = match issue(&mut connection, session).await {
             // The user was deleted a moment ago.
             Err(StoreError::Missing(_)) => return Err(ApiError::BadCredentials),
             other => other?,

@@ -4,7 +4,7 @@ use actix_web::web::Data;
 use chrono::{SubsecRound, Utc};
 use paperclip::actix::api_v2_operation;
 
-use crate::access::{Caller, new_token, token_hash};
+use crate::access::{Caller, issue};
 use crate::http::answer::{Answer, Created, Deleted};
 use crate::http::dto::{NewTokenView, TokenInput, TokenPage};
 use crate::http::error::ApiError;
@@ -50,16 +50,10 @@ pub async fn create(
     let user_id = owner(caller)?;
     let made = to_the_end(async move {
         let TokenInput { name, expires_at } = input.0;
-        let (token, created_at) = (new_token(), Utc::now().trunc_subsecs(6));
-        let new = NewToken {
-            user_id,
-            kind: Kind::Api,
-            name: Some(name.clone()),
-            hash: token_hash(token.expose()),
-            created_at,
-            expires_at,
-        };
-        let id = match tokens::insert(&mut *state.store.connection().await?, new).await {
+        let created_at = Utc::now().trunc_subsecs(6);
+        let new =
+            NewToken { user_id, kind: Kind::Api, name: Some(name.clone()), created_at, expires_at };
+        let (id, token) = match issue(&mut *state.store.connection().await?, new).await {
             // The caller was deleted a moment ago.
             Err(StoreError::Missing(_)) => return Err(ApiError::InvalidToken),
             other => other?,

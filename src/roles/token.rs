@@ -5,11 +5,11 @@ use std::process::ExitCode;
 use anyhow::Context;
 use chrono::{SubsecRound, Utc};
 
-use crate::access::{new_token, token_hash};
+use crate::access::issue;
 use crate::config::{ConfigError, DatabaseArgs, TlsArgs, duration};
 use crate::domain::user::Role;
 use crate::mail::is_address;
-use crate::store::tokens::{self, Kind, NewToken};
+use crate::store::tokens::{Kind, NewToken};
 use crate::store::users::{self, UserChange};
 use crate::store::{Connection, Store};
 
@@ -70,16 +70,8 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let store = Store::new(&url, 1)?;
     let mut connection = store.connection().await?;
     let user_id = user(&mut connection, &args.user, args.admin).await?;
-    let token = new_token();
-    let new = NewToken {
-        user_id,
-        kind: Kind::Api,
-        name: Some(args.name),
-        hash: token_hash(token.expose()),
-        created_at,
-        expires_at,
-    };
-    tokens::insert(&mut connection, new).await.context("the token can't be kept")?;
+    let new = NewToken { user_id, kind: Kind::Api, name: Some(args.name), created_at, expires_at };
+    let (_, token) = issue(&mut connection, new).await.context("the token can't be kept")?;
     super::print(token.expose());
     Ok(ExitCode::SUCCESS)
 }

@@ -35,21 +35,20 @@ pub struct NewToken {
     pub kind: Kind,
     /// What its owner calls it.
     pub name: Option<String>,
-    /// Its SHA-256.
-    pub hash: [u8; 32],
     /// When it is made.
     pub created_at: DateTime<Utc>,
     /// From when on it is of no use.
     pub expires_at: Option<DateTime<Utc>>,
 }
 
-/// Keeps a token. Returns its id.
+/// Keeps a token by its SHA-256. Returns its id.
 ///
 /// # Errors
 /// [`StoreError::Missing`] if there is no such user.
 pub async fn insert(
     connection: &mut AsyncPgConnection,
     token: NewToken,
+    hash: [u8; 32],
 ) -> Result<i64, StoreError> {
     #[derive(QueryableByName)]
     struct Id {
@@ -63,7 +62,7 @@ pub async fn insert(
     .bind::<BigInt, _>(token.user_id)
     .bind::<Text, _>(token.kind.as_str())
     .bind::<Nullable<Text>, _>(token.name)
-    .bind::<Bytea, _>(token.hash.to_vec())
+    .bind::<Bytea, _>(hash.to_vec())
     .bind::<Timestamptz, _>(token.created_at)
     .bind::<Nullable<Timestamptz>, _>(token.expires_at);
     let row: Id = statement.get_result(connection).await?;
