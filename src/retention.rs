@@ -69,41 +69,56 @@ async fn delete(
     metrics: &Metrics,
     shutdown: &Shutdown,
 ) -> Result<Purged, StoreError> {
-    let mut purged = Purged::default();
-    for table in ["processed_messages", "events", "task_activity", "idempotency_keys", "tokens"] {
+    let mut delete = Deletion { connection, metrics, shutdown };
+    let (processed, events) = (horizon(now, keep.processed), horizon(now, keep.events));
+    let activity = horizon(now, keep.activity);
+    Ok(Purged {
+        processed_messages: delete
+            .all("processed_messages", async |c| {
+                retention::delete_processed(c, processed, BATCH).await
+            })
+            .await?,
+        events: delete
+            .all("events", async |c| retention::delete_published(c, events, BATCH).await)
+            .await?,
+        task_activity: delete
+            .all("task_activity", async |c| retention::delete_activity(c, activity, BATCH).await)
+            .await?,
+        idempotency_keys: delete
+            .all("idempotency_keys", async |c| {
+                retention::delete_idempotency_keys(c, now, BATCH).await
+            })
+            .await?,
+        tokens: delete
+            .all("tokens", async |c| retention::delete_expired_tokens(c, now, BATCH).await)
+            .await?,
+    })
+}
+
+struct Deletion<'a> {
+    connection: &'a mut Connection,
+    metrics: &'a Metrics,
+    shutdown: &'a Shutdown,
+}
+
+impl Deletion<'_> {
+    /// One batch of a table, and more until it was not full or it is time to stop. Returns how many
+    /// rows.
+    async fn all(
+        &mut self,
+        table: &str,
+        batch: impl AsyncFn(&mut Connection) -> Result<usize, StoreError>,
+    ) -> Result<usize, StoreError> {
+        let mut rows = 0;
         loop {
-            let deleted = match table {
-                "processed_messages" => {
-                    retention::delete_processed(connection, horizon(now, keep.processed), BATCH)
-                        .await?
-                }
-                "events" => {
-                    retention::delete_published(connection, horizon(now, keep.events), BATCH)
-                        .await?
-                }
-                "task_activity" => {
-                    retention::delete_activity(connection, horizon(now, keep.activity), BATCH)
-                        .await?
-                }
-                "idempotency_keys" => {
-                    retention::delete_idempotency_keys(connection, now, BATCH).await?
-                }
-                _ => retention::delete_expired_tokens(connection, now, BATCH).await?,
-            };
-            match table {
-                "processed_messages" => purged.processed_messages += deleted,
-                "events" => purged.events += deleted,
-                "task_activity" => purged.task_activity += deleted,
-                "idempotency_keys" => purged.idempotency_keys += deleted,
-                _ => purged.tokens += deleted,
-            }
-            metrics.purged.with_label_values(&[table]).inc_by(deleted as u64);
-            if deleted < BATCH as usize || shutdown.stopped() {
-                break;
+            let deleted = batch(self.connection).await?;
+            rows += deleted;
+            self.metrics.purged.with_label_values(&[table]).inc_by(deleted as u64);
+            if deleted < BATCH as usize || self.shutdown.stopped() {
+                return Ok(rows);
             }
         }
     }
-    Ok(purged)
 }
 
 /// Everything before this is too old. A retention longer than time keeps everything.

@@ -49,14 +49,10 @@ pub async fn delete_processed(
     horizon: DateTime<Utc>,
     limit: i64,
 ) -> Result<usize, StoreError> {
-    let statement = Statement::new(
-        "DELETE FROM processed_messages WHERE (event_id, effect) IN (
+    let sql = "DELETE FROM processed_messages WHERE (event_id, effect) IN (
              SELECT event_id, effect FROM processed_messages WHERE touched_at < $1
-             ORDER BY touched_at LIMIT $2)",
-    )
-    .bind::<Timestamptz, _>(horizon)
-    .bind::<BigInt, _>(limit);
-    Ok(statement.execute(connection).await?)
+             ORDER BY touched_at LIMIT $2)";
+    delete(connection, sql, horizon, limit).await
 }
 
 /// Deletes events that were published before `horizon`; never one that was not. Returns how many.
@@ -92,13 +88,9 @@ pub async fn delete_activity(
     horizon: DateTime<Utc>,
     limit: i64,
 ) -> Result<usize, StoreError> {
-    let statement = Statement::new(
-        "DELETE FROM task_activity WHERE id IN (
-             SELECT id FROM task_activity WHERE recorded_at < $1 ORDER BY recorded_at LIMIT $2)",
-    )
-    .bind::<Timestamptz, _>(horizon)
-    .bind::<BigInt, _>(limit);
-    Ok(statement.execute(connection).await?)
+    let sql = "DELETE FROM task_activity WHERE id IN (
+             SELECT id FROM task_activity WHERE recorded_at < $1 ORDER BY recorded_at LIMIT $2)";
+    delete(connection, sql, horizon, limit).await
 }
 
 /// Deletes idempotency keys that have expired at `now`. Returns how many.
@@ -111,14 +103,10 @@ pub async fn delete_idempotency_keys(
     limit: i64,
 ) -> Result<usize, StoreError> {
     // A key that is used again meanwhile has a new time, which the delete looks at once more.
-    let statement = Statement::new(
-        "DELETE FROM idempotency_keys WHERE expires_at <= $1 AND (caller, route, key) IN (
+    let sql = "DELETE FROM idempotency_keys WHERE expires_at <= $1 AND (caller, route, key) IN (
              SELECT caller, route, key FROM idempotency_keys WHERE expires_at <= $1
-             ORDER BY expires_at LIMIT $2)",
-    )
-    .bind::<Timestamptz, _>(now)
-    .bind::<BigInt, _>(limit);
-    Ok(statement.execute(connection).await?)
+             ORDER BY expires_at LIMIT $2)";
+    delete(connection, sql, now, limit).await
 }
 
 /// Deletes sessions and API tokens that have expired at `now`. Returns how many.
@@ -130,11 +118,18 @@ pub async fn delete_expired_tokens(
     now: DateTime<Utc>,
     limit: i64,
 ) -> Result<usize, StoreError> {
-    let statement = Statement::new(
-        "DELETE FROM tokens WHERE id IN (
-             SELECT id FROM tokens WHERE expires_at <= $1 ORDER BY expires_at LIMIT $2)",
-    )
-    .bind::<Timestamptz, _>(now)
-    .bind::<BigInt, _>(limit);
+    let sql = "DELETE FROM tokens WHERE id IN (
+             SELECT id FROM tokens WHERE expires_at <= $1 ORDER BY expires_at LIMIT $2)";
+    delete(connection, sql, now, limit).await
+}
+
+/// Runs a statement whose `$1` is a time and whose `$2` is how many rows at most.
+async fn delete(
+    connection: &mut AsyncPgConnection,
+    sql: &str,
+    before: DateTime<Utc>,
+    limit: i64,
+) -> Result<usize, StoreError> {
+    let statement = Statement::new(sql).bind::<Timestamptz, _>(before).bind::<BigInt, _>(limit);
     Ok(statement.execute(connection).await?)
 }
