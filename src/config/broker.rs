@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::{ConfigError, present};
+use super::ConfigError;
 use crate::broker::amqp::AmqpUrl;
 use crate::broker::topology::Topology;
 use crate::domain::retry::RetryPolicy;
@@ -46,11 +46,7 @@ pub struct RetryArgs {
 impl BrokerArgs {
     /// The URL, checked; absent means that the database's tables are the broker.
     pub fn url(&self, tls: &Tls) -> Result<Option<AmqpUrl>, ConfigError> {
-        const VARIABLE: &str = "RABBITMQ_URL";
-        let Some(url) = present(VARIABLE, self.rabbitmq_url.as_ref())? else { return Ok(None) };
-        AmqpUrl::parse(url.expose(), tls)
-            .map(Some)
-            .map_err(|problem| ConfigError::new(VARIABLE, problem))
+        super::url("RABBITMQ_URL", self.rabbitmq_url.as_ref(), |text| AmqpUrl::parse(text, tls))
     }
 
     /// The URL, for a role that makes no sense without RabbitMQ.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::{ConfigError, duration, present};
+use super::{ConfigError, duration};
 use crate::cache::RedisUrl;
 use crate::secret::Secret;
 use crate::tls::Tls;
@@ -27,10 +27,6 @@ pub struct CacheArgs {
 impl CacheArgs {
     /// The URL, checked; absent means that there is no cache.
     pub fn url(&self, tls: &Tls) -> Result<Option<RedisUrl>, ConfigError> {
-        const VARIABLE: &str = "REDIS_URL";
-        let Some(url) = present(VARIABLE, self.redis_url.as_ref())? else { return Ok(None) };
-        RedisUrl::parse(url.expose(), tls)
-            .map(Some)
-            .map_err(|problem| ConfigError::new(VARIABLE, problem))
+        super::url("REDIS_URL", self.redis_url.as_ref(), |text| RedisUrl::parse(text, tls))
     }
 }

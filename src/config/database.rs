@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::{ConfigError, present};
+use super::ConfigError;
 use crate::secret::Secret;
 use crate::store::PostgresUrl;
 use crate::tls::Tls;
@@ -25,10 +25,7 @@ pub struct DatabaseArgs {
 impl DatabaseArgs {
     /// The URL, checked; absent means the embedded database, for a role that can have one.
     pub fn url(&self, tls: &Tls) -> Result<Option<PostgresUrl>, ConfigError> {
-        let Some(url) = present(VARIABLE, self.database_url.as_ref())? else { return Ok(None) };
-        PostgresUrl::parse(url.expose(), tls)
-            .map(Some)
-            .map_err(|problem| ConfigError::new(VARIABLE, problem))
+        super::url(VARIABLE, self.database_url.as_ref(), |text| PostgresUrl::parse(text, tls))
     }
 
     /// The URL, for a role of which many may run on one database.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{ConfigError, present};
+use super::ConfigError;
 use crate::mail::SmtpUrl;
 use crate::secret::Secret;
 use crate::tls::Tls;
@@ -42,10 +42,6 @@ impl MailArgs {
 
     /// The URL, checked; absent means files.
     pub fn url(&self, tls: &Tls) -> Result<Option<SmtpUrl>, ConfigError> {
-        const VARIABLE: &str = "SMTP_URL";
-        let Some(url) = present(VARIABLE, self.smtp_url.as_ref())? else { return Ok(None) };
-        SmtpUrl::parse(url.expose(), tls)
-            .map(Some)
-            .map_err(|problem| ConfigError::new(VARIABLE, problem))
+        super::url("SMTP_URL", self.smtp_url.as_ref(), |text| SmtpUrl::parse(text, tls))
     }
 }

@@ -7,6 +7,7 @@
 //! can't check alone is checked by the methods here, before anything starts.
 
 mod access;
+mod api;
 mod broker;
 mod cache;
 mod database;
@@ -18,6 +19,7 @@ mod tls;
 mod work;
 
 pub use access::{AccessArgs, Auth};
+pub use api::ApiArgs;
 pub use broker::{BrokerArgs, RetryArgs};
 pub use cache::CacheArgs;
 pub use database::DatabaseArgs;
@@ -61,14 +63,15 @@ pub fn no_declare(text: &str) -> Result<bool, String> {
     text.parse().map_err(|_| "NO_DECLARE must be true or false".to_owned())
 }
 
-fn present<'a>(
+/// The URL in a variable, read; `None` where it is not set.
+fn url<T>(
     variable: &'static str,
-    value: Option<&'a Secret>,
-) -> Result<Option<&'a Secret>, ConfigError> {
-    match value {
-        Some(secret) if secret.expose().trim().is_empty() => {
-            Err(ConfigError::new(variable, "is empty: give it a value or unset it"))
-        }
-        other => Ok(other),
+    value: Option<&Secret>,
+    read: impl FnOnce(&str) -> Result<T, String>,
+) -> Result<Option<T>, ConfigError> {
+    let Some(text) = value.map(Secret::expose) else { return Ok(None) };
+    if text.trim().is_empty() {
+        return Err(ConfigError::new(variable, "is empty: give it a value or unset it"));
     }
+    read(text).map(Some).map_err(|problem| ConfigError::new(variable, problem))
 }

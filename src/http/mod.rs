@@ -169,20 +169,17 @@ fn api(config: &mut web::ServiceConfig<'_>) {
         );
 }
 
-/// For an app without the table.
-fn refuse(allow: &'static str) -> Route {
-    actix_web::web::route()
-        .to(move || async move { Err::<&str, _>(ApiError::MethodNotAllowed(allow.to_owned())) })
-}
-
 /// What every other path answers.
 fn nothing_here() -> Route {
     actix_web::web::route().to(|| async { Err::<&str, _>(ApiError::RouteNotFound) })
 }
 
-/// A path that can only be read and is not part of the API's description.
+/// A path that can only be read and is not part of the API's description; also for an app without the
+/// table, which would refuse other methods.
 fn only_get(path: &str, get: Route) -> impl HttpServiceFactory + use<> {
-    actix_web::web::resource(path).route(get).default_service(refuse("GET, HEAD"))
+    let refuse = || async { Err::<&str, _>(ApiError::MethodNotAllowed("GET, HEAD".to_owned())) };
+    let other = actix_web::web::route().to(refuse);
+    actix_web::web::resource(path).route(get).default_service(other)
 }
 
 /// How long a client may take to send its headers, and how long an idle connection is kept.

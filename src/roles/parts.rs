@@ -10,14 +10,13 @@ use crate::access::Tokens;
 use crate::broker::Broker;
 use crate::broker::amqp::AmqpBroker;
 use crate::broker::tables::TableBroker;
-use crate::cache::Cache;
-use crate::config::{BrokerArgs, MailArgs};
+use crate::cache::{Cache, Limiter};
+use crate::config::{ApiArgs, BrokerArgs, MailArgs};
 use crate::consumer::{Consumer, EXTERNAL_AT_ONCE, Tools};
 use crate::domain::retry::RetryPolicy;
 use crate::domain::schedule::Schedule;
 use crate::effects::{Email, Simulation};
 use crate::http::admission::Policy;
-use crate::http::limits::Limits;
 use crate::http::rate_limits::RateLimits;
 use crate::http::{self, State};
 use crate::idempotency::Idempotency;
@@ -73,13 +72,11 @@ pub(super) fn mailer(args: &MailArgs, tls: &Tls) -> anyhow::Result<Arc<dyn Maile
 
 /// What the API is made of besides the ground.
 pub(super) struct Api {
+    pub(super) args: ApiArgs,
+    pub(super) policy: Policy,
     pub(super) cache: Option<Arc<dyn Cache>>,
     pub(super) cache_ttl: Duration,
-    pub(super) idempotency_retention: Duration,
-    pub(super) session_lifetime: Duration,
-    pub(super) policy: Policy,
-    pub(super) rates: RateLimits,
-    pub(super) limits: Limits,
+    pub(super) limiter: Option<Arc<dyn Limiter>>,
 }
 
 /// The API and the publisher, until they are told to stop and have.
@@ -101,16 +98,16 @@ pub(super) async fn serve(
     let state = State {
         tokens: Tokens::new(store.clone()),
         passwords: Arc::default(),
-        session_lifetime: api.session_lifetime,
+        session_lifetime: api.args.access.session_lifetime,
         policy: api.policy,
-        idempotency_retention: api.idempotency_retention,
+        idempotency_retention: api.args.http.idempotency_retention,
         store,
         cache,
         nudge,
         metrics,
-        rates: Arc::new(api.rates),
+        rates: Arc::new(RateLimits::new(api.args.limits.rates(), api.limiter)),
     };
-    let server = http::serve(listener, state, broker, api.limits, &shutdown)?;
+    let server = http::serve(listener, state, broker, api.args.requests.limits(), &shutdown)?;
     let handle = server.handle();
     let serving = tokio::spawn(server);
 

@@ -7,10 +7,8 @@ use std::sync::Arc;
 use super::parts::{self, Ground};
 use crate::cache::{Cache, Limiter, RedisCache};
 use crate::config::{
-    AccessArgs, Auth, BrokerArgs, CacheArgs, DatabaseArgs, HttpArgs, LimitArgs, RequestArgs,
-    ShutdownArgs, TlsArgs, no_declare,
+    ApiArgs, Auth, BrokerArgs, CacheArgs, DatabaseArgs, ShutdownArgs, TlsArgs, no_declare,
 };
-use crate::http::rate_limits::RateLimits;
 use crate::store::Store;
 use crate::telemetry::Metrics;
 
@@ -18,13 +16,7 @@ use crate::telemetry::Metrics;
 #[derive(clap::Args)]
 pub struct Args {
     #[command(flatten)]
-    http: HttpArgs,
-    #[command(flatten)]
-    access: AccessArgs,
-    #[command(flatten)]
-    requests: RequestArgs,
-    #[command(flatten)]
-    limits: LimitArgs,
+    api: ApiArgs,
     #[command(flatten)]
     database: DatabaseArgs,
     #[command(flatten)]
@@ -45,12 +37,12 @@ pub struct Args {
 /// # Errors
 /// The configuration is wrong, the port is taken, or a dependency is not as it must be.
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let policy = args.access.policy(Auth::Tokens, args.http.host)?;
+    let policy = args.api.access.policy(Auth::Tokens, args.api.http.host)?;
     let tls = args.tls.load()?;
     let (database_url, redis_url) = (args.database.required_url(&tls)?, args.cache.url(&tls)?);
     let store = Store::new(&database_url, args.database.database_pool_size.into())?;
     let broker = parts::broker(&args.broker, &tls, "taskd serve", &store)?;
-    let listener = super::listen(SocketAddr::new(args.http.host, args.http.port), "PORT")?;
+    let listener = super::listen(SocketAddr::new(args.api.http.host, args.api.http.port), "PORT")?;
     let address = listener.local_addr()?;
     let shutdown = super::shutdown(args.shutdown.drain_timeout)?;
     super::check_schema(&database_url).await?;
@@ -73,11 +65,9 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let api = parts::Api {
         cache: redis.clone().map(|redis| redis as Arc<dyn Cache>),
         cache_ttl: args.cache.cache_ttl,
-        idempotency_retention: args.http.idempotency_retention,
-        session_lifetime: args.access.session_lifetime,
+        limiter: redis.map(|redis| redis as Arc<dyn Limiter>),
+        args: args.api,
         policy,
-        rates: RateLimits::new(args.limits.rates(), redis.map(|redis| redis as Arc<dyn Limiter>)),
-        limits: args.requests.limits(),
     };
     parts::serve(listener, ground, api, shutdown).await?;
     broker.close().await;

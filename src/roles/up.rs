@@ -11,12 +11,11 @@ use anyhow::Context;
 use super::parts::{self, Ground};
 use crate::cache::{Cache, Limiter, MemoryCache, RedisCache, RedisUrl};
 use crate::config::{
-    AccessArgs, Auth, BrokerArgs, CacheArgs, DEFAULT_MAIL_DIR, DataArgs, DatabaseArgs, HttpArgs,
-    LimitArgs, MailArgs, RequestArgs, RetentionArgs, SimulationArgs, TlsArgs, duration,
+    ApiArgs, Auth, BrokerArgs, CacheArgs, DEFAULT_MAIL_DIR, DataArgs, DatabaseArgs, MailArgs,
+    RetentionArgs, SimulationArgs, TlsArgs, duration,
 };
 use crate::domain::schedule::Schedule;
 use crate::http::admission::Policy;
-use crate::http::rate_limits::RateLimits;
 use crate::store::migrations::Migrator;
 use crate::store::{PostgresUrl, Store, outbox, processed};
 use crate::telemetry::Metrics;
@@ -26,13 +25,7 @@ use crate::tls::Tls;
 #[derive(clap::Args)]
 pub struct Args {
     #[command(flatten)]
-    http: HttpArgs,
-    #[command(flatten)]
-    access: AccessArgs,
-    #[command(flatten)]
-    requests: RequestArgs,
-    #[command(flatten)]
-    limits: LimitArgs,
+    api: ApiArgs,
     #[command(flatten)]
     data: DataArgs,
     /// How many deliveries the worker has in hand at most
@@ -72,11 +65,11 @@ pub async fn run(mut args: Args) -> anyhow::Result<ExitCode> {
     let tls = args.tls.load()?;
     let redis_url = args.cache.url(&tls)?;
     args.broker.topology()?;
-    let policy = args.access.policy(Auth::None, args.http.host)?;
+    let policy = args.api.access.policy(Auth::None, args.api.http.host)?;
     if args.mail.mail_dir.as_os_str() == DEFAULT_MAIL_DIR {
         args.mail.mail_dir = args.data.data_dir.join("mail");
     }
-    let listener = super::listen(SocketAddr::new(args.http.host, args.http.port), "PORT")?;
+    let listener = super::listen(SocketAddr::new(args.api.http.host, args.api.http.port), "PORT")?;
     let address = listener.local_addr()?;
     let shutdown = super::shutdown(args.drain_timeout)?;
 
@@ -113,11 +106,9 @@ pub async fn run(mut args: Args) -> anyhow::Result<ExitCode> {
     let api = parts::Api {
         cache: Some(cache),
         cache_ttl: args.cache.cache_ttl,
-        idempotency_retention: args.http.idempotency_retention,
-        session_lifetime: args.access.session_lifetime,
+        limiter,
+        args: args.api.clone(),
         policy,
-        rates: RateLimits::new(args.limits.rates(), limiter),
-        limits: args.requests.limits(),
     };
     let serving = parts::serve(listener, ground, api, shutdown.clone());
     let (served, (), ()) = tokio::join!(
