@@ -20,14 +20,13 @@ use paperclip::v2::models::{
 };
 use paperclip::v2::schema::Apiv2Schema;
 use serde_json::{Map, Value};
-use sha2::{Digest, Sha256};
 
 use crate::http::State;
 use crate::http::answer::Created;
 use crate::http::caller;
 use crate::http::error::{ApiError, Fault, Place};
 use crate::http::fields::{Body, FromFields};
-use crate::store::idempotency_keys::{self, Outcome, Request};
+use crate::store::idempotency_keys::{self, Outcome, PartsHash, Request};
 use crate::store::{Connection, StoreError};
 
 /// The header of a request.
@@ -127,20 +126,16 @@ fn unquoted(text: &[u8]) -> Option<String> {
 
 /// The hash of what a request asks for: its place and its body, as a document, without its secrets.
 fn fingerprint(request: &HttpRequest, members: &Map<String, Value>, secrets: &[&str]) -> Vec<u8> {
-    let mut hash = Sha256::new();
-    let mut part = |text: &[u8]| {
-        hash.update((text.len() as u64).to_be_bytes());
-        hash.update(text);
-    };
-    part(request.path().as_bytes());
-    part(request.query_string().as_bytes());
+    let mut hash = PartsHash::default();
+    hash.add(request.path().as_bytes());
+    hash.add(request.query_string().as_bytes());
     let open: BTreeMap<&String, &Value> =
         members.iter().filter(|(name, _)| !secrets.contains(&name.as_str())).collect();
     for (name, value) in open {
-        part(name.as_bytes());
-        part(value.to_string().as_bytes());
+        hash.add(name.as_bytes());
+        hash.add(value.to_string().as_bytes());
     }
-    hash.finalize().to_vec()
+    hash.finish()
 }
 
 impl<T: FromFields> FromRequest for Once<T> {

@@ -116,13 +116,28 @@ async fn try_lock(
 
 /// The number of a key's lock. Two keys with one number would only wait for each other.
 fn lock(request: &Request) -> i64 {
-    let mut hash = Sha256::new();
+    let mut key = PartsHash::default();
     for part in [&request.caller, &request.route, &request.key] {
-        hash.update((part.len() as u64).to_be_bytes());
-        hash.update(part);
+        key.add(part.as_bytes());
     }
-    let digest = hash.finalize();
-    digest.iter().take(8).fold(0, |number, byte| (number << 8) | i64::from(*byte))
+    key.finish().iter().take(8).fold(0, |number, byte| (number << 8) | i64::from(*byte))
+}
+
+/// A hash of parts in their order, in which each keeps its bounds: its length goes before it.
+#[derive(Default)]
+pub struct PartsHash(Sha256);
+
+impl PartsHash {
+    /// The next part.
+    pub fn add(&mut self, part: &[u8]) {
+        self.0.update((part.len() as u64).to_be_bytes());
+        self.0.update(part);
+    }
+
+    /// The hash of all.
+    pub fn finish(self) -> Vec<u8> {
+        self.0.finalize().to_vec()
+    }
 }
 
 /// The record of a key, unless it has expired.
