@@ -10,7 +10,7 @@ use crate::http::dto::{CategoryInput, CategoryPage, CategoryPatch, CategoryView}
 use crate::http::error::ApiError;
 use crate::http::fields::{Body, Id, Params, Patch};
 use crate::http::idempotency_key::Once;
-use crate::http::paging::{ListParams, page};
+use crate::http::paging::ListParams;
 use crate::http::{State, to_the_end};
 use crate::store::{StoreError, categories};
 
@@ -31,12 +31,7 @@ pub async fn list(
         Some(true) => Some(categories::count(&mut connection).await?),
         _ => None,
     };
-    let (rows, next_cursor) = page(rows, params.rows(), |category| category.id);
-    Ok(Answer::ok(&CategoryPage {
-        data: rows.into_iter().map(Into::into).collect(),
-        next_cursor,
-        total,
-    }))
+    Ok(Answer::ok(&CategoryPage::of(rows, params.rows(), |category| category.id, total)))
 }
 
 #[api_v2_operation(

@@ -13,7 +13,7 @@ use crate::http::dto::{ActivityPage, TaskInput, TaskPage, TaskPatch};
 use crate::http::error::{ApiError, Fault, Place};
 use crate::http::fields::{Body, Id, Params, Patch};
 use crate::http::idempotency_key::{Once, Refused};
-use crate::http::paging::{ActivityParams, TaskParams, page, task_cursor};
+use crate::http::paging::{ActivityParams, TaskParams, task_cursor};
 use crate::http::preconditions::{Preconditions, Verdict};
 use crate::http::{State, to_the_end};
 use crate::store::{StoreError, activity, task_list, tasks};
@@ -43,9 +43,8 @@ pub async fn list(
                 _ => None,
             };
             let sort = query.sort;
-            let (data, next_cursor) =
-                page(rows, query.limit, |task| task_cursor(sort, sort.place(task)));
-            Ok::<_, ApiError>(encode(&TaskPage { data, next_cursor, total }))
+            let place = |task: &Task| task_cursor(sort, sort.place(task));
+            Ok::<_, ApiError>(encode(&TaskPage::of(rows, query.limit, place, total)))
         })
         .await?;
     Ok(Answer::encoded(&body))
@@ -202,10 +201,8 @@ pub async fn list_activity(
         Some(true) => Some(activity::count(&mut connection, id).await?),
         _ => None,
     };
-    let (entries, next_cursor) =
-        page(entries, params.rows(), |entry| (entry.task_version, entry.id));
-    let data = entries.into_iter().map(Into::into).collect();
-    Ok(Answer::ok(&ActivityPage { data, next_cursor, total }))
+    let place = |entry: &activity::Entry| (entry.task_version, entry.id);
+    Ok(Answer::ok(&ActivityPage::of(entries, params.rows(), place, total)))
 }
 
 /// With n writers at one task each round lets one through, so this many can meet at the worst.

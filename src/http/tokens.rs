@@ -9,7 +9,7 @@ use crate::http::answer::{Answer, Created, Deleted};
 use crate::http::dto::{NewTokenView, TokenInput, TokenPage};
 use crate::http::error::ApiError;
 use crate::http::fields::{Body, Id, Params};
-use crate::http::paging::{ListParams, page};
+use crate::http::paging::ListParams;
 use crate::http::{State, to_the_end};
 use crate::store::StoreError;
 use crate::store::tokens::{self, Kind, NewToken};
@@ -29,12 +29,7 @@ pub async fn list(
         Some(true) => Some(tokens::count(&mut connection, user_id).await?),
         _ => None,
     };
-    let (rows, next_cursor) = page(rows, params.rows(), |token| token.id);
-    Ok(Answer::ok(&TokenPage {
-        data: rows.into_iter().map(Into::into).collect(),
-        next_cursor,
-        total,
-    }))
+    Ok(Answer::ok(&TokenPage::of(rows, params.rows(), |token| token.id, total)))
 }
 
 #[api_v2_operation(

@@ -12,7 +12,7 @@ use crate::http::dto::{UserInput, UserPage, UserPatch, UserView};
 use crate::http::error::ApiError;
 use crate::http::fields::{Body, Id, Params, Patch};
 use crate::http::idempotency_key::Once;
-use crate::http::paging::{ListParams, page};
+use crate::http::paging::ListParams;
 use crate::http::{State, to_the_end};
 use crate::store::StoreError;
 use crate::store::users::{self, UserChange};
@@ -30,12 +30,7 @@ pub async fn list(
         Some(true) => Some(users::count(&mut connection).await?),
         _ => None,
     };
-    let (rows, next_cursor) = page(rows, params.rows(), |user| user.id);
-    Ok(Answer::ok(&UserPage {
-        data: rows.into_iter().map(Into::into).collect(),
-        next_cursor,
-        total,
-    }))
+    Ok(Answer::ok(&UserPage::of(rows, params.rows(), |user| user.id, total)))
 }
 
 #[api_v2_operation(operation_id = "createUser", tags("users"), summary = "Create a user")]

@@ -16,6 +16,7 @@ use paperclip::actix::Apiv2Schema;
 use serde::Serialize;
 
 use crate::domain::task::Task;
+use crate::http::paging::page;
 
 /// A page of a list.
 macro_rules! page {
@@ -31,6 +32,24 @@ macro_rules! page {
             /// How many rows pass the filters on all pages; only with `total=true`.
             #[serde(skip_serializing_if = "Option::is_none")]
             pub total: Option<i64>,
+        }
+
+        impl $name {
+            /// The page of rows that were read with one more than it has, to know whether there is
+            /// another.
+            pub fn of<R, P>(
+                rows: Vec<R>,
+                read: i64,
+                place: impl Fn(&R) -> P,
+                total: Option<i64>,
+            ) -> $name
+            where
+                R: Into<$item>,
+                P: Serialize,
+            {
+                let (rows, next_cursor) = page(rows, read, place);
+                $name { data: rows.into_iter().map(Into::into).collect(), next_cursor, total }
+            }
         }
     };
 }
