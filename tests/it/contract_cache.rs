@@ -2,32 +2,15 @@
 
 use std::time::{Duration, Instant};
 
-use taskd::cache::{Cache, Entry, MemoryCache, RedisCache, RedisUrl, Scope, Slot};
-use taskd::tls::Tls;
+use taskd::cache::{Cache, Entry, MemoryCache, RedisCache, Scope, Slot};
 
-use crate::harness::{World, redis_url};
+use crate::harness::{World, against_redis_and_memory};
 
 const EPOCH: i64 = 1;
 const TTL: Duration = Duration::from_secs(60);
 
-macro_rules! every_cache {
-    ($($test:ident),* $(,)?) => {
-        mod redis {
-            $(#[tokio::test(flavor = "multi_thread")]
-            #[ignore = "needs services: scripts/test"]
-            async fn $test() {
-                let world = crate::harness::World::new().await;
-                super::$test(&super::redis_cache(&world)).await;
-            })*
-        }
-        mod memory {
-            $(#[tokio::test(flavor = "multi_thread")]
-            async fn $test() { super::$test(&taskd::cache::MemoryCache::default()).await; })*
-        }
-    };
-}
-
-every_cache!(
+against_redis_and_memory!(
+    redis_cache, memory_cache:
     what_is_filled_is_hit_under_its_key_scope_and_epoch_alone,
     an_invalidated_scope_misses_and_no_other,
     a_slow_reader_files_old_data_where_nobody_looks,
@@ -36,8 +19,11 @@ every_cache!(
 );
 
 fn redis_cache(world: &World) -> RedisCache {
-    let url = RedisUrl::parse(&redis_url(), &Tls::default()).unwrap();
-    RedisCache::new(&url, &world.prefix).unwrap()
+    world.redis()
+}
+
+fn memory_cache() -> MemoryCache {
+    MemoryCache::default()
 }
 
 async fn miss(cache: &dyn Cache, epoch: i64, scope: Scope, key: &str) -> Slot {

@@ -2,32 +2,13 @@
 
 use std::sync::Arc;
 
-use taskd::cache::{Limiter, MemoryLimiter, RedisCache, RedisUrl};
+use taskd::cache::{Limiter, MemoryLimiter};
 use taskd::domain::rate::Rate;
-use taskd::tls::Tls;
 
-use crate::harness::{World, eventually, redis_contents, redis_url};
+use crate::harness::{World, against_redis_and_memory, eventually, redis_contents};
 
-macro_rules! every_limiter {
-    ($($test:ident),* $(,)?) => {
-        mod redis {
-            $(#[tokio::test(flavor = "multi_thread")]
-            #[ignore = "needs services: scripts/test"]
-            async fn $test() {
-                let world = crate::harness::World::new().await;
-                super::$test(std::sync::Arc::new(super::redis_limiter(&world))).await;
-            })*
-        }
-        mod memory {
-            $(#[tokio::test(flavor = "multi_thread")]
-            async fn $test() {
-                super::$test(std::sync::Arc::new(taskd::cache::MemoryLimiter::default())).await;
-            })*
-        }
-    };
-}
-
-every_limiter!(
+against_redis_and_memory!(
+    shared, own:
     so_many_are_granted_and_no_more,
     each_key_counts_for_itself,
     after_the_pause_that_is_named_the_next_is_granted,
@@ -35,16 +16,19 @@ every_limiter!(
     a_lower_rate_holds_at_once,
 );
 
-fn redis_limiter(world: &World) -> RedisCache {
-    let url = RedisUrl::parse(&redis_url(), &Tls::default()).unwrap();
-    RedisCache::new(&url, &world.prefix).unwrap()
+fn shared(world: &World) -> Arc<dyn Limiter> {
+    Arc::new(world.redis())
+}
+
+fn own() -> Arc<dyn Limiter> {
+    Arc::new(MemoryLimiter::default())
 }
 
 fn rate(text: &str) -> Rate {
     text.parse().unwrap()
 }
 
-async fn so_many_are_granted_and_no_more(limiter: Arc<dyn Limiter>) {
+async fn so_many_are_granted_and_no_more(limiter: &Arc<dyn Limiter>) {
     let rate = rate("3/1h");
     for remaining in [2, 1, 0] {
         let taken = limiter.take("k", rate).await.unwrap();
@@ -60,7 +44,7 @@ async fn so_many_are_granted_and_no_more(limiter: Arc<dyn Limiter>) {
     }
 }
 
-async fn each_key_counts_for_itself(limiter: Arc<dyn Limiter>) {
+async fn each_key_counts_for_itself(limiter: &Arc<dyn Limiter>) {
     let rate = rate("1/1h");
     for key in ["a", "b", "a:b", "é", ""] {
         assert!(limiter.take(key, rate).await.unwrap().granted, "{key}");
@@ -68,7 +52,7 @@ async fn each_key_counts_for_itself(limiter: Arc<dyn Limiter>) {
     }
 }
 
-async fn after_the_pause_that_is_named_the_next_is_granted(limiter: Arc<dyn Limiter>) {
+async fn after_the_pause_that_is_named_the_next_is_granted(limiter: &Arc<dyn Limiter>) {
     let rate = rate("20/1s");
     while limiter.take("k", rate).await.unwrap().granted {}
     eventually("one more is granted", || async {
@@ -79,17 +63,17 @@ async fn after_the_pause_that_is_named_the_next_is_granted(limiter: Arc<dyn Limi
     .await;
 }
 
-async fn of_those_who_come_at_once_no_more_are_granted(limiter: Arc<dyn Limiter>) {
+async fn of_those_who_come_at_once_no_more_are_granted(limiter: &Arc<dyn Limiter>) {
     let mut taking = tokio::task::JoinSet::new();
     for _ in 0..100 {
-        let limiter = Arc::clone(&limiter);
+        let limiter = Arc::clone(limiter);
         taking.spawn(async move { limiter.take("k", rate("7/1h")).await.unwrap().granted });
     }
     let granted = taking.join_all().await.into_iter().filter(|granted| *granted).count();
     assert_eq!(granted, 7);
 }
 
-async fn a_lower_rate_holds_at_once(limiter: Arc<dyn Limiter>) {
+async fn a_lower_rate_holds_at_once(limiter: &Arc<dyn Limiter>) {
     for _ in 0..50 {
         assert!(limiter.take("k", rate("100/1h")).await.unwrap().granted);
     }
@@ -101,8 +85,8 @@ async fn a_lower_rate_holds_at_once(limiter: Arc<dyn Limiter>) {
 #[ignore = "needs services: scripts/test"]
 async fn two_processes_share_redis_and_each_has_a_memory_of_its_own() {
     let world = World::new().await;
-    assert!(redis_limiter(&world).take("k", rate("1/1h")).await.unwrap().granted);
-    assert!(!redis_limiter(&world).take("k", rate("1/1h")).await.unwrap().granted);
+    assert!(world.redis().take("k", rate("1/1h")).await.unwrap().granted);
+    assert!(!world.redis().take("k", rate("1/1h")).await.unwrap().granted);
     assert!(MemoryLimiter::default().take("k", rate("1/1h")).await.unwrap().granted);
     assert!(MemoryLimiter::default().take("k", rate("1/1h")).await.unwrap().granted);
 }
@@ -111,7 +95,7 @@ async fn two_processes_share_redis_and_each_has_a_memory_of_its_own() {
 #[ignore = "needs services: scripts/test"]
 async fn what_redis_counts_is_gone_when_it_counts_no_more() {
     let world = World::new().await;
-    let limiter = redis_limiter(&world);
+    let limiter = world.redis();
     limiter.take("k", rate("10/1s")).await.unwrap();
     eventually("the key is gone", || async {
         redis_contents(&world.prefix).await.is_empty().then_some(())

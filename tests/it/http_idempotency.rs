@@ -1,6 +1,7 @@
 //! `Idempotency-Key`: a POST that is carried out once, whatever happens to it.
 
 use serde_json::{Value, json};
+use tokio::task::JoinHandle;
 
 use crate::harness::{Answer, Api, Db, World, eventually};
 
@@ -16,6 +17,21 @@ async fn post(api: &Api, path: &str, key: &str, body: &Value) -> Answer {
 async fn waits_for_a_lock(db: &Db) {
     eventually("it waits for a lock", || async { (db.count(WAITING).await == 1).then_some(()) })
         .await;
+}
+
+/// Sends a task under the key k, which gets as far as this table and no further until `holder` commits.
+async fn stuck(
+    api: &Api,
+    body: &Value,
+    table: &str,
+    holder: &Db,
+    looker: &Db,
+) -> JoinHandle<reqwest::Result<reqwest::Response>> {
+    holder.run(&format!("BEGIN; LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")).await;
+    let request = api.request("POST", "/tasks").header("Idempotency-Key", "k").json(body);
+    let first = tokio::spawn(request.send());
+    waits_for_a_lock(looker).await;
+    first
 }
 
 /// How many tasks there are, and events, and keys.
@@ -139,12 +155,7 @@ async fn while_a_request_is_carried_out_its_repeat_is_told_to_wait() {
     let (one, two) = tokio::join!(world.serve(), world.serve());
     let (holder, looker) = (world.db().await, world.db().await);
     let body = json!({ "title": "t" });
-    holder.run("BEGIN; LOCK TABLE tasks IN ACCESS EXCLUSIVE MODE").await;
-    let first = tokio::spawn({
-        let (api, body) = (one.api(), body.clone());
-        async move { post(&api, "/tasks", "k", &body).await }
-    });
-    waits_for_a_lock(&looker).await;
+    let first = stuck(&one.api(), &body, "tasks", &holder, &looker).await;
     for api in [one.api(), two.api()] {
         let answer = post(&api, "/tasks", "k", &body).await;
         assert_eq!(answer.header("retry-after"), "1");
@@ -153,7 +164,7 @@ async fn while_a_request_is_carried_out_its_repeat_is_told_to_wait() {
     // Another key and another path don't wait.
     post(&two.api(), "/categories", "k", &json!({ "name": "c" })).await.expect(201);
     holder.run("COMMIT").await;
-    let first = first.await.unwrap();
+    let first = Answer::of(first.await.unwrap().unwrap()).await;
     assert_eq!(first.status, 201);
     assert_eq!(lasting(&post(&two.api(), "/tasks", "k", &body).await), lasting(&first));
     assert_eq!(counts(&looker).await, [1, 1, 2]);
@@ -166,12 +177,7 @@ async fn a_request_whose_instance_is_killed_before_the_commit_runs_on_another() 
     let (one, two) = tokio::join!(world.serve(), world.serve());
     let (holder, looker) = (world.db().await, world.db().await);
     let body = json!({ "title": "t" });
-    holder.run("BEGIN; LOCK TABLE tasks IN ACCESS EXCLUSIVE MODE").await;
-    let first = tokio::spawn({
-        let (request, body) = (one.api().request("POST", "/tasks"), body.clone());
-        request.header("Idempotency-Key", "k").json(&body).send()
-    });
-    waits_for_a_lock(&looker).await;
+    let first = stuck(&one.api(), &body, "tasks", &holder, &looker).await;
     one.kill_9().await;
     assert!(first.await.unwrap().is_err(), "it got no answer");
     assert_eq!(post(&two.api(), "/tasks", "k", &body).await.code(409), "idempotency_key_in_use");
@@ -197,12 +203,7 @@ async fn a_request_whose_instance_is_killed_after_the_commit_is_answered_by_anot
         assert_eq!(two.api().get("/tasks").await.expect(200)["data"], json!([]));
     }
     // A write that is committed makes the cache forget, for which it asks this table.
-    holder.run("BEGIN; LOCK TABLE cache_guard IN ACCESS EXCLUSIVE MODE").await;
-    let first = tokio::spawn({
-        let (request, body) = (one.api().request("POST", "/tasks"), body.clone());
-        request.header("Idempotency-Key", "k").json(&body).send()
-    });
-    waits_for_a_lock(&looker).await;
+    let first = stuck(&one.api(), &body, "cache_guard", &holder, &looker).await;
     assert_eq!(counts(&looker).await, [1, 1, 1], "it is committed");
     one.kill_9().await;
     assert!(first.await.unwrap().is_err(), "it got no answer");

@@ -25,6 +25,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use taskd::broker::topology::Topology;
+use taskd::cache::{RedisCache, RedisUrl};
 use taskd::domain::retry::RetryPolicy;
 use taskd::store::PostgresUrl;
 use taskd::store::migrations::Migrator;
@@ -275,6 +276,12 @@ impl World {
         process
     }
 
+    /// A client of the shared Redis, with keys of this world.
+    pub fn redis(&self) -> RedisCache {
+        let url = RedisUrl::parse(&redis_url(), &Tls::default()).expect("TEST_REDIS_URL");
+        RedisCache::new(&url, &self.prefix).expect("a pool")
+    }
+
     /// An API token of this user, as `taskd token create` prints it.
     pub async fn token(&self, arguments: &[&str]) -> String {
         let made = self.run(&[&["token", "create"], arguments].concat()).await.succeeded();
@@ -313,3 +320,23 @@ impl Drop for World {
         let _ = std::fs::remove_dir_all(&self.directory);
     }
 }
+
+/// Runs the same tests against Redis, in a world of their own each, and against memory. Each test takes a
+/// reference to what `$redis` makes of its world, or `$memory` of nothing.
+macro_rules! against_redis_and_memory {
+    ($redis:ident, $memory:ident: $($test:ident),* $(,)?) => {
+        mod redis {
+            $(#[tokio::test(flavor = "multi_thread")]
+            #[ignore = "needs services: scripts/test"]
+            async fn $test() {
+                let world = crate::harness::World::new().await;
+                super::$test(&super::$redis(&world)).await;
+            })*
+        }
+        mod memory {
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $test() { super::$test(&super::$memory()).await; })*
+        }
+    };
+}
+pub(crate) use against_redis_and_memory;
