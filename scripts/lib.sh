@@ -101,3 +101,17 @@ http_status() {
 
 # A URL as it may be printed.
 without_password() { sed -E 's#^([a-z]+://[^:@/]*):.*@#\1:***@#; s#(password=)[^&]*#\1***#' <<<"$1"; }
+
+# Makes a database of that name beside the one of $TEST_DATABASE_URL, and sets DATABASE_URL to it.
+make_database() {
+    local server=${TEST_DATABASE_URL%%\?*} query=
+    if [[ $TEST_DATABASE_URL == *\?* ]]; then query="?${TEST_DATABASE_URL#*\?}"; fi
+    psql "$TEST_DATABASE_URL" -Xqw -v ON_ERROR_STOP=1 -c "CREATE DATABASE $1 ENCODING 'UTF8' TEMPLATE template0"
+    export DATABASE_URL="${server%/*}/$1$query"
+}
+drop_database() {
+    psql "$TEST_DATABASE_URL" -Xqw -c "DROP DATABASE IF EXISTS $1 WITH (FORCE)" 2>/dev/null >&2 ||
+        say "warning: the database $1 could not be dropped"
+}
+# What a query answers in $DATABASE_URL, bare.
+sql() { psql "$DATABASE_URL" -XAtqw -v ON_ERROR_STOP=1 -c "$1"; }
