@@ -12,6 +12,7 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use crate::batcher::Batcher;
+use crate::defects::{self, Defect};
 use crate::store::processed::{self, Finished};
 use crate::store::{Store, StoreError};
 
@@ -140,6 +141,12 @@ async fn claim_effect(
     events.sort_unstable();
     events.dedup();
     let mut connection = store.connection().await?;
+    if defects::has(Defect::CheckThenInsert) {
+        let known = processed::standings(&mut connection, effect, events.clone()).await?;
+        let done = |id: &Uuid| known.iter().any(|row| row.event_id == *id);
+        let claim = |id: Uuid| (id, if done(&id) { Claim::Done } else { Claim::Granted });
+        return Ok(events.into_iter().map(claim).collect());
+    }
     let granted =
         processed::claim(&mut connection, effect, events.clone(), owner.to_owned(), LEASE).await?;
     let mut claims: HashMap<Uuid, Claim> =

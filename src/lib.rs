@@ -31,3 +31,4 @@ pub mod tls;
 pub mod shutdown;
 pub mod telemetry;
 pub mod batcher;
+pub mod defects;

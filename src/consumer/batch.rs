@@ -8,6 +8,7 @@ use uuid::Uuid;
 use super::job::{Job, Progress};
 use super::{GivenUp, Session};
 use crate::broker::Delivery;
+use crate::defects::{self, Defect};
 use crate::domain::event::Event;
 use crate::effects::{self, Effect, Outcome};
 use crate::retry_router::Trouble;
@@ -16,6 +17,11 @@ use crate::store::{StoreError, activity};
 impl Session {
     /// Takes a batch as far as the database alone can; the rest goes on in tasks.
     pub(super) async fn take(&self, batch: Vec<Delivery>) {
+        if defects::has(Defect::AckBeforeEffect) {
+            let tags: Vec<_> = batch.iter().map(|delivery| delivery.tag).collect();
+            // Later acks find these settled and pass them over.
+            let _ = self.settlement.ack(&tags).await;
+        }
         let mut jobs = Vec::with_capacity(batch.len());
         for delivery in batch {
             let message = &delivery.message;

@@ -6,6 +6,7 @@ use paperclip::actix::api_v2_operation;
 
 use crate::access::Caller;
 use crate::cache::Scope;
+use crate::defects::{self, Defect};
 use crate::domain::event::NewEvent;
 use crate::domain::task::{Task, TaskFields};
 use crate::http::answer::{Answer, Created, Deleted, encode};
@@ -16,7 +17,7 @@ use crate::http::idempotency_key::{Once, Refused};
 use crate::http::paging::{ActivityParams, TaskParams, task_cursor};
 use crate::http::preconditions::{Preconditions, Verdict};
 use crate::http::{State, to_the_end};
-use crate::store::{StoreError, activity, task_list, tasks};
+use crate::store::{StoreError, activity, defective, task_list, tasks};
 
 #[api_v2_operation(operation_id = "listTasks", tags("tasks"), summary = "List tasks")]
 pub async fn list(
@@ -61,8 +62,12 @@ pub async fn create(
     to_the_end(async move {
         let task = Task::create(fields, Utc::now());
         let (user_id, category_id) = (task.user_id, task.category_id);
+        let mut late = None;
         let written = key.write(&state, async |connection| {
             let task = tasks::insert(connection, task).await?;
+            if defects::has(Defect::PublishAfterCommit) {
+                late = defective::withhold(connection, task.id).await?;
+            }
             Ok(Created::at(format!("/tasks/{}", task.id), &task).tagged(task.version))
         });
         let answer = match written.await {
@@ -72,6 +77,10 @@ pub async fn create(
             }
             Err(refused) => return Err(refused.or(ApiError::from)),
         };
+        if let Some(event) = late {
+            tokio::time::sleep(defects::PAUSE).await;
+            defective::add_late(&mut *state.store.connection().await?, event).await?;
+        }
         state.written(vec![Scope::TaskLists]).await;
         Ok(answer)
     })

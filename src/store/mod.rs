@@ -3,6 +3,7 @@
 pub mod activity;
 pub mod cache_guard;
 pub mod categories;
+pub mod defective;
 #[cfg(feature = "embedded")]
 pub mod embedded;
 pub mod idempotency_keys;

@@ -22,7 +22,7 @@ const FLOORS: [&[&str]; 7] = [
     ],
     &["store", "broker", "cache", "mail"],
     &["domain"],
-    &["secret", "tls", "shutdown", "telemetry", "batcher"],
+    &["secret", "tls", "shutdown", "telemetry", "batcher", "defects"],
 ];
 
 fn floor(module: &str) -> usize {

@@ -1,0 +1,43 @@
+//! What `defects::Defect::PublishAfterCommit` does to the outbox. Nothing else calls this.
+
+use diesel::prelude::*;
+use diesel::sql_types::{BigInt, Text};
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
+
+use crate::store::StoreError;
+use crate::store::sql::Statement;
+
+/// Takes the event of a new task back out of its transaction.
+///
+/// # Errors
+/// The database fails.
+pub async fn withhold(
+    connection: &mut AsyncPgConnection,
+    task_id: i64,
+) -> Result<Option<String>, StoreError> {
+    #[derive(QueryableByName)]
+    struct Withheld {
+        #[diesel(sql_type = Text)]
+        event: String,
+    }
+    let statement = Statement::new(
+        "DELETE FROM events WHERE task_id = $1 RETURNING to_jsonb(events)::text AS event",
+    )
+    .bind::<BigInt, _>(task_id);
+    let withheld: Option<Withheld> = statement.get_result(connection).await.optional()?;
+    Ok(withheld.map(|row| row.event))
+}
+
+/// Writes an event that was withheld.
+///
+/// # Errors
+/// The database fails.
+pub async fn add_late(connection: &mut AsyncPgConnection, event: String) -> Result<(), StoreError> {
+    let statement = Statement::new(
+        "INSERT INTO events OVERRIDING SYSTEM VALUE
+         SELECT * FROM jsonb_populate_record(NULL::events, $1::jsonb)",
+    )
+    .bind::<Text, _>(event);
+    statement.execute(connection).await?;
+    Ok(())
+}
