@@ -11,6 +11,7 @@
     reason = "a helper that fails fails its test, and a test's name says what it is about"
 )]
 
+#[allow(dead_code, reason = "shared with the fault harness, which uses more of it")]
 mod harness;
 
 mod access;

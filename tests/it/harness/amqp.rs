@@ -31,7 +31,11 @@ impl Raw {
 
 impl Amqp {
     pub async fn connect() -> Amqp {
-        let url = url::Url::parse(&rabbitmq_url()).expect("TEST_RABBITMQ_URL is a URL");
+        Amqp::connect_to(&rabbitmq_url()).await
+    }
+
+    pub async fn connect_to(url: &str) -> Amqp {
+        let url = url::Url::parse(url).expect("TEST_RABBITMQ_URL is a URL");
         let decode = |text: &str| {
             percent_encoding::percent_decode_str(text).decode_utf8().unwrap().into_owned()
         };

@@ -158,6 +158,32 @@ impl Private {
         wait_until("RabbitMQ is gone", || !listening(self.rabbitmq));
     }
 
+    /// The alarm of a disk that is nearly full: RabbitMQ blocks whoever publishes
+    /// (<https://www.rabbitmq.com/docs/alarms>).
+    pub fn set_disk_alarm(&self, on: bool) {
+        let limit = if on { "1000TB" } else { "50MB" };
+        assert!(self.rabbitmqctl(&["set_disk_free_limit", limit]), "rabbitmqctl");
+    }
+
+    /// How many messages are in these queues, waiting or in a consumer's hand.
+    pub fn messages(&self, queues: &[String]) -> u64 {
+        let mut command = self.rabbitmq_command("rabbitmqctl");
+        command.args([
+            "-q",
+            "-n",
+            &self.node,
+            "list_queues",
+            "--no-table-headers",
+            "name",
+            "messages",
+        ]);
+        let listed = String::from_utf8(command.output().unwrap().stdout).unwrap();
+        let rows = listed.lines().filter_map(|line| line.split_once('\t'));
+        rows.filter(|(name, _)| queues.iter().any(|queue| queue == name))
+            .map(|(_, count)| count.trim().parse::<u64>().unwrap())
+            .sum()
+    }
+
     fn rabbitmqctl(&self, arguments: &[&str]) -> bool {
         let mut command = self.rabbitmq_command("rabbitmqctl");
         command.args(["-q", "-n", &self.node]).args(arguments);

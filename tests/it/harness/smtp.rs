@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
@@ -17,6 +19,7 @@ pub struct Mail {
     pub to: String,
     pub subject: String,
     pub raw: String,
+    pub at: DateTime<Utc>,
 }
 
 /// What the server does with a mail.
@@ -25,6 +28,10 @@ pub enum Verdict {
     Accept,
     /// 550 to a recipient with this address; others are accepted.
     RefuseRecipient(String),
+    /// 550 to every recipient.
+    RefuseAll,
+    /// Hangs up on whoever connects, or is connected and says anything.
+    Unreachable,
     /// 451 to so many mails, then they are accepted.
     DeferFirst(usize),
     /// Keeps so many mails, but closes the connection instead of saying so; then it says so.
@@ -40,6 +47,8 @@ struct State {
     mails: Vec<Mail>,
     verdict: Option<Verdict>,
     hanging: usize,
+    /// How long it takes to say that a mail is taken.
+    pause: Duration,
 }
 
 /// The server. It stops with the test's runtime.
@@ -98,6 +107,11 @@ impl Smtp {
     /// What to do from now on.
     pub fn set(&self, verdict: Verdict) {
         self.state.lock().unwrap().verdict = Some(verdict);
+    }
+
+    /// How long it takes from now on to say that a mail is taken.
+    pub fn set_pause(&self, pause: Duration) {
+        self.state.lock().unwrap().pause = pause;
     }
 
     /// The mails taken so far.
@@ -163,6 +177,9 @@ async fn dialogue<S: AsyncRead + AsyncWrite + Unpin>(
         if stream.read_line(&mut line).await? == 0 {
             return Ok(None);
         }
+        if state.lock().unwrap().verdict == Some(Verdict::Unreachable) {
+            return Ok(None);
+        }
         let verb = line.split([' ', '\r']).next().unwrap_or_default().to_ascii_uppercase();
         let answer: &[u8] = match verb.as_str() {
             "EHLO" if upgradable => b"250-sink\r\n250 STARTTLS\r\n",
@@ -179,6 +196,7 @@ async fn dialogue<S: AsyncRead + AsyncWrite + Unpin>(
                     Some(Verdict::RefuseRecipient(address)) if *address == recipient => {
                         b"550 no such mailbox\r\n"
                     }
+                    Some(Verdict::RefuseAll) => b"550 not here\r\n",
                     _ => b"250 ok\r\n",
                 }
             }
@@ -186,10 +204,13 @@ async fn dialogue<S: AsyncRead + AsyncWrite + Unpin>(
                 stream.write_all(b"354 go on\r\n").await?;
                 let raw = read_data(&mut stream).await?;
                 hold(state).await;
-                match take(state, &recipient, raw) {
-                    Some(answer) => answer,
-                    None => return Ok(None),
+                let answer = take(state, &recipient, raw);
+                let pause = state.lock().unwrap().pause;
+                if !pause.is_zero() {
+                    tokio::time::sleep(pause).await;
                 }
+                let Some(answer) = answer else { return Ok(None) };
+                answer
             }
             "QUIT" => {
                 stream.write_all(b"221 bye\r\n").await?;
@@ -244,6 +265,7 @@ fn take(state: &Mutex<State>, recipient: &str, raw: String) -> Option<&'static [
         to: recipient.to_owned(),
         subject: header("subject"),
         raw: raw.clone(),
+        at: Utc::now(),
     };
     match state.verdict.clone() {
         Some(Verdict::DeferFirst(left)) if left > 0 => {

@@ -1,0 +1,155 @@
+//! Breaks things while work goes on, and then looks whether anything was lost or repeated.
+//!
+//! `scripts/chaos` runs it, and says what it is told by: CHAOS_SECONDS (0: each fault once),
+//! CHAOS_SEED, CHAOS_FAULTS (names with commas between; all where it is empty) and CHAOS_DEFECT.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    missing_docs,
+    reason = "a helper that fails fails the run"
+)]
+
+mod client;
+mod evidence;
+mod faults;
+#[path = "../it/harness/mod.rs"]
+#[allow(dead_code, unused_imports, unused_macros, reason = "shared with the other tests")]
+mod harness;
+mod proxy;
+mod reconcile;
+mod report;
+mod system;
+
+use std::collections::HashSet;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use serde_json::Value;
+
+use client::Traffic;
+use evidence::Evidence;
+use faults::Injected;
+use harness::{Verdict, eventually_within};
+use system::System;
+
+const CLIENTS: usize = 8;
+/// Writes a second of each client, while nothing stands in the way.
+const RATE: f64 = 6.0;
+/// How long the system may take to get over a fault, or to come to rest at the end: longer than a
+/// lease of a claim, then the longest delay queue.
+const SETTLED: Duration = Duration::from_secs(120);
+
+fn setting(name: &str) -> String {
+    std::env::var(name).unwrap_or_default()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+#[ignore = "runs for minutes: scripts/chaos"]
+async fn chaos() {
+    let seconds: f64 = setting("CHAOS_SECONDS").parse().unwrap_or_default();
+    let seed: u64 = setting("CHAOS_SEED").parse().unwrap_or(1);
+    let names: Vec<String> =
+        setting("CHAOS_FAULTS").split(',').filter(|n| !n.is_empty()).map(str::to_owned).collect();
+    let chosen = faults::chosen(&names).unwrap_or_else(|error| panic!("{error}"));
+    let defect = setting("CHAOS_DEFECT");
+    let defect = (!defect.is_empty()).then_some(defect.as_str());
+
+    let system = System::start(defect).await;
+    let traffic = Traffic::start(&system, seed, CLIENTS, RATE);
+    let mut random = StdRng::seed_from_u64(seed);
+    let started = Instant::now();
+    let mut injected = Vec::new();
+    work_on(&system, &traffic).await;
+    'run: loop {
+        for fault in faults::shuffled(&chosen, &mut random) {
+            if seconds > 0.0 && started.elapsed().as_secs_f64() > seconds {
+                break 'run;
+            }
+            eprintln!("{:7.1} s  {}", started.elapsed().as_secs_f64(), fault.name);
+            injected.push(fault.inject(&system, &mut random).await);
+            work_on(&system, &traffic).await;
+        }
+        if seconds == 0.0 {
+            break;
+        }
+    }
+    system.all_up().await;
+    let met = traffic.end().await;
+    rest(&system).await;
+    conclude(&system, &met, &injected).await;
+}
+
+/// Waits until the system is over a fault: writes are answered again, and an event made after it is
+/// processed.
+async fn work_on(system: &System, traffic: &Traffic) {
+    let until = traffic.answered.load(Ordering::Relaxed) + 2 * CLIENTS;
+    let db = system.db().await;
+    let now = chrono::Utc::now().to_rfc3339();
+    let processed = format!("task_activity WHERE occurred_at > '{now}'");
+    eventually_within(SETTLED, "writes are answered and processed", || async {
+        let answered = traffic.answered.load(Ordering::Relaxed) >= until;
+        (answered && db.count(&processed).await > 0).then_some(())
+    })
+    .await;
+}
+
+/// Waits until every event is published, and processed or dead. If that takes too long, whatever is
+/// missing shows when it is reconciled.
+async fn rest(system: &System) {
+    let started = Instant::now();
+    while started.elapsed() < SETTLED {
+        let found = Evidence::gather(system).await;
+        let dead: HashSet<&str> =
+            found.letters.iter().filter_map(|l| l["eventId"].as_str()).collect();
+        let settled = found.events.iter().all(|event| {
+            event.published
+                && found.activity.contains_key(&event.id)
+                && (found.mails.contains_key(&event.id) || dead.contains(event.id.as_str()))
+        });
+        if settled && system.private.messages(&system.queues().await) == 0 {
+            return;
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+}
+
+/// Reconciles, then replays every dead letter and looks whether that brings what it is to.
+async fn conclude(system: &System, met: &client::Met, injected: &[Injected]) {
+    let found = Evidence::gather(system).await;
+    let mut outcome = reconcile::reconcile(met, &found, injected);
+    for fallen in system.fallen() {
+        outcome.violations.push(reconcile::Violation { what: fallen, events: Vec::new() });
+    }
+    let replayed = replay(system, &found).await;
+    outcome.violations.extend(replayed);
+    println!("{}", report::details(system, &found, &outcome));
+    println!("{}", report::table(met, &found, injected, &outcome));
+    assert!(outcome.violations.is_empty(), "{} violations", outcome.violations.len());
+}
+
+/// With the mail server well again, every dead letter that is replayed has its mail, and nothing
+/// has its database effect again.
+async fn replay(system: &System, found: &Evidence) -> Vec<reconcile::Violation> {
+    let dead: Vec<&str> =
+        found.letters.iter().filter_map(|l: &Value| l["eventId"].as_str()).collect();
+    if dead.is_empty() {
+        return Vec::new();
+    }
+    system.smtp.set(Verdict::Accept);
+    system.command(&["dlq", "replay", "--all"]).await;
+    rest(system).await;
+    let after = Evidence::gather(system).await;
+    let wrong = |id: &&&str| {
+        let mails = after.mails.get(**id).map_or(0, Vec::len);
+        let activity = after.activity.get(**id).map_or(0, Vec::len);
+        (mails, activity) != (1, 1)
+    };
+    let wrong = dead.iter().filter(wrong).map(|id| reconcile::Violation {
+        what: "a dead letter that was replayed has not each effect once".to_owned(),
+        events: vec![(*id).to_owned()],
+    });
+    wrong.collect()
+}

@@ -1,0 +1,229 @@
+//! The system under test: three APIs, three workers and a purge, on services of their own behind proxies.
+
+use std::fs::File;
+use std::path::PathBuf;
+use std::process::{Child, Command};
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use super::harness::{Amqp, Db, Private, Smtp, World, eventually_within};
+use super::proxy::Proxy;
+
+/// How long a role may take to be there, on a busy machine.
+const STARTED: Duration = Duration::from_secs(60);
+/// How long the mail server takes to say that a mail is taken: a kill meets mails in that window.
+const MAIL_PAUSE: Duration = Duration::from_millis(30);
+/// The steps of a retry. All together are longer than any one outage of the mail server here.
+const RETRY_DELAYS: &str = "500ms,1s,2s,4s,8s,16s";
+/// How long records of what is done are kept: longer than a message can be under way in a run, and
+/// short enough that `purge` has work in it.
+const PROCESSED_RETENTION: &str = "120s";
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    Serve,
+    Work,
+    Purge,
+}
+
+/// A process of the system.
+struct Member {
+    role: Role,
+    number: usize,
+    port: u16,
+    child: Child,
+}
+
+pub struct System {
+    pub world: World,
+    pub private: Private,
+    pub postgres: Proxy,
+    pub rabbitmq: Proxy,
+    pub redis: Proxy,
+    pub smtp: Smtp,
+    pub token: String,
+    /// Whether the clients are to send nothing for now.
+    pub paused: Arc<AtomicBool>,
+    environment: Vec<(&'static str, String)>,
+    members: Mutex<Vec<Member>>,
+}
+
+impl System {
+    pub async fn start(defect: Option<&str>) -> System {
+        let world = World::alone();
+        let private = Private::start();
+        let [postgres, rabbitmq, redis] = private.ports();
+        let smtp = Smtp::start().await;
+        smtp.set_pause(MAIL_PAUSE);
+        let mut system = System {
+            postgres: Proxy::start(postgres).await,
+            rabbitmq: Proxy::start(rabbitmq).await,
+            redis: Proxy::start(redis).await,
+            token: String::new(),
+            paused: Arc::default(),
+            environment: Vec::new(),
+            members: Mutex::default(),
+            world,
+            private,
+            smtp,
+        };
+        system.environment = system.variables(defect);
+        system.command(&["migrate"]).await;
+        system.token =
+            system.command(&["token", "create", "--user", "1", "--admin"]).await.trim().to_owned();
+        for number in 0..3 {
+            system.add(Role::Serve, number, free_port());
+            system.add(Role::Work, number, free_port());
+        }
+        system.add(Role::Purge, 0, free_port());
+        system.all_up().await;
+        system
+    }
+
+    fn variables(&self, defect: Option<&str>) -> Vec<(&'static str, String)> {
+        let [postgres, rabbitmq, redis] =
+            [&self.postgres, &self.rabbitmq, &self.redis].map(Proxy::port);
+        let mut variables = vec![
+            ("DATABASE_URL", format!("postgres://postgres@127.0.0.1:{postgres}/postgres")),
+            ("RABBITMQ_URL", format!("amqp://guest:guest@127.0.0.1:{rabbitmq}/%2f")),
+            ("REDIS_URL", format!("redis://127.0.0.1:{redis}/0")),
+            ("SMTP_URL", self.smtp.url()),
+            ("AUTH", "tokens".to_owned()),
+            ("RATE_LIMIT_READS", "off".to_owned()),
+            ("RATE_LIMIT_WRITES", "off".to_owned()),
+            ("RETRY_DELAYS", RETRY_DELAYS.to_owned()),
+            ("PROCESSED_RETENTION", PROCESSED_RETENTION.to_owned()),
+            ("PURGE_CRON", "* * * * *".to_owned()),
+        ];
+        variables.extend(defect.map(|name| ("TASKD_DEFECT", name.to_owned())));
+        variables
+    }
+
+    /// Past the proxy.
+    pub async fn db(&self) -> Db {
+        Db::connect(&self.private.environment()[0].1).await
+    }
+
+    /// Past the proxy.
+    pub async fn amqp(&self) -> Amqp {
+        Amqp::connect_to(&self.private.environment()[1].1).await
+    }
+
+    /// Runs a command to its end; what it printed.
+    pub async fn command(&self, arguments: &[&str]) -> String {
+        let environment: Vec<(&str, &str)> =
+            self.environment.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        self.world.run_with(arguments, &environment).await.succeeded().stdout
+    }
+
+    /// Where the APIs are.
+    pub fn apis(&self) -> Vec<String> {
+        let members = self.members.lock().unwrap();
+        let serving = members.iter().filter(|member| member.role == Role::Serve);
+        serving.map(|member| format!("http://127.0.0.1:{}", member.port)).collect()
+    }
+
+    fn add(&self, role: Role, number: usize, port: u16) {
+        let child = self.spawn(role, number, port);
+        self.members.lock().unwrap().push(Member { role, number, port, child });
+    }
+
+    fn spawn(&self, role: Role, number: usize, port: u16) -> Child {
+        let name = format!("{role:?}-{number}").to_lowercase();
+        let arguments: &[&str] = match role {
+            Role::Serve => &["serve"],
+            Role::Work => &["work", "--name", &name],
+            Role::Purge => &["purge"],
+        };
+        let mut command: Command = self.world.command(arguments, &[]);
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
+        match role {
+            Role::Serve => command.env("PORT", port.to_string()),
+            Role::Work => command.env("METRICS_ADDR", format!("127.0.0.1:{port}")),
+            Role::Purge => &mut command,
+        };
+        let log = File::options().create(true).append(true).open(self.log(role, number)).unwrap();
+        command.stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap()
+    }
+
+    fn log(&self, role: Role, number: usize) -> PathBuf {
+        self.world.directory.join(format!("{role:?}-{number}.log").to_lowercase())
+    }
+
+    /// The log of every process, with its name.
+    pub fn logs(&self) -> Vec<(String, PathBuf)> {
+        let members = self.members.lock().unwrap();
+        members
+            .iter()
+            .map(|m| (format!("{:?}-{}", m.role, m.number), self.log(m.role, m.number)))
+            .collect()
+    }
+
+    /// SIGKILL, and a new one in its place.
+    pub fn kill(&self, role: Role, number: usize) {
+        self.with(role, number, |system, member| {
+            member.child.kill().unwrap();
+            member.child.wait().unwrap();
+            member.child = system.spawn(role, number, member.port);
+        });
+    }
+
+    /// STOP or CONT.
+    pub fn signal(&self, role: Role, number: usize, signal: &str) {
+        self.with(role, number, |_, member| {
+            let pid = member.child.id().to_string();
+            let status = Command::new("kill").arg(format!("-{signal}")).arg(pid).status();
+            assert!(status.unwrap().success());
+        });
+    }
+
+    fn with(&self, role: Role, number: usize, act: impl FnOnce(&System, &mut Member)) {
+        let mut members = self.members.lock().unwrap();
+        let found = members.iter_mut().find(|m| m.role == role && m.number == number);
+        act(self, found.unwrap());
+    }
+
+    /// Those that have ended by themselves, which none may.
+    pub fn fallen(&self) -> Vec<String> {
+        let mut members = self.members.lock().unwrap();
+        members
+            .iter_mut()
+            .filter_map(|member| {
+                let status = member.child.try_wait().unwrap()?;
+                Some(format!("{:?}-{} ended by itself: {status}", member.role, member.number))
+            })
+            .collect()
+    }
+
+    fn listening(&self) -> Vec<u16> {
+        let members = self.members.lock().unwrap();
+        let listening = members.iter().filter(|member| member.role != Role::Purge);
+        listening.map(|member| member.port).collect()
+    }
+
+    /// Waits until every process that listens answers.
+    pub async fn all_up(&self) {
+        for port in self.listening() {
+            let url = format!("http://127.0.0.1:{port}/healthz");
+            eventually_within(STARTED, &format!("{url} answers"), || async {
+                reqwest::get(&url).await.is_ok_and(|answer| answer.status() == 200).then_some(())
+            })
+            .await;
+        }
+    }
+}
+
+impl Drop for System {
+    fn drop(&mut self) {
+        for member in self.members.lock().unwrap().iter_mut() {
+            // One that is stopped dies of this too; one that has ended is as well.
+            let _ = member.child.kill();
+            let _ = member.child.wait();
+        }
+    }
+}
+
+fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
