@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use diesel::prelude::*;
 use diesel::sql_types::BigInt;
-use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use diesel_async::AsyncPgConnection;
 
 use crate::store::StoreError;
-use crate::store::sql::Statement;
+use crate::store::sql::{RunQueryDsl, Statement};
 
 /// What stands in the row.
 #[derive(Debug, Clone, Copy, QueryableByName)]

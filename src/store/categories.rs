@@ -2,9 +2,10 @@
 
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
-use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
+use diesel_async::AsyncPgConnection;
 
 use crate::store::schema::categories;
+use crate::store::sql::{RunQueryDsl, transaction};
 use crate::store::{StoreError, tasks};
 
 /// A category.
@@ -100,16 +101,15 @@ pub async fn delete(
     id: i64,
     now: DateTime<Utc>,
 ) -> Result<Option<Vec<i64>>, StoreError> {
-    connection
-        .transaction(async |connection| {
-            // From here on no task can be put into this category.
-            let locked = categories::table.find(id).select(categories::id).for_update();
-            if locked.first::<i64>(connection).await.optional()?.is_none() {
-                return Ok(None);
-            }
-            let detached = tasks::detach(connection, tasks::Owner::Category(id), now).await?;
-            diesel::delete(categories::table.find(id)).execute(connection).await?;
-            Ok(Some(detached))
-        })
-        .await
+    transaction(connection, async |connection| {
+        // From here on no task can be put into this category.
+        let locked = categories::table.find(id).select(categories::id).for_update();
+        if locked.first::<i64>(connection).await.optional()?.is_none() {
+            return Ok(None);
+        }
+        let detached = tasks::detach(connection, tasks::Owner::Category(id), now).await?;
+        diesel::delete(categories::table.find(id)).execute(connection).await?;
+        Ok(Some(detached))
+    })
+    .await
 }

@@ -2,10 +2,10 @@
 
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Text};
-use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use diesel_async::AsyncPgConnection;
 
 use crate::store::StoreError;
-use crate::store::sql::Statement;
+use crate::store::sql::{RunQueryDsl, Statement};
 
 /// Takes the event of a new task back out of its transaction.
 ///

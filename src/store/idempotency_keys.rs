@@ -5,14 +5,12 @@ use std::time::Duration;
 
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Binary, Bool, Jsonb, SmallInt, Text};
-use diesel_async::{
-    AnsiTransactionManager, AsyncPgConnection, RunQueryDsl, TransactionManager as _,
-};
+use diesel_async::AsyncPgConnection;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::store::StoreError;
-use crate::store::sql::Statement;
+use crate::store::sql::{RunQueryDsl, Statement, transaction};
 
 /// A request that is to be carried out once.
 #[derive(Debug, Clone)]
@@ -65,16 +63,17 @@ pub async fn once<T, W>(
 where
     W: AsyncFnOnce(&mut AsyncPgConnection) -> Result<(T, Kept), StoreError>,
 {
-    AnsiTransactionManager::begin_transaction(connection).await?;
-    let outcome = within(connection, request, keep_for, write).await;
-    if matches!(outcome, Ok(Outcome::Done(_))) {
-        AnsiTransactionManager::commit_transaction(connection).await?;
-    } else {
-        // A connection that can't even do that is dropped by the pool, and the transaction with it.
-        let _ = AnsiTransactionManager::rollback_transaction(connection).await;
+    let outcome = transaction(connection, async |connection| {
+        within(connection, request, keep_for, write).await
+    });
+    match outcome.await {
+        Err(StoreError::Taken(constraint)) if constraint == RECORD => Ok(Outcome::InUse),
+        outcome => outcome,
     }
-    outcome
 }
+
+/// Names the record, where it turns out to be there after all: nothing is kept of the write then.
+const RECORD: &str = "idempotency_keys";
 
 async fn within<T, W>(
     connection: &mut AsyncPgConnection,
@@ -96,7 +95,7 @@ where
     }
     let (written, kept) = write(&mut *connection).await?;
     let recorded = insert(connection, request, kept, keep_for).await?;
-    Ok(if recorded { Outcome::Done(written) } else { Outcome::InUse })
+    if recorded { Ok(Outcome::Done(written)) } else { Err(StoreError::Taken(RECORD.to_owned())) }
 }
 
 async fn try_lock(

@@ -19,8 +19,14 @@ use crate::tls;
 const WAIT: Duration = Duration::from_secs(3);
 /// A peer that acknowledges nothing for this long is gone, reset or not.
 const UNACKNOWLEDGED: Duration = Duration::from_secs(10);
-/// No statement of ours takes this long; one that does is stuck, and is cancelled by the server.
-const STATEMENT_TIMEOUT: &str = "30s";
+/// No statement of ours takes this long; one that does is stuck, and is cancelled by the server. Below
+/// the time after which the server itself counts as gone (`sql::ANSWER_TIMEOUT`).
+const STATEMENT_TIMEOUT: &str = "12s";
+/// How the server notices that we are gone, without a word, and lets go of our locks: a transaction in
+/// which nothing happens, a peer that acknowledges nothing
+/// (<https://www.postgresql.org/docs/current/runtime-config-client.html>).
+const IF_WE_ARE_GONE: &str = "SET idle_in_transaction_session_timeout = '15s'; \
+     SET tcp_keepalives_idle = 10; SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 3";
 
 /// The database.
 #[derive(Clone)]
@@ -112,7 +118,7 @@ pub(super) async fn connect(
     };
     connection
         .batch_execute(&format!(
-            "SET TIME ZONE 'UTC'; SET statement_timeout = '{statement_timeout}'"
+            "SET TIME ZONE 'UTC'; SET statement_timeout = '{statement_timeout}'; {IF_WE_ARE_GONE}"
         ))
         .await
         .map_err(ConnectionError::CouldntSetupConfiguration)?;

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use diesel::prelude::*;
 use diesel::sql_types::{Array, BigInt, Nullable, Text, Uuid as SqlUuid};
-use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use diesel_async::AsyncPgConnection;
 use uuid::Uuid;
 
 use crate::store::StoreError;
-use crate::store::sql::Statement;
+use crate::store::sql::{RunQueryDsl, Statement};
 
 #[derive(QueryableByName)]
 struct EventId {

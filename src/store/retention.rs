@@ -3,11 +3,11 @@
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Bool, Timestamptz, Uuid as SqlUuid};
-use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use diesel_async::AsyncPgConnection;
 use uuid::{NoContext, Timestamp, Uuid};
 
 use crate::store::StoreError;
-use crate::store::sql::Statement;
+use crate::store::sql::{RunQueryDsl, Statement};
 
 /// Names the advisory lock of whoever purges: "taskdprg" in ASCII.
 const LOCK: i64 = 0x7461_736b_6470_7267;

@@ -1,11 +1,19 @@
 //! SQL that diesel's query builder has no words for: statements that write two tables at once,
 //! or many rows from arrays.
 
+use std::time::Duration;
+
+use diesel::dsl::Limit;
 use diesel::pg::Pg;
 use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
-use diesel::result::QueryResult;
+use diesel::query_dsl::methods::LimitDsl;
+use diesel::result::{DatabaseErrorKind, Error, QueryResult};
 use diesel::serialize::ToSql;
 use diesel::sql_types::{HasSqlType, Untyped};
+use diesel_async::methods::{ExecuteDsl, LoadQuery};
+use diesel_async::{AnsiTransactionManager, AsyncPgConnection, TransactionManager};
+
+use crate::store::StoreError;
 
 /// A statement with `$1`, `$2`, … in it, and their values.
 ///
@@ -90,4 +98,87 @@ impl Query for Statement {
     type SqlType = Untyped;
 }
 
-impl<Conn> diesel::query_dsl::RunQueryDsl<Conn> for Statement {}
+/// How long an answer may take. The server gives a statement up sooner (`pool::STATEMENT_TIMEOUT`),
+/// so whoever is silent for this long is not there, though its connection may be: a machine that is
+/// frozen, a network that swallows everything.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// Runs what can be run on a connection, as diesel-async's trait of this name does, and waits for
+/// [`ANSWER_TIMEOUT`] at most. A connection without an answer fails the pool's next look at it.
+pub(crate) trait RunQueryDsl: Sized {
+    /// How many rows it touched.
+    fn execute(
+        self,
+        connection: &mut AsyncPgConnection,
+    ) -> impl Future<Output = QueryResult<usize>> + Send
+    where
+        Self: ExecuteDsl<AsyncPgConnection> + Send,
+    {
+        async move { in_time(ExecuteDsl::execute(self, connection)).await }
+    }
+
+    /// Every row.
+    fn load<'query, U>(
+        self,
+        connection: &mut AsyncPgConnection,
+    ) -> impl Future<Output = QueryResult<Vec<U>>> + Send
+    where
+        U: Send,
+        Self: LoadQuery<'query, AsyncPgConnection, U> + Send + 'query,
+    {
+        async move { in_time(diesel_async::RunQueryDsl::load(self, connection)).await }
+    }
+
+    /// The one row; the first, if there are more.
+    fn get_result<'query, U>(
+        self,
+        connection: &mut AsyncPgConnection,
+    ) -> impl Future<Output = QueryResult<U>> + Send
+    where
+        U: Send + 'query,
+        Self: LoadQuery<'query, AsyncPgConnection, U> + Send + 'query,
+    {
+        async move { in_time(diesel_async::RunQueryDsl::get_result(self, connection)).await }
+    }
+
+    /// The first row, asking for no more.
+    fn first<'query, U>(
+        self,
+        connection: &mut AsyncPgConnection,
+    ) -> impl Future<Output = QueryResult<U>> + Send
+    where
+        U: Send + 'query,
+        Self: LimitDsl + Send + 'query,
+        Limit<Self>: LoadQuery<'query, AsyncPgConnection, U> + Send + 'query,
+    {
+        async move { in_time(diesel_async::RunQueryDsl::first(self, connection)).await }
+    }
+}
+
+impl<T> RunQueryDsl for T {}
+
+/// Runs `body` in a transaction, which is rolled back unless it is `Ok`. To be awaited to its end.
+///
+/// # Errors
+/// Those of `body`, or the database fails.
+pub(crate) async fn transaction<T>(
+    connection: &mut AsyncPgConnection,
+    body: impl AsyncFnOnce(&mut AsyncPgConnection) -> Result<T, StoreError>,
+) -> Result<T, StoreError> {
+    in_time(AnsiTransactionManager::begin_transaction(connection)).await?;
+    let outcome = body(connection).await;
+    if outcome.is_ok() {
+        in_time(AnsiTransactionManager::commit_transaction(connection)).await?;
+    } else {
+        // A connection that can't even do that is dropped by the pool, and the transaction with it.
+        let _ = in_time(AnsiTransactionManager::rollback_transaction(connection)).await;
+    }
+    outcome
+}
+
+async fn in_time<T>(asked: impl Future<Output = QueryResult<T>>) -> QueryResult<T> {
+    tokio::time::timeout(ANSWER_TIMEOUT, asked).await.unwrap_or_else(|_| {
+        let silence = format!("no answer within {} s", ANSWER_TIMEOUT.as_secs());
+        Err(Error::DatabaseError(DatabaseErrorKind::ClosedConnection, Box::new(silence)))
+    })
+}

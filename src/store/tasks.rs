@@ -3,13 +3,13 @@
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
 use diesel::sql_types::{Array, BigInt, Jsonb, Nullable, Text, Timestamptz, Uuid as SqlUuid};
-use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use diesel_async::AsyncPgConnection;
 use serde_json::json;
 
 use crate::domain::event::NewEvent;
 use crate::domain::task::{Status, Task, TaskFields};
 use crate::store::StoreError;
-use crate::store::sql::Statement;
+use crate::store::sql::{RunQueryDsl, Statement};
 
 /// The columns of [`Row`].
 pub(super) const COLUMNS: &str = "id, title, description, status, user_id, category_id, due_at, version, \

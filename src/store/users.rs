@@ -2,9 +2,10 @@
 
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
-use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
+use diesel_async::AsyncPgConnection;
 
 use crate::store::schema::users;
+use crate::store::sql::{RunQueryDsl, transaction};
 use crate::store::{StoreError, tasks, tokens};
 
 diesel::define_sql_function! {
@@ -136,13 +137,12 @@ pub async fn update(
     if !ends_sessions {
         return Ok(update.get_result(connection).await.optional()?);
     }
-    connection
-        .transaction(async |connection| {
-            let updated = update.get_result(connection).await.optional()?;
-            tokens::end_sessions(connection, id).await?;
-            Ok(updated)
-        })
-        .await
+    transaction(connection, async |connection| {
+        let updated = update.get_result(connection).await.optional()?;
+        tokens::end_sessions(connection, id).await?;
+        Ok(updated)
+    })
+    .await
 }
 
 /// Who gets the mail for these users: id and address of those that exist.
@@ -170,16 +170,15 @@ pub async fn delete(
     id: i64,
     now: DateTime<Utc>,
 ) -> Result<Option<Vec<i64>>, StoreError> {
-    connection
-        .transaction(async |connection| {
-            // From here on no task can be given to this user.
-            let locked = users::table.find(id).select(users::id).for_update();
-            if locked.first::<i64>(connection).await.optional()?.is_none() {
-                return Ok(None);
-            }
-            let detached = tasks::detach(connection, tasks::Owner::User(id), now).await?;
-            diesel::delete(users::table.find(id)).execute(connection).await?;
-            Ok(Some(detached))
-        })
-        .await
+    transaction(connection, async |connection| {
+        // From here on no task can be given to this user.
+        let locked = users::table.find(id).select(users::id).for_update();
+        if locked.first::<i64>(connection).await.optional()?.is_none() {
+            return Ok(None);
+        }
+        let detached = tasks::detach(connection, tasks::Owner::User(id), now).await?;
+        diesel::delete(users::table.find(id)).execute(connection).await?;
+        Ok(Some(detached))
+    })
+    .await
 }

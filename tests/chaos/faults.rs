@@ -10,8 +10,7 @@ use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
 use serde_json::{Value, json};
 
-use super::harness::{Raw, Verdict, eventually_within};
-use super::proxy::{Proxy, Weather};
+use super::harness::{Proxy, Raw, Verdict, Weather, eventually_within};
 use super::system::{Role, System};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -11,7 +11,7 @@
     reason = "a helper that fails fails its test, and a test's name says what it is about"
 )]
 
-#[allow(dead_code, reason = "shared with the fault harness, which uses more of it")]
+#[allow(dead_code, unused_imports, reason = "shared with the fault harness, which uses more of it")]
 mod harness;
 
 mod access;
@@ -21,6 +21,7 @@ mod contract_cache;
 mod contract_limiter;
 mod dlq;
 mod events;
+mod half_open;
 mod http_categories;
 mod http_errors;
 mod http_headers;

@@ -7,6 +7,7 @@ mod cleanup;
 mod db;
 mod private;
 mod process;
+mod proxy;
 mod smtp;
 
 pub use amqp::{Amqp, Raw};
@@ -16,6 +17,7 @@ pub use cleanup::redis_contents;
 pub use db::Db;
 pub use private::Private;
 pub use process::{Finished, Process};
+pub use proxy::{Proxy, Weather};
 pub use smtp::{Smtp, Verdict};
 
 use std::collections::BTreeMap;

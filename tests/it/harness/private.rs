@@ -161,7 +161,7 @@ impl Private {
     /// The alarm of a disk that is nearly full: RabbitMQ blocks whoever publishes
     /// (<https://www.rabbitmq.com/docs/alarms>).
     pub fn set_disk_alarm(&self, on: bool) {
-        let limit = if on { "1000TB" } else { "50MB" };
+        let limit = if on { "900000GB" } else { "50MB" };
         assert!(self.rabbitmqctl(&["set_disk_free_limit", limit]), "rabbitmqctl");
     }
 
