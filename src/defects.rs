@@ -29,7 +29,7 @@ impl Defect {
 }
 
 /// How long after the commit a late event comes: as long as a broker may take to confirm.
-pub const PAUSE: std::time::Duration = std::time::Duration::from_millis(50);
+pub const PAUSE: std::time::Duration = std::time::Duration::from_millis(200);
 
 /// Whether this process is to make that mistake: `TASKD_DEFECT` names it, where the feature is on.
 pub fn has(defect: Defect) -> bool {

@@ -9,6 +9,7 @@ use rand::RngExt;
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
 use serde_json::{Value, json};
+use taskd::broker::message::reason;
 
 use super::harness::{Proxy, Raw, Verdict, Weather, eventually_within};
 use super::system::{Role, System};
@@ -164,7 +165,7 @@ impl Fault {
 
     /// Whether a message may die of it for this reason.
     pub fn kills(&self, reason: &str) -> bool {
-        matches!((self.kind, reason), (Kind::Mail("5xx"), "permanent"))
+        matches!((self.kind, reason), (Kind::Mail("5xx"), reason::PERMANENT))
     }
 
     /// Whether a write may have been carried out although it was answered 5xx: its answer came after

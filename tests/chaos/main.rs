@@ -33,6 +33,7 @@ use evidence::Evidence;
 use faults::Injected;
 use harness::{Verdict, eventually_within};
 use system::System;
+use taskd::defects::Defect;
 
 const CLIENTS: usize = 8;
 /// Writes a second of each client, while nothing stands in the way.
@@ -40,6 +41,14 @@ const RATE: f64 = 6.0;
 /// How long the system may take to get over a fault, or to come to rest at the end: longer than a
 /// lease of a claim, then the longest delay queue.
 const SETTLED: Duration = Duration::from_secs(120);
+/// How long to wait for what a defect has lost.
+const LOST: Duration = Duration::from_secs(30);
+/// By what each defect must be noticed.
+const NOTICED_BY: [(Defect, &str); 3] = [
+    (Defect::PublishAfterCommit, "a write that was answered 2xx has no event"),
+    (Defect::AckBeforeEffect, "a mail was lost"),
+    (Defect::CheckThenInsert, "a mail was repeated without a cause"),
+];
 
 fn setting(name: &str) -> String {
     std::env::var(name).unwrap_or_default()
@@ -77,8 +86,9 @@ async fn chaos() {
     }
     system.all_up().await;
     let met = traffic.end().await;
-    rest(&system).await;
-    conclude(&system, &met, &injected).await;
+    // What a defect has lost will never come.
+    rest(&system, if defect.is_some() { LOST } else { SETTLED }).await;
+    conclude(&system, &met, &injected, defect).await;
 }
 
 /// Waits until the system is over a fault: writes are answered again, and an event made after it is
@@ -97,9 +107,9 @@ async fn work_on(system: &System, traffic: &Traffic) {
 
 /// Waits until every event is published, and processed or dead. If that takes too long, whatever is
 /// missing shows when it is reconciled.
-async fn rest(system: &System) {
+async fn rest(system: &System, patience: Duration) {
     let started = Instant::now();
-    while started.elapsed() < SETTLED {
+    while started.elapsed() < patience {
         let found = Evidence::gather(system).await;
         let dead: HashSet<&str> =
             found.letters.iter().filter_map(|l| l["eventId"].as_str()).collect();
@@ -116,7 +126,7 @@ async fn rest(system: &System) {
 }
 
 /// Reconciles, then replays every dead letter and looks whether that brings what it is to.
-async fn conclude(system: &System, met: &client::Met, injected: &[Injected]) {
+async fn conclude(system: &System, met: &client::Met, injected: &[Injected], defect: Option<&str>) {
     let found = Evidence::gather(system).await;
     let mut outcome = reconcile::reconcile(met, &found, injected);
     for fallen in system.fallen() {
@@ -126,7 +136,15 @@ async fn conclude(system: &System, met: &client::Met, injected: &[Injected]) {
     outcome.violations.extend(replayed);
     println!("{}", report::details(system, &found, &outcome));
     println!("{}", report::table(met, &found, injected, &outcome));
-    assert!(outcome.violations.is_empty(), "{} violations", outcome.violations.len());
+    let Some(defect) = defect else {
+        assert!(outcome.violations.is_empty(), "{} violations", outcome.violations.len());
+        return;
+    };
+    let noticed_by = NOTICED_BY.iter().find(|(known, _)| known.name() == defect);
+    let (_, what) = noticed_by.unwrap_or_else(|| panic!("there is no defect {defect:?}"));
+    let noticed = outcome.violations.iter().filter(|v| v.what.starts_with(what)).count();
+    assert!(noticed > 0, "the defect {defect} was not noticed by: {what}");
+    println!("the defect {defect} was noticed {noticed} times by: {what}");
 }
 
 /// With the mail server well again, every dead letter that is replayed has its mail, and nothing
@@ -139,7 +157,7 @@ async fn replay(system: &System, found: &Evidence) -> Vec<reconcile::Violation> 
     }
     system.smtp.set(Verdict::Accept);
     system.command(&["dlq", "replay", "--all"]).await;
-    rest(system).await;
+    rest(system, SETTLED).await;
     let after = Evidence::gather(system).await;
     let wrong = |id: &&&str| {
         let mails = after.mails.get(**id).map_or(0, Vec::len);

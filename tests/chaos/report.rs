@@ -11,8 +11,10 @@ use super::faults::Injected;
 use super::reconcile::Outcome;
 use super::system::System;
 
-/// How many violations are told with the whole timeline of their events.
-const TOLD: usize = 10;
+/// How many violations are told with the whole timeline of their events, and how many at all; more of
+/// them say nothing new.
+const WITH_TIMELINE: usize = 10;
+const TOLD: usize = 50;
 
 #[derive(Default)]
 struct Row {
@@ -105,9 +107,13 @@ pub fn details(system: &System, found: &Evidence, outcome: &Outcome) -> String {
         let _ =
             writeln!(text, "repeated: {} at {:?} by {}", repeat.event, repeat.times, repeat.cause);
     }
-    for (index, violation) in outcome.violations.iter().enumerate() {
+    let more = outcome.violations.len().saturating_sub(TOLD);
+    if more > 0 {
+        let _ = writeln!(text, "VIOLATIONS: {more} more than the {TOLD} below");
+    }
+    for (index, violation) in outcome.violations.iter().take(TOLD).enumerate() {
         let _ = writeln!(text, "VIOLATION: {} {:?}", violation.what, violation.events);
-        for event in violation.events.iter().filter(|_| index < TOLD) {
+        for event in violation.events.iter().filter(|_| index < WITH_TIMELINE) {
             let _ = writeln!(text, "{}", found.timeline(system, event));
         }
     }
