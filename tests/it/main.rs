@@ -42,6 +42,7 @@ mod roles_migrate;
 mod roles_purge;
 mod roles_shutdown;
 mod roles_topology;
+mod sign_in_load;
 mod snapshots;
 mod tls;
 mod up;
