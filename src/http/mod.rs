@@ -5,6 +5,7 @@ mod answer;
 pub mod caller;
 mod categories;
 pub mod cors;
+pub mod cursor;
 mod docs;
 pub mod dto;
 pub mod error;

@@ -1,12 +1,11 @@
-//! Query parameters of lists, and cursors: opaque to clients, a place in an order to us.
+//! Query parameters of lists, and pages.
 
-use base64::Engine;
-use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use paperclip::actix::Apiv2Schema;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::task::Status;
+use crate::http::cursor::{TaskCursor, decode, encode};
 use crate::http::dto::{moment, storable};
 use crate::http::fields::{Fields, FromFields};
 use crate::store::task_list::{Place, PlaceKey, Sort, SortKey, TaskQuery};
@@ -14,8 +13,6 @@ use crate::store::task_list::{Place, PlaceKey, Sort, SortKey, TaskQuery};
 /// How many rows a page has at most, and if nothing is said.
 const MOST: i64 = 100;
 const USUAL: i64 = 20;
-/// A cursor with a title of 200 characters in it is shorter; whoever sends a longer one made it up.
-const CURSOR_BYTES: usize = 4096;
 
 /// The parameters that every list has.
 #[derive(Debug, Clone, Apiv2Schema, Deserialize)]
@@ -110,10 +107,6 @@ pub struct TaskParams {
     pub query: TaskQuery,
 }
 
-/// A cursor of the task list: the order it belongs to, and the place in it.
-#[derive(Serialize, Deserialize)]
-struct TaskCursor(String, Place);
-
 impl FromFields for TaskParams {
     fn from_fields(fields: &mut Fields) -> TaskParams {
         let sort = fields
@@ -197,17 +190,6 @@ pub fn page<T, P: Serialize>(
 /// The cursor to a task's place.
 pub fn task_cursor(sort: Sort, place: Place) -> impl Serialize {
     TaskCursor(sort_name(sort), place)
-}
-
-fn encode<P: Serialize>(place: &P) -> String {
-    BASE64_URL_SAFE_NO_PAD.encode(crate::http::answer::encode(place))
-}
-
-fn decode<P: DeserializeOwned>(text: &str) -> Option<P> {
-    if text.len() > CURSOR_BYTES {
-        return None;
-    }
-    serde_json::from_slice(&BASE64_URL_SAFE_NO_PAD.decode(text).ok()?).ok()
 }
 
 fn cursor<P: DeserializeOwned>(fields: &mut Fields, fits: impl Fn(&P) -> bool) -> Option<P> {

@@ -37,6 +37,7 @@ mod licences;
 mod lists;
 mod openapi;
 mod outages;
+mod properties;
 mod roles_config;
 mod roles_migrate;
 mod roles_purge;

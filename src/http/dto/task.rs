@@ -196,3 +196,55 @@ pub fn moment(text: &str) -> Option<DateTime<Utc>> {
 pub fn storable(at: &DateTime<Utc>) -> bool {
     (1..=9999).contains(&at.year())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::fields::Body;
+    use proptest::prelude::*;
+    use serde_json::{Map, json};
+
+    /// A valid value of each member, or null.
+    fn members() -> impl Strategy<Value = Map<String, Value>> {
+        let text = |longest: usize| prop::collection::vec("[a-zé<\u{1f980}]", 1..longest);
+        let id = || prop::option::weighted(0.7, 1_i64..);
+        let time = prop::option::weighted(0.7, 0_i64..4_000_000_000_000_000);
+        let status = prop::sample::select(vec!["pending", "in-progress", "completed"]);
+        (text(20), prop::option::of(text(50)), status, id(), id(), time).prop_map(
+            |(title, description, status, user, category, due)| {
+                let due = due.and_then(DateTime::<Utc>::from_timestamp_micros);
+                let whole = json!({
+                    "title": title.concat(), "description": description.map(|d| d.concat()),
+                    "status": status, "userId": user, "categoryId": category, "dueAt": due,
+                });
+                whole.as_object().unwrap().clone()
+            },
+        )
+    }
+
+    fn whole(members: Map<String, Value>) -> TaskFields {
+        Body::<TaskInput>::of(members).unwrap().0.into()
+    }
+
+    proptest! {
+        #[test]
+        fn a_patch_merges_as_rfc_7396_says(
+            before in members(), mut patch in members(), kept in prop::collection::vec(any::<bool>(), 6),
+        ) {
+            let mut kept = kept.into_iter();
+            patch.retain(|_, _| kept.next().unwrap());
+            // The algorithm of its section 2, for a document without objects in it. A null member of
+            // a task is the same as an absent one.
+            let mut merged = before.clone();
+            for (name, value) in &patch {
+                if value.is_null() {
+                    merged.remove(name);
+                } else {
+                    merged.insert(name.clone(), value.clone());
+                }
+            }
+            let patched = Body::<TaskPatch>::of(patch).unwrap().0.apply(whole(before));
+            prop_assert_eq!(patched, whole(merged));
+        }
+    }
+}
