@@ -8,20 +8,20 @@ use taskd::http::admission::{Need, RULES};
 
 use crate::harness::{Answer, Api, Process, World, eventually, eventually_within};
 
-const TOKENS: [(&str, &str); 1] = [("AUTH", "tokens")];
-const PASSWORD: &str = "correct horse";
+pub const TOKENS: [(&str, &str); 1] = [("AUTH", "tokens")];
+pub const PASSWORD: &str = "correct horse";
 
 /// An instance that asks for tokens, an admin's client and a member's, and the member's id.
-struct House {
-    world: World,
-    serve: Process,
-    admin: Api,
-    member: Api,
-    member_id: i64,
+pub struct House {
+    pub world: World,
+    pub serve: Process,
+    pub admin: Api,
+    pub member: Api,
+    pub member_id: i64,
 }
 
 impl House {
-    async fn new() -> House {
+    pub async fn new() -> House {
         let world = World::new().await;
         let serve = world.serve_with(&TOKENS).await;
         let api = serve.api();
@@ -32,7 +32,7 @@ impl House {
     }
 
     /// Without a token.
-    fn anonymous(&self) -> Api {
+    pub fn anonymous(&self) -> Api {
         self.serve.api()
     }
 }

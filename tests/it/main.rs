@@ -24,6 +24,7 @@ mod http_categories;
 mod http_errors;
 mod http_headers;
 mod http_idempotency;
+mod http_idempotency_tokens;
 mod http_limits;
 mod http_preconditions;
 mod http_rate_limits;
