@@ -30,7 +30,7 @@ pub enum Need {
 use Need::{Admin, AdminUnlessMetricsArePublic, Nothing, Token};
 
 /// Method, route, need. HEAD goes with GET.
-pub const RULES: [(&str, &str, Need); 30] = [
+pub const RULES: [(&str, &str, Need); 32] = [
     ("POST", "/sessions", Nothing),
     ("DELETE", "/sessions/current", Token),
     ("GET", "/tokens", Token),
@@ -53,6 +53,8 @@ pub const RULES: [(&str, &str, Need); 30] = [
     ("PATCH", "/tasks/{id}", Token),
     ("DELETE", "/tasks/{id}", Token),
     ("GET", "/tasks/{id}/activity", Token),
+    ("GET", "/events", Admin),
+    ("GET", "/events/{eventId}", Admin),
     ("POST", "/operator/dead-letters", Admin),
     ("GET", "/metrics", AdminUnlessMetricsArePublic),
     ("GET", "/healthz", Nothing),

@@ -5,6 +5,7 @@ pub mod cache_guard;
 pub mod categories;
 #[cfg(feature = "embedded")]
 pub mod embedded;
+pub mod events;
 pub mod idempotency_keys;
 pub mod migrations;
 pub mod outbox;

@@ -53,8 +53,9 @@ async fn sign_in(api: &Api, email: &str, password: &str) -> Answer {
 }
 
 async fn ask(api: &Api, method: &str, route: &str) -> Answer {
-    let path =
-        route.replace("{id}", "999").replace("{file:.*}", "").replace("{type}", "TASK_CREATED");
+    let path = route.replace("{id}", "999").replace("{file:.*}", "");
+    let path = path.replace("{type}", "TASK_CREATED");
+    let path = path.replace("{eventId}", "01a20c26-baf3-7396-8c9e-8c32b8533154");
     let request = api.request(method, &path).json(&json!({}));
     Answer::of(request.send().await.unwrap()).await
 }

@@ -22,6 +22,7 @@ mod dlq;
 mod events;
 mod http_categories;
 mod http_errors;
+mod http_events;
 mod http_headers;
 mod http_idempotency;
 mod http_idempotency_tokens;

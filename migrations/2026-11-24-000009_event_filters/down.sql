@@ -1,0 +1,2 @@
+DROP INDEX events_task;
+DROP INDEX events_type;
