@@ -72,13 +72,6 @@ impl FromFields for ActivityParams {
     }
 }
 
-impl ActivityParams {
-    /// See [`rows`].
-    pub fn rows(&self) -> i64 {
-        rows(self.limit)
-    }
-}
-
 /// The parameters of `GET /tasks`.
 #[derive(Debug, Clone, Apiv2Schema, Deserialize)]
 #[serde(rename_all = "camelCase")]
