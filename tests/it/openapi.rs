@@ -60,6 +60,10 @@ async fn every_reference_leads_somewhere_and_every_operation_has_its_errors() {
                     !response["description"].as_str().unwrap().is_empty(),
                     "{method} {path} {status}"
                 );
+                for rate in ["-Policy", "", "-Limit", "-Remaining", "-Reset"] {
+                    let header = &response["headers"][format!("RateLimit{rate}")];
+                    assert!(header["$ref"].is_string(), "{method} {path} {status}: {rate}");
+                }
                 if status.as_str() >= "400" {
                     let schema = &response["content"]["application/problem+json"]["schema"]["$ref"];
                     assert_eq!(schema, "#/components/schemas/Problem", "{method} {path} {status}");

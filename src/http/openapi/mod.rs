@@ -110,6 +110,7 @@ fn complete(document: &mut Value) {
         schemas[schema]["properties"][member]["nullable"] = json!(true);
     }
     merge(schemas, json!({ "Problem": problem::schema() }));
+    document["components"]["headers"] = headers::rates();
     document["components"]["securitySchemes"] = json!({ "token": {
         "type": "http", "scheme": "bearer",
         "description": "A session's token (`POST /sessions`) or an API token (`POST /tokens`)." } });
@@ -207,7 +208,7 @@ fn complete_operation(path: &str, method: &str, operation: &mut Value, rules: &M
         }
         responses[status.as_str()] = response;
     }
-    headers::complete_refusal(operation);
+    headers::complete_answers(operation);
 }
 
 /// Says what holds of a member. A reference can have no neighbours in OpenAPI 3.0, so it goes.
