@@ -306,7 +306,7 @@ async fn api_tokens_are_made_listed_and_revoked_everywhere_within_5_s() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs services: scripts/test"]
-async fn a_known_token_costs_no_query() {
+async fn a_known_token_and_what_has_not_the_form_of_one_cost_no_query() {
     let house = House::new().await;
     let db = house.world.db().await;
     house.member.get("/tasks").await.expect(200);
@@ -314,6 +314,8 @@ async fn a_known_token_costs_no_query() {
     db.run("BEGIN; LOCK TABLE tokens IN ACCESS EXCLUSIVE MODE").await;
     for _ in 0..20 {
         house.member.get("/categories").await.expect(200);
+        let made_up = house.anonymous().with_token("taskd_made-up");
+        assert_eq!(made_up.get("/categories").await.code(401), "invalid_token");
     }
     db.run("ROLLBACK").await;
 }
