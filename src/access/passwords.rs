@@ -62,6 +62,20 @@ impl Passwords {
         verified.await?
     }
 
+    /// A key that takes as long to guess at as the password does by its hash. The same password and
+    /// salt make the same key.
+    ///
+    /// # Errors
+    /// See [`PasswordError`].
+    pub async fn key(&self, password: String, salt: Vec<u8>) -> Result<[u8; 32], PasswordError> {
+        let made = self.in_turn(move || {
+            let mut key = [0; 32];
+            let made = Argon2::default().hash_password_into(password.as_bytes(), &salt, &mut key);
+            made.map(|()| key)
+        });
+        made.await?.map_err(|_| PasswordError)
+    }
+
     /// One who gives up waiting leaves the queue; one whose turn has come keeps it to the end.
     async fn in_turn<T: Send + 'static>(
         &self,
@@ -89,5 +103,17 @@ mod tests {
         assert!(!passwords.verify("correct horse".into(), None).await.unwrap());
         let parameters = |hash: &str| PasswordHash::new(hash).unwrap().params.clone();
         assert_eq!(parameters(&hash), parameters(DECOY));
+    }
+
+    #[tokio::test]
+    async fn a_key_is_of_one_password_and_one_salt() {
+        let passwords = Passwords::default();
+        let key = async |password: &str, salt: &str| {
+            passwords.key(password.into(), salt.into()).await.unwrap()
+        };
+        let one = key("correct horse", "some salt").await;
+        assert_eq!(one, key("correct horse", "some salt").await);
+        assert_ne!(one, key("correct hors", "some salt").await);
+        assert_ne!(one, key("correct horse", "some other salt").await);
     }
 }

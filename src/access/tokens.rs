@@ -18,6 +18,8 @@ const KNOWN_FOR: Duration = Duration::from_secs(3);
 const KNOWN: u64 = 50_000;
 /// What a token begins with, so that it is recognised where it should not be.
 const PREFIX: &str = "taskd_";
+/// How long the rest is: 32 bytes in base64 without padding.
+const RANDOM_CHARS: usize = 43;
 
 /// Makes a token for its user. It is shown once and kept nowhere; returned with the id of what is kept.
 ///
@@ -43,6 +45,13 @@ fn hash(token: &str) -> [u8; 32] {
     Sha256::digest(token.as_bytes()).into()
 }
 
+/// Whether a token has the form of ours: what hasn't is nobody's, without a look into the database.
+fn is_formed(token: &str) -> bool {
+    let random = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
+    let text = token.strip_prefix(PREFIX);
+    text.is_some_and(|text| text.len() == RANDOM_CHARS && text.bytes().all(random))
+}
+
 /// Who holds which token, as far as known for a few seconds.
 #[derive(Clone)]
 pub struct Tokens {
@@ -62,6 +71,9 @@ impl Tokens {
     /// # Errors
     /// The database had to be asked and fails.
     pub async fn holder(&self, token: &str) -> Result<Option<Holder>, StoreError> {
+        if !is_formed(token) {
+            return Ok(None);
+        }
         let hash = hash(token);
         let asking = self.known.try_get_with(hash, async {
             tokens::holder(&mut *self.store.connection().await?, hash).await
@@ -84,8 +96,18 @@ mod tests {
     fn no_two_tokens_are_alike_and_none_is_printed() {
         let (one, two) = (random(), random());
         assert_ne!(one.expose(), two.expose());
-        assert_eq!(one.expose().len(), PREFIX.len() + 43);
         assert_ne!(hash(one.expose()), hash(two.expose()));
         assert_eq!(format!("{one:?}"), "***");
+    }
+
+    #[test]
+    fn a_token_of_ours_is_known_by_its_form() {
+        let token = random();
+        assert!(is_formed(token.expose()));
+        let other = token.expose().replace(PREFIX, "token_");
+        for wrong in ["", PREFIX, &token.expose()[1..], &format!("{}x", token.expose()), &other] {
+            assert!(!is_formed(wrong), "{wrong}");
+        }
+        assert!(!is_formed(&format!("{PREFIX}{}é", "x".repeat(RANDOM_CHARS - 2))));
     }
 }

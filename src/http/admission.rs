@@ -2,7 +2,7 @@
 
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{Payload, ServiceRequest, ServiceResponse};
-use actix_web::http::header::AUTHORIZATION;
+use actix_web::http::header::{AUTHORIZATION, HeaderMap};
 use actix_web::middleware::Next;
 use actix_web::web::Data;
 use actix_web::{Error, FromRequest, HttpMessage, HttpRequest, ResponseError};
@@ -13,6 +13,7 @@ use paperclip::v2::schema::Apiv2Schema;
 use crate::access::Caller;
 use crate::http::State;
 use crate::http::error::ApiError;
+use crate::secret::Secret;
 
 /// What a caller must have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,7 +30,7 @@ pub enum Need {
 use Need::{Admin, AdminUnlessMetricsArePublic, Nothing, Token};
 
 /// Method, route, need. HEAD goes with GET.
-pub const RULES: [(&str, &str, Need); 30] = [
+pub const RULES: [(&str, &str, Need); 32] = [
     ("POST", "/sessions", Nothing),
     ("DELETE", "/sessions/current", Token),
     ("GET", "/tokens", Token),
@@ -52,6 +53,8 @@ pub const RULES: [(&str, &str, Need); 30] = [
     ("PATCH", "/tasks/{id}", Token),
     ("DELETE", "/tasks/{id}", Token),
     ("GET", "/tasks/{id}/activity", Token),
+    ("GET", "/events", Admin),
+    ("GET", "/events/{eventId}", Admin),
     ("POST", "/operator/dead-letters", Admin),
     ("GET", "/metrics", AdminUnlessMetricsArePublic),
     ("GET", "/healthz", Nothing),
@@ -119,7 +122,7 @@ async fn caller(request: &ServiceRequest) -> Result<Option<Caller>, ApiError> {
         Need::Token => false,
         Need::Admin | Need::AdminUnlessMetricsArePublic => true,
     };
-    let caller = match bearer(request)? {
+    let caller = match bearer(request.headers())? {
         Some(token) => {
             let holder = state.tokens.holder(token).await?;
             Caller::Known(holder.ok_or(ApiError::InvalidToken)?)
@@ -149,8 +152,8 @@ fn refusal(route: &str) -> ApiError {
 }
 
 /// The token of an `Authorization: Bearer` header (RFC 6750, section 2.1).
-fn bearer(request: &ServiceRequest) -> Result<Option<&str>, ApiError> {
-    let mut headers = request.headers().get_all(AUTHORIZATION);
+fn bearer(headers: &HeaderMap) -> Result<Option<&str>, ApiError> {
+    let mut headers = headers.get_all(AUTHORIZATION);
     let Some(value) = headers.next() else { return Ok(None) };
     let token = value
         .to_str()
@@ -175,6 +178,21 @@ impl FromRequest for Caller {
     }
 }
 
+/// The token that a request brings, for what only its holder is to read again.
+pub struct Bearer(pub Option<Secret>);
+
+impl FromRequest for Bearer {
+    type Error = ApiError;
+    type Future = Ready<Result<Bearer, ApiError>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let token = bearer(request.headers());
+        ready(token.map(|token| Bearer(token.map(|token| Secret::new(token.to_owned())))))
+    }
+}
+
 // The description says who may do what from the table; the caller is no parameter.
 impl Apiv2Schema for Caller {}
 impl OperationModifier for Caller {}
+impl Apiv2Schema for Bearer {}
+impl OperationModifier for Bearer {}

@@ -11,7 +11,12 @@ use crate::access::Caller;
 /// Names who sends a request; where nobody has to say who they are, it is the empty text.
 pub fn name(request: &HttpRequest) -> String {
     let caller = request.extensions().get::<Caller>().and_then(Caller::user_id);
-    caller.map_or_else(String::new, |user| format!("user:{user}"))
+    caller.map_or_else(String::new, of_user)
+}
+
+/// Names a user who sends one.
+pub fn of_user(user: i64) -> String {
+    format!("user:{user}")
 }
 
 /// Names the token a request brings, if it is anybody's.

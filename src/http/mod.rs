@@ -9,6 +9,7 @@ pub mod cursor;
 mod docs;
 pub mod dto;
 pub mod error;
+mod events;
 mod fields;
 mod headers;
 pub mod health;
@@ -167,6 +168,16 @@ fn api(config: &mut web::ServiceConfig<'_>) {
             web::resource("/tasks/{id}/activity")
                 .wrap(from_fn(within_limits))
                 .route(web::get().to(tasks::list_activity)),
+        )
+        .service(
+            web::resource("/events")
+                .wrap(from_fn(within_limits))
+                .route(web::get().to(events::list)),
+        )
+        .service(
+            web::resource("/events/{eventId}")
+                .wrap(from_fn(within_limits))
+                .route(web::get().to(events::get)),
         );
 }
 

@@ -39,9 +39,9 @@ impl FromFields for ListParams {
 }
 
 impl ListParams {
-    /// How many rows to read: one more than the page has, to know whether there is another.
+    /// See [`rows`].
     pub fn rows(&self) -> i64 {
-        self.limit.unwrap_or(USUAL) + 1
+        rows(self.limit)
     }
 }
 
@@ -66,13 +66,6 @@ impl FromFields for ActivityParams {
     fn from_fields(fields: &mut Fields) -> ActivityParams {
         let before = cursor(fields, |_: &(i64, i64)| true);
         ActivityParams { limit: limit(fields), cursor: None, total: total(fields), before }
-    }
-}
-
-impl ActivityParams {
-    /// See [`ListParams::rows`].
-    pub fn rows(&self) -> i64 {
-        self.limit.unwrap_or(USUAL) + 1
     }
 }
 
@@ -135,7 +128,7 @@ impl FromFields for TaskParams {
             due_after: fields.parameter("dueAfter", "an RFC 3339 time", moment),
             sort,
             after,
-            limit: limit.unwrap_or(USUAL) + 1,
+            limit: rows(limit),
         };
         TaskParams {
             limit,
@@ -192,7 +185,8 @@ pub fn task_cursor(sort: Sort, place: Place) -> impl Serialize {
     TaskCursor(sort_name(sort), place)
 }
 
-fn cursor<P: DeserializeOwned>(fields: &mut Fields, fits: impl Fn(&P) -> bool) -> Option<P> {
+/// The place that the parameter means, if it can be one of this list.
+pub fn cursor<P: DeserializeOwned>(fields: &mut Fields, fits: impl Fn(&P) -> bool) -> Option<P> {
     let expected = "the nextCursor of a page of the same list in the same order";
     fields.parameter("cursor", expected, |text| decode(text).filter(|place| fits(place)))
 }
@@ -206,17 +200,25 @@ fn sane(place: &Place) -> bool {
     }
 }
 
-fn limit(fields: &mut Fields) -> Option<i64> {
+/// How many rows to read for a page of `limit`: one more, to know whether there is another page.
+pub fn rows(limit: Option<i64>) -> i64 {
+    limit.unwrap_or(USUAL) + 1
+}
+
+/// How many rows the page may have.
+pub fn limit(fields: &mut Fields) -> Option<i64> {
     fields.parameter("limit", &format!("a whole number from 1 to {MOST}"), |text| {
         read_id(text).filter(|n| *n <= MOST)
     })
 }
 
-fn total(fields: &mut Fields) -> Option<bool> {
+/// Whether all rows are to be counted.
+pub fn total(fields: &mut Fields) -> Option<bool> {
     fields.parameter("total", "true or false", |text| text.parse().ok())
 }
 
-fn read_id(text: &str) -> Option<i64> {
+/// An id as a parameter.
+pub fn read_id(text: &str) -> Option<i64> {
     text.parse().ok().filter(|n| *n >= 1 && text.bytes().all(|b| b.is_ascii_digit()))
 }
 

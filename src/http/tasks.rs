@@ -14,7 +14,7 @@ use crate::http::dto::{ActivityPage, TaskInput, TaskPage, TaskPatch};
 use crate::http::error::{ApiError, Fault, Place};
 use crate::http::fields::{Body, Id, Params, Patch};
 use crate::http::idempotency_key::{Once, Refused};
-use crate::http::paging::{ActivityParams, TaskParams, task_cursor};
+use crate::http::paging::{ActivityParams, TaskParams, rows, task_cursor};
 use crate::http::preconditions::{Preconditions, Verdict};
 use crate::http::{State, to_the_end};
 use crate::store::{StoreError, activity, defective, task_list, tasks};
@@ -193,12 +193,13 @@ pub async fn list_activity(
     params: Params<ActivityParams>,
 ) -> Result<Answer<ActivityPage>, ApiError> {
     let (id, params) = (id.0, params.0);
+    let limit = rows(params.limit);
     let mut connection = state.store.connection().await?;
     // Whose a deleted task was is not known: its log is for admins.
     if caller.confined_to().is_some() {
         visible(caller, tasks::find(&mut connection, id).await?)?;
     }
-    let entries = activity::list(&mut connection, id, params.before, params.rows()).await?;
+    let entries = activity::list(&mut connection, id, params.before, limit).await?;
     // The log outlives its task: only where there is no log either has there been no such task.
     if entries.is_empty()
         && params.before.is_none()
@@ -211,7 +212,7 @@ pub async fn list_activity(
         _ => None,
     };
     let place = |entry: &activity::Entry| (entry.task_version, entry.id);
-    Ok(Answer::ok(&ActivityPage::of(entries, params.rows(), place, total)))
+    Ok(Answer::ok(&ActivityPage::of(entries, limit, place, total)))
 }
 
 /// With n writers at one task each round lets one through, so this many can meet at the worst.

@@ -5,10 +5,12 @@ use chrono::{SubsecRound, Utc};
 use paperclip::actix::api_v2_operation;
 
 use crate::access::{Caller, issue};
+use crate::http::admission::Bearer;
 use crate::http::answer::{Answer, Created, Deleted};
 use crate::http::dto::{NewTokenView, TokenInput, TokenPage};
 use crate::http::error::ApiError;
-use crate::http::fields::{Body, Id, Params};
+use crate::http::fields::{Id, Params};
+use crate::http::idempotency_key::Once;
 use crate::http::paging::ListParams;
 use crate::http::{State, to_the_end};
 use crate::store::StoreError;
@@ -40,24 +42,33 @@ pub async fn list(
 pub async fn create(
     state: Data<State>,
     caller: Caller,
-    input: Body<TokenInput>,
+    bearer: Bearer,
+    request: Once<TokenInput>,
 ) -> Result<Created<NewTokenView>, ApiError> {
     let user_id = owner(caller)?;
-    let made = to_the_end(async move {
-        let TokenInput { name, expires_at } = input.0;
+    let Once(TokenInput { name, expires_at }, key) = request;
+    // The answer shows a token, so it is kept for whoever has the one that asks for it.
+    let asking = bearer.0.ok_or(ApiError::Unauthenticated)?;
+    let key = key.sealed(asking.expose().as_bytes());
+    to_the_end(async move {
         let created_at = Utc::now().trunc_subsecs(6);
         let new =
             NewToken { user_id, kind: Kind::Api, name: Some(name.clone()), created_at, expires_at };
-        let (id, token) = match issue(&mut *state.store.connection().await?, new).await {
-            // The caller was deleted a moment ago.
-            Err(StoreError::Missing(_)) => return Err(ApiError::InvalidToken),
-            other => other?,
-        };
-        let token = token.expose().to_owned();
-        Ok(NewTokenView { id, name, token, created_at, expires_at })
+        let written = key.write(&state, async |connection| {
+            let (id, token) = issue(connection, new).await?;
+            let token = token.expose().to_owned();
+            let made = NewTokenView { id, name, token, created_at, expires_at };
+            Ok(Created::at(format!("/tokens/{id}"), &made))
+        });
+        written.await.map_err(|refused| {
+            refused.or(|error| match error {
+                // The caller was deleted a moment ago.
+                StoreError::Missing(_) => ApiError::InvalidToken,
+                other => other.into(),
+            })
+        })
     })
-    .await?;
-    Ok(Created::at(format!("/tokens/{}", made.id), &made))
+    .await
 }
 
 #[api_v2_operation(

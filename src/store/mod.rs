@@ -6,6 +6,7 @@ pub mod categories;
 pub mod defective;
 #[cfg(feature = "embedded")]
 pub mod embedded;
+pub mod events;
 pub mod idempotency_keys;
 pub mod migrations;
 pub mod outbox;

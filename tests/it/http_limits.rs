@@ -165,3 +165,36 @@ async fn a_connection_too_many_waits_for_another_to_end() {
     let answered = waiting.read_exact(&mut answer);
     tokio::time::timeout(PATIENCE, answered).await.unwrap().unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs services: scripts/test"]
+async fn what_is_no_http_request_gets_a_bare_status_and_its_connection_is_closed() {
+    let world = World::new().await;
+    let serve = world.serve().await;
+    let api = serve.api();
+    let long = format!("GET /{} HTTP/1.1\r\nHost: x\r\n\r\n", "x".repeat(200_000));
+    let many = format!("GET / HTTP/1.1\r\nHost: x\r\n{}\r\n", "X-A: 1\r\n".repeat(100));
+    let post = "POST /tasks HTTP/1.1\r\nHost: x\r\nContent-Length:";
+    for (request, status) in [
+        ("GET /tasks HTTP/1.1\r\n\r\n", 400),
+        ("G(T /tasks HTTP/1.1\r\nHost: x\r\n\r\n", 400),
+        ("GET /tasks HTTP/9\r\nHost: x\r\n\r\n", 400),
+        ("GET /tasks HTTP/1.1\r\nHost: x\r\nA header\r\n\r\n", 400),
+        (&format!("{post} -1\r\n\r\n"), 400),
+        (&format!("{post} 1\r\nContent-Length: 2\r\n\r\n"), 400),
+        (&format!("{post} 1\r\nTransfer-Encoding: chunked\r\n\r\n"), 400),
+        (&long, 431),
+        (&many, 431),
+    ] {
+        let shown: String = request.chars().take(80).collect();
+        let mut stream = connect(&api).await;
+        // It may be refused, and the connection reset, before all of it is written.
+        let _ = stream.write_all(request.as_bytes()).await;
+        let mut answer = Vec::new();
+        let reading = stream.read_to_end(&mut answer);
+        let _ = tokio::time::timeout(PATIENCE, reading).await.expect("the server hangs up");
+        let answer = String::from_utf8(answer).unwrap();
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{shown:?}: {answer}");
+        assert!(answer.ends_with("\r\n\r\n"), "{shown:?}: {answer}");
+    }
+}

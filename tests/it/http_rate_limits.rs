@@ -57,6 +57,38 @@ async fn a_limit_holds_over_all_instances_and_says_when_to_come_back() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs services: scripts/test"]
+async fn every_kind_of_answer_tells_the_rate_by_the_headers_of_the_document() {
+    let world = World::new().await;
+    let more = [("AUTH", "tokens"), ("RATE_LIMIT_READS", "5/1h"), ("RATE_LIMIT_WRITES", "2/1h")];
+    let serve = world.serve_with(&more).await;
+    let document = serve.api().get("/openapi.json").await.expect(200);
+    let described = document["components"]["headers"].as_object().unwrap();
+    let admin = serve.api().with_token(&world.token(&["--user", "1", "--admin"]).await);
+    for (api, method, path, status) in [
+        (&admin, "POST", "/tasks", 201),
+        // Whose token it is was not looked at.
+        (&admin, "POST", "/tasks/1", 405),
+        (&admin, "DELETE", "/tasks/1", 204),
+        (&admin, "DELETE", "/tasks/1", 429),
+        (&admin, "GET", "/tasks", 200),
+        (&admin, "GET", "/tasks?x=1", 400),
+        (&admin, "GET", "/tasks/1", 404),
+        (&serve.api(), "GET", "/tasks", 401),
+        (&serve.api(), "POST", "/sessions", 400),
+    ] {
+        let request = api.request(method, path).json(&json!({ "title": "t" }));
+        let answer = Answer::of(request.send().await.unwrap()).await;
+        assert_eq!(answer.status, status, "{method} {path}");
+        for name in described.keys() {
+            assert!(!answer.header(name).is_empty(), "{method} {path}: {name}");
+        }
+        let sent = answer.headers.keys().filter(|name| name.as_str().starts_with("ratelimit"));
+        assert_eq!(sent.count(), described.len());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs services: scripts/test"]
 async fn what_watches_the_service_is_not_limited_and_nothing_is_by_default() {
     let world = World::new().await;
     let (limited, usual) =

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::{Value, json};
-use taskd::http::openapi::{NO_NUL, NOT_BLANK, body_rules, parameter_rules};
+use taskd::http::openapi::{NO_NUL, NOT_BLANK, body_rules, event_parameter_rules, parameter_rules};
 
 use crate::harness::{Answer, Api, World};
 use crate::snapshots::assert_snapshot;
@@ -60,6 +60,10 @@ async fn every_reference_leads_somewhere_and_every_operation_has_its_errors() {
                     !response["description"].as_str().unwrap().is_empty(),
                     "{method} {path} {status}"
                 );
+                for rate in ["-Policy", "", "-Limit", "-Remaining", "-Reset"] {
+                    let header = &response["headers"][format!("RateLimit{rate}")];
+                    assert!(header["$ref"].is_string(), "{method} {path} {status}: {rate}");
+                }
                 if status.as_str() >= "400" {
                     let schema = &response["content"]["application/problem+json"]["schema"]["$ref"];
                     assert_eq!(schema, "#/components/schemas/Problem", "{method} {path} {status}");
@@ -67,7 +71,7 @@ async fn every_reference_leads_somewhere_and_every_operation_has_its_errors() {
             }
         }
     }
-    assert_eq!(operations, 22);
+    assert_eq!(operations, 24);
 }
 
 /// One request body that is right, with all its members, and where to send it.
@@ -230,9 +234,24 @@ async fn parameters_are_accepted_and_refused_as_the_document_says() {
     let serve = world.serve().await;
     let api = serve.api();
     let document = api.get("/openapi.json").await.expect(200);
-    let described = document["paths"]["/tasks"]["get"]["parameters"].as_array().unwrap();
-    assert_eq!(described.len(), parameter_rules().len());
-    for (name, rule) in parameter_rules() {
+    let of_every_list = |name: &str| ["limit", "cursor", "total"].contains(&name);
+    let mut of_events = parameter_rules();
+    of_events.retain(|(name, _)| of_every_list(name));
+    of_events.extend(event_parameter_rules());
+    for (path, rules) in [("/tasks", parameter_rules()), ("/events", of_events)] {
+        let described = document["paths"][path]["get"]["parameters"].as_array().unwrap();
+        assert_eq!(described.len(), rules.len());
+        parameters_of(&api, path, described, rules).await;
+    }
+}
+
+async fn parameters_of(
+    api: &Api,
+    path: &str,
+    described: &[Value],
+    rules: Vec<(&'static str, Value)>,
+) {
+    for (name, rule) in rules {
         let parameter = described.iter().find(|parameter| parameter["name"] == name).unwrap();
         assert_eq!(
             (&parameter["schema"], &parameter["required"]),
@@ -269,8 +288,10 @@ async fn parameters_are_accepted_and_refused_as_the_document_says() {
                     add(&"é".repeat(max + 1), false);
                 }
                 for value in rule["enum"].as_array().into_iter().flatten() {
-                    add(value.as_str().unwrap(), true);
-                    add(&value.as_str().unwrap().to_uppercase(), false);
+                    let value = value.as_str().unwrap();
+                    add(value, true);
+                    let (upper, lower) = (value.to_uppercase(), value.to_lowercase());
+                    add(if upper == value { &lower } else { &upper }, false);
                 }
                 if rule["pattern"] == NO_NUL {
                     add("a\u{0}b", false);
@@ -282,7 +303,7 @@ async fn parameters_are_accepted_and_refused_as_the_document_says() {
             }
         }
         for (value, allowed) in values {
-            let request = api.request("GET", "/tasks").query(&[(name, &value)]);
+            let request = api.request("GET", path).query(&[(name, &value)]);
             let answer = Answer::of(request.send().await.unwrap()).await;
             let shown: String = value.chars().take(60).collect();
             assert_eq!(
@@ -335,7 +356,18 @@ async fn answers_are_as_the_document_describes_them() {
     let credentials = json!({ "email": "ada@example.com", "password": "correct horse" });
     let session = api.post("/sessions", credentials).await.expect(201);
     let tokens = api.get("/tokens?total=true").await.expect(200);
+    let events = api.get("/events?total=true").await.expect(200);
+    let event = format!("/events/{}", events["data"][0]["eventId"].as_str().unwrap());
+    let event = crate::harness::eventually("its effects", || async {
+        let event = api.get(&event).await.expect(200);
+        event["effects"][0].is_object().then_some(event)
+    })
+    .await;
     for (schema, answer) in [
+        ("Event", events["data"][0].clone()),
+        ("EventPage", events),
+        ("Effect", event["effects"][0].clone()),
+        ("EventDetail", event),
         ("Task", api.get("/tasks/1").await.expect(200)),
         ("User", api.get("/users/1").await.expect(200)),
         ("Category", api.get("/categories/1").await.expect(200)),

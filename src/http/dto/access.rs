@@ -23,6 +23,8 @@ pub struct SessionInput {
 }
 
 impl FromFields for SessionInput {
+    const SECRETS: &'static [&'static str] = &["password"];
+
     fn from_fields(fields: &mut Fields) -> SessionInput {
         let input =
             SessionInput { email: fields.required("email"), password: fields.required("password") };

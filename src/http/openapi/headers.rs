@@ -1,6 +1,6 @@
 //! Headers of requests and answers, which paperclip knows nothing of.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::merge;
 use crate::http::error::ApiError;
@@ -63,23 +63,35 @@ pub(super) fn complete(path: &str, method: &str, operation: &mut Value) -> Vec<A
     errors
 }
 
-/// What a client is told of its rate. On an answer that is no refusal it is as well, where the route
-/// is limited.
-pub(super) fn complete_refusal(operation: &mut Value) {
-    for (name, text, example) in [
-        (
-            "RateLimit-Policy",
-            "How many requests (q) in how many seconds (w)",
-            "\"writes\";q=120;w=60",
+/// What a client is told of its rate, once for all answers.
+pub(super) fn rates() -> Value {
+    let header = |text: &str, schema: Value| {
+        let text = format!("{text}. Sent while requests of this kind are limited");
+        json!({ "description": text, "schema": schema })
+    };
+    let whole = || json!({ "type": "integer", "minimum": 0 });
+    let text = |example: &str| json!({ "type": "string", "example": example });
+    json!({
+        "RateLimit-Policy": header(
+            "How many requests (q) in how many seconds (w)", text("\"writes\";q=120;w=60"),
         ),
-        (
-            "RateLimit",
-            "How many are left (r), and in how many seconds all are (t)",
-            "\"writes\";r=0;t=60",
+        "RateLimit": header(
+            "How many are left (r), and in how many seconds all are (t)", text("\"writes\";r=0;t=60"),
         ),
-    ] {
-        let text = format!("{text}; also on other answers of a limited route");
-        header(operation, "429", name, &text, json!({ "type": "string", "example": example }));
+        "RateLimit-Limit": header("How many requests may be sent at once", whole()),
+        "RateLimit-Remaining": header("How many are left", whole()),
+        "RateLimit-Reset": header("In how many seconds all are", whole()),
+    })
+}
+
+/// The rate is told on every answer of a limited route, and every operation is one.
+pub(super) fn complete_answers(operation: &mut Value) {
+    let named =
+        |name: &String| (name.clone(), json!({ "$ref": format!("#/components/headers/{name}") }));
+    let rates: Map<String, Value> =
+        rates().as_object().into_iter().flat_map(Map::keys).map(named).collect();
+    for (_, answer) in operation["responses"].as_object_mut().into_iter().flatten() {
+        merge(&mut answer["headers"], Value::Object(rates.clone()));
     }
 }
 

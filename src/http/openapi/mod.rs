@@ -3,7 +3,7 @@
 
 mod tables;
 
-pub use tables::{NO_NUL, NOT_BLANK, body_rules, parameter_rules};
+pub use tables::{NO_NUL, NOT_BLANK, body_rules, event_parameter_rules, parameter_rules};
 
 mod headers;
 mod problem;
@@ -13,7 +13,7 @@ use paperclip::actix::OpenApiExt;
 use paperclip::v2::models::{DefaultApiRaw, Info, Tag};
 use serde_json::{Map, Value, json};
 
-use self::tables::{ALONE, NULLABLE, PAGES, REQUIRED};
+use self::tables::{ALONE, LISTS, NULLABLE, PAGES, REQUIRED};
 use crate::domain::event::EventType;
 use crate::domain::task::Status;
 use crate::domain::user::Role;
@@ -35,7 +35,7 @@ pub fn document() -> Value {
             ),
             ..Info::default()
         },
-        tags: [("access", "Signing in, and API tokens"), ("tasks", "Tasks and what happened to them"), ("users", "Who tasks are for"), ("categories", "What tasks are about")]
+        tags: [("access", "Signing in, and API tokens"), ("tasks", "Tasks and what happened to them"), ("users", "Who tasks are for"), ("categories", "What tasks are about"), ("events", "What changes of tasks became; for admins")]
             .map(|(name, text)| Tag { name: name.into(), description: Some(text.into()), external_docs: None })
             .into(),
         ..DefaultApiRaw::default()
@@ -55,10 +55,11 @@ fn complete(document: &mut Value) {
     document["openapi"] = json!("3.0.3");
     document["servers"] = json!([{ "url": "/" }]);
     let schemas = &mut document["components"]["schemas"];
-    for (page, item) in PAGES {
+    for (whole, member, item) in PAGES.map(|(page, item)| (page, "data", item)).iter().chain(&LISTS)
+    {
         // paperclip writes the row's schema out within the page's.
-        let row = schemas[page]["properties"]["data"]["items"].take();
-        schemas[page]["properties"]["data"]["items"] =
+        let row = schemas[whole]["properties"][member]["items"].take();
+        schemas[whole]["properties"][member]["items"] =
             json!({ "$ref": format!("#/components/schemas/{item}") });
         if schemas[item].is_null() {
             schemas[item] = row;
@@ -90,8 +91,15 @@ fn complete(document: &mut Value) {
         json!({ "type": "string", "enum": Role::ALL.map(Role::as_str) }),
     );
     schemas["Session"]["properties"]["user"] = json!({ "$ref": "#/components/schemas/User" });
-    schemas["Activity"]["properties"]["type"]["enum"] =
-        json!(EventType::ALL.map(EventType::as_str));
+    for schema in ["Activity", "Event", "EventDetail"] {
+        schemas[schema]["properties"]["type"]["enum"] =
+            json!(EventType::ALL.map(EventType::as_str));
+    }
+    schemas["EventDetail"]["properties"]["payload"] = json!({
+        "type": "object",
+        "description": "The task as it was then, and for an update what changed; `/schemas/{type}` has its form.",
+    });
+    schemas["Effect"]["properties"]["state"]["enum"] = json!(["claimed", "done", "skipped"]);
     schemas["Activity"]["properties"]["changes"] = json!({
         "type": "object", "nullable": true,
         "description": "For an update, the fields that changed.",
@@ -102,12 +110,16 @@ fn complete(document: &mut Value) {
         schemas[schema]["properties"][member]["nullable"] = json!(true);
     }
     merge(schemas, json!({ "Problem": problem::schema() }));
+    document["components"]["headers"] = headers::rates();
     document["components"]["securitySchemes"] = json!({ "token": {
         "type": "http", "scheme": "bearer",
         "description": "A session's token (`POST /sessions`) or an API token (`POST /tokens`)." } });
     document["security"] = json!([{ "token": [] }]);
-    let rules: Map<String, Value> =
-        parameter_rules().into_iter().map(|(n, v)| (n.to_owned(), v)).collect();
+    let rules: Map<String, Value> = parameter_rules()
+        .into_iter()
+        .chain(event_parameter_rules())
+        .map(|(n, v)| (n.to_owned(), v))
+        .collect();
     for (path, item) in document["paths"].as_object_mut().into_iter().flatten() {
         for (method, operation) in item.as_object_mut().into_iter().flatten() {
             complete_operation(path, method, operation, &rules);
@@ -120,7 +132,10 @@ fn complete_operation(path: &str, method: &str, operation: &mut Value, rules: &M
     for parameter in parameters.into_iter().flatten() {
         let name = parameter["name"].as_str().unwrap_or_default().to_owned();
         if parameter["in"] == "path" {
-            parameter["schema"] = json!({ "type": "integer", "format": "int64", "minimum": 1 });
+            parameter["schema"] = match name.as_str() {
+                "eventId" => json!({ "type": "string", "format": "uuid" }),
+                _ => json!({ "type": "integer", "format": "int64", "minimum": 1 }),
+            };
         } else if let Some(rules) = rules.get(&name) {
             parameter["schema"] = rules.clone();
             parameter["required"] = json!(false);
@@ -151,7 +166,7 @@ fn complete_operation(path: &str, method: &str, operation: &mut Value, rules: &M
     if path == "/sessions" {
         errors.push(ApiError::BadCredentials);
     }
-    if path.contains("{id}") || path == "/sessions/current" {
+    if path.contains('{') || path == "/sessions/current" {
         errors.push(ApiError::NotFound("thing"));
     }
     if has_body {
@@ -193,7 +208,7 @@ fn complete_operation(path: &str, method: &str, operation: &mut Value, rules: &M
         }
         responses[status.as_str()] = response;
     }
-    headers::complete_refusal(operation);
+    headers::complete_answers(operation);
 }
 
 /// Says what holds of a member. A reference can have no neighbours in OpenAPI 3.0, so it goes.

@@ -3,6 +3,7 @@
 
 use serde_json::{Value, json};
 
+use crate::domain::event::EventType;
 use crate::domain::task::Status;
 use crate::domain::user::Role;
 use crate::http::paging::{sort_name, sorts};
@@ -87,19 +88,29 @@ pub(super) const REQUIRED: [(&str, &[&str]); 8] = [
 ];
 
 /// Pages, and what their rows are.
-pub(super) const PAGES: [(&str, &str); 5] = [
+pub(super) const PAGES: [(&str, &str); 6] = [
     ("TaskPage", "Task"),
     ("UserPage", "User"),
     ("CategoryPage", "Category"),
     ("ActivityPage", "Activity"),
     ("TokenPage", "Token"),
+    ("EventPage", "Event"),
 ];
 
+/// Other members that are lists, and what their items are.
+pub(super) const LISTS: [(&str, &str, &str); 1] = [("EventDetail", "effects", "Effect")];
+
 /// What is answered and is no row of a page.
-pub(super) const ALONE: [&str; 2] = ["Session", "NewToken"];
+pub(super) const ALONE: [&str; 4] = ["Session", "NewToken", "EventDetail", "Effect"];
 
 /// Members of answers that may be null; every member is always there but `total`.
-pub(super) const NULLABLE: [(&str, &str); 15] = [
+pub(super) const NULLABLE: [(&str, &str); 21] = [
+    ("Event", "publishedAt"),
+    ("EventDetail", "publishedAt"),
+    ("EventPage", "nextCursor"),
+    ("Effect", "note"),
+    ("Effect", "claimedBy"),
+    ("Effect", "claimedUntil"),
     ("Token", "expiresAt"),
     ("Token", "lastUsedAt"),
     ("NewToken", "expiresAt"),
@@ -117,7 +128,7 @@ pub(super) const NULLABLE: [(&str, &str); 15] = [
     ("ActivityPage", "nextCursor"),
 ];
 
-/// Query parameters, by name.
+/// Query parameters of lists, and of `GET /tasks`, by name.
 pub fn parameter_rules() -> Vec<(&'static str, Value)> {
     let id = json!({ "type": "integer", "format": "int64", "minimum": 1 });
     let time = json!({ "type": "string", "format": "date-time" });
@@ -136,5 +147,15 @@ pub fn parameter_rules() -> Vec<(&'static str, Value)> {
         ("dueBefore", time.clone()),
         ("dueAfter", time),
         ("sort", json!({ "type": "string", "enum": sorts, "default": "-createdAt" })),
+    ]
+}
+
+/// Those that `GET /events` alone has.
+pub fn event_parameter_rules() -> Vec<(&'static str, Value)> {
+    let types = EventType::ALL.map(EventType::as_str);
+    vec![
+        ("taskId", json!({ "type": "integer", "format": "int64", "minimum": 1 })),
+        ("type", json!({ "type": "string", "enum": types })),
+        ("published", json!({ "type": "boolean" })),
     ]
 }

@@ -8,6 +8,11 @@
 //! Of the request only a hash is kept, by which a repeat is told from another request. A member that
 //! is a secret is left out of it: with the rest of the body known, a hash of a password could be
 //! guessed at by whoever reads the table, faster by far than the argon2id hash beside it.
+//!
+//! An answer that shows a token is kept sealed, under a key that is made of a secret of who asked:
+//! whoever reads the table learns nothing from it, and a repeat brings the secret again.
+
+mod header;
 
 use std::collections::BTreeMap;
 
@@ -21,12 +26,13 @@ use paperclip::v2::models::{
 use paperclip::v2::schema::Apiv2Schema;
 use serde_json::{Map, Value};
 
+use crate::access::Seal;
 use crate::http::State;
 use crate::http::answer::Created;
 use crate::http::caller;
-use crate::http::error::{ApiError, Fault, Place};
+use crate::http::error::ApiError;
 use crate::http::fields::{Body, FromFields};
-use crate::store::idempotency_keys::{self, Outcome, PartsHash, Request};
+use crate::store::idempotency_keys::{self, Kept, Outcome, PartsHash, Request};
 use crate::store::{Connection, StoreError};
 
 /// The header of a request.
@@ -34,14 +40,16 @@ pub const HEADER: &str = "Idempotency-Key";
 /// The header of an answer that was given before.
 pub const REPLAYED: &str = "Idempotency-Replayed";
 
-/// How long a key may be: as long as anybody's are.
-const KEY_CHARS: usize = 255;
-
 /// A JSON body, and the key under which its request is carried out once.
 pub struct Once<T>(pub T, pub Key);
 
 /// The key of a request, if it has one.
-pub struct Key(Option<Request>);
+pub struct Key(Option<Keyed>);
+
+struct Keyed {
+    request: Request,
+    seal: Option<Seal>,
+}
 
 /// Why a write was not carried out.
 pub enum Refused {
@@ -62,6 +70,28 @@ impl Refused {
 }
 
 impl Key {
+    /// The key itself.
+    pub fn text(&self) -> Option<&str> {
+        self.0.as_ref().map(|keyed| keyed.request.key.as_str())
+    }
+
+    /// Whose key it is, where only the body says who asks.
+    pub fn of_user(mut self, user: i64) -> Key {
+        if let Some(keyed) = &mut self.0 {
+            keyed.request.caller = caller::of_user(user);
+        }
+        self
+    }
+
+    /// Keeps the answer so that only who has this secret can read it; nobody must be able to guess it.
+    /// Who repeats the request without it is told that the key was used for another.
+    pub fn sealed(mut self, secret: &[u8]) -> Key {
+        if let Some(keyed) = &mut self.0 {
+            keyed.seal = Some(Seal::new(secret, &keyed.request.key));
+        }
+        self
+    }
+
     /// Carries a write out on a connection, or answers what it was answered before. Without a key it
     /// is the write and nothing else. To be called in a task of its own: a transaction that is dropped
     /// half way holds its locks until its connection is.
@@ -74,18 +104,22 @@ impl Key {
         W: AsyncFnOnce(&mut Connection) -> Result<Created<T>, StoreError>,
     {
         let mut connection = state.store.connection().await.map_err(Refused::Write)?;
-        let Some(request) = self.0 else {
+        let Some(keyed) = self.0 else {
             return write(&mut connection).await.map_err(Refused::Write);
         };
+        let request = &keyed.request;
         let write = async |connection: &mut Connection| {
             let answer = write(connection).await?;
-            let kept = answer.kept();
+            let kept = keyed.closed(answer.kept());
             Ok((answer, kept))
         };
         let keep_for = state.idempotency_retention;
-        match idempotency_keys::once(&mut connection, &request, keep_for, write).await {
+        match idempotency_keys::once(&mut connection, request, keep_for, write).await {
             Ok(Outcome::Done(answer)) => Ok(answer),
-            Ok(Outcome::Kept(kept)) => Ok(Created::replayed(kept)),
+            Ok(Outcome::Kept(kept)) => match keyed.opened(kept) {
+                Some(kept) => Ok(Created::replayed(kept)),
+                None => Err(Refused::Key(ApiError::IdempotencyKeyReused)),
+            },
             Ok(Outcome::InUse) => Err(Refused::Key(ApiError::IdempotencyKeyInUse)),
             Ok(Outcome::Reused) => Err(Refused::Key(ApiError::IdempotencyKeyReused)),
             Err(error) => Err(Refused::Write(error)),
@@ -93,35 +127,32 @@ impl Key {
     }
 }
 
-/// Reads the header's lines, each a key in quotes (a string of RFC 8941, section 3.3.3) or bare.
-fn read<'a>(lines: impl Iterator<Item = &'a [u8]>) -> Result<Option<String>, Fault> {
-    let fault = |message: &str| Fault::new(Place::Header, HEADER, message);
-    let mut found: Option<String> = None;
-    for line in lines {
-        let key = unquoted(line.trim_ascii())
-            .filter(|key| (1..=KEY_CHARS).contains(&key.len()))
-            .ok_or_else(|| fault("must be 1 to 255 visible ASCII characters, in quotes or bare"))?;
-        if found.replace(key.clone()).is_some_and(|other| other != key) {
-            return Err(fault("is given more than once"));
+impl Keyed {
+    /// As it may be stored.
+    fn closed(&self, mut kept: Kept) -> Kept {
+        if let Some(seal) = &self.seal {
+            kept.body = seal.seal(&self.about(), kept.body);
         }
+        kept
     }
-    Ok(found)
-}
 
-fn unquoted(text: &[u8]) -> Option<String> {
-    let text =
-        std::str::from_utf8(text).ok().filter(|t| t.bytes().all(|b| b.is_ascii_graphic()))?;
-    let Some(inner) = text.strip_prefix('"') else { return Some(text.to_owned()) };
-    let mut characters = inner.strip_suffix('"')?.chars();
-    let mut key = String::new();
-    while let Some(character) = characters.next() {
-        match character {
-            '"' => return None,
-            '\\' => key.push(characters.next().filter(|escaped| matches!(escaped, '"' | '\\'))?),
-            other => key.push(other),
+    /// As it was; `None` if it was sealed with another secret.
+    fn opened(&self, mut kept: Kept) -> Option<Kept> {
+        if let Some(seal) = &self.seal {
+            kept.body = seal.open(&self.about(), &kept.body)?;
         }
+        Some(kept)
     }
-    Some(key)
+
+    /// What is beside a sealed answer in its row: it opens nowhere else.
+    fn about(&self) -> Vec<u8> {
+        let Request { caller, route, key, fingerprint } = &self.request;
+        let mut hash = PartsHash::default();
+        for part in [caller.as_bytes(), route.as_bytes(), key.as_bytes(), fingerprint] {
+            hash.add(part);
+        }
+        hash.finish()
+    }
 }
 
 /// The hash of what a request asks for: its place and its body, as a document, without its secrets.
@@ -143,17 +174,20 @@ impl<T: FromFields> FromRequest for Once<T> {
     type Future = LocalBoxFuture<'static, Result<Self, ApiError>>;
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
-        let key = read(request.headers().get_all(HEADER).map(|value| value.as_bytes()));
+        let key = header::read(request.headers().get_all(HEADER).map(|value| value.as_bytes()));
         let members = Body::<T>::members(request, payload);
         let request = request.clone();
         Box::pin(async move {
             let key = key.map_err(|fault| ApiError::Validation(vec![fault]))?;
             let members = members.await?;
-            let keyed = key.map(|key| Request {
-                caller: caller::name(&request),
-                route: format!("{} {}", request.method(), route(&request)),
-                key,
-                fingerprint: fingerprint(&request, &members, T::SECRETS),
+            let keyed = key.map(|key| {
+                let request = Request {
+                    caller: caller::name(&request),
+                    route: format!("{} {}", request.method(), route(&request)),
+                    key,
+                    fingerprint: fingerprint(&request, &members, T::SECRETS),
+                };
+                Keyed { request, seal: None }
             });
             Ok(Once(Body::of(members)?.0, Key(keyed)))
         })
@@ -186,56 +220,6 @@ mod tests {
     use super::*;
     use actix_web::test::TestRequest;
     use serde_json::json;
-
-    fn key(lines: &[&str]) -> Result<Option<String>, Fault> {
-        read(lines.iter().map(|line| line.as_bytes()))
-    }
-
-    #[test]
-    fn a_key_is_read_in_quotes_and_bare() {
-        let longest = "k".repeat(255);
-        let quoted = format!("\"{longest}\"");
-        for (lines, wanted) in [
-            (&[] as &[&str], None),
-            (
-                &["8e03978e-40d5-43dd-bc93-6894a57f9324"],
-                Some("8e03978e-40d5-43dd-bc93-6894a57f9324"),
-            ),
-            (&["\"abc\""], Some("abc")),
-            (&[" abc "], Some("abc")),
-            (&["abc", "\"abc\""], Some("abc")),
-            (&[r#""a\"b\\c""#], Some(r#"a"b\c"#)),
-            (&[r"a\b"], Some(r"a\b")),
-            (&[&longest], Some(&longest)),
-            (&[&quoted], Some(&longest)),
-        ] {
-            assert_eq!(key(lines), Ok(wanted.map(str::to_owned)), "{lines:?}");
-        }
-    }
-
-    #[test]
-    fn what_is_no_key_is_refused() {
-        let long = "k".repeat(256);
-        for lines in [
-            &[""] as &[&str],
-            &["\"\""],
-            &["\""],
-            &["\"abc"],
-            &["\"a\"b\""],
-            &["\"a\\b\""],
-            &["\"a\\"],
-            &["\"abc\\\""],
-            &["a b"],
-            &["\"a b\""],
-            &["é"],
-            &["a\tb"],
-            &[&long],
-            &["a", "b"],
-        ] {
-            let fault = key(lines).unwrap_err();
-            assert_eq!((fault.r#in, fault.pointer.as_str()), (Place::Header, "/Idempotency-Key"));
-        }
-    }
 
     #[test]
     fn a_fingerprint_is_of_the_document_and_the_place_and_not_of_a_secret() {

@@ -1,0 +1,74 @@
+//! Keeps a text so that it can be read again by one who brings a secret, and by nobody else.
+
+use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
+use ring::hkdf::{HKDF_SHA256, Salt};
+
+/// Makes keys of ours other than whatever else is made of the same secret, such as the hash of a token.
+const PURPOSE: &[u8] = b"taskd: an answer kept for its Idempotency-Key";
+
+/// Seals, and opens what it has sealed (ChaCha20-Poly1305, RFC 8439, with the nonce in front).
+pub struct Seal(LessSafeKey);
+
+impl Seal {
+    /// A secret that nobody can guess makes one seal for each name.
+    #[expect(clippy::expect_used, reason = "HKDF gives up to 8,160 bytes, and 32 are asked for")]
+    pub fn new(secret: &[u8], name: &str) -> Seal {
+        let name = [name.as_bytes()];
+        let secret = Salt::new(HKDF_SHA256, PURPOSE).extract(secret);
+        let key = secret.expand(&name, &CHACHA20_POLY1305).expect("32 bytes are few enough");
+        Seal(LessSafeKey::new(UnboundKey::from(key)))
+    }
+
+    /// What may be stored anywhere. It opens only beside the same `about`, which is no secret.
+    #[expect(clippy::expect_used, reason = "only texts of more than 256 GB can't be sealed")]
+    pub fn seal(&self, about: &[u8], mut text: Vec<u8>) -> Vec<u8> {
+        let nonce: [u8; NONCE_LEN] = rand::random();
+        let unique = Nonce::assume_unique_for_key(nonce);
+        let sealed = self.0.seal_in_place_append_tag(unique, Aad::from(about), &mut text);
+        sealed.expect("the text is short enough");
+        [&nonce, text.as_slice()].concat()
+    }
+
+    /// The text; `None` if it was sealed by another secret, about something else, or not at all.
+    pub fn open(&self, about: &[u8], sealed: &[u8]) -> Option<Vec<u8>> {
+        let (nonce, text) = sealed.split_at_checked(NONCE_LEN)?;
+        let nonce = Nonce::try_assume_unique_for_key(nonce).ok()?;
+        let mut text = text.to_vec();
+        let length = self.0.open_in_place(nonce, Aad::from(about), &mut text).ok()?.len();
+        text.truncate(length);
+        Some(text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_same_secret_name_and_matter_open() {
+        let seal = Seal::new(b"secret", "name");
+        let text = b"a text".to_vec();
+        let sealed = seal.seal(b"about", text.clone());
+        assert_ne!(sealed, seal.seal(b"about", text.clone()), "no nonce is used twice");
+        assert!(!sealed.windows(text.len()).any(|part| part == text));
+        assert_eq!(Seal::new(b"secret", "name").open(b"about", &sealed), Some(text));
+        for (secret, name, about) in
+            [("other", "name", "about"), ("secret", "other", "about"), ("secret", "name", "other")]
+        {
+            let opened = Seal::new(secret.as_bytes(), name).open(about.as_bytes(), &sealed);
+            assert_eq!(opened, None, "{secret} {name} {about}");
+        }
+    }
+
+    #[test]
+    fn what_was_changed_or_is_not_sealed_does_not_open() {
+        let seal = Seal::new(b"secret", "name");
+        let sealed = seal.seal(b"", b"a text".to_vec());
+        for place in 0..sealed.len() {
+            let mut changed = sealed.clone();
+            changed[place] ^= 1;
+            assert_eq!(seal.open(b"", &changed), None, "byte {place}");
+            assert_eq!(seal.open(b"", &sealed[..place]), None, "the first {place} bytes");
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! Events for operators to look at: which there are, and what became of each.
+
+use chrono::{DateTime, Utc};
+use diesel::prelude::*;
+use diesel::sql_types::{BigInt, Bool, Jsonb, Nullable, Text, Timestamptz, Uuid as SqlUuid};
+use diesel_async::AsyncPgConnection;
+use serde_json::Value;
+use uuid::Uuid;
+
+use crate::domain::event::EventType;
+use crate::store::StoreError;
+use crate::store::sql::{RunQueryDsl, Statement};
+
+/// Which events are wanted; what is `None` filters nothing.
+#[derive(Debug, Clone, Default)]
+pub struct EventQuery {
+    /// Of this task.
+    pub task_id: Option<i64>,
+    /// Of this type.
+    pub event_type: Option<EventType>,
+    /// Whether the broker has confirmed them.
+    pub published: Option<bool>,
+}
+
+/// An event, without what it says of its task.
+#[derive(Debug, QueryableByName)]
+pub struct Listed {
+    /// Its id, which begins with the time it was made.
+    #[diesel(sql_type = SqlUuid)]
+    pub id: Uuid,
+    /// The event type's name.
+    #[diesel(sql_type = Text, column_name = "type")]
+    pub event_type: String,
+    /// The task.
+    #[diesel(sql_type = BigInt)]
+    pub task_id: i64,
+    /// The task's version after it.
+    #[diesel(sql_type = BigInt)]
+    pub task_version: i64,
+    /// When the change was made.
+    #[diesel(sql_type = Timestamptz)]
+    pub occurred_at: DateTime<Utc>,
+    /// When the broker had confirmed it.
+    #[diesel(sql_type = Nullable<Timestamptz>)]
+    pub published_at: Option<DateTime<Utc>>,
+}
+
+/// Planned for its values, what is null is no condition any more, so that each filter finds its index.
+const FILTERS: &str = "($1 IS NULL OR task_id = $1) AND ($2 IS NULL OR type = $2)
+     AND ($3 IS NULL OR (published_at IS NOT NULL) = $3)";
+
+/// The events before `before`, newest first.
+///
+/// # Errors
+/// The database fails.
+pub async fn list(
+    connection: &mut AsyncPgConnection,
+    query: &EventQuery,
+    before: Option<Uuid>,
+    limit: i64,
+) -> Result<Vec<Listed>, StoreError> {
+    let statement = filtered(
+        format!(
+            "SELECT id, type, task_id, task_version, occurred_at, published_at FROM events
+             WHERE {FILTERS} AND id < $4 ORDER BY id DESC LIMIT $5"
+        ),
+        query,
+    )
+    .bind::<SqlUuid, _>(before.unwrap_or(Uuid::max()))
+    .bind::<BigInt, _>(limit);
+    Ok(statement.load(connection).await?)
+}
+
+/// How many there are.
+///
+/// # Errors
+/// The database fails.
+pub async fn count(
+    connection: &mut AsyncPgConnection,
+    query: &EventQuery,
+) -> Result<i64, StoreError> {
+    #[derive(QueryableByName)]
+    struct Total {
+        #[diesel(sql_type = BigInt)]
+        total: i64,
+    }
+    let sql = format!("SELECT count(*) AS total FROM events WHERE {FILTERS}");
+    let total: Total = filtered(sql, query).get_result(connection).await?;
+    Ok(total.total)
+}
+
+fn filtered(sql: String, query: &EventQuery) -> Statement {
+    Statement::new(sql)
+        .planned_for_its_values()
+        .bind::<Nullable<BigInt>, _>(query.task_id)
+        .bind::<Nullable<Text>, _>(query.event_type.map(EventType::as_str))
+        .bind::<Nullable<Bool>, _>(query.published)
+}
+
+/// An event with what it says.
+#[derive(Debug, QueryableByName)]
+pub struct Found {
+    /// All else.
+    #[diesel(embed)]
+    pub listed: Listed,
+    /// The task as it was then, and what changed.
+    #[diesel(sql_type = Jsonb)]
+    pub payload: Value,
+}
+
+/// One event.
+///
+/// # Errors
+/// The database fails.
+pub async fn find(
+    connection: &mut AsyncPgConnection,
+    id: Uuid,
+) -> Result<Option<Found>, StoreError> {
+    let statement = Statement::new(
+        "SELECT id, type, task_id, task_version, occurred_at, published_at, payload FROM events
+         WHERE id = $1",
+    )
+    .bind::<SqlUuid, _>(id);
+    Ok(statement.get_result(connection).await.optional()?)
+}
+
+/// What became of an effect that has begun.
+#[derive(Debug, QueryableByName)]
+pub struct EffectState {
+    /// Its name.
+    #[diesel(sql_type = Text)]
+    pub effect: String,
+    /// `claimed`, `done` or `skipped`.
+    #[diesel(sql_type = Text)]
+    pub state: String,
+    /// Why there was nothing to do.
+    #[diesel(sql_type = Nullable<Text>)]
+    pub note: Option<String>,
+    /// Who runs it.
+    #[diesel(sql_type = Nullable<Text>)]
+    pub claimed_by: Option<String>,
+    /// Until when nobody else may.
+    #[diesel(sql_type = Nullable<Timestamptz>)]
+    pub claimed_until: Option<DateTime<Utc>>,
+    /// When this changed last.
+    #[diesel(sql_type = Timestamptz)]
+    pub touched_at: DateTime<Utc>,
+}
+
+/// Those of one event, by name.
+///
+/// # Errors
+/// The database fails.
+pub async fn effects(
+    connection: &mut AsyncPgConnection,
+    event_id: Uuid,
+) -> Result<Vec<EffectState>, StoreError> {
+    let statement = Statement::new(
+        "SELECT effect, state, note, claimed_by, claimed_until, touched_at FROM processed_messages
+         WHERE event_id = $1 ORDER BY effect",
+    )
+    .bind::<SqlUuid, _>(event_id);
+    Ok(statement.load(connection).await?)
+}
