@@ -51,4 +51,5 @@ mod tls;
 mod up;
 mod worker;
 mod worker_failures;
+mod worker_hostile;
 mod worker_malformed;
