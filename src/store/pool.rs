@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use deadpool::Runtime;
 use diesel::{ConnectionError, ConnectionResult};
-use diesel_async::pooled_connection::deadpool::{Object, Pool};
-use diesel_async::pooled_connection::{AsyncDieselConnectionManager, ManagerConfig};
+use diesel_async::pooled_connection::deadpool::{Hook, HookError, Object, Pool};
+use diesel_async::pooled_connection::{
+    AsyncDieselConnectionManager, ManagerConfig, PoolError, RecyclingMethod,
+};
 use diesel_async::{AsyncPgConnection, SimpleAsyncConnection};
 use futures_util::FutureExt;
 use tokio_postgres::tls::{MakeTlsConnect, TlsConnect};
@@ -17,6 +19,8 @@ use crate::tls;
 /// How long a caller waits for a free connection, and for a new one to open. An HTTP request that
 /// can't get one by then is answered 503, so this is below what clients usually wait.
 const WAIT: Duration = Duration::from_secs(3);
+/// For how long after its last use a connection counts as alive.
+const FRESH: Duration = Duration::from_secs(1);
 /// A peer that acknowledges nothing for this long is gone, reset or not.
 const UNACKNOWLEDGED: Duration = Duration::from_secs(10);
 /// No statement of ours takes this long; one that does is stuck, and is cancelled by the server. Below
@@ -57,8 +61,13 @@ impl Store {
             let url = owned.clone();
             async move { connect(&url, STATEMENT_TIMEOUT).await }.boxed()
         });
+        // Closed connections are noticed all the same; silent ones by the hook.
+        config.recycling_method = RecyclingMethod::Fast;
         let manager = AsyncDieselConnectionManager::new_with_config(url.to_string(), config);
         let pool = Pool::builder(manager)
+            .pre_recycle(Hook::async_fn(|connection, metrics| {
+                Box::pin(sign_of_life(connection, metrics.last_used()))
+            }))
             .max_size(size)
             .runtime(Runtime::Tokio1)
             .wait_timeout(Some(WAIT))
@@ -99,6 +108,23 @@ impl Store {
     pub fn status(&self) -> PoolStatus {
         let status = self.pool.status();
         PoolStatus { size: status.size, available: status.available, waiting: status.waiting }
+    }
+}
+
+/// Asks a connection for a sign of life before it is used again, unless it was just now: that would be
+/// a round trip for each use while there is most to do. One that was given up on for its silence
+/// (`sql::ANSWER_TIMEOUT`) was taken out long ago, so it is asked.
+async fn sign_of_life(
+    connection: &mut AsyncPgConnection,
+    since_last_use: Duration,
+) -> Result<(), HookError> {
+    if since_last_use < FRESH {
+        return Ok(());
+    }
+    let asked = tokio::time::timeout(WAIT, connection.batch_execute("SELECT 1"));
+    match asked.await {
+        Ok(answer) => answer.map_err(|error| HookError::Backend(PoolError::QueryError(error))),
+        Err(_) => Err(HookError::message("no sign of life")),
     }
 }
 

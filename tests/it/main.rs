@@ -39,6 +39,7 @@ mod licences;
 mod lists;
 mod openapi;
 mod outages;
+mod pool;
 mod properties;
 mod roles_config;
 mod roles_migrate;
