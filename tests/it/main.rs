@@ -40,6 +40,7 @@ mod lists;
 mod openapi;
 mod outages;
 mod properties;
+mod records;
 mod roles_config;
 mod roles_migrate;
 mod roles_purge;
