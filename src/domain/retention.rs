@@ -22,17 +22,32 @@ pub struct Trace {
     pub touched_at: DateTime<Utc>,
 }
 
+/// What the outbox has of an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outbox {
+    /// It will be published, perhaps once more: a publisher may have died before it could say so.
+    Unpublished,
+    /// It was published for the last time by then.
+    Published(DateTime<Utc>),
+    /// Nothing any more: it was published long ago.
+    Gone,
+}
+
 /// Whether the records of an event may go: all of them or none. The event has so many `effects` in
-/// all; while one is to come, a message is somewhere that needs the others' records. An event that
-/// is yet `unpublished` will be a message again.
+/// all; while one is to come, a message is somewhere that needs the others' records. A message that
+/// was published a short time ago may need them too, however old they are.
 pub fn may_forget(
     traces: &[Trace],
     effects: usize,
-    unpublished: bool,
+    outbox: Outbox,
     horizon: DateTime<Utc>,
 ) -> bool {
-    !unpublished
-        && traces.len() >= effects
+    let sent = match outbox {
+        Outbox::Unpublished => false,
+        Outbox::Published(at) => at < horizon,
+        Outbox::Gone => true,
+    };
+    sent && traces.len() >= effects
         && traces.iter().all(|trace| trace.done && trace.touched_at < horizon)
 }
 
@@ -57,10 +72,13 @@ mod tests {
         let horizon = horizon(now(), Duration::from_secs(1));
         let trace = |done, touched_at| Trace { done, touched_at };
         let finished = [trace(true, old), trace(true, old)];
-        assert!(may_forget(&finished, 2, false, horizon));
-        assert!(!may_forget(&finished, 2, true, horizon));
-        assert!(!may_forget(&finished, 3, false, horizon));
-        assert!(!may_forget(&[trace(true, old), trace(true, new)], 2, false, horizon));
-        assert!(!may_forget(&[trace(true, old), trace(false, old)], 2, false, horizon));
+        let gone = Outbox::Gone;
+        assert!(may_forget(&finished, 2, gone, horizon));
+        assert!(may_forget(&finished, 2, Outbox::Published(old), horizon));
+        assert!(!may_forget(&finished, 2, Outbox::Published(new), horizon));
+        assert!(!may_forget(&finished, 2, Outbox::Unpublished, horizon));
+        assert!(!may_forget(&finished, 3, gone, horizon));
+        assert!(!may_forget(&[trace(true, old), trace(true, new)], 2, gone, horizon));
+        assert!(!may_forget(&[trace(true, old), trace(false, old)], 2, gone, horizon));
     }
 }

@@ -49,8 +49,8 @@ pub struct Looked {
     pub deleted: usize,
 }
 
-/// Deletes the records of events whose effects are all done, none of them touched since `horizon`:
-/// the rule is [`crate::domain::retention::may_forget`]. Old records of other events are touched, so
+/// Deletes the records of events whose effects are all done, none of them touched since `horizon`, and
+/// which were published before it: the rule is [`crate::domain::retention::may_forget`]. Old records of other events are touched, so
 /// that the next batch does not meet them again.
 ///
 /// # Errors
@@ -67,8 +67,8 @@ pub async fn forget_processed(
         #[diesel(sql_type = BigInt)]
         deleted: i64,
     }
-    // An event that was published stays so, and a record that says done does too: what is read here
-    // as finished can't become unfinished meanwhile.
+    // A record that says done stays so, and so does the time of an event's publication: what is read
+    // here as finished can't become unfinished meanwhile.
     let statement = Statement::new(
         "WITH old AS MATERIALIZED (
              SELECT event_id, effect FROM processed_messages WHERE touched_at < $1
@@ -79,7 +79,9 @@ pub async fn forget_processed(
              GROUP BY p.event_id
              HAVING bool_and(p.state IN ('done', 'skipped') AND p.touched_at < $1)
                  AND count(*) >= max(p.effects)
-                 AND NOT EXISTS (SELECT FROM events e WHERE e.id = p.event_id AND e.published_at IS NULL)),
+                 AND NOT EXISTS (
+                     SELECT FROM events e WHERE e.id = p.event_id
+                         AND (e.published_at IS NULL OR e.published_at >= $1))),
          deleted AS (
              DELETE FROM processed_messages WHERE event_id IN (SELECT event_id FROM finished)
              RETURNING 1),

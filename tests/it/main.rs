@@ -41,6 +41,7 @@ mod openapi;
 mod outages;
 mod properties;
 mod records;
+mod records_sql;
 mod roles_config;
 mod roles_migrate;
 mod roles_purge;
