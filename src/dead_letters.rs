@@ -274,7 +274,7 @@ enum Action {
     Discard,
 }
 
-/// The letter as a first attempt, with all that it remembers.
+/// The letter as a first attempt, with all that it remembers: its history, and that it is recorded.
 fn revived(letter: &Message) -> Message {
     let mut copy = letter.copy();
     for header in [

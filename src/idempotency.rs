@@ -3,40 +3,34 @@
 //! A database effect needs nothing from here: its record commits with it, in one statement (see
 //! `store::activity::record_once`). An effect outside the database can't commit with a record, so
 //! it is guarded by a claim with a lease: claim, run, record. A worker that dies between running
-//! and recording leaves a claim that runs out, and the effect is run again: that is the one window
-//! in which it can happen twice.
+//! and recording, or is held up there for longer than the lease, leaves a claim that runs out, and
+//! the effect is run again: that is the one window in which it can happen twice.
+//!
+//! A failed delivery leaves its effects open on record, and its copy says that all have a record.
+//! Records go when all effects of their event are done. So a letter that is replayed after years
+//! finds either what is done and what is open, or nothing, and then all is done.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use uuid::Uuid;
 
 use crate::batcher::Batcher;
 use crate::defects::{self, Defect};
-use crate::store::processed::{self, Finished};
+use crate::domain::claim::{self, Claim};
+use crate::store::processed::{self, Finished, Subject};
 use crate::store::{Store, StoreError};
 
 /// How long a claim holds. Longer than an effect may take (`effects::RUN_TIMEOUT`), and short,
 /// since it is what passes until another worker takes over from one that died in mid-effect.
 pub const LEASE: Duration = Duration::from_secs(25);
 
-/// What a claim was answered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Claim {
-    /// Run the effect: nobody else will for the time of the lease.
-    Granted,
-    /// It is done; nothing is left to do.
-    Done,
-    /// Somebody is at it, for that long at most: it is neither done nor free.
-    Leased(Duration),
-}
-
 /// The claims of one worker process.
 #[derive(Clone)]
 pub struct Idempotency {
     store: Store,
     owner: String,
-    claims: Batcher<(&'static str, Uuid), Result<Claim, StoreError>>,
+    claims: Batcher<(&'static str, Subject), Result<Claim, StoreError>>,
     finished: Batcher<Finished, Result<(), StoreError>>,
 }
 
@@ -69,8 +63,8 @@ impl Idempotency {
     ///
     /// # Errors
     /// The database fails.
-    pub async fn claim(&self, effect: &'static str, event: Uuid) -> Result<Claim, StoreError> {
-        self.claims.call((effect, event)).await.unwrap_or_else(|| Err(ended()))
+    pub async fn claim(&self, effect: &'static str, subject: Subject) -> Result<Claim, StoreError> {
+        self.claims.call((effect, subject)).await.unwrap_or_else(|| Err(ended()))
     }
 
     /// Records that a claimed effect has happened, or that there was nothing to do.
@@ -81,13 +75,18 @@ impl Idempotency {
         self.finished.call(finished).await.unwrap_or_else(|| Err(ended()))
     }
 
-    /// Gives a claim back after a failure, so that the next attempt need not wait for its end.
+    /// Leaves effects open after a failure, so that the next attempt need not wait for the end of a
+    /// claim of ours, and so that nothing of the event is forgotten until they are done.
     ///
     /// # Errors
     /// The database fails.
-    pub async fn release(&self, effect: &'static str, event: Uuid) -> Result<(), StoreError> {
+    pub async fn leave_open(
+        &self,
+        subject: Subject,
+        effects: Vec<&'static str>,
+    ) -> Result<(), StoreError> {
         let mut connection = self.store.connection().await?;
-        processed::release(&mut connection, effect, vec![event], self.owner.clone()).await
+        processed::leave_open(&mut connection, subject, effects, self.owner.clone()).await
     }
 }
 
@@ -98,27 +97,30 @@ fn ended() -> StoreError {
 async fn claim_all(
     store: &Store,
     owner: &str,
-    wanted: &[(&'static str, Uuid)],
+    wanted: &[(&'static str, Subject)],
 ) -> Vec<Result<Claim, StoreError>> {
-    let mut by_effect: HashMap<&'static str, Vec<Uuid>> = HashMap::new();
-    for (effect, event) in wanted {
-        by_effect.entry(effect).or_default().push(*event);
+    let mut by_effect: HashMap<&'static str, BTreeMap<Uuid, Subject>> = HashMap::new();
+    for (effect, subject) in wanted {
+        let one = by_effect.entry(effect).or_default().entry(subject.event_id).or_insert(*subject);
+        // What one copy of a message knows is true of all.
+        one.recorded |= subject.recorded;
     }
     let mut answers: HashMap<(&'static str, Uuid), Result<Claim, StoreError>> = HashMap::new();
-    for (effect, events) in by_effect {
-        match claim_effect(store, owner, effect, events.clone()).await {
+    for (effect, subjects) in by_effect {
+        let subjects: Vec<Subject> = subjects.into_values().collect();
+        match claim_effect(store, owner, effect, &subjects).await {
             Ok(claims) => {
                 answers.extend(claims.into_iter().map(|(id, claim)| ((effect, id), Ok(claim))))
             }
             Err(error) => {
-                answers.extend(events.into_iter().map(|id| ((effect, id), Err(error.clone()))))
+                answers.extend(subjects.iter().map(|s| ((effect, s.event_id), Err(error.clone()))))
             }
         }
     }
     // Two copies of one event in one batch: the first gets the claim, the other meets a lease.
     wanted
         .iter()
-        .map(|key| match answers.get_mut(key) {
+        .map(|(effect, subject)| match answers.get_mut(&(*effect, subject.event_id)) {
             Some(Ok(claim)) => {
                 let given = *claim;
                 if given == Claim::Granted {
@@ -136,36 +138,40 @@ async fn claim_effect(
     store: &Store,
     owner: &str,
     effect: &'static str,
-    mut events: Vec<Uuid>,
+    subjects: &[Subject],
 ) -> Result<HashMap<Uuid, Claim>, StoreError> {
-    events.sort_unstable();
-    events.dedup();
     let mut connection = store.connection().await?;
     if defects::has(Defect::CheckThenInsert) {
-        let known = processed::standings(&mut connection, effect, events.clone()).await?;
-        let done = |id: &Uuid| known.iter().any(|row| row.event_id == *id);
-        let claim = |id: Uuid| (id, if done(&id) { Claim::Done } else { Claim::Granted });
-        return Ok(events.into_iter().map(claim).collect());
+        let ids = subjects.iter().map(|subject| subject.event_id).collect();
+        let known = processed::records(&mut connection, effect, ids).await?;
+        let claim = |subject: &Subject| {
+            let record = known.get(&subject.event_id).copied();
+            match claim::decide(record, subject.recorded) {
+                Claim::Done => (subject.event_id, Claim::Done),
+                _ => (subject.event_id, Claim::Granted),
+            }
+        };
+        return Ok(subjects.iter().map(claim).collect());
     }
     let granted =
-        processed::claim(&mut connection, effect, events.clone(), owner.to_owned(), LEASE).await?;
+        processed::claim(&mut connection, effect, subjects, owner.to_owned(), LEASE).await?;
     let mut claims: HashMap<Uuid, Claim> =
         granted.into_iter().map(|id| (id, Claim::Granted)).collect();
-    events.retain(|id| !claims.contains_key(id));
-    if events.is_empty() {
+    let refused: Vec<&Subject> =
+        subjects.iter().filter(|s| !claims.contains_key(&s.event_id)).collect();
+    if refused.is_empty() {
         return Ok(claims);
     }
-    let standings = processed::standings(&mut connection, effect, events.clone()).await?;
-    claims.extend(standings.into_iter().map(|row| {
-        let claim = match row.leased_ms {
-            Some(ms) => Claim::Leased(Duration::from_millis(u64::try_from(ms).unwrap_or_default())),
-            None => Claim::Done,
+    let ids = refused.iter().map(|subject| subject.event_id).collect();
+    let records = processed::records(&mut connection, effect, ids).await?;
+    for subject in refused {
+        let record = records.get(&subject.event_id).copied();
+        let claim = match claim::decide(record, subject.recorded) {
+            // Left open in the moment between the two statements: to be had very soon.
+            Claim::Granted => Claim::Leased(Duration::ZERO),
+            claim => claim,
         };
-        (row.event_id, claim)
-    }));
-    // Given back in the moment between the two statements: free again very soon.
-    for id in events {
-        claims.entry(id).or_insert(Claim::Leased(Duration::ZERO));
+        claims.insert(subject.event_id, claim);
     }
     Ok(claims)
 }

@@ -5,8 +5,10 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
+use crate::domain::retention::horizon;
 use crate::shutdown::Shutdown;
-use crate::store::{Connection, Store, StoreError, retention};
+use crate::store::retention::{self, Looked};
+use crate::store::{Connection, Store, StoreError};
 use crate::telemetry::Metrics;
 
 /// How many rows one statement deletes: a fraction of a second's work, so that nothing waits long
@@ -16,8 +18,8 @@ const BATCH: i64 = 5_000;
 /// How long things are kept.
 #[derive(Debug, Clone, Copy)]
 pub struct Retention {
-    /// The records of what is done. A message that comes after its record is forgotten would have
-    /// its effects again, so this must be longer than any message can be under way.
+    /// The records of an event whose effects are all done. A second copy of its message that waits
+    /// for longer than this before a worker takes it would have the effects again.
     pub processed: Duration,
     /// Published events.
     pub events: Duration,
@@ -75,24 +77,31 @@ async fn delete(
     Ok(Purged {
         processed_messages: delete
             .all("processed_messages", async |c| {
-                retention::delete_processed(c, processed, BATCH).await
+                retention::forget_processed(c, processed, BATCH).await
             })
             .await?,
         events: delete
-            .all("events", async |c| retention::delete_published(c, events, BATCH).await)
+            .all("events", async |c| retention::delete_published(c, events, BATCH).await.map(all))
             .await?,
         task_activity: delete
-            .all("task_activity", async |c| retention::delete_activity(c, activity, BATCH).await)
+            .all("task_activity", async |c| {
+                retention::delete_activity(c, activity, BATCH).await.map(all)
+            })
             .await?,
         idempotency_keys: delete
             .all("idempotency_keys", async |c| {
-                retention::delete_idempotency_keys(c, now, BATCH).await
+                retention::delete_idempotency_keys(c, now, BATCH).await.map(all)
             })
             .await?,
         tokens: delete
-            .all("tokens", async |c| retention::delete_expired_tokens(c, now, BATCH).await)
+            .all("tokens", async |c| retention::delete_expired_tokens(c, now, BATCH).await.map(all))
             .await?,
     })
+}
+
+/// Of a table whose old rows all go.
+fn all(deleted: usize) -> Looked {
+    Looked { at: deleted, deleted }
 }
 
 struct Deletion<'a> {
@@ -107,40 +116,16 @@ impl Deletion<'_> {
     async fn all(
         &mut self,
         table: &str,
-        batch: impl AsyncFn(&mut Connection) -> Result<usize, StoreError>,
+        batch: impl AsyncFn(&mut Connection) -> Result<Looked, StoreError>,
     ) -> Result<usize, StoreError> {
         let mut rows = 0;
         loop {
-            let deleted = batch(self.connection).await?;
+            let Looked { at, deleted } = batch(self.connection).await?;
             rows += deleted;
             self.metrics.purged.with_label_values(&[table]).inc_by(deleted as u64);
-            if deleted < BATCH as usize || self.shutdown.stopped() {
+            if at < BATCH as usize || self.shutdown.stopped() {
                 return Ok(rows);
             }
         }
-    }
-}
-
-/// Everything before this is too old. A retention longer than time keeps everything.
-fn horizon(now: DateTime<Utc>, keep: Duration) -> DateTime<Utc> {
-    chrono::TimeDelta::from_std(keep)
-        .ok()
-        .and_then(|keep| now.checked_sub_signed(keep))
-        .unwrap_or(DateTime::UNIX_EPOCH)
-        .max(DateTime::UNIX_EPOCH)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_endless_retention_keeps_everything() {
-        let now: DateTime<Utc> = "2026-11-24T00:00:00Z".parse().unwrap();
-        assert_eq!(
-            horizon(now, Duration::from_secs(86_400)).to_rfc3339(),
-            "2026-11-23T00:00:00+00:00"
-        );
-        assert_eq!(horizon(now, Duration::MAX), DateTime::UNIX_EPOCH);
     }
 }

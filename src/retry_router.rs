@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::broker::message::{self, Message, reason};
 use crate::broker::{Broker, BrokerError, Destination, Outgoing};
-use crate::domain::retry::{Decision, Failure, RetryPolicy, remember};
+use crate::domain::retry::{Cause, Death, Failure, RetryPolicy, Way, remember};
 
 /// Why a message could not be processed.
 #[derive(Debug, Clone)]
@@ -21,6 +21,17 @@ pub enum Trouble {
     Permanent(Vec<(&'static str, String)>),
     /// Another worker is at it, for so long at most.
     Leased(Duration),
+}
+
+impl Trouble {
+    fn cause(&self) -> Cause {
+        match self {
+            Trouble::Malformed(_) => Cause::Malformed,
+            Trouble::Transient(_) => Cause::Transient,
+            Trouble::Permanent(_) => Cause::Permanent,
+            Trouble::Leased(remaining) => Cause::Leased(*remaining),
+        }
+    }
 }
 
 /// What is to be done with it.
@@ -62,12 +73,21 @@ impl RetryRouter {
     }
 
     /// Publishes a copy to where it belongs. Only when this is `Ok` may the original be acked:
-    /// the copy is then confirmed.
+    /// the copy is then confirmed. With `recorded` the copy says that each effect of its event has
+    /// a record, which must be so by now.
     ///
     /// # Errors
     /// The broker did not confirm.
-    pub async fn send(&self, original: &Message, trouble: &Trouble) -> Result<Route, BrokerError> {
-        let (route, copy) = plan(&self.policy, &self.worker, original, trouble, Utc::now());
+    pub async fn send(
+        &self,
+        original: &Message,
+        trouble: &Trouble,
+        recorded: bool,
+    ) -> Result<Route, BrokerError> {
+        let (route, mut copy) = plan(&self.policy, &self.worker, original, trouble, Utc::now());
+        if recorded {
+            copy.set_recorded();
+        }
         let to = match &route {
             Route::Retry { after, .. } | Route::Park { after } => Destination::Delay(*after),
             Route::Dead { .. } => Destination::DeadLetter,
@@ -95,21 +115,21 @@ fn plan(
         Trouble::Transient(failures) | Trouble::Permanent(failures) => failures,
         Trouble::Malformed(_) | Trouble::Leased(_) => &[],
     };
-    let last_error = || match failures.last() {
-        Some((effect, error)) => format!("{effect}: {error}"),
-        None => String::new(),
+    let last_error = || match (trouble, failures.last()) {
+        (Trouble::Malformed(error), _) => error.clone(),
+        (_, Some((effect, error))) => format!("{effect}: {error}"),
+        (_, None) => String::new(),
     };
-    let route = match trouble {
-        Trouble::Leased(remaining) => {
-            return (Route::Park { after: policy.park(*remaining) }, copy);
-        }
-        Trouble::Malformed(error) => {
-            Route::Dead { reason: reason::MALFORMED, error: error.clone() }
-        }
-        Trouble::Permanent(_) => Route::Dead { reason: reason::PERMANENT, error: last_error() },
-        Trouble::Transient(_) => match policy.decide(attempt) {
-            Decision::Retry { after, attempt } => Route::Retry { after, attempt },
-            Decision::Exhausted => Route::Dead { reason: reason::EXHAUSTED, error: last_error() },
+    let route = match policy.way(attempt, trouble.cause()) {
+        Way::Park { after } => return (Route::Park { after }, copy),
+        Way::Retry { after, attempt } => Route::Retry { after, attempt },
+        Way::Dead(death) => Route::Dead {
+            reason: match death {
+                Death::Malformed => reason::MALFORMED,
+                Death::Permanent => reason::PERMANENT,
+                Death::Exhausted => reason::EXHAUSTED,
+            },
+            error: last_error(),
         },
     };
     let failed = |effect: Option<&str>, error: &str| Failure {

@@ -20,12 +20,16 @@ pub const DEAD_AT: &str = "taskd-dead-at";
 /// Names a dead letter among others with the same message id, or with none.
 pub const DEAD_ID: &str = "taskd-dead-letter-id";
 
+/// That each effect of the event has had a record: `true`, or absent.
+pub const RECORDED: &str = "taskd-recorded";
+
 /// How long the history may be, and all other headers together. All headers of a message must fit
 /// into one frame of usually 128 KiB; the broker closes the connection on a longer one.
 const HEADER_BYTES: usize = 48 * 1024;
 
 /// Our headers, but for the history, which has room of its own.
-const OURS: [&str; 6] = [ATTEMPT, FIRST_FAILED_AT, DEAD_REASON, DEAD_ERROR, DEAD_AT, DEAD_ID];
+const OURS: [&str; 7] =
+    [ATTEMPT, FIRST_FAILED_AT, DEAD_REASON, DEAD_ERROR, DEAD_AT, DEAD_ID, RECORDED];
 
 /// The reasons for which a letter is dead.
 pub mod reason {
@@ -61,6 +65,17 @@ impl Message {
     pub fn attempt(&self) -> u32 {
         let number = self.headers.get(ATTEMPT).and_then(Value::as_u64).unwrap_or(1);
         u32::try_from(number).unwrap_or(u32::MAX).max(1)
+    }
+
+    /// Whether each effect of the event has had a record, so that one that is missing was done and
+    /// forgotten.
+    pub fn is_recorded(&self) -> bool {
+        self.headers.get(RECORDED) == Some(&Value::Bool(true))
+    }
+
+    /// Says that it has.
+    pub fn set_recorded(&mut self) {
+        self.headers.insert(RECORDED.to_owned(), Value::Bool(true));
     }
 
     /// The failures so far; a header that is no list of them counts as none.

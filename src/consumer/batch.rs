@@ -12,6 +12,7 @@ use crate::defects::{self, Defect};
 use crate::domain::event::Event;
 use crate::effects::{self, Effect, Outcome};
 use crate::retry_router::Trouble;
+use crate::store::processed::Subject;
 use crate::store::{StoreError, activity};
 
 impl Session {
@@ -39,7 +40,7 @@ impl Session {
                     let session = self.clone();
                     self.jobs.spawn(async move {
                         session
-                            .route(delivery, None, Trouble::Malformed(malformed.to_string()))
+                            .route(&delivery, None, Trouble::Malformed(malformed.to_string()))
                             .await;
                     });
                 }
@@ -106,11 +107,11 @@ impl Session {
     /// no other.
     async fn record(&self, jobs: &[Job], wanted: &[usize]) -> Result<Recorded, GivenUp> {
         let mut seen = HashSet::new();
-        let events: Vec<&Event> = wanted
+        let events: Vec<(&Event, Subject)> = wanted
             .iter()
             .filter_map(|index| jobs.get(*index))
-            .map(|job| &job.event)
-            .filter(|event| seen.insert(event.metadata.event_id))
+            .map(|job| (&job.event, job.subject()))
+            .filter(|(_, subject)| seen.insert(subject.event_id))
             .collect();
         let mut recorded = Recorded::default();
         match self.record_once(&events).await? {
@@ -121,7 +122,7 @@ impl Session {
                     match self.record_once(&[event]).await? {
                         Ok(fresh) => recorded.fresh.extend(fresh),
                         Err(error) => {
-                            recorded.failed.insert(event.metadata.event_id, error.to_string());
+                            recorded.failed.insert(event.1.event_id, error.to_string());
                         }
                     }
                 }
@@ -132,7 +133,7 @@ impl Session {
 
     async fn record_once(
         &self,
-        events: &[&Event],
+        events: &[(&Event, Subject)],
     ) -> Result<Result<Vec<Uuid>, StoreError>, GivenUp> {
         self.hold(|| async {
             let mut connection = self.tools.store.connection().await?;

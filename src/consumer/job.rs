@@ -4,22 +4,21 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use super::{GivenUp, Session};
-use crate::broker::{Delivery, Tag};
+use crate::broker::Delivery;
+use crate::domain::claim::Claim;
 use crate::domain::event::Event;
-use crate::domain::retry::short;
+use crate::domain::retry::Cause;
 use crate::effects::{self, Effect, Outcome, RUN_TIMEOUT};
-use crate::idempotency::Claim;
-use crate::retry_router::{Route, Trouble};
-use crate::shutdown::Backoff;
+use crate::retry_router::Trouble;
 use crate::store::StoreError;
-use crate::store::processed::Finished;
+use crate::store::processed::{Finished, Subject};
 use crate::store::users::User;
 
 /// A delivery, its event, and how far its effects have come.
 pub(super) struct Job {
     pub(super) delivery: Delivery,
     pub(super) event: Event,
-    effects: BTreeMap<Effect, Progress>,
+    pub(super) effects: BTreeMap<Effect, Progress>,
 }
 
 /// How far an effect has come.
@@ -33,6 +32,17 @@ pub(super) enum Progress {
     AlreadyDone,
     /// Another worker is at it.
     Leased(Duration),
+}
+
+impl Progress {
+    fn cause(&self) -> Option<Cause> {
+        match self {
+            Progress::Ended(Outcome::Transient(_)) => Some(Cause::Transient),
+            Progress::Ended(Outcome::Permanent(_)) => Some(Cause::Permanent),
+            Progress::Leased(remaining) => Some(Cause::Leased(*remaining)),
+            _ => None,
+        }
+    }
 }
 
 impl Job {
@@ -71,25 +81,33 @@ impl Job {
             });
             failed.collect()
         };
-        let transient =
-            self.effects.values().any(|p| matches!(p, Progress::Ended(Outcome::Transient(_))));
-        let leased = self.effects.values().filter_map(|progress| match progress {
-            Progress::Leased(remaining) => Some(*remaining),
-            _ => None,
-        });
-        // What may pass comes first: the message dies when nothing but the hopeless is left.
-        if transient {
-            Some(Trouble::Transient(failures(true)))
-        } else if let Some(remaining) = leased.max() {
-            Some(Trouble::Leased(remaining))
-        } else {
-            let permanent = failures(false);
-            (!permanent.is_empty()).then_some(Trouble::Permanent(permanent))
+        Some(match Cause::deciding(self.effects.values().filter_map(Progress::cause))? {
+            Cause::Transient => Trouble::Transient(failures(true)),
+            Cause::Leased(remaining) => Trouble::Leased(remaining),
+            Cause::Permanent | Cause::Malformed => Trouble::Permanent(failures(false)),
+        })
+    }
+
+    /// What the store of records is asked about.
+    pub(super) fn subject(&self) -> Subject {
+        Subject {
+            event_id: self.event.metadata.event_id,
+            // There are two.
+            effects: i16::try_from(self.effects.len()).unwrap_or(i16::MAX),
+            recorded: self.delivery.message.is_recorded(),
         }
     }
 
+    /// The effects that were tried here and have not happened.
+    pub(super) fn left_open(&self) -> Vec<&'static str> {
+        let failed = |progress: &Progress| {
+            matches!(progress, Progress::Ended(Outcome::Transient(_) | Outcome::Permanent(_)))
+        };
+        self.effects.iter().filter(|(_, p)| failed(p)).map(|(effect, _)| effect.name()).collect()
+    }
+
     /// Whether this delivery was for nothing: a first attempt that found everything done.
-    fn is_duplicate(&self) -> bool {
+    pub(super) fn is_duplicate(&self) -> bool {
         self.delivery.message.attempt() == 1
             && !self.effects.is_empty()
             && self.effects.values().all(|progress| *progress == Progress::AlreadyDone)
@@ -106,7 +124,7 @@ impl Session {
             .map(|(effect, _)| *effect)
             .collect();
         for effect in open {
-            match self.external(effect, &job.event).await {
+            match self.external(effect, &job.event, job.subject()).await {
                 Ok(progress) => job.set(effect, progress),
                 Err(GivenUp) => {
                     let _ = self.settlement.release(&[job.delivery.tag]).await;
@@ -117,14 +135,18 @@ impl Session {
         match job.trouble() {
             None => self.settle_finished(vec![job]).await,
             Some(trouble) => {
-                let Job { delivery, event, .. } = job;
-                self.route(delivery, Some(&event), trouble).await;
+                self.route(&job.delivery, Some(&job), trouble).await;
             }
         }
     }
 
     /// Claim, run, record.
-    async fn external(&self, effect: Effect, event: &Event) -> Result<Progress, GivenUp> {
+    async fn external(
+        &self,
+        effect: Effect,
+        event: &Event,
+        subject: Subject,
+    ) -> Result<Progress, GivenUp> {
         // Claimed only when its turn has come and all it needs is at hand, so that the lease covers
         // the run alone.
         let Ok(_turn) = self.external.acquire().await else { return Err(GivenUp) };
@@ -133,25 +155,19 @@ impl Session {
             Ok(recipient) => recipient,
             Err(error) => return failed(error),
         };
-        let id = event.metadata.event_id;
         let name = effect.name();
         let idempotency = &self.tools.idempotency;
-        let outcome = match self.hold(|| idempotency.claim(name, id)).await? {
+        let outcome = match self.hold(|| idempotency.claim(name, subject)).await? {
             Ok(Claim::Granted) => self.run(effect, event, recipient.as_ref()).await,
             Ok(Claim::Done) => return Ok(Progress::AlreadyDone),
             Ok(Claim::Leased(remaining)) => return Ok(Progress::Leased(remaining)),
             Err(error) => return failed(error),
         };
-        let finished = |skipped| Finished { event_id: id, effect: name, skipped };
+        let finished = |skipped| Finished { event_id: subject.event_id, effect: name, skipped };
         let finished = match &outcome {
             Outcome::Done => finished(None),
             Outcome::Skipped(why) => finished(Some(why.clone())),
-            Outcome::Transient(_) | Outcome::Permanent(_) => {
-                if let Err(error) = idempotency.release(name, id).await {
-                    tracing::debug!(event_id = %id, effect = name, %error, "the claim ends by itself");
-                }
-                return Ok(Progress::Ended(outcome));
-            }
+            Outcome::Transient(_) | Outcome::Permanent(_) => return Ok(Progress::Ended(outcome)),
         };
         match self.hold(|| idempotency.finish(finished.clone())).await? {
             Ok(()) => Ok(Progress::Ended(outcome)),
@@ -172,108 +188,5 @@ impl Session {
         let labels = [effect.name(), outcome.label()];
         self.tools.metrics.effect_seconds.with_label_values(&labels).observe(seconds);
         outcome
-    }
-
-    /// Acks what is done, all in as few frames as can be.
-    pub(super) async fn settle_finished(&self, jobs: Vec<Job>) {
-        if jobs.is_empty() {
-            return;
-        }
-        let tags: Vec<Tag> = jobs.iter().map(|job| job.delivery.tag).collect();
-        if let Err(error) = self.settlement.ack(&tags).await {
-            tracing::debug!(%error, "not acked; the next delivery will find the effects done");
-            return;
-        }
-        let metrics = &self.tools.metrics;
-        for job in jobs {
-            let attempt = job.delivery.message.attempt();
-            if attempt == 1 {
-                for (effect, progress) in &job.effects {
-                    if *progress == Progress::AlreadyDone {
-                        metrics.duplicates_skipped.with_label_values(&[effect.name()]).inc();
-                    }
-                }
-            }
-            let outcome = if job.is_duplicate() { "duplicate" } else { "processed" };
-            metrics.deliveries.with_label_values(&[outcome]).inc();
-            tracing::info!(
-                event_id = %job.event.metadata.event_id,
-                event_type = job.event.event_type.as_str(),
-                task_id = job.event.payload.task.id,
-                attempt,
-                worker = %self.tools.worker,
-                outcome,
-                "delivery"
-            );
-        }
-    }
-
-    /// Sends a copy to where it belongs, then acks the original. While the broker is away the
-    /// delivery is held.
-    pub(super) async fn route(&self, delivery: Delivery, event: Option<&Event>, trouble: Trouble) {
-        let mut backoff = Backoff::default();
-        let route = loop {
-            match self.tools.router.send(&delivery.message, &trouble).await {
-                Ok(route) => break route,
-                Err(error) => {
-                    tracing::warn!(
-                        event_id = delivery.message.message_id.as_deref().unwrap_or("none"),
-                        worker = %self.tools.worker, %error, "can't pass a message on; trying until it works"
-                    );
-                    if self.pause(&mut backoff).await.is_err() {
-                        let _ = self.settlement.release(&[delivery.tag]).await;
-                        return;
-                    }
-                }
-            }
-        };
-        if let Err(error) = self.settlement.ack(&[delivery.tag]).await {
-            tracing::debug!(%error, "not acked; both copies will be found done in their turn");
-        }
-        self.report(&delivery, event, &trouble, &route);
-    }
-
-    fn report(&self, delivery: &Delivery, event: Option<&Event>, trouble: &Trouble, route: &Route) {
-        let message = &delivery.message;
-        let metrics = &self.tools.metrics;
-        let event_id = message.message_id.as_deref().unwrap_or("none");
-        let event_type = event.map_or("unknown", |e| e.event_type.as_str());
-        let (attempt, worker) = (message.attempt(), &self.tools.worker);
-        match route {
-            Route::Retry { after, attempt: next_attempt } => {
-                metrics.deliveries.with_label_values(&["retried"]).inc();
-                let error = failures(trouble);
-                if let Trouble::Transient(failed) = trouble {
-                    for (effect, _) in failed {
-                        metrics.retries.with_label_values(&[effect]).inc();
-                    }
-                }
-                tracing::warn!(event_id, event_type, attempt, %worker, outcome = "retried", error,
-                               next_attempt, delay = short(*after), "delivery");
-            }
-            Route::Park { after } => {
-                metrics.deliveries.with_label_values(&["parked"]).inc();
-                tracing::info!(event_id, event_type, attempt, %worker, outcome = "parked",
-                               delay = short(*after), "delivery");
-            }
-            Route::Dead { reason, error } => {
-                metrics.deliveries.with_label_values(&["dead"]).inc();
-                metrics.dead_letters.with_label_values(&[reason]).inc();
-                tracing::error!(event_id, event_type, attempt, %worker, outcome = "dead", reason, error,
-                                "delivery");
-            }
-        }
-    }
-}
-
-fn failures(trouble: &Trouble) -> String {
-    match trouble {
-        Trouble::Transient(failed) | Trouble::Permanent(failed) => failed
-            .iter()
-            .map(|(effect, error)| format!("{effect}: {error}"))
-            .collect::<Vec<_>>()
-            .join("; "),
-        Trouble::Malformed(error) => error.clone(),
-        Trouble::Leased(_) => String::new(),
     }
 }

@@ -9,6 +9,7 @@
 
 mod batch;
 mod job;
+mod settle;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

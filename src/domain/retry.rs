@@ -27,6 +27,62 @@ pub enum Decision {
     Exhausted,
 }
 
+/// Why a message could not be processed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Cause {
+    /// It will never be readable.
+    Malformed,
+    /// An effect failed for a reason that may pass.
+    Transient,
+    /// An effect failed for a reason that will not.
+    Permanent,
+    /// Another worker is at it, for so long at most.
+    Leased(Duration),
+}
+
+impl Cause {
+    /// The one of several that decides. What may pass comes first: a message dies when nothing but
+    /// the hopeless is left.
+    pub fn deciding(causes: impl Iterator<Item = Cause>) -> Option<Cause> {
+        causes.max_by_key(|cause| match cause {
+            Cause::Malformed => (3, Duration::ZERO),
+            Cause::Transient => (2, Duration::ZERO),
+            Cause::Leased(remaining) => (1, *remaining),
+            Cause::Permanent => (0, Duration::ZERO),
+        })
+    }
+}
+
+/// Where a message goes that could not be processed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// It waits, then comes as this attempt.
+    Retry {
+        /// For so long.
+        after: Duration,
+        /// The attempt's number.
+        attempt: u32,
+    },
+    /// It waits and comes again; no attempt is counted.
+    Park {
+        /// For so long.
+        after: Duration,
+    },
+    /// To the dead letters, since its attempts failed in this way.
+    Dead(Death),
+}
+
+/// What a message died of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Death {
+    /// It can't be read.
+    Malformed,
+    /// No attempt is left.
+    Exhausted,
+    /// No attempt would help.
+    Permanent,
+}
+
 /// RabbitMQ keeps a queue's TTL in an unsigned 32-bit number of milliseconds and refuses
 /// more (<https://www.rabbitmq.com/docs/ttl>).
 const LONGEST_DELAY: Duration = Duration::from_millis(u32::MAX as u64);
@@ -48,6 +104,19 @@ impl RetryPolicy {
     pub fn park(&self, remaining: Duration) -> Duration {
         let covering = self.delays.iter().filter(|d| **d >= remaining).min();
         covering.or_else(|| self.delays.iter().max()).copied().unwrap_or_default()
+    }
+
+    /// Where a message goes whose attempt number `attempt` has come to nothing.
+    pub fn way(&self, attempt: u32, cause: Cause) -> Way {
+        match cause {
+            Cause::Malformed => Way::Dead(Death::Malformed),
+            Cause::Permanent => Way::Dead(Death::Permanent),
+            Cause::Leased(remaining) => Way::Park { after: self.park(remaining) },
+            Cause::Transient => match self.decide(attempt) {
+                Decision::Retry { after, attempt } => Way::Retry { after, attempt },
+                Decision::Exhausted => Way::Dead(Death::Exhausted),
+            },
+        }
     }
 
     /// How long a message can be under way between its first attempt and its last.

@@ -11,7 +11,8 @@ use crate::store::activity;
 
 pub use email::Email;
 
-/// Which effects each type of event has. This is the one place that says so.
+/// Which effects each type of event has. This is the one place that says so. A message that has failed
+/// before an effect was added here never has that effect: what it has no record of counts as done.
 pub fn of(event_type: EventType) -> &'static [Effect] {
     match event_type {
         EventType::TaskCreated => &[Effect::Activity, Effect::Email],

@@ -2,13 +2,16 @@
 
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
-use diesel::sql_types::{Array, BigInt, Jsonb, Nullable, Text, Timestamptz, Uuid as SqlUuid};
+use diesel::sql_types::{
+    Array, BigInt, Bool, Jsonb, Nullable, SmallInt, Text, Timestamptz, Uuid as SqlUuid,
+};
 use diesel_async::AsyncPgConnection;
 use serde_json::Value;
 use uuid::Uuid;
 
 use crate::domain::event::Event;
 use crate::store::StoreError;
+use crate::store::processed::Subject;
 use crate::store::sql::{RunQueryDsl, Statement};
 
 /// The name of the effect that writes here.
@@ -21,37 +24,45 @@ struct EventId {
 }
 
 /// Logs these events, each once for all time: the row that says "done" commits in the same
-/// statement as the row it is about. Returns the events that were logged now. Their ids must be
-/// distinct.
+/// statement as the row it is about, where it may by the rule [`crate::domain::claim::decide`].
+/// Returns the events that were logged now. They must be distinct.
 ///
 /// # Errors
 /// The database fails; then none is logged.
 pub async fn record_once(
     connection: &mut AsyncPgConnection,
-    events: &[&Event],
+    events: &[(&Event, Subject)],
 ) -> Result<Vec<Uuid>, StoreError> {
-    let changes = |e: &&Event| e.payload.changes.clone().map(Value::Object);
+    let each = events.iter().map(|(event, _)| *event);
+    let subjects = events.iter().map(|(_, subject)| *subject);
+    let changes = |e: &Event| e.payload.changes.clone().map(Value::Object);
     let statement = Statement::new(
         "WITH input AS (
-             SELECT * FROM unnest($1, $2, $3, $4, $5, $6)
-                 AS t (event_id, task_id, task_version, type, changes, occurred_at)),
+             SELECT * FROM unnest($1, $2, $3, $4, $5, $6, $8, $9)
+                 AS t (event_id, task_id, task_version, type, changes, occurred_at, effects, recorded)),
          fresh AS (
-             INSERT INTO processed_messages (event_id, effect, state)
-             SELECT event_id, $7, 'done' FROM input ORDER BY event_id
-             ON CONFLICT DO NOTHING
+             INSERT INTO processed_messages AS p (event_id, effect, state, effects)
+             SELECT event_id, $7, 'done', effects FROM input
+             WHERE NOT recorded OR (SELECT o.state = 'open' FROM processed_messages o
+                                    WHERE o.event_id = input.event_id AND o.effect = $7)
+             ORDER BY event_id
+             ON CONFLICT (event_id, effect) DO UPDATE SET state = 'done', touched_at = now()
+                 WHERE p.state = 'open'
              RETURNING event_id)
          INSERT INTO task_activity (event_id, task_id, task_version, type, changes, occurred_at)
          SELECT event_id, task_id, task_version, type, changes, occurred_at
          FROM input JOIN fresh USING (event_id)
          RETURNING event_id",
     )
-    .bind::<Array<SqlUuid>, _>(events.iter().map(|e| e.metadata.event_id).collect::<Vec<_>>())
-    .bind::<Array<BigInt>, _>(events.iter().map(|e| e.payload.task.id).collect::<Vec<_>>())
-    .bind::<Array<BigInt>, _>(events.iter().map(|e| e.payload.task.version).collect::<Vec<_>>())
-    .bind::<Array<Text>, _>(events.iter().map(|e| e.event_type.as_str()).collect::<Vec<_>>())
-    .bind::<Array<Nullable<Jsonb>>, _>(events.iter().map(changes).collect::<Vec<_>>())
-    .bind::<Array<Timestamptz>, _>(events.iter().map(|e| e.metadata.timestamp).collect::<Vec<_>>())
-    .bind::<Text, _>(EFFECT);
+    .bind::<Array<SqlUuid>, _>(each.clone().map(|e| e.metadata.event_id).collect::<Vec<_>>())
+    .bind::<Array<BigInt>, _>(each.clone().map(|e| e.payload.task.id).collect::<Vec<_>>())
+    .bind::<Array<BigInt>, _>(each.clone().map(|e| e.payload.task.version).collect::<Vec<_>>())
+    .bind::<Array<Text>, _>(each.clone().map(|e| e.event_type.as_str()).collect::<Vec<_>>())
+    .bind::<Array<Nullable<Jsonb>>, _>(each.clone().map(changes).collect::<Vec<_>>())
+    .bind::<Array<Timestamptz>, _>(each.map(|e| e.metadata.timestamp).collect::<Vec<_>>())
+    .bind::<Text, _>(EFFECT)
+    .bind::<Array<SmallInt>, _>(subjects.clone().map(|s| s.effects).collect::<Vec<_>>())
+    .bind::<Array<Bool>, _>(subjects.map(|s| s.recorded).collect::<Vec<_>>());
     let fresh: Vec<EventId> = statement.load(connection).await?;
     Ok(fresh.into_iter().map(|row| row.event_id).collect())
 }

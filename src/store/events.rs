@@ -130,7 +130,7 @@ pub struct EffectState {
     /// Its name.
     #[diesel(sql_type = Text)]
     pub effect: String,
-    /// `claimed`, `done` or `skipped`.
+    /// `open`, `claimed`, `done` or `skipped`.
     #[diesel(sql_type = Text)]
     pub state: String,
     /// Why there was nothing to do.

@@ -1,12 +1,14 @@
-//! Which effect of which event is done, or being run by whom.
+//! Which effect of which event is done, being run by whom, or still to come.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use diesel::prelude::*;
-use diesel::sql_types::{Array, BigInt, Nullable, Text, Uuid as SqlUuid};
+use diesel::sql_types::{Array, BigInt, Bool, Nullable, SmallInt, Text, Uuid as SqlUuid};
 use diesel_async::AsyncPgConnection;
 use uuid::Uuid;
 
+use crate::domain::claim::Record;
 use crate::store::StoreError;
 use crate::store::sql::{RunQueryDsl, Statement};
 
@@ -16,66 +18,91 @@ struct EventId {
     event_id: Uuid,
 }
 
-/// Claims an effect of these events for `owner`, where it is free: never tried, or its lease ran
-/// out. Returns the events claimed. The ids must be distinct.
+/// An event whose effects are asked about, and what its delivery says of their records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Subject {
+    /// The event.
+    pub event_id: Uuid,
+    /// How many effects it has in all. On record with each, it says when the event is finished.
+    pub effects: i16,
+    /// Whether each of them has had a record: then one that is missing is done and forgotten.
+    pub recorded: bool,
+}
+
+/// Claims an effect of these events for `owner`, where it is free by the rule
+/// [`crate::domain::claim::decide`]. Returns the events claimed. They must be distinct.
 ///
 /// # Errors
 /// The database fails.
 pub async fn claim(
     connection: &mut AsyncPgConnection,
     effect: &'static str,
-    events: Vec<Uuid>,
+    subjects: &[Subject],
     owner: String,
     lease: Duration,
 ) -> Result<Vec<Uuid>, StoreError> {
     // Rows in one order, so that two workers with the same events wait instead of deadlocking.
     let statement = Statement::new(
-        "INSERT INTO processed_messages AS p (event_id, effect, state, claimed_by, claimed_until)
-         SELECT event_id, $2, 'claimed', $3, now() + $4 * interval '1 ms'
-         FROM unnest($1) AS event_id ORDER BY event_id
+        "INSERT INTO processed_messages AS p (event_id, effect, state, effects, claimed_by, claimed_until)
+         SELECT event_id, $2, 'claimed', effects, $3, now() + $4 * interval '1 ms'
+         FROM unnest($1, $5, $6) AS t (event_id, effects, recorded)
+         WHERE NOT recorded OR (SELECT o.state IN ('open', 'claimed') FROM processed_messages o
+                                WHERE o.event_id = t.event_id AND o.effect = $2)
+         ORDER BY event_id
          ON CONFLICT (event_id, effect) DO UPDATE
-             SET claimed_by = excluded.claimed_by, claimed_until = excluded.claimed_until, touched_at = now()
-             WHERE p.state = 'claimed' AND p.claimed_until < now()
+             SET state = 'claimed', claimed_by = excluded.claimed_by,
+                 claimed_until = excluded.claimed_until, touched_at = now()
+             WHERE p.state = 'open' OR p.state = 'claimed' AND p.claimed_until < now()
          RETURNING event_id",
     )
-    .bind::<Array<SqlUuid>, _>(events)
+    .bind::<Array<SqlUuid>, _>(subjects.iter().map(|s| s.event_id).collect::<Vec<_>>())
     .bind::<Text, _>(effect)
     .bind::<Text, _>(owner)
-    .bind::<BigInt, _>(lease.as_millis() as i64);
+    .bind::<BigInt, _>(lease.as_millis() as i64)
+    .bind::<Array<SmallInt>, _>(subjects.iter().map(|s| s.effects).collect::<Vec<_>>())
+    .bind::<Array<Bool>, _>(subjects.iter().map(|s| s.recorded).collect::<Vec<_>>());
     let claimed: Vec<EventId> = statement.load(connection).await?;
     Ok(claimed.into_iter().map(|row| row.event_id).collect())
 }
 
-/// What stands about an effect of an event that could not be claimed.
-#[derive(Debug, QueryableByName)]
-pub struct Standing {
-    /// The event.
-    #[diesel(sql_type = SqlUuid)]
-    pub event_id: Uuid,
-    /// For how many milliseconds somebody's lease still runs; null if the effect is done.
-    #[diesel(sql_type = Nullable<BigInt>)]
-    pub leased_ms: Option<i64>,
-}
-
-/// Looks up those.
+/// What is on record about an effect of these events; of some there is nothing.
 ///
 /// # Errors
 /// The database fails.
-pub async fn standings(
+pub async fn records(
     connection: &mut AsyncPgConnection,
     effect: &'static str,
     events: Vec<Uuid>,
-) -> Result<Vec<Standing>, StoreError> {
+) -> Result<HashMap<Uuid, Record>, StoreError> {
+    #[derive(QueryableByName)]
+    struct Row {
+        #[diesel(sql_type = SqlUuid)]
+        event_id: Uuid,
+        #[diesel(sql_type = Text)]
+        state: String,
+        #[diesel(sql_type = BigInt)]
+        leased_ms: i64,
+    }
     let statement = Statement::new(
-        "SELECT event_id,
-                CASE WHEN state = 'claimed'
-                     THEN greatest(0, ceil(extract(epoch FROM claimed_until - now()) * 1000))::bigint
-                END AS leased_ms
+        "SELECT event_id, state,
+                coalesce(greatest(0, ceil(extract(epoch FROM claimed_until - now()) * 1000)), 0)::bigint
+                    AS leased_ms
          FROM processed_messages WHERE event_id = ANY($1) AND effect = $2",
     )
     .bind::<Array<SqlUuid>, _>(events)
     .bind::<Text, _>(effect);
-    Ok(statement.load(connection).await?)
+    let rows: Vec<Row> = statement.load(connection).await?;
+    let record = |row: Row| {
+        let record = match row.state.as_str() {
+            "open" => Record::Open,
+            "claimed" => Record::Claimed(Duration::from_millis(
+                u64::try_from(row.leased_ms).unwrap_or_default(),
+            )),
+            _ => Record::Done,
+        };
+        (row.event_id, record)
+    };
+    Ok(rows.into_iter().map(record).collect())
 }
 
 /// An effect that has come to its end.
@@ -112,33 +139,46 @@ pub async fn finish(
     Ok(())
 }
 
-/// Gives claims back, after a failure.
+/// Leaves effects of an event open: `owner`'s claims end, and what was not begun has a record from
+/// now on. What is done stays so, and what others have claimed stays theirs.
 ///
 /// # Errors
-/// The database fails; then the lease ends by itself.
-pub async fn release(
+/// The database fails.
+pub async fn leave_open(
     connection: &mut AsyncPgConnection,
-    effect: &'static str,
-    events: Vec<Uuid>,
+    subject: Subject,
+    effects: Vec<&'static str>,
     owner: String,
 ) -> Result<(), StoreError> {
+    // What is missing of a recorded event is done: it must not be open again.
     let statement = Statement::new(
-        "DELETE FROM processed_messages
-         WHERE event_id = ANY($1) AND effect = $2 AND state = 'claimed' AND claimed_by = $3",
+        "INSERT INTO processed_messages AS p (event_id, effect, state, effects)
+         SELECT $1, effect, 'open', $3 FROM unnest($2) AS wanted (effect)
+         WHERE NOT $4 OR (SELECT o.state IN ('open', 'claimed') FROM processed_messages o
+                          WHERE o.event_id = $1 AND o.effect = wanted.effect)
+         ORDER BY effect
+         ON CONFLICT (event_id, effect) DO UPDATE
+             SET state = 'open', claimed_by = NULL, claimed_until = NULL, touched_at = now()
+             WHERE p.state = 'claimed' AND p.claimed_by = $5",
     )
-    .bind::<Array<SqlUuid>, _>(events)
-    .bind::<Text, _>(effect)
+    .bind::<SqlUuid, _>(subject.event_id)
+    .bind::<Array<Text>, _>(effects)
+    .bind::<SmallInt, _>(subject.effects)
+    .bind::<Bool, _>(subject.recorded)
     .bind::<Text, _>(owner);
     statement.execute(connection).await?;
     Ok(())
 }
 
-/// Gives every claim back: for the one process that uses this database, at its start.
+/// Ends every claim: for the one process that uses this database, at its start.
 ///
 /// # Errors
 /// The database fails.
 pub async fn release_all(connection: &mut AsyncPgConnection) -> Result<(), StoreError> {
-    let statement = Statement::new("DELETE FROM processed_messages WHERE state = 'claimed'");
+    let statement = Statement::new(
+        "UPDATE processed_messages SET state = 'open', claimed_by = NULL, claimed_until = NULL
+         WHERE state = 'claimed'",
+    );
     statement.execute(connection).await?;
     Ok(())
 }

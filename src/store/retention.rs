@@ -40,19 +40,62 @@ pub async fn unlock(connection: &mut AsyncPgConnection) -> Result<(), StoreError
     Ok(())
 }
 
-/// Deletes records of effects that were last touched before `horizon`. Returns how many.
+/// What a batch came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Looked {
+    /// How many old rows were looked at; fewer than asked for when there are no more.
+    pub at: usize,
+    /// How many rows were deleted.
+    pub deleted: usize,
+}
+
+/// Deletes the records of events whose effects are all done, none of them touched since `horizon`, and
+/// which were published before it: the rule is [`crate::domain::retention::may_forget`]. Old records of other events are touched, so
+/// that the next batch does not meet them again.
 ///
 /// # Errors
 /// The database fails.
-pub async fn delete_processed(
+pub async fn forget_processed(
     connection: &mut AsyncPgConnection,
     horizon: DateTime<Utc>,
     limit: i64,
-) -> Result<usize, StoreError> {
-    let sql = "DELETE FROM processed_messages WHERE (event_id, effect) IN (
+) -> Result<Looked, StoreError> {
+    #[derive(QueryableByName)]
+    struct Counts {
+        #[diesel(sql_type = BigInt)]
+        looked_at: i64,
+        #[diesel(sql_type = BigInt)]
+        deleted: i64,
+    }
+    // A record that says done stays so, and so does the time of an event's publication: what is read
+    // here as finished can't become unfinished meanwhile.
+    let statement = Statement::new(
+        "WITH old AS MATERIALIZED (
              SELECT event_id, effect FROM processed_messages WHERE touched_at < $1
-             ORDER BY touched_at LIMIT $2)";
-    delete(connection, sql, horizon, limit).await
+             ORDER BY touched_at LIMIT $2),
+         finished AS MATERIALIZED (
+             SELECT p.event_id FROM processed_messages p
+             WHERE p.event_id IN (SELECT event_id FROM old)
+             GROUP BY p.event_id
+             HAVING bool_and(p.state IN ('done', 'skipped') AND p.touched_at < $1)
+                 AND count(*) >= max(p.effects)
+                 AND NOT EXISTS (
+                     SELECT FROM events e WHERE e.id = p.event_id
+                         AND (e.published_at IS NULL OR e.published_at >= $1))),
+         deleted AS (
+             DELETE FROM processed_messages WHERE event_id IN (SELECT event_id FROM finished)
+             RETURNING 1),
+         kept AS (
+             UPDATE processed_messages p SET touched_at = greatest(now(), $1) FROM old
+             WHERE p.event_id = old.event_id AND p.effect = old.effect
+                 AND p.event_id NOT IN (SELECT event_id FROM finished))
+         SELECT (SELECT count(*) FROM old) AS looked_at, (SELECT count(*) FROM deleted) AS deleted",
+    )
+    .bind::<Timestamptz, _>(horizon)
+    .bind::<BigInt, _>(limit);
+    let counts: Counts = statement.get_result(connection).await?;
+    let number = |count| usize::try_from(count).unwrap_or_default();
+    Ok(Looked { at: number(counts.looked_at), deleted: number(counts.deleted) })
 }
 
 /// Deletes events that were published before `horizon`; never one that was not. Returns how many.

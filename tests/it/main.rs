@@ -41,6 +41,8 @@ mod openapi;
 mod outages;
 mod pool;
 mod properties;
+mod records;
+mod records_sql;
 mod roles_config;
 mod roles_migrate;
 mod roles_purge;

@@ -89,7 +89,7 @@ impl EventDetailView {
 pub struct EffectView {
     /// Its name.
     pub effect: String,
-    /// Being run, done, or found to be needless.
+    /// To be run again after a failure, being run, done, or found to be needless.
     pub state: String,
     /// Why it was needless.
     pub note: Option<String>,

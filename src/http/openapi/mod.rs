@@ -99,7 +99,8 @@ fn complete(document: &mut Value) {
         "type": "object",
         "description": "The task as it was then, and for an update what changed; `/schemas/{type}` has its form.",
     });
-    schemas["Effect"]["properties"]["state"]["enum"] = json!(["claimed", "done", "skipped"]);
+    schemas["Effect"]["properties"]["state"]["enum"] =
+        json!(["open", "claimed", "done", "skipped"]);
     schemas["Activity"]["properties"]["changes"] = json!({
         "type": "object", "nullable": true,
         "description": "For an update, the fields that changed.",

@@ -1,0 +1,138 @@
+//! The last step: acking what is done, and passing on what is not.
+
+use super::job::{Job, Progress};
+use super::{GivenUp, Session};
+use crate::broker::{Delivery, Tag};
+use crate::domain::event::Event;
+use crate::domain::retry::short;
+use crate::retry_router::{Route, Trouble};
+use crate::shutdown::Backoff;
+
+impl Session {
+    /// Acks what is done, all in as few frames as can be.
+    pub(super) async fn settle_finished(&self, jobs: Vec<Job>) {
+        if jobs.is_empty() {
+            return;
+        }
+        let tags: Vec<Tag> = jobs.iter().map(|job| job.delivery.tag).collect();
+        if let Err(error) = self.settlement.ack(&tags).await {
+            tracing::debug!(%error, "not acked; the next delivery will find the effects done");
+            return;
+        }
+        let metrics = &self.tools.metrics;
+        for job in jobs {
+            let attempt = job.delivery.message.attempt();
+            if attempt == 1 {
+                for (effect, progress) in &job.effects {
+                    if *progress == Progress::AlreadyDone {
+                        metrics.duplicates_skipped.with_label_values(&[effect.name()]).inc();
+                    }
+                }
+            }
+            let outcome = if job.is_duplicate() { "duplicate" } else { "processed" };
+            metrics.deliveries.with_label_values(&[outcome]).inc();
+            tracing::info!(
+                event_id = %job.event.metadata.event_id,
+                event_type = job.event.event_type.as_str(),
+                task_id = job.event.payload.task.id,
+                attempt,
+                worker = %self.tools.worker,
+                outcome,
+                "delivery"
+            );
+        }
+    }
+
+    /// Leaves on record what is still to come of the event, and claims of ours end. Whether that
+    /// was written.
+    async fn leave_open(&self, job: &Job) -> Result<bool, GivenUp> {
+        let (subject, effects) = (job.subject(), job.left_open());
+        if effects.is_empty() {
+            // What is not done here is another worker's, and on record as that.
+            return Ok(true);
+        }
+        let left =
+            self.hold(|| self.tools.idempotency.leave_open(subject, effects.clone())).await?;
+        if let Err(error) = &left {
+            tracing::warn!(event_id = %subject.event_id, %error, "what is still to come is not on record");
+        }
+        Ok(left.is_ok())
+    }
+
+    /// Sends a copy to where it belongs, then acks the original. While the database or the broker is
+    /// away the delivery is held.
+    pub(super) async fn route(&self, delivery: &Delivery, job: Option<&Job>, trouble: Trouble) {
+        let recorded = match job {
+            Some(job) => self.leave_open(job).await,
+            None => Ok(false),
+        };
+        let Ok(recorded) = recorded else {
+            let _ = self.settlement.release(&[delivery.tag]).await;
+            return;
+        };
+        let mut backoff = Backoff::default();
+        let route = loop {
+            match self.tools.router.send(&delivery.message, &trouble, recorded).await {
+                Ok(route) => break route,
+                Err(error) => {
+                    tracing::warn!(
+                        event_id = delivery.message.message_id.as_deref().unwrap_or("none"),
+                        worker = %self.tools.worker, %error, "can't pass a message on; trying until it works"
+                    );
+                    if self.pause(&mut backoff).await.is_err() {
+                        let _ = self.settlement.release(&[delivery.tag]).await;
+                        return;
+                    }
+                }
+            }
+        };
+        if let Err(error) = self.settlement.ack(&[delivery.tag]).await {
+            tracing::debug!(%error, "not acked; both copies will be found done in their turn");
+        }
+        self.report(delivery, job.map(|job| &job.event), &trouble, &route);
+    }
+
+    fn report(&self, delivery: &Delivery, event: Option<&Event>, trouble: &Trouble, route: &Route) {
+        let message = &delivery.message;
+        let metrics = &self.tools.metrics;
+        let event_id = message.message_id.as_deref().unwrap_or("none");
+        let event_type = event.map_or("unknown", |e| e.event_type.as_str());
+        let (attempt, worker) = (message.attempt(), &self.tools.worker);
+        match route {
+            Route::Retry { after, attempt: next_attempt } => {
+                metrics.deliveries.with_label_values(&["retried"]).inc();
+                let error = failures(trouble);
+                if let Trouble::Transient(failed) = trouble {
+                    for (effect, _) in failed {
+                        metrics.retries.with_label_values(&[effect]).inc();
+                    }
+                }
+                tracing::warn!(event_id, event_type, attempt, %worker, outcome = "retried", error,
+                               next_attempt, delay = short(*after), "delivery");
+            }
+            Route::Park { after } => {
+                metrics.deliveries.with_label_values(&["parked"]).inc();
+                tracing::info!(event_id, event_type, attempt, %worker, outcome = "parked",
+                               delay = short(*after), "delivery");
+            }
+            Route::Dead { reason, error } => {
+                metrics.deliveries.with_label_values(&["dead"]).inc();
+                metrics.dead_letters.with_label_values(&[reason]).inc();
+                tracing::error!(event_id, event_type, attempt, %worker, outcome = "dead", reason, error,
+                                "delivery");
+            }
+        }
+    }
+}
+
+fn failures(trouble: &Trouble) -> String {
+    match trouble {
+        Trouble::Transient(failed) | Trouble::Permanent(failed) => failed
+            .iter()
+            .map(|(effect, error)| format!("{effect}: {error}"))
+            .collect::<Vec<_>>()
+            .join("; "),
+        Trouble::Malformed(error) => error.clone(),
+        Trouble::Leased(_) => String::new(),
+    }
+}

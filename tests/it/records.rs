@@ -1,0 +1,93 @@
+//! What is on record about effects, and for how long: however late a message comes, nothing is repeated
+//! and nothing is missed.
+
+use crate::harness::{Smtp, Verdict, World, eventually};
+
+/// As if all of this world had happened so long ago.
+const AGE: &str = "UPDATE processed_messages SET touched_at = touched_at - interval '40 days';
+    UPDATE events SET published_at = published_at - interval '40 days'";
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs services: scripts/test"]
+async fn a_letter_replayed_after_the_retention_repeats_nothing_and_misses_nothing() {
+    let world = World::new().await;
+    let smtp = Smtp::start().await;
+    smtp.set(Verdict::DeferFirst(usize::MAX));
+    let serve = world.serve().await;
+    let work = world.work_mailing("w", &smtp).await;
+    serve.api().task("t", Some(1)).await;
+    world.dead_letters(1).await;
+    let db = world.db().await;
+    db.run(AGE).await;
+    let purged = world.run(&["purge", "--once"]).await.succeeded().json();
+    assert_eq!(purged["processedMessages"], 0, "a mail is still to come: {purged}");
+
+    smtp.set(Verdict::Accept);
+    world.run(&["dlq", "replay", "--all"]).await.succeeded();
+    smtp.wait_for(1).await;
+    work.log("the success", |line| line["outcome"] == "processed").await;
+    assert_eq!(db.count("task_activity").await, 1, "not written again");
+    db.run(AGE).await;
+    let purged = world.run(&["purge", "--once"]).await.succeeded().json();
+    assert_eq!(purged["processedMessages"], 2, "now it is finished: {purged}");
+    assert_eq!(db.count("processed_messages").await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs services: scripts/test"]
+async fn a_second_copy_of_a_letter_finds_all_done_after_its_records_are_gone() {
+    let world = World::new().await;
+    let smtp = Smtp::start().await;
+    smtp.set(Verdict::DeferFirst(usize::MAX));
+    let serve = world.serve().await;
+    let work = world.work_mailing("w", &smtp).await;
+    serve.api().task("t", Some(1)).await;
+    world.dead_letters(1).await;
+    // What is left when a replay is interrupted between publishing and removing: the letter and a copy.
+    let amqp = world.amqp().await;
+    let letter = amqp.take(&world.dlq).await.unwrap();
+    amqp.publish(&world.dlq, letter.clone()).await;
+    world.dead_letters(1).await;
+
+    smtp.set(Verdict::Accept);
+    world.run(&["dlq", "replay", "--all"]).await.succeeded();
+    smtp.wait_for(1).await;
+    work.log("the success", |line| line["outcome"] == "processed").await;
+    let db = world.db().await;
+    db.run(AGE).await;
+    let purged = world.run(&["purge", "--once"]).await.succeeded().json();
+    assert_eq!(purged["processedMessages"], 2, "{purged}");
+
+    amqp.publish(&world.dlq, letter).await;
+    world.dead_letters(1).await;
+    world.run(&["dlq", "replay", "--all"]).await.succeeded();
+    work.log("it is found done", |line| line["outcome"] == "duplicate").await;
+    assert_eq!((smtp.mails().len(), db.count("task_activity").await), (1, 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs services: scripts/test"]
+async fn a_half_done_event_is_remembered_however_long_its_message_waits() {
+    let world = World::new().await;
+    let smtp = Smtp::start().await;
+    smtp.set(Verdict::Hang);
+    let serve = world.serve().await;
+    let killed = world.work_mailing("killed", &smtp).await;
+    serve.api().task("t", Some(1)).await;
+    smtp.wait_for_hanging().await;
+    killed.kill_9().await;
+    let db = world.db().await;
+    db.run(AGE).await;
+    db.run("UPDATE processed_messages SET claimed_until = claimed_until - interval '40 days'")
+        .await;
+    let purged = world.run(&["purge", "--once"]).await.succeeded().json();
+    assert_eq!(purged["processedMessages"], 0, "{purged}");
+    smtp.set(Verdict::Accept);
+    let _work = world.work_mailing("heir", &smtp).await;
+    smtp.wait_for(1).await;
+    eventually("both are done", || async {
+        (db.count("processed_messages WHERE state = 'done'").await == 2).then_some(())
+    })
+    .await;
+    assert_eq!(db.count("task_activity").await, 1, "not written again");
+}
