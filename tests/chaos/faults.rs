@@ -55,6 +55,10 @@ enum Kind {
     DatabaseDiskFull,
 }
 
+/// For how long after its end a fault may still be felt: a request that hung in it answers after its
+/// deadline of 10 s, a silent connection is given up after 15 or 20 s.
+pub const FELT_AFTER: chrono::Duration = chrono::Duration::seconds(30);
+
 /// Every fault by its name.
 const FAULTS: [(&str, Kind); 36] = [
     ("kill-serve", Kind::Kill(Role::Serve)),
@@ -147,18 +151,35 @@ pub struct Injected {
 impl Fault {
     /// Whether a mail that the server had at `at` may be sent again because of it: the worker was
     /// killed, or its lease ran out, before it could record that; or the server never said it had it.
+    /// A record takes a moment, or longer where the database is `held_up`.
     pub fn repeats_mail_of(
         &self,
         at: DateTime<Utc>,
         from: DateTime<Utc>,
         until: DateTime<Utc>,
+        held_up: bool,
     ) -> bool {
         let moment = chrono::Duration::seconds(1);
+        let record = if held_up { FELT_AFTER } else { moment };
         match self.kind {
             Kind::Kill(Role::Work) | Kind::LeaseRunsOut => {
-                from - moment <= at && at <= until + moment
+                from - record <= at && at <= until + moment
             }
             Kind::Mail("drops") => from <= at && at <= until + moment,
+            _ => false,
+        }
+    }
+
+    /// Whether what is done can't be recorded at once because of it.
+    pub fn holds_records_up(&self) -> bool {
+        match self.kind {
+            Kind::Restart(service)
+            | Kind::Crash(service)
+            | Kind::Cut(service)
+            | Kind::HalfOpen(service)
+            | Kind::Slow(service)
+            | Kind::Throttled(service) => service == Postgres,
+            Kind::DatabaseDiskFull => true,
             _ => false,
         }
     }

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 
 use super::client::{Answer, Kind, Met, Record, Verdict};
 use super::evidence::{Event, Evidence};
-use super::faults::Injected;
+use super::faults::{FELT_AFTER, Injected};
 
 const DELETED: &str = "TASK_DELETED";
 
@@ -88,7 +88,7 @@ fn writes(met: &Met, found: &Evidence, faults: &[Injected], outcome: &mut Outcom
             let (first, last) = (record.tries[0].0, record.tries[record.tries.len() - 1].0);
             if !faults
                 .iter()
-                .any(|f| f.fault.hides_writes() && f.from <= last && first <= f.until + AFTER)
+                .any(|f| f.fault.hides_writes() && f.from <= last && first <= f.until + FELT_AFTER)
             {
                 let what =
                     format!("a 5xx without cause hid a write that was carried out: {record:?}");
@@ -97,10 +97,6 @@ fn writes(met: &Met, found: &Evidence, faults: &[Injected], outcome: &mut Outcom
         }
     }
 }
-
-/// For how long after its end a fault may still be felt: a request that hung in it answers after its
-/// deadline of 10 s, a connection is given up after 20 s.
-const AFTER: chrono::Duration = chrono::Duration::seconds(30);
 
 fn wrong(record: &Record, events: &[&Event]) -> Option<&'static str> {
     match (record.kind, record.verdict, events) {
@@ -176,7 +172,10 @@ fn repeats(found: &Evidence, faults: &[Injected], outcome: &mut Outcome) {
     for (event, times) in &found.mails {
         // Each but the last must have a reason why it was not the last.
         for at in times.iter().take(times.len() - 1) {
-            let cause = faults.iter().find(|f| f.fault.repeats_mail_of(*at, f.from, f.until));
+            let felt = |f: &&Injected| f.from <= *at && *at <= f.until + FELT_AFTER;
+            let held_up = faults.iter().filter(felt).any(|f| f.fault.holds_records_up());
+            let cause =
+                faults.iter().find(|f| f.fault.repeats_mail_of(*at, f.from, f.until, held_up));
             match cause {
                 Some(cause) => outcome.repeats.push(Repeat {
                     event: event.clone(),
@@ -197,7 +196,8 @@ fn letters(found: &Evidence, faults: &[Injected], outcome: &mut Outcome) {
         let reason = letter["reason"].as_str().unwrap_or_default();
         let died_at = letter["diedAt"].as_str().and_then(|t| t.parse::<DateTime<Utc>>().ok());
         let cause = faults.iter().find(|f| {
-            f.fault.kills(reason) && died_at.is_some_and(|at| f.from <= at && at <= f.until + AFTER)
+            f.fault.kills(reason)
+                && died_at.is_some_and(|at| f.from <= at && at <= f.until + FELT_AFTER)
         });
         match cause {
             Some(cause) => *outcome.letters.entry(cause.fault.name).or_default() += 1,
