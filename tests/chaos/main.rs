@@ -16,6 +16,7 @@ mod faults;
 #[path = "../it/harness/mod.rs"]
 #[allow(dead_code, unused_imports, unused_macros, reason = "shared with the other tests")]
 mod harness;
+mod inject;
 mod reconcile;
 mod report;
 mod system;
