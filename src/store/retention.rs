@@ -50,8 +50,8 @@ pub struct Looked {
 }
 
 /// Deletes the records of events whose effects are all done, none of them touched since `horizon`, and
-/// which were published before it: the rule is [`crate::domain::retention::may_forget`]. Old records of other events are touched, so
-/// that the next batch does not meet them again.
+/// which were published before it: the rule is [`crate::domain::retention::may_forget`]. Old records of
+/// other events are touched, so that the next batch does not meet them again.
 ///
 /// # Errors
 /// The database fails.

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::faults::Service::{self, Postgres, Rabbitmq, Redis};
 use super::faults::{Fault, Injected, Kind};
 use super::harness::{Proxy, Raw, Verdict, Weather, eventually_within};
-use super::system::{Role, System};
+use super::system::{Role, SETTLED, System};
 
 /// What the weather is like when it is bad: a fifth of a second each way, or 30 kB/s.
 const SLOW: Weather = Weather::Slow(Duration::from_millis(200));
@@ -164,7 +164,7 @@ async fn copy(system: &System, random: &mut StdRng, times: usize) {
 async fn delete_topology(system: &System) {
     system.paused.store(true, Ordering::Relaxed);
     let (db, queues) = (system.db().await, system.queues().await);
-    eventually_within(Duration::from_secs(60), "the queues are empty", || async {
+    eventually_within(SETTLED, "the queues are empty", || async {
         let unpublished = db.count("events WHERE published_at IS NULL").await;
         let waiting = system.private.messages(&queues);
         (unpublished == 0 && waiting == 0).then_some(())

@@ -33,15 +33,12 @@ use client::Traffic;
 use evidence::Evidence;
 use faults::Injected;
 use harness::{Verdict, eventually_within};
-use system::System;
+use system::{SETTLED, System};
 use taskd::defects::Defect;
 
 const CLIENTS: usize = 8;
 /// Writes a second of each client, while nothing stands in the way.
 const RATE: f64 = 6.0;
-/// How long the system may take to get over a fault, or to come to rest at the end: longer than a
-/// lease of a claim, then the longest delay queue.
-const SETTLED: Duration = Duration::from_secs(120);
 /// How long to wait for what a defect has lost.
 const LOST: Duration = Duration::from_secs(30);
 /// By what each defect must be noticed.

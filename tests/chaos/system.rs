@@ -19,6 +19,10 @@ const RETRY_DELAYS: &str = "500ms,1s,2s,4s,8s,16s";
 /// short enough that `purge` has work in it.
 const PROCESSED_RETENTION: &str = "120s";
 
+/// How long the system may take to get over a fault, or to come to rest at the end: longer than a
+/// lease of a claim, then the longest delay queue.
+pub const SETTLED: Duration = Duration::from_secs(120);
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
     Serve,
