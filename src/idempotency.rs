@@ -11,13 +11,14 @@
 //! finds either what is done and what is open, or nothing, and then all is done.
 
 use std::collections::{BTreeMap, HashMap};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use uuid::Uuid;
 
 use crate::batcher::Batcher;
 use crate::defects::{self, Defect};
 use crate::domain::claim::{self, Claim};
+use crate::effects::RUN_TIMEOUT;
 use crate::store::processed::{self, Finished, Subject};
 use crate::store::{Store, StoreError};
 
@@ -64,7 +65,9 @@ impl Idempotency {
     /// # Errors
     /// The database fails.
     pub async fn claim(&self, effect: &'static str, subject: Subject) -> Result<Claim, StoreError> {
-        self.claims.call((effect, subject)).await.unwrap_or_else(|| Err(ended()))
+        let asked = Instant::now();
+        let claim = self.claims.call((effect, subject)).await.unwrap_or_else(|| Err(ended()))?;
+        Ok(in_hand(claim, asked.elapsed()))
     }
 
     /// Records that a claimed effect has happened, or that there was nothing to do.
@@ -87,6 +90,17 @@ impl Idempotency {
     ) -> Result<(), StoreError> {
         let mut connection = self.store.connection().await?;
         processed::leave_open(&mut connection, subject, effects, self.owner.clone()).await
+    }
+}
+
+/// A claim that was answered so late that the effect could outlast its lease: it is left to run out, and
+/// the message waits as it would for another worker's.
+fn in_hand(claim: Claim, waited: Duration) -> Claim {
+    match claim {
+        Claim::Granted if waited + RUN_TIMEOUT >= LEASE => {
+            Claim::Leased(LEASE.saturating_sub(waited))
+        }
+        claim => claim,
     }
 }
 
@@ -166,6 +180,10 @@ async fn claim_effect(
     let records = processed::records(&mut connection, effect, ids).await?;
     for subject in refused {
         let record = records.get(&subject.event_id).copied();
+        if record.is_none() && subject.recorded {
+            // Lawful after the retention, and the only sign of a database that has gone back in time.
+            tracing::warn!(event_id = %subject.event_id, effect, "done and forgotten, by its message: no record is left");
+        }
         let claim = match claim::decide(record, subject.recorded) {
             // Left open in the moment between the two statements: to be had very soon.
             Claim::Granted => Claim::Leased(Duration::ZERO),
@@ -201,4 +219,19 @@ async fn finish_all(store: &Store, finished: Vec<Finished>) -> Vec<Result<(), St
 
 async fn finish(store: &Store, finished: &[Finished]) -> Result<(), StoreError> {
     processed::finish(&mut *store.connection().await?, finished).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_claim_that_comes_late_is_not_used() {
+        let soon = Duration::from_secs(1);
+        assert_eq!(in_hand(Claim::Granted, soon), Claim::Granted);
+        assert_eq!(in_hand(Claim::Done, LEASE * 2), Claim::Done);
+        let late = LEASE - RUN_TIMEOUT;
+        assert_eq!(in_hand(Claim::Granted, late), Claim::Leased(RUN_TIMEOUT));
+        assert_eq!(in_hand(Claim::Granted, LEASE * 2), Claim::Leased(Duration::ZERO));
+    }
 }

@@ -60,7 +60,10 @@ pub async fn purge(
         return Ok(None);
     }
     let purged = delete(&mut connection, keep, now, metrics, shutdown).await;
-    retention::unlock(&mut connection).await?;
+    if purged.is_err() || retention::unlock(&mut connection).await.is_err() {
+        // The lock goes with the connection, so that whoever purges next is not kept out by it.
+        Store::discard(connection);
+    }
     purged.map(Some)
 }
 

@@ -106,13 +106,14 @@ impl Session {
     /// Writes the batch; where it fails for its content, one by one, so that one bad event harms
     /// no other.
     async fn record(&self, jobs: &[Job], wanted: &[usize]) -> Result<Recorded, GivenUp> {
-        let mut seen = HashSet::new();
-        let events: Vec<(&Event, Subject)> = wanted
-            .iter()
-            .filter_map(|index| jobs.get(*index))
-            .map(|job| (&job.event, job.subject()))
-            .filter(|(_, subject)| seen.insert(subject.event_id))
-            .collect();
+        let mut distinct: HashMap<Uuid, (&Event, Subject)> = HashMap::new();
+        for job in wanted.iter().filter_map(|index| jobs.get(*index)) {
+            let subject = job.subject();
+            let (_, one) = distinct.entry(subject.event_id).or_insert((&job.event, subject));
+            // What one copy of a message knows is true of all.
+            one.recorded |= subject.recorded;
+        }
+        let events: Vec<(&Event, Subject)> = distinct.into_values().collect();
         let mut recorded = Recorded::default();
         match self.record_once(&events).await? {
             Ok(fresh) => recorded.fresh.extend(fresh),

@@ -19,7 +19,11 @@ use crate::tls;
 /// How long a caller waits for a free connection, and for a new one to open. An HTTP request that
 /// can't get one by then is answered 503, so this is below what clients usually wait.
 const WAIT: Duration = Duration::from_secs(3);
-/// For how long after its last use a connection counts as alive.
+/// How long all of that may take together: connections that turn out to be dead are passed over.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// How long an idle connection may take for a sign of life.
+const SIGN_OF_LIFE: Duration = Duration::from_secs(1);
+/// For how long after it was last taken a connection counts as alive.
 const FRESH: Duration = Duration::from_secs(1);
 /// A peer that acknowledges nothing for this long is gone, reset or not.
 const UNACKNOWLEDGED: Duration = Duration::from_secs(10);
@@ -82,7 +86,21 @@ impl Store {
     /// # Errors
     /// [`StoreError::Unavailable`].
     pub async fn connection(&self) -> Result<Object<AsyncPgConnection>, StoreError> {
-        self.pool.get().await.map_err(|e| StoreError::Unavailable(e.to_string()))
+        let got = tokio::time::timeout(PATIENCE, self.pool.get()).await;
+        got.map_or_else(
+            |_| {
+                // One silent connection after the other: the rest has gone with them.
+                self.pool.retain(|_, metrics| metrics.last_used() < FRESH);
+                let silence = format!("no connection within {} s", PATIENCE.as_secs());
+                Err(StoreError::Unavailable(silence))
+            },
+            |got| got.map_err(|error| StoreError::Unavailable(error.to_string())),
+        )
+    }
+
+    /// Closes a connection instead of giving it back.
+    pub fn discard(connection: Object<AsyncPgConnection>) {
+        drop(Object::take(connection));
     }
 
     /// Closes every connection; those in use when they are given back. Nothing can be asked after.
@@ -121,7 +139,7 @@ async fn sign_of_life(
     if since_last_use < FRESH {
         return Ok(());
     }
-    let asked = tokio::time::timeout(WAIT, connection.batch_execute("SELECT 1"));
+    let asked = tokio::time::timeout(SIGN_OF_LIFE, connection.batch_execute("SELECT 1"));
     match asked.await {
         Ok(answer) => answer.map_err(|error| HookError::Backend(PoolError::QueryError(error))),
         Err(_) => Err(HookError::message("no sign of life")),

@@ -1,6 +1,6 @@
 //! The faults, and what each explains.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
 use taskd::broker::message::reason;
@@ -50,7 +50,12 @@ pub enum Kind {
 
 /// For how long after its end a fault may still be felt: a request that hung in it answers after its
 /// deadline of 10 s, a silent connection is given up after 15 or 20 s.
-pub const FELT_AFTER: chrono::Duration = chrono::Duration::seconds(30);
+pub const FELT_AFTER: TimeDelta = TimeDelta::seconds(30);
+
+/// No effect of a worker that is gone is run again sooner: its claim holds for 25 s.
+const NO_SOONER: TimeDelta = TimeDelta::seconds(20);
+/// How long a mail may take.
+const RUN_TIMEOUT: TimeDelta = TimeDelta::seconds(16);
 
 /// Every fault by its name.
 const FAULTS: [(&str, Kind); 36] = [
@@ -132,21 +137,26 @@ pub struct Injected {
 }
 
 impl Fault {
-    /// Whether a mail that the server had at `at` may be sent again because of it: the worker was
-    /// killed, or its lease ran out, before it could record that; or the server never said it had it.
+    /// Whether a mail that the server had at `at` may be sent again, at `again`, because of it: the worker
+    /// was killed, or its lease ran out, before it could record that; or the server never said it had it.
     /// A record takes a moment, or longer where the database is `held_up`.
-    pub fn repeats_mail_of(
+    pub fn repeats_mail(
         &self,
-        at: DateTime<Utc>,
-        from: DateTime<Utc>,
-        until: DateTime<Utc>,
+        [at, again]: [DateTime<Utc>; 2],
+        [from, until]: [DateTime<Utc>; 2],
         held_up: bool,
     ) -> bool {
-        let moment = chrono::Duration::seconds(1);
+        let moment = TimeDelta::seconds(1);
         let record = if held_up { FELT_AFTER } else { moment };
+        let after_the_lease = again - at >= NO_SOONER;
         match self.kind {
-            Kind::Kill(Role::Work) | Kind::LeaseRunsOut => {
-                from - record <= at && at <= until + moment
+            Kind::Kill(Role::Work) => {
+                from - record <= at && at <= until + moment && after_the_lease
+            }
+            // Another worker's when the lease has run out, and the frozen one's when it goes on.
+            Kind::LeaseRunsOut => {
+                let goes_on = until - moment <= again && again <= until + RUN_TIMEOUT;
+                from - record <= at && at <= until + moment && (after_the_lease || goes_on)
             }
             Kind::Mail("drops") => from <= at && at <= until + moment,
             _ => false,

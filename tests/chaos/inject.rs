@@ -1,7 +1,7 @@
 //! How each fault is injected, and taken away again.
 
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use amqprs::BasicProperties;
 use chrono::Utc;
@@ -20,6 +20,9 @@ const SLOW: Weather = Weather::Slow(Duration::from_millis(200));
 const THROTTLED: Weather = Weather::Throttled(30_000);
 /// Longer than the lease of a claim (25 s).
 const PAST_THE_LEASE: Duration = Duration::from_secs(28);
+/// For how long queues must look empty: the broker counts a quorum queue's messages every 5 s, and a
+/// request that was under way when the clients were paused is answered within 10 s.
+const EMPTY_FOR: Duration = Duration::from_secs(11);
 /// How many copies are published on purpose at a time, and how old their events may be: younger
 /// than the records of what is done are kept.
 const COPIES: i64 = 300;
@@ -41,9 +44,10 @@ impl Fault {
                 system.signal(role, which, "CONT");
             }
             Kind::LeaseRunsOut => {
-                // In mid-effect for sure: no mail is answered until the worker is frozen.
+                // In mid-effect for sure: no mail is answered until a worker with a claim is frozen.
                 system.smtp.set(Verdict::Hold);
                 system.smtp.wait_for_hanging().await;
+                let which = claimant(system).await;
                 system.signal(Role::Work, which, "STOP");
                 system.smtp.set(Verdict::Accept);
                 tokio::time::sleep(PAST_THE_LEASE).await;
@@ -118,6 +122,18 @@ const DISK_FULL: &str = "
     CREATE TRIGGER chaos BEFORE INSERT ON task_activity EXECUTE FUNCTION chaos_disk_full();
     CREATE TRIGGER chaos BEFORE INSERT ON idempotency_keys EXECUTE FUNCTION chaos_disk_full();";
 
+/// The number of a worker that has claimed an effect.
+async fn claimant(system: &System) -> usize {
+    let db = system.db().await;
+    let claimed = "SELECT substring(claimed_by FROM 'work-([0-9])')::bigint FROM processed_messages
+                   WHERE state = 'claimed' AND claimed_until > now() + interval '20 s' LIMIT 1";
+    let found = || async {
+        let count = db.count(&format!("({claimed}) AS c")).await;
+        if count == 0 { None } else { Some(db.number(claimed).await) }
+    };
+    usize::try_from(eventually_within(SETTLED, "a worker has a claim", found).await).unwrap()
+}
+
 async fn weather(proxy: &Proxy, weather: Weather, lasting: Duration) {
     proxy.set(weather);
     tokio::time::sleep(lasting).await;
@@ -163,13 +179,21 @@ async fn copy(system: &System, random: &mut StdRng, times: usize) {
 /// goes with it, and no client of a broker can prevent that. So the clients pause until then.
 async fn delete_topology(system: &System) {
     system.paused.store(true, Ordering::Relaxed);
+    let started = Instant::now();
     let (db, queues) = (system.db().await, system.queues().await);
-    eventually_within(SETTLED, "the queues are empty", || async {
+    let mut empty_since = None;
+    loop {
         let unpublished = db.count("events WHERE published_at IS NULL").await;
-        let waiting = system.private.messages(&queues);
-        (unpublished == 0 && waiting == 0).then_some(())
-    })
-    .await;
+        if unpublished > 0 || system.private.messages(&queues) != Some(0) {
+            empty_since = None;
+        }
+        let since = *empty_since.get_or_insert_with(Instant::now);
+        if since.elapsed() > EMPTY_FOR {
+            break;
+        }
+        assert!(started.elapsed() < SETTLED, "the queues did not become empty");
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
     let amqp = system.amqp().await;
     for queue in &queues {
         amqp.delete(queue).await;

@@ -171,11 +171,12 @@ fn effects(found: &Evidence, outcome: &mut Outcome) {
 fn repeats(found: &Evidence, faults: &[Injected], outcome: &mut Outcome) {
     for (event, times) in &found.mails {
         // Each but the last must have a reason why it was not the last.
-        for at in times.iter().take(times.len() - 1) {
+        for (at, again) in times.iter().zip(times.iter().skip(1)) {
             let felt = |f: &&Injected| f.from <= *at && *at <= f.until + FELT_AFTER;
             let held_up = faults.iter().filter(felt).any(|f| f.fault.holds_records_up());
-            let cause =
-                faults.iter().find(|f| f.fault.repeats_mail_of(*at, f.from, f.until, held_up));
+            let cause = faults
+                .iter()
+                .find(|f| f.fault.repeats_mail([*at, *again], [f.from, f.until], held_up));
             match cause {
                 Some(cause) => outcome.repeats.push(Repeat {
                     event: event.clone(),

@@ -50,6 +50,8 @@ pub struct System {
     pub paused: Arc<AtomicBool>,
     environment: Vec<(&'static str, String)>,
     members: Mutex<Vec<Member>>,
+    /// What ended by itself before it was to be killed.
+    fallen: Mutex<Vec<String>>,
 }
 
 impl System {
@@ -67,6 +69,7 @@ impl System {
             paused: Arc::default(),
             environment: Vec::new(),
             members: Mutex::default(),
+            fallen: Mutex::default(),
             world,
             private,
             smtp,
@@ -166,7 +169,12 @@ impl System {
     /// SIGKILL, and a new one in its place.
     pub fn kill(&self, role: Role, number: usize) {
         self.with(role, number, |system, member| {
-            member.child.kill().unwrap();
+            if let Some(status) = member.child.try_wait().unwrap() {
+                let what = format!("{role:?}-{number} had ended by itself: {status}");
+                system.fallen.lock().unwrap().push(what);
+            }
+            // One that has ended can't be killed, which is as well.
+            let _ = member.child.kill();
             member.child.wait().unwrap();
             member.child = system.spawn(role, number, member.port);
         });
@@ -190,13 +198,11 @@ impl System {
     /// Those that have ended by themselves, which none may.
     pub fn fallen(&self) -> Vec<String> {
         let mut members = self.members.lock().unwrap();
-        members
-            .iter_mut()
-            .filter_map(|member| {
-                let status = member.child.try_wait().unwrap()?;
-                Some(format!("{:?}-{} ended by itself: {status}", member.role, member.number))
-            })
-            .collect()
+        let now = members.iter_mut().filter_map(|member| {
+            let status = member.child.try_wait().unwrap()?;
+            Some(format!("{:?}-{} ended by itself: {status}", member.role, member.number))
+        });
+        self.fallen.lock().unwrap().iter().cloned().chain(now).collect()
     }
 
     fn listening(&self) -> Vec<u16> {

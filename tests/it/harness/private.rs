@@ -165,23 +165,19 @@ impl Private {
         assert!(self.rabbitmqctl(&["set_disk_free_limit", limit]), "rabbitmqctl");
     }
 
-    /// How many messages are in these queues, waiting or in a consumer's hand.
-    pub fn messages(&self, queues: &[String]) -> u64 {
+    /// How many messages are in these queues, waiting or in a consumer's hand; `None` if the broker
+    /// doesn't know all of them.
+    pub fn messages(&self, queues: &[String]) -> Option<u64> {
         let mut command = self.rabbitmq_command("rabbitmqctl");
-        command.args([
-            "-q",
-            "-n",
-            &self.node,
-            "list_queues",
-            "--no-table-headers",
-            "name",
-            "messages",
-        ]);
-        let listed = String::from_utf8(command.output().unwrap().stdout).unwrap();
+        command.args(["-q", "-n", &self.node, "list_queues", "--no-table-headers"]);
+        let output = command.args(["name", "messages"]).output().unwrap();
+        let listed = String::from_utf8(output.stdout).unwrap();
         let rows = listed.lines().filter_map(|line| line.split_once('\t'));
-        rows.filter(|(name, _)| queues.iter().any(|queue| queue == name))
-            .map(|(_, count)| count.trim().parse::<u64>().unwrap())
-            .sum()
+        let counts: Vec<u64> = rows
+            .filter(|(name, _)| queues.iter().any(|queue| queue == name))
+            .filter_map(|(_, count)| count.trim().parse().ok())
+            .collect();
+        (output.status.success() && counts.len() == queues.len()).then(|| counts.iter().sum())
     }
 
     fn rabbitmqctl(&self, arguments: &[&str]) -> bool {

@@ -10,7 +10,7 @@ use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 
-use super::{Identity, eventually};
+use super::{Identity, eventually, eventually_within};
 
 /// A mail as it arrived.
 #[derive(Debug, Clone)]
@@ -245,12 +245,19 @@ async fn hold(state: &Mutex<State>) {
     }
     state.lock().unwrap().hanging += 1;
     if verdict() == Some(Verdict::Hang) {
+        // It counts as hanging until something else is wanted; its client gives up by itself.
+        eventually_within(Duration::MAX, "never", || async {
+            (verdict() != Some(Verdict::Hang)).then_some(())
+        })
+        .await;
+        state.lock().unwrap().hanging -= 1;
         std::future::pending::<()>().await;
     }
     eventually("the mail is answered", || async {
         (verdict() != Some(Verdict::Hold)).then_some(())
     })
     .await;
+    state.lock().unwrap().hanging -= 1;
 }
 
 /// Decides about a mail; `None` for no answer at all.
