@@ -81,7 +81,7 @@ pub enum ApiError {
     /// The client has sent too many requests; when it may send the next, in seconds.
     #[error("too many requests; the next may come in {0} s")]
     RateLimited(u32),
-    /// A dependency is away; nothing was written.
+    /// A dependency is away. Nothing was written, unless the database was lost in mid-commit.
     #[error("a dependency of this service is not available; try again")]
     Unavailable,
     /// Something took too long here. A write goes on.
