@@ -131,7 +131,9 @@ impl Store {
 
 /// Asks a connection for a sign of life before it is used again, unless it was just now: that would be
 /// a round trip for each use while there is most to do. One that was given up on for its silence
-/// (`sql::ANSWER_TIMEOUT`) was taken out long ago, so it is asked.
+/// (`sql::ANSWER_TIMEOUT`) was taken out long ago, so it is asked. One whose user hung up in mid-statement
+/// may be handed on with that statement still running: the next waits for its end, and each gets its own
+/// answer, since the client matches them in order.
 async fn sign_of_life(
     connection: &mut AsyncPgConnection,
     since_last_use: Duration,
