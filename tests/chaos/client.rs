@@ -178,31 +178,21 @@ impl Writer {
         let mark = format!("mark-{}-{round}", self.number);
         let title = json!({ "title": mark, "userId": 1, "description": "<b>&</b> ünïcödé" });
         let dice = self.random.random_range(0..100);
+        let post = |kind, body, mark: String| Request {
+            kind,
+            method: "POST",
+            path: "/tasks".to_owned(),
+            header: ("Idempotency-Key", mark.clone()),
+            body: Some(body),
+            mark,
+        };
         if dice < 4 {
             let body = json!({ "title": mark, "userId": 1, "status": "NO_SUCH_STATUS" });
-            let header = ("Idempotency-Key", mark.clone());
-            let path = "/tasks".to_owned();
-            return Request {
-                kind: Kind::Wrong,
-                method: "POST",
-                path,
-                header,
-                body: Some(body),
-                mark,
-            };
+            return post(Kind::Wrong, body, mark);
         }
         let grown = self.tasks.len() >= TASKS;
         if self.tasks.is_empty() || (dice < 55 && !grown) {
-            let header = ("Idempotency-Key", mark.clone());
-            let path = "/tasks".to_owned();
-            return Request {
-                kind: Kind::Create,
-                method: "POST",
-                path,
-                header,
-                body: Some(title),
-                mark,
-            };
+            return post(Kind::Create, title, mark);
         }
         let index = self.random.random_range(0..self.tasks.len());
         let Task { id, version } = self.tasks[index];

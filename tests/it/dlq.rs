@@ -2,17 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::{Process, Raw, Smtp, Verdict, World, eventually};
-
-/// A world with one task whose mail is refused, so that its event is a dead letter.
-async fn with_a_dead_letter(world: &World, smtp: &Smtp) -> (Process, Process, Value) {
-    smtp.set(Verdict::DeferFirst(usize::MAX));
-    let serve = world.serve().await;
-    let work = world.work_mailing("w", smtp).await;
-    serve.api().task("t", Some(1)).await;
-    let letter = world.dead_letters(1).await.remove(0);
-    (serve, work, letter)
-}
+use crate::harness::{Raw, Smtp, Verdict, World, eventually};
 
 /// The letter without what the broker counts at each look.
 fn without_counts(mut letter: Value) -> Value {
@@ -35,7 +25,7 @@ async fn waits(world: &World, letters: u32) {
 async fn letters_are_listed_and_shown_as_text_and_as_json() {
     let world = World::new().await;
     let smtp = Smtp::start().await;
-    let (_serve, _work, letter) = with_a_dead_letter(&world, &smtp).await;
+    let (_serve, _work, letter) = world.with_a_dead_letter(&smtp).await;
     let (id, event) = (letter["id"].as_str().unwrap(), letter["eventId"].as_str().unwrap());
 
     let listed = world.run(&["dlq", "list"]).await.succeeded().stdout;
@@ -65,7 +55,7 @@ async fn letters_are_listed_and_shown_as_text_and_as_json() {
 async fn an_unknown_id_exits_1_and_changes_nothing() {
     let world = World::new().await;
     let smtp = Smtp::start().await;
-    let (_serve, _work, letter) = with_a_dead_letter(&world, &smtp).await;
+    let (_serve, _work, letter) = world.with_a_dead_letter(&smtp).await;
     for action in ["show", "replay", "discard"] {
         for id in ["no-such-id", &uuid::Uuid::now_v7().to_string()] {
             let refused = world.run(&["dlq", action, id]).await.exited(1);
@@ -100,7 +90,7 @@ async fn replay_and_discard_want_ids_or_all_but_not_both() {
 async fn a_replayed_letter_begins_anew_with_its_history_and_runs_only_what_is_not_done() {
     let world = World::new().await;
     let smtp = Smtp::start().await;
-    let (_serve, work, letter) = with_a_dead_letter(&world, &smtp).await;
+    let (_serve, work, letter) = world.with_a_dead_letter(&smtp).await;
     let db = world.db().await;
     assert_eq!(db.count("task_activity").await, 1);
 

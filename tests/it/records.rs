@@ -12,11 +12,7 @@ const AGE: &str = "UPDATE processed_messages SET touched_at = touched_at - inter
 async fn a_letter_replayed_after_the_retention_repeats_nothing_and_misses_nothing() {
     let world = World::new().await;
     let smtp = Smtp::start().await;
-    smtp.set(Verdict::DeferFirst(usize::MAX));
-    let serve = world.serve().await;
-    let work = world.work_mailing("w", &smtp).await;
-    serve.api().task("t", Some(1)).await;
-    world.dead_letters(1).await;
+    let (_serve, work, _) = world.with_a_dead_letter(&smtp).await;
     let db = world.db().await;
     db.run(AGE).await;
     let purged = world.run(&["purge", "--once"]).await.succeeded().json();
@@ -38,11 +34,7 @@ async fn a_letter_replayed_after_the_retention_repeats_nothing_and_misses_nothin
 async fn a_second_copy_of_a_letter_finds_all_done_after_its_records_are_gone() {
     let world = World::new().await;
     let smtp = Smtp::start().await;
-    smtp.set(Verdict::DeferFirst(usize::MAX));
-    let serve = world.serve().await;
-    let work = world.work_mailing("w", &smtp).await;
-    serve.api().task("t", Some(1)).await;
-    world.dead_letters(1).await;
+    let (_serve, work, _) = world.with_a_dead_letter(&smtp).await;
     // What is left when a replay is interrupted between publishing and removing: the letter and a copy.
     let amqp = world.amqp().await;
     let letter = amqp.take(&world.dlq).await.unwrap();
@@ -70,12 +62,7 @@ async fn a_second_copy_of_a_letter_finds_all_done_after_its_records_are_gone() {
 async fn a_half_done_event_is_remembered_however_long_its_message_waits() {
     let world = World::new().await;
     let smtp = Smtp::start().await;
-    smtp.set(Verdict::Hang);
-    let serve = world.serve().await;
-    let killed = world.work_mailing("killed", &smtp).await;
-    serve.api().task("t", Some(1)).await;
-    smtp.wait_for_hanging().await;
-    killed.kill_9().await;
+    let _serve = world.kill_in_mid_mail(&smtp).await;
     let db = world.db().await;
     db.run(AGE).await;
     db.run("UPDATE processed_messages SET claimed_until = claimed_until - interval '40 days'")

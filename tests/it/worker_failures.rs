@@ -122,12 +122,7 @@ async fn a_message_out_of_retries_is_a_dead_letter_that_knows_every_attempt() {
 async fn another_worker_finishes_what_one_was_killed_in_the_middle_of() {
     let world = World::new().await;
     let smtp = Smtp::start().await;
-    smtp.set(Verdict::Hang);
-    let serve = world.serve().await;
-    let killed = world.work_mailing("killed", &smtp).await;
-    serve.api().task("t", Some(1)).await;
-    smtp.wait_for_hanging().await;
-    killed.kill_9().await;
+    let _serve = world.kill_in_mid_mail(&smtp).await;
     smtp.set(Verdict::Accept);
     let work = world.work_mailing("heir", &smtp).await;
     work.log("it waits for the lease to end", |line| line["outcome"] == "parked").await;

@@ -247,6 +247,29 @@ impl World {
         self.work(name, &[("SMTP_URL", &smtp.url())]).await
     }
 
+    /// Makes a task whose mail is put off until its message is a dead letter. Returns the API, the
+    /// worker and the letter.
+    pub async fn with_a_dead_letter(&self, smtp: &Smtp) -> (Process, Process, serde_json::Value) {
+        smtp.set(Verdict::DeferFirst(usize::MAX));
+        let serve = self.serve().await;
+        let work = self.work_mailing("w", smtp).await;
+        serve.api().task("t", Some(1)).await;
+        let letter = self.dead_letters(1).await.remove(0);
+        (serve, work, letter)
+    }
+
+    /// Makes a task, and kills the worker that is in the middle of its mail, which hangs. Returns the
+    /// API.
+    pub async fn kill_in_mid_mail(&self, smtp: &Smtp) -> Process {
+        smtp.set(Verdict::Hang);
+        let serve = self.serve().await;
+        let killed = self.work_mailing("killed", smtp).await;
+        serve.api().task("t", Some(1)).await;
+        smtp.wait_for_hanging().await;
+        killed.kill_9().await;
+        serve
+    }
+
     /// Runs a command to its end.
     pub async fn run(&self, arguments: &[&str]) -> Finished {
         self.run_with(arguments, &[]).await
