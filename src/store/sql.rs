@@ -105,6 +105,11 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Runs what can be run on a connection, as diesel-async's trait of this name does, and waits for
 /// [`ANSWER_TIMEOUT`] at most. A connection without an answer fails the pool's next look at it.
+///
+/// Each waits for the end of the answer, where diesel-async's `get_result` and `first` go on with the
+/// first row. The server may send rows before it commits, a statement that is its own transaction
+/// commits last of all, and what comes then may be an error, or the end of a server that was told to
+/// stop at once (<https://www.postgresql.org/docs/current/protocol-flow.html>, `ReadyForQuery`).
 pub(crate) trait RunQueryDsl: Sized {
     /// How many rows it touched.
     fn execute(
@@ -135,10 +140,10 @@ pub(crate) trait RunQueryDsl: Sized {
         connection: &mut AsyncPgConnection,
     ) -> impl Future<Output = QueryResult<U>> + Send
     where
-        U: Send + 'query,
+        U: Send,
         Self: LoadQuery<'query, AsyncPgConnection, U> + Send + 'query,
     {
-        async move { in_time(diesel_async::RunQueryDsl::get_result(self, connection)).await }
+        async move { first_of(RunQueryDsl::load(self, connection).await?) }
     }
 
     /// The first row, asking for no more.
@@ -147,12 +152,16 @@ pub(crate) trait RunQueryDsl: Sized {
         connection: &mut AsyncPgConnection,
     ) -> impl Future<Output = QueryResult<U>> + Send
     where
-        U: Send + 'query,
+        U: Send,
         Self: LimitDsl + Send + 'query,
         Limit<Self>: LoadQuery<'query, AsyncPgConnection, U> + Send + 'query,
     {
-        async move { in_time(diesel_async::RunQueryDsl::first(self, connection)).await }
+        async move { first_of(RunQueryDsl::load(self.limit(1), connection).await?) }
     }
+}
+
+fn first_of<U>(rows: Vec<U>) -> QueryResult<U> {
+    rows.into_iter().next().ok_or(Error::NotFound)
 }
 
 impl<T> RunQueryDsl for T {}

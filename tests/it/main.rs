@@ -16,6 +16,7 @@ mod harness;
 
 mod access;
 mod cache;
+mod commit;
 mod contract_broker;
 mod contract_cache;
 mod contract_limiter;
