@@ -10,6 +10,7 @@ pub mod config;
 pub mod http;
 // The organs.
 pub mod consumer;
+pub mod task_writer;
 pub mod publisher;
 pub mod retry_router;
 pub mod effects;

@@ -12,13 +12,14 @@
 //! nobody's knowledge can be older. That is what an outage of the cache costs: the first write waits
 //! a quarter of a second, the others find everybody barred already.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::OnceCell;
 
+use crate::batcher::Batcher;
 use crate::cache::{Breaker, Cache, CacheError, Circuit, Entry, Scope, Slot};
 use crate::shutdown::Backoff;
 use crate::store::{Store, StoreError, cache_guard};
@@ -38,7 +39,12 @@ pub type Body = Arc<[u8]>;
 #[derive(Clone)]
 pub struct ReadCache {
     inner: Option<Arc<Inner>>,
+    /// Writes that end at the same time begin new generations together: one round trip for all.
+    invalidations: Option<Batcher<Vec<Scope>, ()>>,
 }
+
+/// How many writes share a round trip.
+const INVALIDATED_AT_ONCE: usize = 64;
 
 struct Inner {
     cache: Arc<dyn Cache>,
@@ -120,7 +126,18 @@ impl ReadCache {
                 flights: Mutex::default(),
             })
         });
-        ReadCache { inner }
+        let invalidations = inner.clone().map(|inner| {
+            Batcher::start(INVALIDATED_AT_ONCE, move |writes: Vec<Vec<Scope>>| {
+                let inner = Arc::clone(&inner);
+                async move {
+                    let answers = vec![(); writes.len()];
+                    let scopes: HashSet<Scope> = writes.into_iter().flatten().collect();
+                    inner.invalidate(scopes.into_iter().collect()).await;
+                    answers
+                }
+            })
+        });
+        ReadCache { inner, invalidations }
     }
 
     /// The cached body for `key` in `scope`, or what `load` reads. Those who miss the same key at
@@ -160,7 +177,8 @@ impl ReadCache {
     /// Makes what is cached of these scopes unreachable, for everybody. To be called after the
     /// commit and before the answer; it does not fail, it takes longer.
     pub async fn invalidate(&self, scopes: Vec<Scope>) {
-        if let Some(inner) = &self.inner {
+        let (Some(inner), Some(invalidations)) = (&self.inner, &self.invalidations) else { return };
+        if invalidations.call(scopes.clone()).await.is_none() {
             inner.invalidate(scopes).await;
         }
     }

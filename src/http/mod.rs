@@ -50,6 +50,7 @@ use crate::publisher::Nudge;
 use crate::read_cache::ReadCache;
 use crate::shutdown::Shutdown;
 use crate::store::Store;
+use crate::task_writer::TaskWriter;
 use crate::telemetry::Metrics;
 
 /// What the handlers work with.
@@ -57,6 +58,8 @@ use crate::telemetry::Metrics;
 pub struct State {
     /// The database.
     pub store: Store,
+    /// Writes new tasks.
+    pub new_tasks: TaskWriter,
     /// Cached reads.
     pub cache: ReadCache,
     /// Wakes the publisher.

@@ -1,10 +1,13 @@
 //! Tasks, each written in one statement with the event of that change.
 
+use std::collections::HashMap;
+
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
 use diesel::sql_types::{Array, BigInt, Jsonb, Nullable, Text, Timestamptz, Uuid as SqlUuid};
 use diesel_async::AsyncPgConnection;
 use serde_json::json;
+use uuid::Uuid;
 
 use crate::domain::event::NewEvent;
 use crate::domain::task::{Status, Task, TaskFields};
@@ -78,37 +81,81 @@ pub async fn find(connection: &mut AsyncPgConnection, id: i64) -> Result<Option<
     Ok(row.map(Task::from))
 }
 
-/// Adds a task and its event. The database chooses the id; the payload gets it there too.
+/// Adds tasks, each with its event, in one statement. The database chooses the ids; the payloads get
+/// them there too. Those whose user or category doesn't exist are left out. Returns the ids of the
+/// others, by event.
+///
+/// # Errors
+/// The database fails; then none is written. [`StoreError::Missing`] if an owner was deleted meanwhile.
+pub async fn insert_all(
+    connection: &mut AsyncPgConnection,
+    tasks: &[(Task, NewEvent)],
+) -> Result<HashMap<Uuid, i64>, StoreError> {
+    #[derive(QueryableByName)]
+    struct Inserted {
+        #[diesel(sql_type = SqlUuid)]
+        event_id: Uuid,
+        #[diesel(sql_type = BigInt)]
+        task_id: i64,
+    }
+    let column = |f: fn(&Task) -> Option<i64>| tasks.iter().map(|(t, _)| f(t)).collect::<Vec<_>>();
+    let time = |f: fn(&Task) -> DateTime<Utc>| tasks.iter().map(|(t, _)| f(t)).collect::<Vec<_>>();
+    let statement = Statement::new(
+        "WITH input AS MATERIALIZED (
+             SELECT nextval('tasks_id_seq') AS id, t.*
+             FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
+                 AS t (title, description, status, user_id, category_id, due_at, version,
+                       created_at, updated_at, completed_at, event_id, type, payload)
+             WHERE (user_id IS NULL OR (SELECT true FROM users u WHERE u.id = t.user_id))
+               AND (category_id IS NULL OR (SELECT true FROM categories c WHERE c.id = t.category_id))),
+         task AS (
+             INSERT INTO tasks (id, title, description, status, user_id, category_id, due_at, version,
+                                created_at, updated_at, completed_at)
+             SELECT id, title, description, status, user_id, category_id, due_at, version,
+                    created_at, updated_at, completed_at FROM input)
+         INSERT INTO events (id, task_id, task_version, type, payload, occurred_at)
+         SELECT event_id, id, version, type, payload || jsonb_build_object('id', id), updated_at FROM input
+         RETURNING id AS event_id, task_id",
+    )
+    .bind::<Array<Text>, _>(tasks.iter().map(|(t, _)| t.title.clone()).collect::<Vec<_>>())
+    .bind::<Array<Nullable<Text>>, _>(
+        tasks.iter().map(|(t, _)| t.description.clone()).collect::<Vec<_>>(),
+    )
+    .bind::<Array<Text>, _>(tasks.iter().map(|(t, _)| t.status.as_str()).collect::<Vec<_>>())
+    .bind::<Array<Nullable<BigInt>>, _>(column(|t| t.user_id))
+    .bind::<Array<Nullable<BigInt>>, _>(column(|t| t.category_id))
+    .bind::<Array<Nullable<Timestamptz>>, _>(
+        tasks.iter().map(|(t, _)| t.due_at).collect::<Vec<_>>(),
+    )
+    .bind::<Array<BigInt>, _>(tasks.iter().map(|(t, _)| t.version).collect::<Vec<_>>())
+    .bind::<Array<Timestamptz>, _>(time(|t| t.created_at))
+    .bind::<Array<Timestamptz>, _>(time(|t| t.updated_at))
+    .bind::<Array<Nullable<Timestamptz>>, _>(
+        tasks.iter().map(|(t, _)| t.completed_at).collect::<Vec<_>>(),
+    )
+    .bind::<Array<SqlUuid>, _>(tasks.iter().map(|(_, e)| e.id).collect::<Vec<_>>())
+    .bind::<Array<Text>, _>(tasks.iter().map(|(_, e)| e.event_type.as_str()).collect::<Vec<_>>())
+    .bind::<Array<Jsonb>, _>(tasks.iter().map(|(_, e)| json!(e.payload)).collect::<Vec<_>>());
+    let inserted: Vec<Inserted> = statement.load(connection).await?;
+    Ok(inserted.into_iter().map(|row| (row.event_id, row.task_id)).collect())
+}
+
+/// Adds one task, as [`insert_all`] does.
 ///
 /// # Errors
 /// [`StoreError::Missing`] if the user or the category doesn't exist.
 pub async fn insert(connection: &mut AsyncPgConnection, task: Task) -> Result<Task, StoreError> {
     let event = NewEvent::created(task.clone());
-    let statement = Statement::new(
-        "WITH task AS (
-             INSERT INTO tasks (title, description, status, user_id, category_id, due_at, version,
-                                created_at, updated_at, completed_at)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
-             RETURNING id)
-         INSERT INTO events (id, task_id, task_version, type, payload, occurred_at)
-         SELECT $11, id, $7, $12, $13 || jsonb_build_object('id', id), $9 FROM task
-         RETURNING task_id",
-    )
-    .bind::<Text, _>(task.title.clone())
-    .bind::<Nullable<Text>, _>(task.description.clone())
-    .bind::<Text, _>(task.status.as_str())
-    .bind::<Nullable<BigInt>, _>(task.user_id)
-    .bind::<Nullable<BigInt>, _>(task.category_id)
-    .bind::<Nullable<Timestamptz>, _>(task.due_at)
-    .bind::<BigInt, _>(task.version)
-    .bind::<Timestamptz, _>(task.created_at)
-    .bind::<Timestamptz, _>(task.updated_at)
-    .bind::<Nullable<Timestamptz>, _>(task.completed_at)
-    .bind::<SqlUuid, _>(event.id)
-    .bind::<Text, _>(event.event_type.as_str())
-    .bind::<Jsonb, _>(json!(event.payload));
-    let id: Id = statement.get_result(connection).await?;
-    Ok(Task { id: id.task_id, ..task })
+    let one = [(task, event)];
+    let inserted = insert_all(connection, &one).await?;
+    let [(task, event)] = one;
+    let id = inserted.get(&event.id).copied();
+    id.map(|id| Task { id, ..task }).ok_or_else(owner_missing)
+}
+
+/// Which owner it is, [`missing_owners`] tells.
+pub fn owner_missing() -> StoreError {
+    StoreError::Missing("tasks_owner".to_owned())
 }
 
 /// Writes these next versions and their events, as far as nobody was faster: a task whose

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use crate::harness::World;
+use crate::harness::{World, eventually};
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs services: scripts/test"]
@@ -195,4 +195,51 @@ async fn writers_at_one_task_lose_no_change_of_each_other() {
     assert_eq!(versions, (2..=25).collect());
     let db = world.db().await;
     assert_eq!(db.number("SELECT count(DISTINCT task_version) FROM events").await, 25);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs services: scripts/test"]
+async fn tasks_that_are_written_together_have_each_their_own_answer() {
+    const GOOD: usize = 60;
+    let world = World::new().await;
+    let serve = world.serve().await;
+    let api = serve.api();
+    // Nothing of a batch gets past this until all that comes meanwhile is waiting.
+    let (holder, db) = (world.db().await, world.db().await);
+    holder.run("BEGIN; LOCK TABLE tasks IN ACCESS EXCLUSIVE MODE").await;
+    let mut requests = tokio::task::JoinSet::new();
+    let post = |body: Value| {
+        let api = api.clone();
+        async move {
+            let title = body["title"].clone();
+            (title, api.post("/tasks", body).await)
+        }
+    };
+    for number in 0..GOOD {
+        requests.spawn(post(json!({ "title": format!("good {number}"), "userId": 1 })));
+        requests.spawn(post(json!({ "title": "no such user", "userId": 9_999 })));
+        requests.spawn(post(json!({ "title": "no such category", "categoryId": 9_999 })));
+    }
+    let waiting =
+        "pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()";
+    eventually("a batch waits", || async { (db.count(waiting).await == 1).then_some(()) }).await;
+    holder.run("COMMIT").await;
+    while let Some(answered) = requests.join_next().await {
+        let (title, answer) = answered.unwrap();
+        if title.as_str().unwrap().starts_with("good") {
+            let task = answer.expect(201);
+            assert_eq!(task["title"], title);
+            assert_eq!(api.get(&format!("/tasks/{}", task["id"])).await.expect(200), task);
+            let payload = format!(
+                "SELECT payload->>'title' AS title FROM events WHERE task_id = {}",
+                task["id"]
+            );
+            assert_eq!(db.rows(&payload).await, [json!({ "title": title })]);
+        } else {
+            let faults = answer.expect(400)["errors"].clone();
+            assert_eq!(faults.as_array().unwrap().len(), 1, "{faults}");
+        }
+    }
+    assert_eq!(db.count("tasks").await, GOOD as i64);
+    assert_eq!(db.count("events").await, GOOD as i64);
 }

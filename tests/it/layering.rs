@@ -13,6 +13,7 @@ const FLOORS: [&[&str]; 7] = [
         "consumer",
         "publisher",
         "retry_router",
+        "task_writer",
         "effects",
         "idempotency",
         "dead_letters",

@@ -70,6 +70,11 @@ impl Refused {
 }
 
 impl Key {
+    /// Whether the request has one: then it is carried out in a transaction with the record of it.
+    pub fn is_given(&self) -> bool {
+        self.0.is_some()
+    }
+
     /// The key itself.
     pub fn text(&self) -> Option<&str> {
         self.0.as_ref().map(|keyed| keyed.request.key.as_str())
