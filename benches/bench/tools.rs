@@ -1,0 +1,70 @@
+//! The load generators that are programs of their own, and what they print.
+
+use std::path::Path;
+use std::process::Stdio;
+
+/// What wrk has seen.
+pub struct Load {
+    /// Answers a second.
+    pub rate: f64,
+    /// 99 of 100 answers took no longer, in milliseconds.
+    pub p99: f64,
+}
+
+/// Runs a Lua script of wrk against a URL. An answer that is no success ends the run.
+pub async fn wrk(directory: &Path, url: &str, script: &str, clients: usize, seconds: u64) -> Load {
+    let file = directory.join("wrk.lua");
+    std::fs::write(&file, script).unwrap();
+    let threads = clients.min(2);
+    let output = run(tokio::process::Command::new("wrk")
+        .args([format!("-t{threads}"), format!("-c{clients}"), format!("-d{seconds}s")])
+        .args(["--latency", "-s"])
+        .arg(&file)
+        .arg(url))
+    .await;
+    for trouble in ["Non-2xx", "Socket errors"] {
+        assert!(!output.contains(trouble), "{output}");
+    }
+    let after = |label: &str| {
+        let line = output.lines().find_map(|line| line.trim().strip_prefix(label));
+        line.unwrap_or_else(|| panic!("no {label}: {output}")).trim().to_owned()
+    };
+    Load { rate: after("Requests/sec:").parse().unwrap(), p99: milliseconds(&after("99%")) }
+}
+
+fn milliseconds(text: &str) -> f64 {
+    for (unit, factor) in [("us", 0.001), ("ms", 1.0), ("s", 1000.0)] {
+        if let Some(number) = text.strip_suffix(unit) {
+            return number.parse::<f64>().unwrap() * factor;
+        }
+    }
+    panic!("no time: {text}")
+}
+
+/// Transactions a second of a script of pgbench.
+pub async fn pgbench(
+    directory: &Path,
+    database: &str,
+    script: &str,
+    clients: usize,
+    seconds: u64,
+) -> f64 {
+    let file = directory.join("pgbench.sql");
+    std::fs::write(&file, script).unwrap();
+    let output = run(tokio::process::Command::new("pgbench")
+        .args(["-n", "-M", "prepared", "-c", &clients.to_string()])
+        .args(["-j", &clients.min(2).to_string(), "-T", &seconds.to_string(), "-f"])
+        .arg(&file)
+        .arg(database))
+    .await;
+    let line = output.lines().find_map(|line| line.strip_prefix("tps = "));
+    let number = line.and_then(|line| line.split(' ').next());
+    number.unwrap_or_else(|| panic!("{output}")).parse().unwrap()
+}
+
+async fn run(command: &mut tokio::process::Command) -> String {
+    let output = command.stdin(Stdio::null()).kill_on_drop(true).output().await.unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    assert!(output.status.success(), "{command:?}: {}", text(&output.stderr));
+    text(&output.stdout)
+}
