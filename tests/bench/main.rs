@@ -12,7 +12,7 @@
 
 mod creates;
 mod drains;
-#[path = "../../tests/it/harness/mod.rs"]
+#[path = "../it/harness/mod.rs"]
 #[allow(dead_code, unused_imports, unused_macros, reason = "shared with the other tests")]
 mod harness;
 mod limits;
