@@ -17,6 +17,7 @@ use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use futures_util::future::join_all;
 use tokio::sync::OnceCell;
 
 use crate::batcher::Batcher;
@@ -39,12 +40,25 @@ pub type Body = Arc<[u8]>;
 #[derive(Clone)]
 pub struct ReadCache {
     inner: Option<Arc<Inner>>,
+    /// Reads that begin at the same time look together, and those for the same key once: whatever a look
+    /// finds that began after a read did is right for it.
+    looks: Option<Batcher<Place, Option<Found>>>,
     /// Writes that end at the same time begin new generations together: one round trip for all.
     invalidations: Option<Batcher<Vec<Scope>, ()>>,
 }
 
-/// How many writes share a round trip.
-const INVALIDATED_AT_ONCE: usize = 64;
+/// How many reads, or writes, share a round trip.
+const AT_ONCE: usize = 64;
+
+/// Where a body is looked for.
+type Place = (Scope, String);
+
+/// What a look found, for all who looked.
+#[derive(Clone)]
+enum Found {
+    Hit(Body),
+    Miss(Slot),
+}
 
 struct Inner {
     cache: Arc<dyn Cache>,
@@ -126,8 +140,17 @@ impl ReadCache {
                 flights: Mutex::default(),
             })
         });
+        let looks = inner.clone().map(|inner| {
+            Batcher::start(AT_ONCE, move |wanted: Vec<Place>| {
+                let inner = Arc::clone(&inner);
+                async move {
+                    let found = inner.look(wanted.iter().collect()).await;
+                    wanted.iter().map(|place| found.get(place).cloned()).collect()
+                }
+            })
+        });
         let invalidations = inner.clone().map(|inner| {
-            Batcher::start(INVALIDATED_AT_ONCE, move |writes: Vec<Vec<Scope>>| {
+            Batcher::start(AT_ONCE, move |writes: Vec<Vec<Scope>>| {
                 let inner = Arc::clone(&inner);
                 async move {
                     let answers = vec![(); writes.len()];
@@ -137,7 +160,7 @@ impl ReadCache {
                 }
             })
         });
-        ReadCache { inner, invalidations }
+        ReadCache { inner, looks, invalidations }
     }
 
     /// The cached body for `key` in `scope`, or what `load` reads. Those who miss the same key at
@@ -150,14 +173,16 @@ impl ReadCache {
         F: FnOnce() -> Fut,
         Fut: Future<Output = Result<Vec<u8>, E>>,
     {
-        let Some(inner) = &self.inner else { return load().await.map(Body::from) };
+        let (Some(inner), Some(looks)) = (&self.inner, &self.looks) else {
+            return load().await.map(Body::from);
+        };
         let count = |outcome: &str| inner.metrics.cache_reads.with_label_values(&[outcome]).inc();
-        let slot = match inner.look(scope, key).await {
-            Some(Entry::Hit(body)) => {
+        let slot = match looks.call((scope, key.to_owned())).await.flatten() {
+            Some(Found::Hit(body)) => {
                 count("hit");
-                return Ok(Body::from(body));
+                return Ok(body);
             }
-            Some(Entry::Miss(slot)) => slot,
+            Some(Found::Miss(slot)) => slot,
             None => {
                 count("bypass");
                 return load().await.map(Body::from);
@@ -190,18 +215,28 @@ impl ReadCache {
 }
 
 impl Inner {
-    async fn look(&self, scope: Scope, key: &str) -> Option<Entry> {
+    /// Looks in all these places at once. Of those where the cache can't be used nothing is found.
+    async fn look(&self, places: HashSet<&Place>) -> HashMap<Place, Found> {
         if self.broken() {
-            return None;
+            return HashMap::new();
         }
-        let epoch = self.known().await?.usable_epoch(Instant::now())?;
-        match self.cache.look(epoch, scope, key).await {
-            Ok(entry) => Some(entry),
-            Err(error) => {
-                self.failed(&error);
-                None
-            }
-        }
+        let known = self.known().await;
+        let Some(epoch) = known.and_then(|known| known.usable_epoch(Instant::now())) else {
+            return HashMap::new();
+        };
+        let looks = places.into_iter().map(async |place| {
+            let (scope, key) = place;
+            let found = match self.cache.look(epoch, *scope, key).await {
+                Ok(Entry::Hit(body)) => Found::Hit(Body::from(body)),
+                Ok(Entry::Miss(slot)) => Found::Miss(slot),
+                Err(error) => {
+                    self.failed(&error);
+                    return None;
+                }
+            };
+            Some((place.clone(), found))
+        });
+        join_all(looks).await.into_iter().flatten().collect()
     }
 
     async fn fill(&self, slot: &Slot, body: &[u8]) {

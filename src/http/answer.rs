@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::marker::PhantomData;
+use std::sync::Arc;
 
 use actix_web::body::BoxBody;
 use actix_web::http::StatusCode;
@@ -27,19 +28,19 @@ pub struct Answer<T> {
 impl<T: Serialize> Answer<T> {
     /// 200 with this document.
     pub fn ok(value: &T) -> Answer<T> {
-        Answer::bytes(encode(value))
+        Answer::bytes(Bytes::from(encode(value)))
     }
 }
 
 impl<T> Answer<T> {
     /// 200 with a document that is encoded already, such as one from the cache.
     pub fn encoded(body: &Body) -> Answer<T> {
-        Answer::bytes(body.to_vec())
+        Answer::bytes(Bytes::from_owner(Arc::clone(body)))
     }
 
     /// 304: the client has this version already.
     pub fn not_modified(version: i64) -> Answer<T> {
-        Answer { status: StatusCode::NOT_MODIFIED, ..Answer::bytes(Vec::new()) }.tagged(version)
+        Answer { status: StatusCode::NOT_MODIFIED, ..Answer::bytes(Bytes::new()) }.tagged(version)
     }
 
     /// With the entity tag of this version.
@@ -48,13 +49,8 @@ impl<T> Answer<T> {
         self
     }
 
-    fn bytes(body: Vec<u8>) -> Answer<T> {
-        Answer {
-            status: StatusCode::OK,
-            headers: Vec::new(),
-            body: Bytes::from(body),
-            described: PhantomData,
-        }
+    fn bytes(body: Bytes) -> Answer<T> {
+        Answer { status: StatusCode::OK, headers: Vec::new(), body, described: PhantomData }
     }
 }
 
@@ -113,7 +109,7 @@ impl<T: Serialize> Created<T> {
         let mut headers: Vec<_> = kept.headers.into_iter().filter_map(header).collect();
         headers.push((HeaderName::from_static("idempotency-replayed"), "true".to_owned()));
         let status = StatusCode::from_u16(kept.status).unwrap_or(StatusCode::CREATED);
-        Created(Answer { status, headers, ..Answer::bytes(kept.body) })
+        Created(Answer { status, headers, ..Answer::bytes(Bytes::from(kept.body)) })
     }
 }
 
