@@ -18,7 +18,7 @@ const BATCH: usize = 64;
 pub struct TaskWriter(Batcher<Task, Result<Task, StoreError>>);
 
 impl TaskWriter {
-    /// A writer into this database; its task ends when the last clone is dropped.
+    /// A writer into this database.
     pub fn new(store: Store) -> TaskWriter {
         TaskWriter(Batcher::start(BATCH, move |tasks| {
             let store = store.clone();
@@ -26,7 +26,7 @@ impl TaskWriter {
         }))
     }
 
-    /// Adds a task and its event. Once handed in it is written, also if the caller goes away.
+    /// Adds a task and its event. To be awaited to its end.
     ///
     /// # Errors
     /// [`StoreError::Missing`] if the user or the category doesn't exist, or the database fails: then

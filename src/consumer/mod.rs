@@ -1,7 +1,7 @@
 //! The consumer: takes deliveries, brings about the effects of their events, settles them.
 //!
 //! Deliveries are taken in batches of whatever has arrived. The database effects of a batch are one
-//! statement, and a few batches are under way at a time. Effects outside the database run side by side, each under a claim. A delivery is acked
+//! statement. Effects outside the database run side by side, each under a claim. A delivery is acked
 //! when all its effects are done, or when a copy of it is safe in another queue.
 //!
 //! While the database or the broker is away, what is in hand is held and nothing more is taken:
@@ -30,10 +30,6 @@ use crate::telemetry::Metrics;
 /// mail server are worth having. Other deliveries wait for their turn without a claim, so that no
 /// lease runs out in the queue.
 pub const EXTERNAL_AT_ONCE: usize = 32;
-
-/// How many batches are at the database at a time: while one is being committed the next is read and
-/// written. Each has a part of what may be in hand, or the first would leave nothing for the second.
-const BATCHES_AT_ONCE: usize = 4;
 
 /// What a worker works with.
 #[derive(Clone)]
@@ -143,7 +139,6 @@ impl Consumer {
             external: Arc::clone(&self.external),
             holding: Arc::default(),
         };
-        let batches = Arc::new(Semaphore::new(BATCHES_AT_ONCE));
         let mut taken = 0;
         while taken < most {
             let first = tokio::select! {
@@ -156,18 +151,13 @@ impl Consumer {
                 session.ended.cancel();
                 return taken;
             };
-            let Ok(turn) = Arc::clone(&batches).acquire_owned().await else { break };
             let mut batch = vec![first];
-            while batch.len() < usize::from(self.concurrency).div_ceil(BATCHES_AT_ONCE) {
+            while batch.len() < usize::from(self.concurrency) {
                 let Some(delivery) = deliveries.try_next() else { break };
                 batch.push(delivery);
             }
             taken += batch.len();
-            let session = session.clone();
-            jobs.spawn(async move {
-                session.take(batch).await;
-                drop(turn);
-            });
+            session.take(batch).await;
         }
         deliveries.cancel().await;
         let rest: Vec<Delivery> = std::iter::from_fn(|| deliveries.try_next()).collect();
