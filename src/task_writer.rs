@@ -7,7 +7,7 @@
 use crate::batcher::Batcher;
 use crate::domain::event::NewEvent;
 use crate::domain::task::Task;
-use crate::store::{Store, StoreError, tasks};
+use crate::store::{Connection, Store, StoreError, tasks};
 
 /// How many tasks go into one statement. More are rarely waiting, and a long one keeps each of its
 /// requests waiting for all.
@@ -40,12 +40,15 @@ impl TaskWriter {
 /// Writes a batch; one that fails for what is in it is written one by one, so that each fault is
 /// answered to the request that made it.
 async fn write(store: &Store, tasks: Vec<Task>) -> Vec<Result<Task, StoreError>> {
-    let batch: Vec<(Task, NewEvent)> =
-        tasks.into_iter().map(|task| (task.clone(), NewEvent::created(task))).collect();
     let mut connection = match store.connection().await {
         Ok(connection) => connection,
-        Err(error) => return vec![Err(error); batch.len()],
+        Err(error) => return vec![Err(error); tasks.len()],
     };
+    if tasks.len() == 1 {
+        return write_each(&mut connection, tasks).await;
+    }
+    let batch: Vec<(Task, NewEvent)> =
+        tasks.into_iter().map(|task| (task.clone(), NewEvent::created(task))).collect();
     match tasks::insert_all(&mut connection, &batch).await {
         Ok(ids) => {
             let answer = |(task, event): (Task, NewEvent)| match ids.get(&event.id) {
@@ -56,13 +59,20 @@ async fn write(store: &Store, tasks: Vec<Task>) -> Vec<Result<Task, StoreError>>
         }
         // Whether it was written is not known; nobody is told that it was.
         Err(error @ StoreError::Unavailable(_)) => vec![Err(error); batch.len()],
-        Err(error) if batch.len() == 1 => vec![Err(error)],
         Err(_) => {
-            let mut answers = Vec::with_capacity(batch.len());
-            for (task, _) in batch {
-                answers.push(tasks::insert(&mut connection, task).await);
-            }
-            answers
+            let tasks = batch.into_iter().map(|(task, _)| task).collect();
+            write_each(&mut connection, tasks).await
         }
     }
+}
+
+async fn write_each(
+    connection: &mut Connection,
+    tasks: Vec<Task>,
+) -> Vec<Result<Task, StoreError>> {
+    let mut answers = Vec::with_capacity(tasks.len());
+    for task in tasks {
+        answers.push(tasks::insert(connection, task).await);
+    }
+    answers
 }
