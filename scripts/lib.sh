@@ -76,6 +76,17 @@ need_cargo() {
     need cc gcc libc6-dev
 }
 
+# Builds taskd as users do, unless TASKD_BIN names one that is built already; sets TASKD_BIN.
+need_release_binary() {
+    if [[ -z ${TASKD_BIN:-} ]]; then
+        cargo build --release --locked
+        TASKD_BIN=${CARGO_TARGET_DIR:-target}/release/taskd
+    fi
+    [[ -x $TASKD_BIN ]] || die "TASKD_BIN: $TASKD_BIN is no program"
+    TASKD_BIN=$(realpath "$TASKD_BIN")
+    export TASKD_BIN
+}
+
 # Waits until a command succeeds: wait_until SECONDS COMMAND...
 wait_until() {
     local deadline=$((SECONDS + $1))

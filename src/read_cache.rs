@@ -39,12 +39,17 @@ pub type Body = Arc<[u8]>;
 /// See the module.
 #[derive(Clone)]
 pub struct ReadCache {
-    inner: Option<Arc<Inner>>,
+    shared: Option<Shared>,
+}
+
+#[derive(Clone)]
+struct Shared {
+    inner: Arc<Inner>,
     /// Reads that begin at the same time look together, and those for the same key once: whatever a look
     /// finds that began after a read did is right for it.
-    looks: Option<Batcher<Place, Option<Found>>>,
+    looks: Batcher<Place, Option<Found>>,
     /// Writes that end at the same time begin new generations together: one round trip for all.
-    invalidations: Option<Batcher<Vec<Scope>, ()>>,
+    invalidations: Batcher<Vec<Scope>, ()>,
 }
 
 /// How many reads, or writes, share a round trip.
@@ -121,6 +126,30 @@ impl Known {
     }
 }
 
+impl Shared {
+    fn start(inner: Arc<Inner>) -> Shared {
+        let looking = Arc::clone(&inner);
+        let looks = Batcher::start(AT_ONCE, move |wanted: Vec<Place>| {
+            let inner = Arc::clone(&looking);
+            async move {
+                let found = inner.look(wanted.iter().collect()).await;
+                wanted.iter().map(|place| found.get(place).cloned()).collect()
+            }
+        });
+        let invalidating = Arc::clone(&inner);
+        let invalidations = Batcher::start(AT_ONCE, move |writes: Vec<Vec<Scope>>| {
+            let inner = Arc::clone(&invalidating);
+            async move {
+                let answers = vec![(); writes.len()];
+                let scopes: HashSet<Scope> = writes.into_iter().flatten().collect();
+                inner.invalidate(scopes.into_iter().collect()).await;
+                answers
+            }
+        });
+        Shared { inner, looks, invalidations }
+    }
+}
+
 impl ReadCache {
     /// Without a cache, every read goes to the database.
     pub fn new(
@@ -140,27 +169,7 @@ impl ReadCache {
                 flights: Mutex::default(),
             })
         });
-        let looks = inner.clone().map(|inner| {
-            Batcher::start(AT_ONCE, move |wanted: Vec<Place>| {
-                let inner = Arc::clone(&inner);
-                async move {
-                    let found = inner.look(wanted.iter().collect()).await;
-                    wanted.iter().map(|place| found.get(place).cloned()).collect()
-                }
-            })
-        });
-        let invalidations = inner.clone().map(|inner| {
-            Batcher::start(AT_ONCE, move |writes: Vec<Vec<Scope>>| {
-                let inner = Arc::clone(&inner);
-                async move {
-                    let answers = vec![(); writes.len()];
-                    let scopes: HashSet<Scope> = writes.into_iter().flatten().collect();
-                    inner.invalidate(scopes.into_iter().collect()).await;
-                    answers
-                }
-            })
-        });
-        ReadCache { inner, looks, invalidations }
+        ReadCache { shared: inner.map(Shared::start) }
     }
 
     /// The cached body for `key` in `scope`, or what `load` reads. Those who miss the same key at
@@ -173,7 +182,7 @@ impl ReadCache {
         F: FnOnce() -> Fut,
         Fut: Future<Output = Result<Vec<u8>, E>>,
     {
-        let (Some(inner), Some(looks)) = (&self.inner, &self.looks) else {
+        let Some(Shared { inner, looks, .. }) = &self.shared else {
             return load().await.map(Body::from);
         };
         let count = |outcome: &str| inner.metrics.cache_reads.with_label_values(&[outcome]).inc();
@@ -202,7 +211,7 @@ impl ReadCache {
     /// Makes what is cached of these scopes unreachable, for everybody. To be called after the
     /// commit and before the answer; it does not fail, it takes longer.
     pub async fn invalidate(&self, scopes: Vec<Scope>) {
-        let (Some(inner), Some(invalidations)) = (&self.inner, &self.invalidations) else { return };
+        let Some(Shared { inner, invalidations, .. }) = &self.shared else { return };
         if invalidations.call(scopes.clone()).await.is_none() {
             inner.invalidate(scopes).await;
         }
@@ -210,7 +219,7 @@ impl ReadCache {
 
     /// Asks the cache for a sign of life; `None` if there is no cache.
     pub async fn ping(&self) -> Option<Result<(), CacheError>> {
-        Some(self.inner.as_ref()?.cache.ping().await)
+        Some(self.shared.as_ref()?.inner.cache.ping().await)
     }
 }
 

@@ -98,14 +98,12 @@ pub async fn insert_all(
         #[diesel(sql_type = BigInt)]
         task_id: i64,
     }
-    let column = |f: fn(&Task) -> Option<i64>| tasks.iter().map(|(t, _)| f(t)).collect::<Vec<_>>();
-    let time = |f: fn(&Task) -> DateTime<Utc>| tasks.iter().map(|(t, _)| f(t)).collect::<Vec<_>>();
     let statement = Statement::new(
         "WITH input AS MATERIALIZED (
              SELECT nextval('tasks_id_seq') AS id, t.*
              FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
                  AS t (title, description, status, user_id, category_id, due_at, version,
-                       created_at, updated_at, completed_at, event_id, type, payload)
+                       updated_at, completed_at, event_id, type, payload, created_at)
              WHERE (user_id IS NULL OR (SELECT true FROM users u WHERE u.id = t.user_id))
                AND (category_id IS NULL OR (SELECT true FROM categories c WHERE c.id = t.category_id))),
          task AS (
@@ -116,26 +114,9 @@ pub async fn insert_all(
          INSERT INTO events (id, task_id, task_version, type, payload, occurred_at)
          SELECT event_id, id, version, type, payload || jsonb_build_object('id', id), updated_at FROM input
          RETURNING id AS event_id, task_id",
-    )
-    .bind::<Array<Text>, _>(tasks.iter().map(|(t, _)| t.title.clone()).collect::<Vec<_>>())
-    .bind::<Array<Nullable<Text>>, _>(
-        tasks.iter().map(|(t, _)| t.description.clone()).collect::<Vec<_>>(),
-    )
-    .bind::<Array<Text>, _>(tasks.iter().map(|(t, _)| t.status.as_str()).collect::<Vec<_>>())
-    .bind::<Array<Nullable<BigInt>>, _>(column(|t| t.user_id))
-    .bind::<Array<Nullable<BigInt>>, _>(column(|t| t.category_id))
-    .bind::<Array<Nullable<Timestamptz>>, _>(
-        tasks.iter().map(|(t, _)| t.due_at).collect::<Vec<_>>(),
-    )
-    .bind::<Array<BigInt>, _>(tasks.iter().map(|(t, _)| t.version).collect::<Vec<_>>())
-    .bind::<Array<Timestamptz>, _>(time(|t| t.created_at))
-    .bind::<Array<Timestamptz>, _>(time(|t| t.updated_at))
-    .bind::<Array<Nullable<Timestamptz>>, _>(
-        tasks.iter().map(|(t, _)| t.completed_at).collect::<Vec<_>>(),
-    )
-    .bind::<Array<SqlUuid>, _>(tasks.iter().map(|(_, e)| e.id).collect::<Vec<_>>())
-    .bind::<Array<Text>, _>(tasks.iter().map(|(_, e)| e.event_type.as_str()).collect::<Vec<_>>())
-    .bind::<Array<Jsonb>, _>(tasks.iter().map(|(_, e)| json!(e.payload)).collect::<Vec<_>>());
+    );
+    let statement = bind_writes(statement, tasks)
+        .bind::<Array<Timestamptz>, _>(tasks.iter().map(|(t, _)| t.created_at).collect::<Vec<_>>());
     let inserted: Vec<Inserted> = statement.load(connection).await?;
     Ok(inserted.into_iter().map(|row| (row.event_id, row.task_id)).collect())
 }
@@ -188,12 +169,11 @@ pub async fn update(
     connection: &mut AsyncPgConnection,
     writes: Vec<(Task, NewEvent)>,
 ) -> Result<Vec<i64>, StoreError> {
-    let column = |f: fn(&Task) -> Option<i64>| writes.iter().map(|(t, _)| f(t)).collect::<Vec<_>>();
     let statement = Statement::new(
         "WITH input AS (
              SELECT * FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
-                 AS t (id, title, description, status, user_id, category_id, due_at, version,
-                       updated_at, completed_at, event_id, type, payload)),
+                 AS t (title, description, status, user_id, category_id, due_at, version,
+                       updated_at, completed_at, event_id, type, payload, id)),
          task AS (
              UPDATE tasks SET title = i.title, description = i.description, status = i.status,
                               user_id = i.user_id, category_id = i.category_id, due_at = i.due_at,
@@ -204,28 +184,35 @@ pub async fn update(
          INSERT INTO events (id, task_id, task_version, type, payload, occurred_at)
          SELECT event_id, id, version, type, payload, updated_at FROM input JOIN task USING (id)
          RETURNING task_id",
-    )
-    .bind::<Array<BigInt>, _>(writes.iter().map(|(t, _)| t.id).collect::<Vec<_>>())
-    .bind::<Array<Text>, _>(writes.iter().map(|(t, _)| t.title.clone()).collect::<Vec<_>>())
-    .bind::<Array<Nullable<Text>>, _>(
-        writes.iter().map(|(t, _)| t.description.clone()).collect::<Vec<_>>(),
-    )
-    .bind::<Array<Text>, _>(writes.iter().map(|(t, _)| t.status.as_str()).collect::<Vec<_>>())
-    .bind::<Array<Nullable<BigInt>>, _>(column(|t| t.user_id))
-    .bind::<Array<Nullable<BigInt>>, _>(column(|t| t.category_id))
-    .bind::<Array<Nullable<Timestamptz>>, _>(
-        writes.iter().map(|(t, _)| t.due_at).collect::<Vec<_>>(),
-    )
-    .bind::<Array<BigInt>, _>(writes.iter().map(|(t, _)| t.version).collect::<Vec<_>>())
-    .bind::<Array<Timestamptz>, _>(writes.iter().map(|(t, _)| t.updated_at).collect::<Vec<_>>())
-    .bind::<Array<Nullable<Timestamptz>>, _>(
-        writes.iter().map(|(t, _)| t.completed_at).collect::<Vec<_>>(),
-    )
-    .bind::<Array<SqlUuid>, _>(writes.iter().map(|(_, e)| e.id).collect::<Vec<_>>())
-    .bind::<Array<Text>, _>(writes.iter().map(|(_, e)| e.event_type.as_str()).collect::<Vec<_>>())
-    .bind::<Array<Jsonb>, _>(writes.iter().map(|(_, e)| json!(e.payload)).collect::<Vec<_>>());
+    );
+    let statement = bind_writes(statement, &writes)
+        .bind::<Array<BigInt>, _>(writes.iter().map(|(t, _)| t.id).collect::<Vec<_>>());
     let ids: Vec<Id> = statement.load(connection).await?;
     Ok(ids.into_iter().map(|id| id.task_id).collect())
+}
+
+/// Binds, as arrays in this order: title, description, status, user, category, due, version, updated,
+/// completed; and of the event its id, type and payload.
+fn bind_writes(statement: Statement, writes: &[(Task, NewEvent)]) -> Statement {
+    fn each<'a, T>(
+        writes: &'a [(Task, NewEvent)],
+        column: impl Fn(&'a Task, &'a NewEvent) -> T,
+    ) -> Vec<T> {
+        writes.iter().map(|(task, event)| column(task, event)).collect()
+    }
+    statement
+        .bind::<Array<Text>, _>(each(writes, |t, _| t.title.clone()))
+        .bind::<Array<Nullable<Text>>, _>(each(writes, |t, _| t.description.clone()))
+        .bind::<Array<Text>, _>(each(writes, |t, _| t.status.as_str()))
+        .bind::<Array<Nullable<BigInt>>, _>(each(writes, |t, _| t.user_id))
+        .bind::<Array<Nullable<BigInt>>, _>(each(writes, |t, _| t.category_id))
+        .bind::<Array<Nullable<Timestamptz>>, _>(each(writes, |t, _| t.due_at))
+        .bind::<Array<BigInt>, _>(each(writes, |t, _| t.version))
+        .bind::<Array<Timestamptz>, _>(each(writes, |t, _| t.updated_at))
+        .bind::<Array<Nullable<Timestamptz>>, _>(each(writes, |t, _| t.completed_at))
+        .bind::<Array<SqlUuid>, _>(each(writes, |_, e| e.id))
+        .bind::<Array<Text>, _>(each(writes, |_, e| e.event_type.as_str()))
+        .bind::<Array<Jsonb>, _>(each(writes, |_, e| json!(e.payload)))
 }
 
 /// Deletes a task, if it is still at the version before `last`, and writes its event.
