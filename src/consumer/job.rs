@@ -169,7 +169,7 @@ impl Session {
             Outcome::Skipped(why) => finished(Some(why.clone())),
             Outcome::Transient(_) | Outcome::Permanent(_) => return Ok(Progress::Ended(outcome)),
         };
-        match self.hold(|| idempotency.finish(finished.clone())).await? {
+        match self.insist(|| idempotency.finish(finished.clone())).await? {
             Ok(()) => Ok(Progress::Ended(outcome)),
             Err(error) => failed(error),
         }

@@ -86,8 +86,8 @@ impl Consumer {
                     tracing::info!(worker = %self.tools.worker, prefetch, "consuming");
                     lost = false;
                     let most = if careful { usize::from(self.concurrency) } else { usize::MAX };
-                    let ended = hand_back.child_token();
-                    let taken = self.session(consumption, &shutdown, &jobs, ended, most).await;
+                    let ends = (hand_back.child_token(), hand_back.clone());
+                    let taken = self.session(consumption, &shutdown, &jobs, ends, most).await;
                     // A message that the client can't even read cuts the connection, and all that
                     // was delivered with it counts as delivered once more. So what was in flight is
                     // taken one by one after a cut: the culprit then counts alone, until the broker
@@ -126,7 +126,7 @@ impl Consumer {
         consumption: Consumption,
         shutdown: &Shutdown,
         jobs: &TaskTracker,
-        ended: CancellationToken,
+        (ended, hand_back): (CancellationToken, CancellationToken),
         most: usize,
     ) -> usize {
         let Consumption { mut deliveries, settlement } = consumption;
@@ -135,6 +135,7 @@ impl Consumer {
             settlement,
             shutdown: shutdown.clone(),
             ended,
+            hand_back,
             jobs: jobs.clone(),
             external: Arc::clone(&self.external),
             holding: Arc::default(),
@@ -177,6 +178,8 @@ struct Session {
     shutdown: Shutdown,
     /// The consumer has ended: what is unsettled will come again, so there is no use in going on.
     ended: CancellationToken,
+    /// The worker's time is up: nothing goes on.
+    hand_back: CancellationToken,
     jobs: TaskTracker,
     external: Arc<Semaphore>,
     /// Whether the database is known to be away.
@@ -189,7 +192,30 @@ struct GivenUp;
 impl Session {
     /// Repeats something until it works or fails for a reason of its own. `Err(GivenUp)` if the
     /// session ends first, or if the worker is to stop while the dependency is away.
-    async fn hold<T, F, Fut>(&self, mut attempt: F) -> Result<Result<T, StoreError>, GivenUp>
+    async fn hold<T, F, Fut>(&self, attempt: F) -> Result<Result<T, StoreError>, GivenUp>
+    where
+        F: FnMut() -> Fut,
+        Fut: Future<Output = Result<T, StoreError>>,
+    {
+        self.repeat(attempt, Patience::Session).await
+    }
+
+    /// The same for what is done already and only has to be noted: it goes on where the session has ended,
+    /// while the worker has time. The message comes again to whoever consumes by then, and only the note
+    /// keeps it from being done again.
+    async fn insist<T, F, Fut>(&self, attempt: F) -> Result<Result<T, StoreError>, GivenUp>
+    where
+        F: FnMut() -> Fut,
+        Fut: Future<Output = Result<T, StoreError>>,
+    {
+        self.repeat(attempt, Patience::Worker).await
+    }
+
+    async fn repeat<T, F, Fut>(
+        &self,
+        mut attempt: F,
+        patience: Patience,
+    ) -> Result<Result<T, StoreError>, GivenUp>
     where
         F: FnMut() -> Fut,
         Fut: Future<Output = Result<T, StoreError>>,
@@ -202,7 +228,7 @@ impl Session {
                     if !self.holding.swap(true, Ordering::Relaxed) {
                         tracing::warn!(worker = %self.tools.worker, error, "holding deliveries until the database is back");
                     }
-                    self.pause(&mut backoff).await?;
+                    self.pause(&mut backoff, patience).await?;
                 }
                 result => {
                     if self.holding.swap(false, Ordering::Relaxed) {
@@ -215,11 +241,28 @@ impl Session {
     }
 
     /// Waits before another try of something that is away.
-    async fn pause(&self, backoff: &mut Backoff) -> Result<(), GivenUp> {
+    async fn pause(&self, backoff: &mut Backoff, patience: Patience) -> Result<(), GivenUp> {
+        let gives_up = async {
+            match patience {
+                Patience::Session => tokio::select! {
+                    () = self.ended.cancelled() => {}
+                    () = self.shutdown.requested() => {}
+                },
+                Patience::Worker => self.hand_back.cancelled().await,
+            }
+        };
         tokio::select! {
-            () = self.ended.cancelled() => Err(GivenUp),
-            () = self.shutdown.requested() => Err(GivenUp),
+            () = gives_up => Err(GivenUp),
             () = tokio::time::sleep(backoff.pause()) => Ok(()),
         }
     }
+}
+
+/// For how long something is tried that fails because a dependency is away.
+#[derive(Debug, Clone, Copy)]
+enum Patience {
+    /// Until the session ends or the worker is to stop.
+    Session,
+    /// Until the worker is out of time.
+    Worker,
 }

@@ -1,7 +1,7 @@
 //! The last step: acking what is done, and passing on what is not.
 
 use super::job::{Job, Progress};
-use super::{GivenUp, Session};
+use super::{GivenUp, Patience, Session};
 use crate::broker::{Delivery, Tag};
 use crate::domain::event::Event;
 use crate::domain::retry::short;
@@ -79,7 +79,7 @@ impl Session {
                         event_id = delivery.message.message_id.as_deref().unwrap_or("none"),
                         worker = %self.tools.worker, %error, "can't pass a message on; trying until it works"
                     );
-                    if self.pause(&mut backoff).await.is_err() {
+                    if self.pause(&mut backoff, Patience::Session).await.is_err() {
                         let _ = self.settlement.release(&[delivery.tag]).await;
                         return;
                     }

@@ -132,10 +132,12 @@ async fn conclude(system: &System, met: &client::Met, injected: &[Injected], def
     }
     let replayed = replay(system, &found).await;
     outcome.violations.extend(replayed);
-    println!("{}", report::details(system, &found, &outcome));
     println!("{}", report::table(met, &found, injected, &outcome));
+    println!("{}", report::details(system, &found, &outcome));
     let Some(defect) = defect else {
-        assert!(outcome.violations.is_empty(), "{} violations", outcome.violations.len());
+        // Once more, at the very end of the log: it may be all of it that is kept.
+        let told: Vec<&str> = outcome.violations.iter().map(|v| v.what.as_str()).take(10).collect();
+        assert!(told.is_empty(), "{} violations: {told:#?}", outcome.violations.len());
         return;
     };
     let noticed_by = NOTICED_BY.iter().find(|(known, _)| known.name() == defect);

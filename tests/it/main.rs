@@ -38,6 +38,7 @@ mod injection;
 mod layering;
 mod licences;
 mod lists;
+mod mail_record;
 mod openapi;
 mod outages;
 mod pool;
