@@ -20,9 +20,10 @@ use crate::tls;
 
 /// How long one call may take; longer means that the broker is in trouble.
 pub(super) const CALL_TIMEOUT: Duration = Duration::from_secs(5);
-/// Two missed heartbeats end a connection, at either side: a worker that was cut off without a
-/// reset loses its deliveries after 20 s at most (<https://www.rabbitmq.com/docs/heartbeats>).
-const HEARTBEAT_SECONDS: u16 = 10;
+/// Two missed heartbeats end a connection, at either side (<https://www.rabbitmq.com/docs/heartbeats>). The
+/// broker looks once in this time whether anything came, so a worker that is frozen, or cut off without a
+/// reset, loses its deliveries after three of them at most: 21 s.
+const HEARTBEAT_SECONDS: u16 = 7;
 
 /// Runs one call of the client to its end, and waits for it for [`CALL_TIMEOUT`].
 pub(super) async fn call<T, F>(what: &str, future: F) -> Result<T, BrokerError>
