@@ -12,14 +12,21 @@
 
 mod creates;
 mod drains;
+mod growth;
 #[path = "../it/harness/mod.rs"]
 #[allow(dead_code, unused_imports, unused_macros, reason = "shared with the other tests")]
 mod harness;
+mod idle;
+mod latency;
 mod limits;
+mod lists;
+mod picture;
+mod recovery;
 mod report;
 mod sink;
 mod system;
 mod tools;
+mod up;
 
 use report::{Reading, Report};
 
@@ -41,7 +48,25 @@ impl Size {
     }
 }
 
-const NAMES: [&str; 5] = ["create-64", "create-1", "drain-activity", "drain-email", "drain-retry"];
+const NAMES: [&str; 13] = [
+    "create-64",
+    "create-1",
+    "list-warm",
+    "list-cold",
+    "drain-activity",
+    "drain-email",
+    "drain-retry",
+    "latency-100",
+    "latency-1000",
+    "killed",
+    "frozen",
+    "up",
+    "idle",
+];
+
+/// What the size of things costs; minutes each, and measured when it is asked for.
+const GROWTH: [&str; 5] =
+    ["growth-lists", "growth-outbox", "growth-records", "growth-backlog", "growth-waits"];
 
 async fn measure(name: &str, size: Size) -> Vec<Reading> {
     match name {
@@ -50,27 +75,46 @@ async fn measure(name: &str, size: Size) -> Vec<Reading> {
         "drain-activity" => drains::activity(size).await,
         "drain-email" => drains::email(size).await,
         "drain-retry" => drains::retry(size).await,
-        _ => panic!("no measurement is called {name:?}; there are: {}", NAMES.join(", ")),
+        "list-warm" => lists::warm(size).await,
+        "list-cold" => lists::cold(size).await,
+        "latency-100" => latency::run(size, 100).await,
+        "latency-1000" => latency::run(size, 1_000).await,
+        "killed" => recovery::killed(size).await,
+        "frozen" => recovery::frozen(size).await,
+        "up" => up::run(size).await,
+        "idle" => idle::run(size).await,
+        "growth-lists" => growth::lists(size).await,
+        "growth-outbox" => growth::outbox(size).await,
+        "growth-records" => growth::records(size).await,
+        "growth-backlog" => growth::backlog(size).await,
+        "growth-waits" => growth::waits(size).await,
+        _ => {
+            let names = [&NAMES[..], &GROWTH[..]].concat().join(", ");
+            panic!("no measurement is called {name:?}; there are: {names}")
+        }
     }
 }
 
 #[tokio::main]
 async fn main() {
-    let (mut quick, mut only, mut json) = (false, Vec::new(), None);
+    let (mut quick, mut only, mut json, mut svg) = (false, Vec::new(), None, None);
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
             // Cargo says so to every bench.
             "--bench" => {}
             "--quick" => quick = true,
+            "--growth" => only.extend(GROWTH.map(str::to_owned)),
             "--only" => only.push(arguments.next().expect("--only needs a name")),
             "--json" => json = Some(arguments.next().expect("--json needs a file")),
+            "--svg" => svg = Some(arguments.next().expect("--svg needs a file")),
             _ => panic!("unknown argument {argument:?}"),
         }
     }
     let size = Size { quick };
     let names: Vec<String> = if only.is_empty() { NAMES.map(str::to_owned).to_vec() } else { only };
-    let rounds = if quick { 1 } else { 3 };
+    let growth = names.iter().any(|name| GROWTH.contains(&name.as_str()));
+    let rounds = if quick || growth { 1 } else { 3 };
     let mut report = Report::new(rounds);
     for round in 1..=rounds {
         for name in &names {
@@ -81,7 +125,9 @@ async fn main() {
         }
     }
     report.print();
-    if let Some(file) = json {
-        std::fs::write(&file, report.json()).unwrap();
+    for (file, text) in [(json, report.json()), (svg, report.svg())] {
+        if let Some(file) = file {
+            std::fs::write(&file, text).unwrap();
+        }
     }
 }

@@ -2,6 +2,8 @@
 
 use serde_json::json;
 
+use crate::picture;
+
 /// What a figure should be.
 #[derive(Clone, Copy)]
 pub enum Target {
@@ -15,15 +17,15 @@ pub enum Target {
 
 /// One figure of one round.
 pub struct Reading {
-    pub what: &'static str,
+    pub what: String,
     pub value: f64,
     pub limit: Option<f64>,
     pub target: Target,
 }
 
 impl Reading {
-    pub fn new(what: &'static str, value: f64, target: Target) -> Reading {
-        Reading { what, value, limit: None, target }
+    pub fn new(what: impl Into<String>, value: f64, target: Target) -> Reading {
+        Reading { what: what.into(), value, limit: None, target }
     }
 
     pub fn beside(mut self, limit: f64) -> Reading {
@@ -32,10 +34,11 @@ impl Reading {
     }
 }
 
-struct Row {
-    name: String,
-    what: &'static str,
-    target: Target,
+/// One figure of all rounds.
+pub struct Row {
+    pub name: String,
+    pub what: String,
+    pub target: Target,
     values: Vec<f64>,
     limits: Vec<f64>,
     /// Of each round, so that a round in which the machine was slow is slow in both.
@@ -89,6 +92,12 @@ impl Report {
         }
     }
 
+    pub fn svg(&self) -> String {
+        let cores = std::thread::available_parallelism().map_or(0, |n| n.get());
+        let title = format!("taskd, medians of {} rounds, {cores} cores", self.rounds);
+        picture::svg(&title, &self.rows)
+    }
+
     pub fn json(&self) -> String {
         let rows = self.rows.iter().map(|row| {
             json!({
@@ -104,14 +113,27 @@ impl Report {
 }
 
 impl Row {
-    fn met(&self) -> Option<bool> {
+    /// What was measured, of what the target is about.
+    pub fn told(&self) -> String {
+        let of_limit = matches!(self.target, Target::OfLimit(_));
+        let told = median(if of_limit { &self.ratios } else { &self.values });
+        told.map_or("-".to_owned(), figure)
+    }
+
+    /// How many times the target was reached: 1 where it was just met.
+    pub fn reached(&self) -> Option<f64> {
         let value = median(&self.values)?;
         match self.target {
-            Target::OfLimit(least) => Some(median(&self.ratios)? >= least),
-            Target::AtLeast(least) => Some(value >= least),
-            Target::AtMost(most) => Some(value <= most),
+            Target::OfLimit(least) => Some(median(&self.ratios)? / least),
+            Target::AtLeast(least) => Some(value / least),
+            // What took no time at all reached it as often as can be shown.
+            Target::AtMost(most) => Some(most / value.max(f64::MIN_POSITIVE)),
             Target::None => None,
         }
+    }
+
+    fn met(&self) -> Option<bool> {
+        self.reached().map(|reached| reached >= 1.0)
     }
 
     fn judged(&self) -> String {
@@ -124,7 +146,7 @@ impl Row {
 }
 
 impl Target {
-    fn text(self) -> String {
+    pub fn text(self) -> String {
         match self {
             Target::OfLimit(ratio) => format!(">= {ratio} of limit"),
             Target::AtLeast(least) => format!(">= {least}"),

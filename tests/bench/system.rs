@@ -23,8 +23,8 @@ pub struct Memory {
 }
 
 impl Program {
-    /// Starts it in this world, and waits until it has logged where it listens (in the line with
-    /// `says`).
+    /// Starts it in this world, and waits until it has logged a line with `says`, from which it takes the
+    /// address where one is in it.
     pub async fn start(
         world: &World,
         arguments: &[&str],
@@ -49,8 +49,9 @@ impl Program {
         let child = command.spawn().unwrap();
         let mut program = Program { child, log, address: String::new() };
         let line = program.line(says).await;
-        let address = line.split("address=").nth(1).unwrap_or_else(|| panic!("no address: {line}"));
-        program.address = address.split_whitespace().next().unwrap().to_owned();
+        if let Some(address) = line.split("address=").nth(1) {
+            program.address = address.split_whitespace().next().unwrap().to_owned();
+        }
         program
     }
 
@@ -71,6 +72,38 @@ impl Program {
 
     pub fn api(&self) -> Api {
         Api::at(&self.address)
+    }
+
+    /// Sends a signal by its name without SIG.
+    pub fn signal(&self, name: &str) {
+        let pid = self.child.id().to_string();
+        let status = Command::new("kill").arg(format!("-{name}")).arg(pid).status();
+        assert!(status.unwrap().success(), "kill -{name}");
+    }
+
+    /// SIGINT, and how long it takes to end, which it must do in order.
+    pub async fn stop(mut self) -> Duration {
+        let began = Instant::now();
+        self.signal("INT");
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                assert!(status.success(), "{status}");
+                return began.elapsed();
+            }
+            assert!(began.elapsed() < PATIENCE, "it does not stop");
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    }
+
+    /// How long its threads have run on a processor (the first number of
+    /// <https://docs.kernel.org/scheduler/sched-stats.html>, in nanoseconds).
+    pub fn processor_time(&self) -> Duration {
+        let threads = std::fs::read_dir(format!("/proc/{}/task", self.child.id())).unwrap();
+        let nanoseconds = threads.map(|thread| {
+            let stat = std::fs::read_to_string(thread.unwrap().path().join("schedstat")).unwrap();
+            stat.split(' ').next().unwrap().parse::<u64>().unwrap()
+        });
+        Duration::from_nanos(nanoseconds.sum())
     }
 
     pub fn memory(&self) -> Memory {

@@ -41,6 +41,19 @@ fn milliseconds(text: &str) -> f64 {
     panic!("no time: {text}")
 }
 
+/// Posts a body so many times in all, and how many a second that were. Each must be answered 201.
+pub async fn hey(url: &str, body: &str, clients: usize, count: usize) -> f64 {
+    let output = run(tokio::process::Command::new("hey")
+        .args(["-n", &count.to_string(), "-c", &clients.to_string(), "-m", "POST"])
+        .args(["-T", "application/json", "-d", body, url]))
+    .await;
+    let created = output.lines().find_map(|line| line.trim().strip_prefix("[201]"));
+    let created = created.and_then(|rest| rest.split_whitespace().next());
+    assert_eq!(created, Some(count.to_string().as_str()), "{output}");
+    let rate = output.lines().find_map(|line| line.trim().strip_prefix("Requests/sec:"));
+    rate.unwrap_or_else(|| panic!("{output}")).trim().parse().unwrap()
+}
+
 /// Transactions a second of a script of pgbench.
 pub async fn pgbench(
     directory: &Path,
