@@ -149,7 +149,8 @@ pub async fn page(
     query: &TaskQuery,
 ) -> Result<Vec<Task>, StoreError> {
     if query.has_index() {
-        return load(connection, ordered(query)).await;
+        // The one index is the best way whatever the values are, so the statement is prepared once.
+        return rows(connection, ordered(query).statement()).await;
     }
     let found = load(connection, windowed(query)).await?;
     if found.len() as i64 == query.limit {
@@ -190,12 +191,21 @@ pub async fn total(
     let mut sql = Builder::new("SELECT count(*) AS total FROM tasks");
     sql.filters(query);
     sql.search(query);
-    let total: Total = sql.statement().get_result(connection).await?;
+    let statement = sql.statement().planned_for_its_values();
+    let total: Total = statement.get_result(connection).await?;
     Ok(total.total)
 }
 
+/// The values decide whether a filter's index or a sort's is less work.
 async fn load(connection: &mut AsyncPgConnection, sql: Builder) -> Result<Vec<Task>, StoreError> {
-    let rows: Vec<Row> = sql.statement().load(connection).await?;
+    rows(connection, sql.statement().planned_for_its_values()).await
+}
+
+async fn rows(
+    connection: &mut AsyncPgConnection,
+    statement: Statement,
+) -> Result<Vec<Task>, StoreError> {
+    let rows: Vec<Row> = statement.load(connection).await?;
     Ok(rows.into_iter().map(Task::from).collect())
 }
 
@@ -335,9 +345,8 @@ impl Builder {
         format!("${}", self.values.len())
     }
 
-    /// The values decide whether a filter's index or a sort's is less work.
     fn statement(self) -> Statement {
-        let statement = Statement::new(self.sql).planned_for_its_values();
+        let statement = Statement::new(self.sql);
         self.values.into_iter().fold(statement, |statement, value| match value {
             Value::Int(i) => statement.bind::<BigInt, _>(i),
             Value::Text(t) => statement.bind::<Text, _>(t),
