@@ -1,10 +1,12 @@
 //! The notification mail.
 
+use std::collections::{HashMap, HashSet};
 use std::fmt::Write;
 use std::sync::Arc;
 
 use serde_json::Value;
 
+use crate::batcher::Batcher;
 use crate::domain::event::{Event, EventType};
 use crate::domain::task::Task;
 use crate::effects::Outcome;
@@ -15,14 +17,27 @@ use crate::store::{Store, StoreError};
 /// Tells a task's user what happened to it.
 #[derive(Clone)]
 pub struct Email {
-    store: Store,
+    /// Mails that are due at the same time look for their users together.
+    users: Batcher<i64, Result<Option<User>, StoreError>>,
     mailer: Arc<dyn Mailer>,
 }
+
+/// How many users are looked for at a time.
+const BATCH: usize = 128;
 
 impl Email {
     /// Users are looked up in `store` when the mail is due: an address may have changed since.
     pub fn new(store: Store, mailer: Arc<dyn Mailer>) -> Email {
-        Email { store, mailer }
+        let users = Batcher::start(BATCH, move |ids: Vec<i64>| {
+            let store = store.clone();
+            async move {
+                match find(&store, &ids).await {
+                    Ok(users) => ids.iter().map(|id| Ok(users.get(id).cloned())).collect(),
+                    Err(error) => vec![Err(error); ids.len()],
+                }
+            }
+        });
+        Email { users, mailer }
     }
 
     /// The user who gets the mail for an event, as it is now.
@@ -30,10 +45,9 @@ impl Email {
     /// # Errors
     /// The database fails.
     pub async fn recipient(&self, event: &Event) -> Result<Option<User>, StoreError> {
-        match event.payload.task.user_id {
-            Some(id) => users::find(&mut *self.store.connection().await?, id).await,
-            None => Ok(None),
-        }
+        let Some(id) = event.payload.task.user_id else { return Ok(None) };
+        let ended = || Err(StoreError::Fault("the look-up of users has failed".into()));
+        self.users.call(id).await.unwrap_or_else(ended)
     }
 
     /// Sends the mail for an event.
@@ -47,6 +61,12 @@ impl Email {
             Err(MailError::Permanent(why)) => Outcome::Permanent(why),
         }
     }
+}
+
+async fn find(store: &Store, ids: &[i64]) -> Result<HashMap<i64, User>, StoreError> {
+    let distinct: Vec<i64> = ids.iter().copied().collect::<HashSet<_>>().into_iter().collect();
+    let found = users::find_all(&mut *store.connection().await?, &distinct).await?;
+    Ok(found.into_iter().map(|user| (user.id, user)).collect())
 }
 
 /// The key under which a mail is at most seen once by a receiver that looks: the same for each

@@ -70,6 +70,18 @@ pub async fn find(connection: &mut AsyncPgConnection, id: i64) -> Result<Option<
     Ok(users::table.find(id).select(User::as_select()).first(connection).await.optional()?)
 }
 
+/// Those of these users that there are.
+///
+/// # Errors
+/// The database fails.
+pub async fn find_all(
+    connection: &mut AsyncPgConnection,
+    ids: &[i64],
+) -> Result<Vec<User>, StoreError> {
+    let found = users::table.filter(users::id.eq_any(ids)).select(User::as_select());
+    Ok(found.load(connection).await?)
+}
+
 /// The users after `after`, ascending by id.
 ///
 /// # Errors
