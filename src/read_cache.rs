@@ -17,6 +17,7 @@ use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use futures_util::future::join_all;
 use tokio::sync::OnceCell;
 
@@ -33,9 +34,6 @@ const SUSPENSION: Duration = Duration::from_secs(5);
 /// A suspension with less left than this is renewed, not relied on.
 const MARGIN: Duration = Duration::from_secs(1);
 
-/// A cached answer.
-pub type Body = Arc<[u8]>;
-
 /// See the module.
 #[derive(Clone)]
 pub struct ReadCache {
@@ -47,7 +45,7 @@ struct Shared {
     inner: Arc<Inner>,
     /// Reads that begin at the same time look together, and those for the same key once: whatever a look
     /// finds that began after a read did is right for it.
-    looks: Batcher<Place, Option<Found>>,
+    looks: Batcher<Place, Option<Entry>>,
     /// Writes that end at the same time begin new generations together: one round trip for all.
     invalidations: Batcher<Vec<Scope>, ()>,
 }
@@ -58,13 +56,6 @@ const AT_ONCE: usize = 64;
 /// Where a body is looked for.
 type Place = (Scope, String);
 
-/// What a look found, for all who looked.
-#[derive(Clone)]
-enum Found {
-    Hit(Body),
-    Miss(Slot),
-}
-
 struct Inner {
     cache: Arc<dyn Cache>,
     store: Store,
@@ -72,7 +63,7 @@ struct Inner {
     ttl: Duration,
     guard: tokio::sync::Mutex<Knowledge>,
     breaker: Breaker,
-    flights: Mutex<HashMap<String, Arc<OnceCell<Body>>>>,
+    flights: Mutex<HashMap<String, Arc<OnceCell<Bytes>>>>,
 }
 
 /// One load for all who miss the same key at the same time. The first to leave clears it away, also
@@ -80,7 +71,7 @@ struct Inner {
 struct Flight<'a> {
     inner: &'a Inner,
     key: &'a str,
-    cell: Arc<OnceCell<Body>>,
+    cell: Arc<OnceCell<Bytes>>,
 }
 
 impl<'a> Flight<'a> {
@@ -177,31 +168,31 @@ impl ReadCache {
     ///
     /// # Errors
     /// Those of `load`. The cache's own are never the caller's.
-    pub async fn get<E, F, Fut>(&self, scope: Scope, key: &str, load: F) -> Result<Body, E>
+    pub async fn get<E, F, Fut>(&self, scope: Scope, key: &str, load: F) -> Result<Bytes, E>
     where
         F: FnOnce() -> Fut,
         Fut: Future<Output = Result<Vec<u8>, E>>,
     {
         let Some(Shared { inner, looks, .. }) = &self.shared else {
-            return load().await.map(Body::from);
+            return load().await.map(Bytes::from);
         };
         let count = |outcome: &str| inner.metrics.cache_reads.with_label_values(&[outcome]).inc();
         let slot = match looks.call((scope, key.to_owned())).await.flatten() {
-            Some(Found::Hit(body)) => {
+            Some(Entry::Hit(body)) => {
                 count("hit");
                 return Ok(body);
             }
-            Some(Found::Miss(slot)) => slot,
+            Some(Entry::Miss(slot)) => slot,
             None => {
                 count("bypass");
-                return load().await.map(Body::from);
+                return load().await.map(Bytes::from);
             }
         };
         count("miss");
         // The generation is part of the slot: who comes after a write never joins a flight from before.
         let flight = Flight::join(inner, &slot.key);
         let loading = flight.cell.get_or_try_init(|| async {
-            let body = Body::from(load().await?);
+            let body = Bytes::from(load().await?);
             inner.fill(&slot, &body).await;
             Ok(body)
         });
@@ -225,7 +216,7 @@ impl ReadCache {
 
 impl Inner {
     /// Looks in all these places at once. Of those where the cache can't be used nothing is found.
-    async fn look(&self, places: HashSet<&Place>) -> HashMap<Place, Found> {
+    async fn look(&self, places: HashSet<&Place>) -> HashMap<Place, Entry> {
         if self.broken() {
             return HashMap::new();
         }
@@ -235,14 +226,8 @@ impl Inner {
         };
         let looks = places.into_iter().map(async |place| {
             let (scope, key) = place;
-            let found = match self.cache.look(epoch, *scope, key).await {
-                Ok(Entry::Hit(body)) => Found::Hit(Body::from(body)),
-                Ok(Entry::Miss(slot)) => Found::Miss(slot),
-                Err(error) => {
-                    self.failed(&error);
-                    return None;
-                }
-            };
+            let found = self.cache.look(epoch, *scope, key).await;
+            let found = found.map_err(|error| self.failed(&error)).ok()?;
             Some((place.clone(), found))
         });
         join_all(looks).await.into_iter().flatten().collect()
@@ -338,7 +323,7 @@ impl Inner {
         circuit == Circuit::Broken
     }
 
-    fn flights(&self) -> std::sync::MutexGuard<'_, HashMap<String, Arc<OnceCell<Body>>>> {
+    fn flights(&self) -> std::sync::MutexGuard<'_, HashMap<String, Arc<OnceCell<Bytes>>>> {
         self.flights.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

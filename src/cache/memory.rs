@@ -1,10 +1,10 @@
 //! A cache in this process's memory. Other processes don't see it, so it is only coherent where one
 //! process serves all there is to serve.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use moka::sync::Cache as Map;
 
 use super::{Cache, CacheError, Entry, Scope, Slot};
@@ -23,7 +23,7 @@ pub struct MemoryCache {
 
 #[derive(Clone)]
 struct Kept {
-    value: Arc<[u8]>,
+    value: Bytes,
     until: Instant,
 }
 
@@ -46,13 +46,13 @@ impl Cache for MemoryCache {
         let generation = self.generations.get_with((epoch, scope), rand::random);
         let key = format!("{epoch}:{scope}:{generation:016x}:{key}");
         match self.entries.get(&key).filter(|kept| Instant::now() < kept.until) {
-            Some(kept) => Ok(Entry::Hit(kept.value.to_vec())),
+            Some(kept) => Ok(Entry::Hit(kept.value)),
             None => Ok(Entry::Miss(Slot { key })),
         }
     }
 
     async fn fill(&self, slot: &Slot, value: &[u8], ttl: Duration) -> Result<(), CacheError> {
-        let kept = Kept { value: Arc::from(value), until: Instant::now() + ttl };
+        let kept = Kept { value: Bytes::copy_from_slice(value), until: Instant::now() + ttl };
         self.entries.insert(slot.key.clone(), kept);
         Ok(())
     }

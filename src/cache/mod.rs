@@ -9,6 +9,7 @@ use std::fmt;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 
 pub use self::redis::{RedisCache, RedisUrl};
 pub use breaker::{Breaker, Circuit};
@@ -50,10 +51,10 @@ impl fmt::Display for Scope {
 }
 
 /// What a look found.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub enum Entry {
     /// The value.
-    Hit(Vec<u8>),
+    Hit(Bytes),
     /// Nothing, and where a value read from now on may go.
     Miss(Slot),
 }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use deadpool_redis::redis::aio::MultiplexedConnection;
 use deadpool_redis::redis::{
     self, Client, ConnectionAddr, ConnectionInfo, FromRedisValue, Script, TlsCertificates,
@@ -194,7 +195,7 @@ impl Cache for RedisCache {
                 .arg(GENERATION_TTL_SECONDS)
                 .arg(&before)
                 .arg(&after);
-            let (generation, value): (String, Option<Vec<u8>>) =
+            let (generation, value): (String, Option<Bytes>) =
                 timed(look.invoke_async(&mut link.connection)).await?;
             Ok(match value {
                 Some(value) => Entry::Hit(value),

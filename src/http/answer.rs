@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::marker::PhantomData;
-use std::sync::Arc;
 
 use actix_web::body::BoxBody;
 use actix_web::http::StatusCode;
@@ -14,7 +13,6 @@ use paperclip::v2::schema::Apiv2Schema;
 use serde::Serialize;
 
 use crate::http::preconditions::entity_tag;
-use crate::read_cache::Body;
 use crate::store::idempotency_keys::Kept;
 
 /// A JSON document, described as a `T`: 200, or 201 with the place of what was made.
@@ -34,8 +32,8 @@ impl<T: Serialize> Answer<T> {
 
 impl<T> Answer<T> {
     /// 200 with a document that is encoded already, such as one from the cache.
-    pub fn encoded(body: &Body) -> Answer<T> {
-        Answer::bytes(Bytes::from_owner(Arc::clone(body)))
+    pub fn encoded(body: Bytes) -> Answer<T> {
+        Answer::bytes(body)
     }
 
     /// 304: the client has this version already.

@@ -48,7 +48,7 @@ pub async fn list(
             Ok::<_, ApiError>(encode(&TaskPage::of(rows, query.limit, place, total)))
         })
         .await?;
-    Ok(Answer::encoded(&body))
+    Ok(Answer::encoded(body))
 }
 
 #[api_v2_operation(operation_id = "createTask", tags("tasks"), summary = "Create a task")]
@@ -115,7 +115,7 @@ pub async fn get(
         .await?;
     let version = version_of(&body)?;
     match preconditions.of_read(version) {
-        Verdict::Holds => Ok(Answer::encoded(&body).tagged(version)),
+        Verdict::Holds => Ok(Answer::encoded(body).tagged(version)),
         Verdict::NotModified => Ok(Answer::not_modified(version)),
         Verdict::Failed => Err(ApiError::PreconditionFailed),
     }

@@ -35,7 +35,7 @@ async fn miss(cache: &dyn Cache, epoch: i64, scope: Scope, key: &str) -> Slot {
 
 async fn hit(cache: &dyn Cache, scope: Scope, key: &str) -> Vec<u8> {
     match cache.look(EPOCH, scope, key).await.unwrap() {
-        Entry::Hit(value) => value,
+        Entry::Hit(value) => value.to_vec(),
         Entry::Miss(_) => panic!("{scope} {key} is missing"),
     }
 }
