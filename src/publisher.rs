@@ -1,8 +1,8 @@
 //! The publisher: takes events from the outbox to the broker.
 //!
-//! Lease a batch, publish it with confirms, mark what was confirmed. No transaction is open while
-//! the broker is asked. A crash between confirm and mark publishes a batch twice, which consumers
-//! expect; a crash before leaves it to whoever comes when the lease has run out.
+//! Lease a batch, publish it with confirms, mark what was confirmed together with the next lease. No
+//! transaction is open while the broker is asked. A crash between confirm and mark publishes a batch twice,
+//! which consumers expect; a crash before leaves it to whoever comes when the lease has run out.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -45,6 +45,8 @@ pub struct Publisher {
     metrics: Metrics,
     nudge: Nudge,
     owner: Uuid,
+    /// What the broker has confirmed, and is not marked yet.
+    confirmed: Vec<Uuid>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -58,11 +60,12 @@ enum PublishError {
 impl Publisher {
     /// A publisher that wakes when `nudge` is woken.
     pub fn new(store: Store, broker: Arc<dyn Broker>, metrics: Metrics, nudge: Nudge) -> Publisher {
-        Publisher { store, broker, metrics, nudge, owner: Uuid::now_v7() }
+        let (owner, confirmed) = (Uuid::now_v7(), Vec::new());
+        Publisher { store, broker, metrics, nudge, owner, confirmed }
     }
 
     /// Publishes until stopped, and then once more what is there.
-    pub async fn run(self, shutdown: Shutdown) {
+    pub async fn run(mut self, shutdown: Shutdown) {
         let mut backoff = Backoff::default();
         let mut failing = false;
         loop {
@@ -74,7 +77,12 @@ impl Publisher {
                     }
                     failing = false;
                     backoff.reset();
-                    if published == BATCH as usize { None } else { Some(POLL) }
+                    if last && published < BATCH as usize {
+                        // Nobody comes after to mark it with the next lease.
+                        let _ = self.lease(0).await;
+                        return;
+                    }
+                    (published == 0).then_some(POLL)
                 }
                 Err(error) => {
                     if !failing {
@@ -100,15 +108,24 @@ impl Publisher {
         }
     }
 
+    /// Marks what is confirmed, and takes so many events at most.
+    async fn lease(&mut self, limit: i64) -> Result<Vec<OutboxRow>, StoreError> {
+        let mut connection = self.store.connection().await?;
+        let rows =
+            outbox::mark_and_lease(&mut connection, &self.confirmed, self.owner, LEASE, limit)
+                .await?;
+        self.confirmed.clear();
+        Ok(rows)
+    }
+
     /// Publishes one batch and returns how many events it had. After a failure the broker is asked
     /// for a sign of life first, so that an outage doesn't lease and release the same events over
     /// and over.
-    async fn pass(&self, after_failure: bool) -> Result<usize, PublishError> {
+    async fn pass(&mut self, after_failure: bool) -> Result<usize, PublishError> {
         if after_failure {
             self.broker.ping().await?;
         }
-        let rows =
-            outbox::lease(&mut *self.store.connection().await?, self.owner, LEASE, BATCH).await?;
+        let rows = self.lease(BATCH).await?;
         if rows.is_empty() {
             return Ok(0);
         }
@@ -121,14 +138,13 @@ impl Publisher {
             .await
             .unwrap_or_else(|_| vec![Err(BrokerError::ConfirmTimeout(PUBLISH_TIMEOUT)); count]);
 
-        let mut confirmed = Vec::with_capacity(count);
         let mut unconfirmed = Vec::new();
         let mut first_error = None;
         for (id, answer) in ids.into_iter().zip(answers) {
             match answer {
                 Ok(()) => {
                     tracing::debug!(event_id = %id, "published");
-                    confirmed.push(id);
+                    self.confirmed.push(id);
                 }
                 Err(error) => {
                     tracing::debug!(event_id = %id, %error, "not published");
@@ -137,25 +153,17 @@ impl Publisher {
                 }
             }
         }
-        self.metrics.events_published.inc_by(confirmed.len() as u64);
+        self.metrics.events_published.inc_by(self.confirmed.len() as u64);
         self.metrics.publish_failures.inc_by(unconfirmed.len() as u64);
-        let mut connection = self.store.connection().await?;
-        if !confirmed.is_empty() {
-            outbox::mark_published(&mut connection, confirmed).await?;
+        let Some(error) = first_error else { return Ok(count) };
+        self.lease(0).await?;
+        outbox::release(&mut *self.store.connection().await?, self.owner, unconfirmed).await?;
+        if matches!(error, BrokerError::Returned(_)) {
+            // The queue is gone, not the broker: bring it back.
+            self.broker.declare().await?;
+            return Ok(count);
         }
-        if !unconfirmed.is_empty() {
-            outbox::release(&mut connection, self.owner, unconfirmed).await?;
-        }
-        match first_error {
-            Some(BrokerError::Returned(_)) => {
-                drop(connection);
-                // The queue is gone, not the broker: bring it back.
-                self.broker.declare().await?;
-                Ok(count)
-            }
-            Some(error) => Err(error.into()),
-            None => Ok(count),
-        }
+        Err(error.into())
     }
 }
 
