@@ -26,6 +26,7 @@ impl<T, R> Clone for Batcher<T, R> {
 
 struct Inner<T, R> {
     limit: usize,
+    at_once: usize,
     run: Run<T, R>,
     /// Where those are served who had to wait.
     runtime: Handle,
@@ -35,8 +36,8 @@ struct Inner<T, R> {
 type Run<T, R> = Box<dyn Fn(Vec<T>) -> BoxFuture<'static, Vec<R>> + Send + Sync>;
 
 struct Queue<T, R> {
-    /// Whether a batch is running.
-    busy: bool,
+    /// How many batches are running.
+    running: usize,
     waiting: Vec<(T, oneshot::Sender<R>)>,
 }
 
@@ -56,11 +57,21 @@ impl<T: Send + 'static, R: Send + 'static> Batcher<T, R> {
         F: Fn(Vec<T>) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Vec<R>> + Send + 'static,
     {
+        Batcher::start_several(1, limit, run)
+    }
+
+    /// The same with so many batches at a time: for what takes longer to wait for than to do.
+    pub fn start_several<F, Fut>(at_once: usize, limit: usize, run: F) -> Batcher<T, R>
+    where
+        F: Fn(Vec<T>) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Vec<R>> + Send + 'static,
+    {
         Batcher(Arc::new(Inner {
             limit,
+            at_once,
             run: Box::new(move |items| run(items).boxed()),
             runtime: Handle::current(),
-            queue: Mutex::new(Queue { busy: false, waiting: Vec::new() }),
+            queue: Mutex::new(Queue { running: 0, waiting: Vec::new() }),
         }))
     }
 
@@ -81,12 +92,12 @@ impl<T: Send + 'static, R: Send + 'static> Inner<T, R> {
 
     fn wait_or_take_turn(self: &Arc<Self>, item: T) -> Place<T, R> {
         let mut queue = self.queue();
-        if queue.busy {
+        if queue.running == self.at_once {
             let (caller, answer) = oneshot::channel();
             queue.waiting.push((item, caller));
             return Place::Waiting(answer);
         }
-        queue.busy = true;
+        queue.running += 1;
         Place::Own(item, Turn(Arc::clone(self)))
     }
 
@@ -102,7 +113,7 @@ impl<T: Send + 'static, R: Send + 'static> Inner<T, R> {
             let batch: Vec<_> = {
                 let mut queue = self.queue();
                 let count = queue.waiting.len().min(self.limit);
-                queue.busy = count > 0;
+                queue.running -= usize::from(count == 0);
                 queue.waiting.drain(..count).collect()
             };
             if batch.is_empty() {
@@ -124,7 +135,7 @@ impl<T: Send + 'static, R: Send + 'static> Drop for Turn<T, R> {
     fn drop(&mut self) {
         let mut queue = self.0.queue();
         if queue.waiting.is_empty() {
-            queue.busy = false;
+            queue.running -= 1;
             return;
         }
         drop(queue);
@@ -194,7 +205,7 @@ mod tests {
             tokio::spawn(async move { batcher.call(i).await })
         };
         let dropped = call(0);
-        while !batcher.0.queue().busy {
+        while batcher.0.queue().running == 0 {
             tokio::task::yield_now().await;
         }
         let calls = [call(1), call(2), call(3)];

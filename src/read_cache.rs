@@ -53,6 +53,9 @@ struct Shared {
 /// How many reads, or writes, share a round trip.
 const AT_ONCE: usize = 64;
 
+/// How many looks are under way at a time: while one is with the cache, the next is put together.
+const LOOKS: usize = 2;
+
 /// Where a body is looked for.
 type Place = (Scope, String);
 
@@ -120,7 +123,7 @@ impl Known {
 impl Shared {
     fn start(inner: Arc<Inner>) -> Shared {
         let looking = Arc::clone(&inner);
-        let looks = Batcher::start(AT_ONCE, move |wanted: Vec<Place>| {
+        let looks = Batcher::start_several(LOOKS, AT_ONCE, move |wanted: Vec<Place>| {
             let inner = Arc::clone(&looking);
             async move {
                 let found = inner.look(wanted.iter().collect()).await;
