@@ -74,6 +74,11 @@ pub struct Policy {
     pub metrics_public: bool,
 }
 
+/// The pattern of the path that a request matches, if any: found once, since finding it means trying the
+/// patterns one by one.
+#[derive(Clone)]
+pub struct Route(pub Option<String>);
+
 /// Why a request is to be turned away.
 struct Refusal(ApiError);
 
@@ -83,7 +88,10 @@ pub async fn identify<B: MessageBody + 'static>(
     request: ServiceRequest,
     next: Next<B>,
 ) -> Result<ServiceResponse<B>, Error> {
-    match caller(&request).await {
+    let route = Route(request.match_pattern());
+    let caller = caller(&request, route.0.as_deref()).await;
+    request.extensions_mut().insert(route);
+    match caller {
         Ok(None) => {}
         Ok(Some(caller)) => drop(request.extensions_mut().insert(caller)),
         Err(error) => drop(request.extensions_mut().insert(Refusal(error))),
@@ -107,14 +115,14 @@ pub async fn enforce<B: MessageBody + 'static>(
 }
 
 /// Who calls, where the route needs to know.
-async fn caller(request: &ServiceRequest) -> Result<Option<Caller>, ApiError> {
-    let route = request.match_pattern().ok_or(ApiError::RouteNotFound)?;
+async fn caller(request: &ServiceRequest, route: Option<&str>) -> Result<Option<Caller>, ApiError> {
+    let route = route.ok_or(ApiError::RouteNotFound)?;
     let method = request.method().as_str();
     let need = RULES
         .iter()
         .find(|(m, path, _)| *m == method && *path == route)
         .map(|rule| rule.2)
-        .ok_or_else(|| refusal(&route))?;
+        .ok_or_else(|| refusal(route))?;
     let state = request.app_data::<Data<State>>().ok_or(ApiError::Internal)?;
     let admin = match need {
         Need::Nothing => return Ok(None),

@@ -103,9 +103,28 @@ where
 }
 
 /// The API's routes. Each has its rule in [`admission::RULES`], where a method that a path doesn't
-/// have is refused too.
+/// have is refused too. They are tried in this order, so what is asked for most stands first.
 fn api(config: &mut web::ServiceConfig<'_>) {
     config
+        .service(
+            web::resource("/tasks")
+                .wrap(from_fn(within_limits))
+                .route(web::get().to(tasks::list))
+                .route(web::post().to(tasks::create)),
+        )
+        .service(
+            web::resource("/tasks/{id}")
+                .wrap(from_fn(within_limits))
+                .route(web::get().to(tasks::get))
+                .route(web::put().to(tasks::replace))
+                .route(web::patch().to(tasks::patch))
+                .route(web::delete().to(tasks::delete)),
+        )
+        .service(
+            web::resource("/tasks/{id}/activity")
+                .wrap(from_fn(within_limits))
+                .route(web::get().to(tasks::list_activity)),
+        )
         .service(
             web::resource("/sessions")
                 .wrap(from_fn(within_limits))
@@ -152,25 +171,6 @@ fn api(config: &mut web::ServiceConfig<'_>) {
                 .route(web::get().to(categories::get))
                 .route(web::patch().to(categories::patch))
                 .route(web::delete().to(categories::delete)),
-        )
-        .service(
-            web::resource("/tasks")
-                .wrap(from_fn(within_limits))
-                .route(web::get().to(tasks::list))
-                .route(web::post().to(tasks::create)),
-        )
-        .service(
-            web::resource("/tasks/{id}")
-                .wrap(from_fn(within_limits))
-                .route(web::get().to(tasks::get))
-                .route(web::put().to(tasks::replace))
-                .route(web::patch().to(tasks::patch))
-                .route(web::delete().to(tasks::delete)),
-        )
-        .service(
-            web::resource("/tasks/{id}/activity")
-                .wrap(from_fn(within_limits))
-                .route(web::get().to(tasks::list_activity)),
         )
         .service(
             web::resource("/events")

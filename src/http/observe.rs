@@ -7,10 +7,11 @@ use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use actix_web::http::{Method, StatusCode};
 use actix_web::middleware::Next;
-use actix_web::{Error, ResponseError, web};
+use actix_web::{Error, HttpMessage, ResponseError, web};
 use uuid::Uuid;
 
 use crate::http::State;
+use crate::http::admission::Route;
 use crate::http::error::{ApiError, PROBLEM_JSON};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -70,7 +71,9 @@ pub async fn observe<B: MessageBody + 'static>(
         response.headers_mut().insert(REQUEST_ID, value);
     }
     let status = response.status();
-    let route = response.request().match_pattern().unwrap_or_else(|| "unmatched".to_owned());
+    let known_route = response.request().extensions_mut().remove::<Route>();
+    let route = known_route.map_or_else(|| response.request().match_pattern(), |route| route.0);
+    let route = route.unwrap_or_else(|| "unmatched".to_owned());
     let elapsed = started.elapsed();
     if let Some(state) = response.request().app_data::<web::Data<State>>() {
         let labels = [known(&method), route.as_str(), status.as_str()];
