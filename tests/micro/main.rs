@@ -1,0 +1,68 @@
+//! What the event codec and the cursor cost by themselves, in nanoseconds: `cargo bench --bench micro`.
+#![allow(missing_docs, clippy::unwrap_used, reason = "the harness's macros; a fault ends the run")]
+
+use std::hint::black_box;
+
+use chrono::Utc;
+use criterion::{Criterion, criterion_group, criterion_main};
+use taskd::domain::event::{Event, Metadata, NewEvent, SCHEMA_VERSION, SOURCE};
+use taskd::domain::task::{Status, Task, TaskFields};
+use taskd::http::cursor::{TaskCursor, decode, encode};
+use taskd::store::task_list::{Sort, SortKey};
+
+fn task() -> Task {
+    let fields = TaskFields {
+        title: "Write Docs".into(),
+        description: Some("Testing async".into()),
+        status: Status::Pending,
+        user_id: Some(1),
+        category_id: None,
+        due_at: None,
+    };
+    Task { id: 7, ..Task::create(fields, Utc::now()) }
+}
+
+fn event(new: NewEvent) -> Event {
+    Event {
+        event_type: new.event_type,
+        payload: new.payload,
+        metadata: Metadata {
+            event_id: new.id,
+            timestamp: Utc::now(),
+            source: SOURCE.into(),
+            schema_version: SCHEMA_VERSION,
+        },
+    }
+}
+
+fn events(criterion: &mut Criterion) {
+    let task = task();
+    let fields = TaskFields { status: Status::Completed, ..task.fields() };
+    let changed = task.update(fields, Utc::now()).unwrap();
+    for (name, event) in [
+        ("created", event(NewEvent::created(task.clone()))),
+        ("updated", event(NewEvent::updated(&task, changed))),
+    ] {
+        let (body, id) = (event.encode(), event.metadata.event_id.to_string());
+        criterion.bench_function(&format!("event encode {name}"), |b| {
+            b.iter(|| black_box(&event).encode())
+        });
+        criterion.bench_function(&format!("event decode {name}"), |b| {
+            b.iter(|| Event::decode(black_box(&body), Some(&id), None).unwrap())
+        });
+    }
+}
+
+fn cursors(criterion: &mut Criterion) {
+    let sort = Sort { key: SortKey::Title, descending: false };
+    let place = sort.place(&task());
+    let cursor = TaskCursor("title".to_owned(), place);
+    let text = encode(&cursor);
+    criterion.bench_function("cursor encode", |b| b.iter(|| encode(black_box(&cursor))));
+    criterion.bench_function("cursor decode", |b| {
+        b.iter(|| decode::<TaskCursor>(black_box(&text)).unwrap())
+    });
+}
+
+criterion_group!(micro, events, cursors);
+criterion_main!(micro);
