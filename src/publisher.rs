@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use serde_json::value::RawValue;
 use tokio::sync::Notify;
+use tokio::task::JoinSet;
 use uuid::Uuid;
 
 use crate::broker::{Broker, BrokerError, Destination, Message, Outgoing};
@@ -20,6 +21,8 @@ use crate::telemetry::Metrics;
 
 /// How many events go at once: enough to keep the broker busy through a round trip.
 const BATCH: i64 = 256;
+/// How many batches are on their way at a time.
+const BATCHES: usize = 3;
 /// How long a batch is ours. A publisher that was killed leaves its batch waiting for the rest of it.
 const LEASE: Duration = Duration::from_secs(10);
 /// When publishing is given up: before the lease ends, so that no other publisher sends the same.
@@ -70,42 +73,83 @@ impl Publisher {
         let mut failing = false;
         loop {
             let last = shutdown.stopped();
-            let pause = match self.pass(failing).await {
-                Ok(published) => {
+            match self.publish_all(failing, &shutdown).await {
+                Ok(()) => {
                     if failing {
                         tracing::info!("publishing again");
                     }
                     failing = false;
                     backoff.reset();
-                    if last && published < BATCH as usize {
-                        // Nobody comes after to mark it with the next lease.
-                        let _ = self.lease(0).await;
-                        return;
-                    }
-                    (published == 0).then_some(POLL)
                 }
                 Err(error) => {
                     if !failing {
                         tracing::warn!(%error, "can't publish; events wait in the outbox");
                     }
                     failing = true;
-                    Some(backoff.pause())
                 }
-            };
-            match pause {
-                None => {}
-                Some(_) if last => return,
-                // An outage is not shortened by more events.
-                Some(pause) if failing => {
-                    shutdown.sleep(pause).await;
-                }
-                Some(pause) => tokio::select! {
-                    () = self.nudge.0.notified() => {}
-                    () = tokio::time::sleep(pause) => {}
-                    () = shutdown.requested() => {}
-                },
+            }
+            if last {
+                return;
+            }
+            // An outage is not shortened by more events.
+            if failing {
+                shutdown.sleep(backoff.pause()).await;
+                continue;
+            }
+            tokio::select! {
+                () = self.nudge.0.notified() => {}
+                () = tokio::time::sleep(POLL) => {}
+                () = shutdown.requested() => {}
             }
         }
+    }
+
+    /// Publishes until nothing waits, some batches at a time: while the broker writes one to disk, what came
+    /// meanwhile is already on its way. After a failure the broker is asked for a sign of life first, so
+    /// that an outage doesn't lease and release the same events over and over.
+    async fn publish_all(
+        &mut self,
+        after_failure: bool,
+        shutdown: &Shutdown,
+    ) -> Result<(), PublishError> {
+        if after_failure {
+            self.broker.ping().await?;
+        }
+        let mut in_flight = JoinSet::new();
+        let mut failure = None;
+        let mut ended = false;
+        loop {
+            let room = failure.is_none() && !ended && in_flight.len() < BATCHES;
+            if room {
+                // When it is to stop, what others write meanwhile is theirs to publish.
+                let last = shutdown.stopped();
+                match self.lease(BATCH).await {
+                    Ok(rows) => {
+                        ended = last && rows.len() < BATCH as usize;
+                        if !rows.is_empty() {
+                            in_flight.spawn(send(Arc::clone(&self.broker), rows));
+                            continue;
+                        }
+                    }
+                    Err(error) => failure = Some(error.into()),
+                }
+            }
+            tokio::select! {
+                // Where publishing panicked, the lease runs out.
+                Some(sent) = in_flight.join_next() => {
+                    if let Err(error) = self.note(sent.unwrap_or_default()).await {
+                        failure.get_or_insert(error);
+                    }
+                }
+                () = self.nudge.0.notified(), if room && !in_flight.is_empty() => {}
+                else => break,
+            }
+        }
+        if !self.confirmed.is_empty() {
+            // Nothing is leased after it, with which it would be marked.
+            self.lease(0).await?;
+        }
+        failure.map_or(Ok(()), Err)
     }
 
     /// Marks what is confirmed, and takes so many events at most.
@@ -118,53 +162,46 @@ impl Publisher {
         Ok(rows)
     }
 
-    /// Publishes one batch and returns how many events it had. After a failure the broker is asked
-    /// for a sign of life first, so that an outage doesn't lease and release the same events over
-    /// and over.
-    async fn pass(&mut self, after_failure: bool) -> Result<usize, PublishError> {
-        if after_failure {
-            self.broker.ping().await?;
-        }
-        let rows = self.lease(BATCH).await?;
-        if rows.is_empty() {
-            return Ok(0);
-        }
-        let count = rows.len();
-        let ids: Vec<Uuid> = rows.iter().map(|row| row.id).collect();
-        let messages =
-            rows.iter().map(|row| Outgoing { to: Destination::Main, message: message(row) });
-        let publishing = self.broker.publish(messages.collect());
-        let answers = tokio::time::timeout(PUBLISH_TIMEOUT, publishing)
-            .await
-            .unwrap_or_else(|_| vec![Err(BrokerError::ConfirmTimeout(PUBLISH_TIMEOUT)); count]);
-
+    /// Takes note of what the broker answered: what is not with it can be leased again.
+    async fn note(&mut self, sent: Sent) -> Result<(), PublishError> {
         let mut unconfirmed = Vec::new();
         let mut first_error = None;
-        for (id, answer) in ids.into_iter().zip(answers) {
+        for (id, answer) in sent {
             match answer {
                 Ok(()) => {
                     tracing::debug!(event_id = %id, "published");
+                    self.metrics.events_published.inc();
                     self.confirmed.push(id);
                 }
                 Err(error) => {
                     tracing::debug!(event_id = %id, %error, "not published");
+                    self.metrics.publish_failures.inc();
                     unconfirmed.push(id);
                     first_error.get_or_insert(error);
                 }
             }
         }
-        self.metrics.events_published.inc_by(self.confirmed.len() as u64);
-        self.metrics.publish_failures.inc_by(unconfirmed.len() as u64);
-        let Some(error) = first_error else { return Ok(count) };
-        self.lease(0).await?;
+        let Some(error) = first_error else { return Ok(()) };
         outbox::release(&mut *self.store.connection().await?, self.owner, unconfirmed).await?;
         if matches!(error, BrokerError::Returned(_)) {
             // The queue is gone, not the broker: bring it back.
-            self.broker.declare().await?;
-            return Ok(count);
+            return Ok(self.broker.declare().await?);
         }
         Err(error.into())
     }
+}
+
+/// What the broker answered for each event of a batch.
+type Sent = Vec<(Uuid, Result<(), BrokerError>)>;
+
+/// Publishes a batch with confirms.
+async fn send(broker: Arc<dyn Broker>, rows: Vec<OutboxRow>) -> Sent {
+    let messages = rows.iter().map(|row| Outgoing { to: Destination::Main, message: message(row) });
+    let publishing = broker.publish(messages.collect());
+    let answers = tokio::time::timeout(PUBLISH_TIMEOUT, publishing)
+        .await
+        .unwrap_or_else(|_| vec![Err(BrokerError::ConfirmTimeout(PUBLISH_TIMEOUT)); rows.len()]);
+    rows.into_iter().map(|row| row.id).zip(answers).collect()
 }
 
 /// The message of an event. The payload is passed on as the database has it, unread.
