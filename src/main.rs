@@ -10,11 +10,6 @@ use cli::{Cli, Role};
 use taskd::config::ConfigError;
 use taskd::{roles, telemetry};
 
-/// Many small values are made by one thread and dropped by another here; the C library's allocator is slow at
-/// that.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// What a shell command line that makes no sense exits with; clap's own choice too.
 const BAD_CONFIGURATION: u8 = 2;
 
