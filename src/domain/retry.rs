@@ -87,7 +87,7 @@ pub enum Death {
 /// more (<https://www.rabbitmq.com/docs/ttl>).
 const LONGEST_DELAY: Duration = Duration::from_millis(u32::MAX as u64);
 /// Each step is a queue, and each attempt an entry in the history header.
-const MOST_STEPS: usize = 32;
+const MOST_STEPS: usize = 100;
 
 impl RetryPolicy {
     /// What follows after attempt number `attempt` (from 1) has failed.

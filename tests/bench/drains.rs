@@ -51,8 +51,9 @@ fn event(task: usize, user: Option<i64>) -> Raw {
 
 /// A worker that has begun.
 pub struct Drain {
-    world: World,
+    // Before the world, in the order in which they are dropped: a worker brings deleted queues back.
     work: Program,
+    world: World,
     began: Instant,
     count: usize,
 }

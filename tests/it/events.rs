@@ -143,6 +143,41 @@ async fn the_versions_of_a_task_are_published_in_order() {
     assert_eq!(versions, [(1, wanted.clone()), (2, wanted)].into());
 }
 
+/// More than one batch, with batches in flight at the same time where they may be: each task has its first
+/// version early and its second one batches later, among others that have one alone.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs services: scripts/test"]
+async fn a_backlog_of_several_batches_keeps_the_versions_in_order() {
+    let world = World::new().await;
+    let db = world.db().await;
+    db.run(
+        "INSERT INTO events (id, task_id, task_version, type, payload, occurred_at)
+         SELECT gen_random_uuid(), task, version, 'TASK_CREATED',
+                jsonb_build_object('id', task, 'version', version), now()
+         FROM (SELECT n % 700 AS task, n / 700 + 1 AS version, n FROM generate_series(0, 2099) AS n) AS t
+         ORDER BY n",
+    )
+    .await;
+    let _serve = world.serve().await;
+    let amqp = world.amqp().await;
+    eventually("every event is published", || async {
+        (amqp.count(&world.queue).await == Some(2_100)).then_some(())
+    })
+    .await;
+    let mut last: BTreeMap<i64, i64> = BTreeMap::new();
+    for message in amqp.take_all(&world.queue, 2_100).await {
+        let payload = &message.json()["payload"];
+        let (task, version) =
+            (payload["id"].as_i64().unwrap(), payload["version"].as_i64().unwrap());
+        let before = last.insert(task, version).unwrap_or_default();
+        assert_eq!(version, before + 1, "of task {task}");
+    }
+    let unpublished = "events WHERE published_at IS NULL";
+    eventually("all are marked", || async { (db.count(unpublished).await == 0).then_some(()) })
+        .await;
+    amqp.close().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs services: scripts/test"]
 async fn two_instances_publish_every_event_between_them() {

@@ -4,15 +4,19 @@
 //! transaction is open while the broker is asked. A crash between confirm and mark publishes a batch twice,
 //! which consumers expect; a crash before leaves it to whoever comes when the lease has run out.
 
+mod in_flight;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::value::RawValue;
 use tokio::sync::Notify;
-use tokio::task::JoinSet;
+use tokio::time::Instant;
 use uuid::Uuid;
 
-use crate::broker::{Broker, BrokerError, Destination, Message, Outgoing};
+use crate::broker::{Broker, BrokerError, Message};
+use in_flight::{InFlight, Sent};
+
 use crate::domain::event::{Metadata, SCHEMA_VERSION, SOURCE};
 use crate::shutdown::{Backoff, Shutdown};
 use crate::store::outbox::{self, OutboxRow};
@@ -115,7 +119,7 @@ impl Publisher {
         if after_failure {
             self.broker.ping().await?;
         }
-        let mut in_flight = JoinSet::new();
+        let mut in_flight = InFlight::default();
         let mut failure = None;
         let mut ended = false;
         loop {
@@ -123,26 +127,28 @@ impl Publisher {
             if room {
                 // When it is to stop, what others write meanwhile is theirs to publish.
                 let last = shutdown.stopped();
+                let give_up = Instant::now() + PUBLISH_TIMEOUT;
                 match self.lease(BATCH).await {
                     Ok(rows) => {
                         ended = last && rows.len() < BATCH as usize;
+                        while in_flight.concerns(&rows) {
+                            let sent = in_flight.next().await;
+                            self.settle(sent, &mut failure).await;
+                        }
                         if !rows.is_empty() {
-                            in_flight.spawn(send(Arc::clone(&self.broker), rows));
+                            in_flight.send(Arc::clone(&self.broker), rows, give_up);
                             continue;
                         }
                     }
                     Err(error) => failure = Some(error.into()),
                 }
             }
+            if in_flight.len() == 0 {
+                break;
+            }
             tokio::select! {
-                // Where publishing panicked, the lease runs out.
-                Some(sent) = in_flight.join_next() => {
-                    if let Err(error) = self.note(sent.unwrap_or_default()).await {
-                        failure.get_or_insert(error);
-                    }
-                }
-                () = self.nudge.0.notified(), if room && !in_flight.is_empty() => {}
-                else => break,
+                sent = in_flight.next() => self.settle(sent, &mut failure).await,
+                () = self.nudge.0.notified(), if room => {}
             }
         }
         if !self.confirmed.is_empty() {
@@ -162,11 +168,19 @@ impl Publisher {
         Ok(rows)
     }
 
-    /// Takes note of what the broker answered: what is not with it can be leased again.
+    /// Takes note of what the broker answered.
+    async fn settle(&mut self, sent: Option<Sent>, failure: &mut Option<PublishError>) {
+        let Some(sent) = sent else { return };
+        if let Err(error) = self.note(sent).await {
+            failure.get_or_insert(error);
+        }
+    }
+
+    /// What is not with the broker can be leased again.
     async fn note(&mut self, sent: Sent) -> Result<(), PublishError> {
         let mut unconfirmed = Vec::new();
         let mut first_error = None;
-        for (id, answer) in sent {
+        for (id, answer) in sent.answers {
             match answer {
                 Ok(()) => {
                     tracing::debug!(event_id = %id, "published");
@@ -189,19 +203,6 @@ impl Publisher {
         }
         Err(error.into())
     }
-}
-
-/// What the broker answered for each event of a batch.
-type Sent = Vec<(Uuid, Result<(), BrokerError>)>;
-
-/// Publishes a batch with confirms.
-async fn send(broker: Arc<dyn Broker>, rows: Vec<OutboxRow>) -> Sent {
-    let messages = rows.iter().map(|row| Outgoing { to: Destination::Main, message: message(row) });
-    let publishing = broker.publish(messages.collect());
-    let answers = tokio::time::timeout(PUBLISH_TIMEOUT, publishing)
-        .await
-        .unwrap_or_else(|_| vec![Err(BrokerError::ConfirmTimeout(PUBLISH_TIMEOUT)); rows.len()]);
-    rows.into_iter().map(|row| row.id).zip(answers).collect()
 }
 
 /// The message of an event. The payload is passed on as the database has it, unread.
@@ -262,6 +263,7 @@ mod tests {
             let row = OutboxRow {
                 id: new.id,
                 seq: 1,
+                task_id: 7,
                 event_type: new.event_type.as_str().into(),
                 payload: serde_json::to_string(&new.payload).unwrap(),
                 occurred_at: new.payload.task.updated_at,
