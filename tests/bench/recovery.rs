@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use chrono::Utc;
 
-use crate::Size;
 use crate::drains::fill;
 use crate::harness::{World, eventually_within};
 use crate::report::{Reading, Target};
@@ -15,31 +14,34 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// What two workers have in hand at most, with the concurrency they come with.
 const IN_HAND: i64 = 2 * 128;
 
-pub async fn killed(size: Size) -> Vec<Reading> {
-    run(size, "KILL", "killed: the last of its messages elsewhere after, s", 2.0).await
+/// So many that two workers are busy with them for longer than it takes to notice that they are.
+const EVENTS: i64 = 50_000;
+
+pub async fn killed() -> Vec<Reading> {
+    run("KILL", "killed: the last of its messages elsewhere after, s", 2.0).await
 }
 
-pub async fn frozen(size: Size) -> Vec<Reading> {
-    run(size, "STOP", "frozen: the last of its messages elsewhere after, s", 25.0).await
+pub async fn frozen() -> Vec<Reading> {
+    run("STOP", "frozen: the last of its messages elsewhere after, s", 25.0).await
 }
 
 /// Events are in the queue in the order of their tasks. So whatever the two had in hand at the moment of the
 /// signal is among the first so many: those processed by then, and as many more as they can have in hand.
-async fn run(size: Size, signal: &str, what: &'static str, most: f64) -> Vec<Reading> {
-    let count = size.count(50_000) as i64;
+async fn run(signal: &str, what: &'static str, most: f64) -> Vec<Reading> {
     let world = World::new().await;
     world.declare().await;
-    fill(&world.queue, count as usize, None).await;
+    fill(&world.queue, EVENTS as usize, None).await;
     let victim = Program::start(&world, &["work", "--name", "victim"], &[], "consuming").await;
     let other = Program::start(&world, &["work", "--name", "other"], &[], "consuming").await;
     let db = world.db().await;
     eventually_within(PATIENCE, "both are at work", || async {
-        (db.count("task_activity").await > count / 10).then_some(())
+        (db.count("task_activity").await > EVENTS / 20).then_some(())
     })
     .await;
     let at = Utc::now();
     victim.signal(signal);
-    let known = (db.count("task_activity").await + IN_HAND).min(count);
+    let known = db.count("task_activity").await + IN_HAND;
+    assert!(known < EVENTS, "both are still at work when the one is hit");
     let theirs = format!("task_activity WHERE task_id <= {known}");
     eventually_within(PATIENCE, "what it had in hand is processed", || async {
         (db.count(&theirs).await == known).then_some(())
