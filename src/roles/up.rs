@@ -16,6 +16,7 @@ use crate::config::{
 };
 use crate::domain::schedule::Schedule;
 use crate::http::admission::Policy;
+use crate::shutdown::Shutdown;
 use crate::store::migrations::Migrator;
 use crate::store::{PostgresUrl, Store, outbox, processed};
 use crate::telemetry::Metrics;
@@ -111,10 +112,16 @@ pub async fn run(mut args: Args) -> anyhow::Result<ExitCode> {
         policy,
     };
     let serving = parts::serve(listener, ground, api, shutdown.clone());
-    let (served, (), ()) = tokio::join!(
+    let vacuuming = async {
+        if database.is_embedded() {
+            vacuum(&store, &metrics, &shutdown).await;
+        }
+    };
+    let (served, (), (), ()) = tokio::join!(
         serving,
         consumer.run(shutdown.clone()),
         parts::purge_by_schedule(&args.cron, &store, keep, &metrics, &shutdown),
+        vacuuming,
     );
     broker.close().await;
     // The embedded database ends when its last client has gone.
@@ -124,6 +131,32 @@ pub async fn run(mut args: Args) -> anyhow::Result<ExitCode> {
     served?;
     tracing::info!("stopped");
     Ok(ExitCode::SUCCESS)
+}
+
+/// After how many published events their table is vacuumed, and how often that is looked at.
+const VACUUM_EVERY: u64 = 2_000;
+const VACUUM_POLL: Duration = Duration::from_secs(1);
+
+/// What an autovacuum would do, which the embedded database doesn't have: without it the publisher walks past
+/// more and more old versions of events to find what is new.
+async fn vacuum(store: &Store, metrics: &Metrics, shutdown: &Shutdown) {
+    let mut vacuumed_at = 0;
+    while !shutdown.stopped() {
+        shutdown.sleep(VACUUM_POLL).await;
+        let published = metrics.events_published.get();
+        if published - vacuumed_at < VACUUM_EVERY {
+            continue;
+        }
+        vacuumed_at = published;
+        let vacuumed = match store.connection().await {
+            Ok(mut connection) => outbox::vacuum(&mut connection).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = vacuumed {
+            // Only room is at stake: the next time will do as well.
+            tracing::warn!(%error, "the events' table could not be vacuumed");
+        }
+    }
 }
 
 /// Frees what a process that was killed had in hand, instead of waiting for its leases to end: an

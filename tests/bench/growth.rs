@@ -107,8 +107,7 @@ pub async fn outbox(size: Size) -> Vec<Reading> {
         world.declare().await;
         old_events(&world, count).await;
         let db = world.db().await;
-        let fresh = count / 20;
-        let fresh = fresh.clamp(100, 20_000);
+        let fresh = size.count(20_000);
         db.run(&format!(
             r#"INSERT INTO events (id, task_id, task_version, type, payload, occurred_at)
                SELECT gen_random_uuid(), n, 1, 'TASK_CREATED', '{{"id": 1}}', now()
@@ -129,9 +128,10 @@ pub async fn outbox(size: Size) -> Vec<Reading> {
         let retention = format!("{kept}s");
         let before = db.count("events").await;
         let began = Instant::now();
-        let keep = [("EVENTS_RETENTION", retention.as_str())];
+        let keep = [("EVENT_RETENTION", retention.as_str())];
         world.run_with(&["purge", "--once"], &keep).await.succeeded();
         let deleted = before - db.count("events").await;
+        assert!(deleted > 0, "something is old enough");
         let rate = deleted as f64 / began.elapsed().as_secs_f64();
         readings.push(reading(count, &format!("purged a second ({deleted} of them)"), rate));
     }

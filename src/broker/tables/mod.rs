@@ -29,7 +29,7 @@ const POLL: Duration = Duration::from_millis(200);
 /// As with RabbitMQ (`broker::topology`): who comes back so often has most likely killed workers.
 const DELIVERY_LIMIT: i32 = 20;
 /// After how many deletions the table is vacuumed by this process.
-const VACUUM_EVERY: u64 = 20_000;
+const VACUUM_EVERY: u64 = 2_000;
 
 /// See the module.
 pub struct TableBroker {
