@@ -30,9 +30,6 @@ pub struct OutboxRow {
     /// Ascending with the versions of one task.
     #[diesel(sql_type = BigInt)]
     pub seq: i64,
-    /// The task it is about.
-    #[diesel(sql_type = BigInt)]
-    pub task_id: i64,
     /// The event type's name.
     #[diesel(sql_type = Text, column_name = "type")]
     pub event_type: String,
@@ -67,7 +64,7 @@ pub async fn mark_and_lease(
              WHERE published_at IS NULL AND (leased_until IS NULL OR leased_until < now())
                  AND id <> ALL($4)
              ORDER BY seq LIMIT $3 FOR UPDATE SKIP LOCKED)
-         RETURNING id, seq, task_id, type, payload::text AS payload, occurred_at"
+         RETURNING id, seq, type, payload::text AS payload, occurred_at"
     ))
     .bind::<SqlUuid, _>(owner)
     .bind::<BigInt, _>(lease.as_millis() as i64)

@@ -143,8 +143,7 @@ async fn the_versions_of_a_task_are_published_in_order() {
     assert_eq!(versions, [(1, wanted.clone()), (2, wanted)].into());
 }
 
-/// More than one batch, with batches in flight at the same time where they may be: each task has its first
-/// version early and its second one batches later, among others that have one alone.
+/// More than one batch: each task has its first version in an early one and the next two in later ones.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs services: scripts/test"]
 async fn a_backlog_of_several_batches_keeps_the_versions_in_order() {

@@ -4,19 +4,14 @@
 //! transaction is open while the broker is asked. A crash between confirm and mark publishes a batch twice,
 //! which consumers expect; a crash before leaves it to whoever comes when the lease has run out.
 
-mod in_flight;
-
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::value::RawValue;
 use tokio::sync::Notify;
-use tokio::time::Instant;
 use uuid::Uuid;
 
-use crate::broker::{Broker, BrokerError, Message};
-use in_flight::{InFlight, Sent};
-
+use crate::broker::{Broker, BrokerError, Destination, Message, Outgoing};
 use crate::domain::event::{Metadata, SCHEMA_VERSION, SOURCE};
 use crate::shutdown::{Backoff, Shutdown};
 use crate::store::outbox::{self, OutboxRow};
@@ -25,8 +20,6 @@ use crate::telemetry::Metrics;
 
 /// How many events go at once: enough to keep the broker busy through a round trip.
 const BATCH: i64 = 256;
-/// How many batches are on their way at a time.
-const BATCHES: usize = 3;
 /// How long a batch is ours. A publisher that was killed leaves its batch waiting for the rest of it.
 const LEASE: Duration = Duration::from_secs(10);
 /// When publishing is given up: before the lease ends, so that no other publisher sends the same.
@@ -77,85 +70,42 @@ impl Publisher {
         let mut failing = false;
         loop {
             let last = shutdown.stopped();
-            match self.publish_all(failing, &shutdown).await {
-                Ok(()) => {
+            let pause = match self.pass(failing).await {
+                Ok(published) => {
                     if failing {
                         tracing::info!("publishing again");
                     }
                     failing = false;
                     backoff.reset();
+                    if last && published < BATCH as usize {
+                        // Nobody comes after to mark it with the next lease.
+                        let _ = self.lease(0).await;
+                        return;
+                    }
+                    (published == 0).then_some(POLL)
                 }
                 Err(error) => {
                     if !failing {
                         tracing::warn!(%error, "can't publish; events wait in the outbox");
                     }
                     failing = true;
+                    Some(backoff.pause())
                 }
-            }
-            if last {
-                return;
-            }
-            // An outage is not shortened by more events.
-            if failing {
-                shutdown.sleep(backoff.pause()).await;
-                continue;
-            }
-            tokio::select! {
-                () = self.nudge.0.notified() => {}
-                () = tokio::time::sleep(POLL) => {}
-                () = shutdown.requested() => {}
-            }
-        }
-    }
-
-    /// Publishes until nothing waits, some batches at a time: while the broker writes one to disk, what came
-    /// meanwhile is already on its way. After a failure the broker is asked for a sign of life first, so
-    /// that an outage doesn't lease and release the same events over and over.
-    async fn publish_all(
-        &mut self,
-        after_failure: bool,
-        shutdown: &Shutdown,
-    ) -> Result<(), PublishError> {
-        if after_failure {
-            self.broker.ping().await?;
-        }
-        let mut in_flight = InFlight::default();
-        let mut failure = None;
-        let mut ended = false;
-        loop {
-            let room = failure.is_none() && !ended && in_flight.len() < BATCHES;
-            if room {
-                // When it is to stop, what others write meanwhile is theirs to publish.
-                let last = shutdown.stopped();
-                let give_up = Instant::now() + PUBLISH_TIMEOUT;
-                match self.lease(BATCH).await {
-                    Ok(rows) => {
-                        ended = last && rows.len() < BATCH as usize;
-                        while in_flight.concerns(&rows) {
-                            let sent = in_flight.next().await;
-                            self.settle(sent, &mut failure).await;
-                        }
-                        if !rows.is_empty() {
-                            in_flight.send(Arc::clone(&self.broker), rows, give_up);
-                            continue;
-                        }
-                    }
-                    Err(error) => failure = Some(error.into()),
+            };
+            match pause {
+                None => {}
+                Some(_) if last => return,
+                // An outage is not shortened by more events.
+                Some(pause) if failing => {
+                    shutdown.sleep(pause).await;
                 }
-            }
-            if in_flight.len() == 0 {
-                break;
-            }
-            tokio::select! {
-                sent = in_flight.next() => self.settle(sent, &mut failure).await,
-                () = self.nudge.0.notified(), if room => {}
+                Some(pause) => tokio::select! {
+                    () = self.nudge.0.notified() => {}
+                    () = tokio::time::sleep(pause) => {}
+                    () = shutdown.requested() => {}
+                },
             }
         }
-        if !self.confirmed.is_empty() {
-            // Nothing is leased after it, with which it would be marked.
-            self.lease(0).await?;
-        }
-        failure.map_or(Ok(()), Err)
     }
 
     /// Marks what is confirmed, and takes so many events at most.
@@ -168,38 +118,50 @@ impl Publisher {
         Ok(rows)
     }
 
-    /// Takes note of what the broker answered.
-    async fn settle(&mut self, sent: Option<Sent>, failure: &mut Option<PublishError>) {
-        let Some(sent) = sent else { return };
-        if let Err(error) = self.note(sent).await {
-            failure.get_or_insert(error);
+    /// Publishes one batch and returns how many events it had. After a failure the broker is asked
+    /// for a sign of life first, so that an outage doesn't lease and release the same events over
+    /// and over.
+    async fn pass(&mut self, after_failure: bool) -> Result<usize, PublishError> {
+        if after_failure {
+            self.broker.ping().await?;
         }
-    }
+        let rows = self.lease(BATCH).await?;
+        if rows.is_empty() {
+            return Ok(0);
+        }
+        let count = rows.len();
+        let ids: Vec<Uuid> = rows.iter().map(|row| row.id).collect();
+        let messages =
+            rows.iter().map(|row| Outgoing { to: Destination::Main, message: message(row) });
+        let publishing = self.broker.publish(messages.collect());
+        let answers = tokio::time::timeout(PUBLISH_TIMEOUT, publishing)
+            .await
+            .unwrap_or_else(|_| vec![Err(BrokerError::ConfirmTimeout(PUBLISH_TIMEOUT)); count]);
 
-    /// What is not with the broker can be leased again.
-    async fn note(&mut self, sent: Sent) -> Result<(), PublishError> {
         let mut unconfirmed = Vec::new();
         let mut first_error = None;
-        for (id, answer) in sent.answers {
+        for (id, answer) in ids.into_iter().zip(answers) {
             match answer {
                 Ok(()) => {
                     tracing::debug!(event_id = %id, "published");
-                    self.metrics.events_published.inc();
                     self.confirmed.push(id);
                 }
                 Err(error) => {
                     tracing::debug!(event_id = %id, %error, "not published");
-                    self.metrics.publish_failures.inc();
                     unconfirmed.push(id);
                     first_error.get_or_insert(error);
                 }
             }
         }
-        let Some(error) = first_error else { return Ok(()) };
+        self.metrics.events_published.inc_by(self.confirmed.len() as u64);
+        self.metrics.publish_failures.inc_by(unconfirmed.len() as u64);
+        let Some(error) = first_error else { return Ok(count) };
+        self.lease(0).await?;
         outbox::release(&mut *self.store.connection().await?, self.owner, unconfirmed).await?;
         if matches!(error, BrokerError::Returned(_)) {
             // The queue is gone, not the broker: bring it back.
-            return Ok(self.broker.declare().await?);
+            self.broker.declare().await?;
+            return Ok(count);
         }
         Err(error.into())
     }
@@ -263,7 +225,6 @@ mod tests {
             let row = OutboxRow {
                 id: new.id,
                 seq: 1,
-                task_id: 7,
                 event_type: new.event_type.as_str().into(),
                 payload: serde_json::to_string(&new.payload).unwrap(),
                 occurred_at: new.payload.task.updated_at,
