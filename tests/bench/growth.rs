@@ -84,16 +84,29 @@ async fn walk(api: &Api) -> f64 {
     began.elapsed().as_secs_f64() * 1_000.0 / f64::from(pages)
 }
 
-/// Published events in the table, made a tenth of a second apart, the last of them an hour ago.
+/// The id of the event number `n`, made at the time `at`: a UUID of version 7.
+const EVENT_ID: &str =
+    "(lpad(to_hex((extract(epoch FROM at) * 1000)::bigint), 12, '0') || '70008000'
+    || lpad(to_hex(n), 12, '0'))::uuid";
+
+/// So many numbers `n` with times `at`, a tenth of a second apart, the last of them an hour ago.
+fn old(count: usize) -> String {
+    format!(
+        "(SELECT n, now() - interval '1 h' - ({count} - n) * interval '100 ms' AS at
+          FROM generate_series(1, {count}) AS n) AS t"
+    )
+}
+
+/// Published events in the table.
 async fn old_events(world: &World, count: usize) {
     let db = world.db().await;
     db.run(&format!(
         r#"INSERT INTO events (id, task_id, task_version, type, payload, occurred_at, published_at)
-           SELECT (lpad(to_hex((extract(epoch FROM at) * 1000)::bigint), 12, '0') || '70008000' || lpad(to_hex(n), 12, '0'))::uuid,
+           SELECT {EVENT_ID},
                   n, 1, 'TASK_CREATED', '{{"id": 1, "title": "Write Docs", "description": "Testing async", "status": "in-progress", "userId": 1, "categoryId": null, "dueAt": null, "version": 1}}',
                   at, at
-           FROM (SELECT n, now() - interval '1 h' - ({count} - n) * interval '100 ms' AS at
-                 FROM generate_series(1, {count}) AS n) AS t"#
+           FROM {}"#,
+        old(count)
     ))
     .await;
     db.run("VACUUM ANALYZE events").await;
@@ -146,10 +159,10 @@ pub async fn records(size: Size) -> Vec<Reading> {
         let db = world.db().await;
         db.run(&format!(
             "INSERT INTO processed_messages (event_id, effect, state, touched_at)
-             SELECT (lpad(to_hex((extract(epoch FROM at) * 1000)::bigint), 12, '0') || '70008000' || lpad(to_hex(n), 12, '0'))::uuid,
+             SELECT {EVENT_ID},
                     'activity', 'done', at
-             FROM (SELECT n, now() - interval '1 h' - ({count} - n) * interval '100 ms' AS at
-                   FROM generate_series(1, {count}) AS n) AS t"
+             FROM {}",
+            old(count)
         ))
         .await;
         db.run("VACUUM ANALYZE processed_messages").await;

@@ -8,12 +8,9 @@ use crate::harness::{Proxy, World, eventually, eventually_within};
 #[ignore = "needs services: scripts/test"]
 async fn a_statement_whose_answer_never_comes_is_given_up_and_made_again() {
     let world = World::new().await;
-    let database = url::Url::parse(world.database_url()).unwrap();
-    let proxy = Proxy::start(database.port().unwrap_or(5432)).await;
-    let mut through = database.clone();
-    through.set_port(Some(proxy.port())).unwrap();
+    let (proxy, through) = Proxy::before(world.database_url(), 5432).await;
     let serve = world.serve().await;
-    let _work = world.work("one", &[("DATABASE_URL", through.as_str())]).await;
+    let _work = world.work("one", &[("DATABASE_URL", &through)]).await;
     let db = world.db().await;
 
     // The worker's statement is under way when its connection begins to swallow everything.

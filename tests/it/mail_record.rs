@@ -9,8 +9,8 @@ use crate::harness::{Proxy, Smtp, Verdict, Weather, World, eventually, rabbitmq_
 async fn a_mail_is_noted_though_its_delivery_is_lost() {
     let world = World::new().await;
     let smtp = Smtp::start().await;
-    let (database, through_database) = behind_a_proxy(world.database_url(), 5432).await;
-    let (broker, through_broker) = behind_a_proxy(&rabbitmq_url(), 5672).await;
+    let (database, through_database) = Proxy::before(world.database_url(), 5432).await;
+    let (broker, through_broker) = Proxy::before(&rabbitmq_url(), 5672).await;
     let serve = world.serve().await;
     smtp.set(Verdict::Hold);
     let smtp_url = smtp.url();
@@ -52,13 +52,4 @@ async fn a_mail_is_noted_though_its_delivery_is_lost() {
     .await;
     amqp.close().await;
     assert_eq!(smtp.mails().len(), 1, "it was sent once");
-}
-
-/// A proxy before where this URL leads, and the URL that leads through it.
-async fn behind_a_proxy(url: &str, usual: u16) -> (Proxy, String) {
-    let mut url = url::Url::parse(url).unwrap();
-    let proxy = Proxy::start(url.port().unwrap_or(usual)).await;
-    url.set_host(Some("127.0.0.1")).unwrap();
-    url.set_port(Some(proxy.port())).unwrap();
-    (proxy, url.into())
 }

@@ -59,6 +59,15 @@ impl Proxy {
         Proxy { port, shared }
     }
 
+    /// A proxy before where this URL leads on this machine, and the URL that leads through it.
+    pub async fn before(url: &str, usual_port: u16) -> (Proxy, String) {
+        let mut url = url::Url::parse(url).unwrap();
+        let proxy = Proxy::start(url.port().unwrap_or(usual_port)).await;
+        url.set_host(Some("127.0.0.1")).unwrap();
+        url.set_port(Some(proxy.port())).unwrap();
+        (proxy, url.into())
+    }
+
     pub fn port(&self) -> u16 {
         self.port
     }
