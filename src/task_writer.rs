@@ -1,5 +1,5 @@
 //! New tasks, written together: what waits while one statement runs goes with the next. Each keeps its
-//! own answer and its own error. A lone task waits for nobody.
+//! own answer and its own error. A lone task waits for nobody. What is written goes to the publisher.
 //!
 //! A statement costs the database far more than a row in it, and a commit more than both: one for each
 //! request is what would bound the API.
@@ -7,6 +7,7 @@
 use crate::batcher::Batcher;
 use crate::domain::event::NewEvent;
 use crate::domain::task::Task;
+use crate::publisher::{Handover, Ticket};
 use crate::store::{Connection, Store, StoreError, tasks};
 
 /// How many tasks go into one statement. More are rarely waiting, and a long one keeps each of its
@@ -18,11 +19,11 @@ const BATCH: usize = 64;
 pub struct TaskWriter(Batcher<Task, Result<Task, StoreError>>);
 
 impl TaskWriter {
-    /// A writer into this database.
-    pub fn new(store: Store) -> TaskWriter {
+    /// A writer into this database, and to this publisher.
+    pub fn new(store: Store, publisher: Handover) -> TaskWriter {
         TaskWriter(Batcher::start(BATCH, move |tasks| {
-            let store = store.clone();
-            async move { write(&store, tasks).await }
+            let (store, publisher) = (store.clone(), publisher.clone());
+            async move { write(&store, &publisher, tasks).await }
         }))
     }
 
@@ -39,40 +40,61 @@ impl TaskWriter {
 
 /// Writes a batch; one that fails for what is in it is written one by one, so that each fault is
 /// answered to the request that made it.
-async fn write(store: &Store, tasks: Vec<Task>) -> Vec<Result<Task, StoreError>> {
+async fn write(
+    store: &Store,
+    publisher: &Handover,
+    tasks: Vec<Task>,
+) -> Vec<Result<Task, StoreError>> {
     let mut connection = match store.connection().await {
         Ok(connection) => connection,
         Err(error) => return vec![Err(error); tasks.len()],
     };
-    if tasks.len() == 1 {
-        return write_each(&mut connection, tasks).await;
-    }
-    let batch: Vec<(Task, NewEvent)> =
+    let mut batch: Vec<(Task, NewEvent)> =
         tasks.into_iter().map(|task| (task.clone(), NewEvent::created(task))).collect();
-    match tasks::insert_all(&mut connection, &batch).await {
+    if batch.len() == 1 {
+        return write_each(&mut connection, publisher, batch).await;
+    }
+    let ticket = publisher.ticket(batch.len());
+    match tasks::insert_all(&mut connection, &batch, ticket.lease()).await {
         Ok(ids) => {
-            let answer = |(task, event): (Task, NewEvent)| match ids.get(&event.id) {
-                Some(id) => Ok(Task { id: *id, ..task }),
-                None => Err(tasks::owner_missing()),
+            for (task, event) in &mut batch {
+                let Some(id) = ids.get(&event.id) else { continue };
+                (task.id, event.payload.task.id) = (*id, *id);
+            }
+            let written = |event: &NewEvent| ids.contains_key(&event.id);
+            ticket.hand_over(batch.iter().map(|(_, event)| event).filter(|event| written(event)));
+            let answer = |(task, event)| match written(&event) {
+                true => Ok(task),
+                false => Err(tasks::owner_missing()),
             };
             batch.into_iter().map(answer).collect()
         }
         // Whether it was written is not known; nobody is told that it was.
         Err(error @ StoreError::Unavailable(_)) => vec![Err(error); batch.len()],
-        Err(_) => {
-            let tasks = batch.into_iter().map(|(task, _)| task).collect();
-            write_each(&mut connection, tasks).await
-        }
+        Err(_) => write_each(&mut connection, publisher, batch).await,
     }
 }
 
 async fn write_each(
     connection: &mut Connection,
-    tasks: Vec<Task>,
+    publisher: &Handover,
+    batch: Vec<(Task, NewEvent)>,
 ) -> Vec<Result<Task, StoreError>> {
-    let mut answers = Vec::with_capacity(tasks.len());
-    for task in tasks {
-        answers.push(tasks::insert(connection, task).await);
+    let mut answers = Vec::with_capacity(batch.len());
+    for (task, event) in batch {
+        answers.push(write_one(connection, publisher.ticket(1), task, event).await);
     }
     answers
+}
+
+async fn write_one(
+    connection: &mut Connection,
+    ticket: Ticket,
+    mut task: Task,
+    mut event: NewEvent,
+) -> Result<Task, StoreError> {
+    let id = tasks::insert(connection, &task, &event, ticket.lease()).await?;
+    (task.id, event.payload.task.id) = (id, id);
+    ticket.hand_over([&event]);
+    Ok(task)
 }

@@ -46,7 +46,7 @@ use crate::http::health::Monitored;
 use crate::http::limits::{Limits, with_body, within_limits};
 use crate::http::observe::{RequestId, observe};
 use crate::http::rate_limits::{RateLimits, limit};
-use crate::publisher::Nudge;
+use crate::publisher::Handover;
 use crate::read_cache::ReadCache;
 use crate::shutdown::Shutdown;
 use crate::store::Store;
@@ -62,8 +62,8 @@ pub struct State {
     pub new_tasks: TaskWriter,
     /// Cached reads.
     pub cache: ReadCache,
-    /// Wakes the publisher.
-    pub nudge: Nudge,
+    /// Takes new events.
+    pub publisher: Handover,
     /// What is counted.
     pub metrics: Metrics,
     /// How many requests a client may send.
@@ -81,9 +81,9 @@ pub struct State {
 }
 
 impl State {
-    /// What follows every committed write, before its answer.
+    /// What follows a committed write whose events are left in the outbox, before its answer.
     async fn written(&self, scopes: Vec<Scope>) {
-        self.nudge.wake();
+        self.publisher.wake();
         self.cache.invalidate(scopes).await;
     }
 }

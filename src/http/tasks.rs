@@ -65,9 +65,12 @@ pub async fn create(
         let created =
             |task: &Task| Created::at(format!("/tasks/{}", task.id), task).tagged(task.version);
         let mut late = None;
-        let written = if key.is_given() || defects::has(Defect::PublishAfterCommit) {
+        let in_transaction = key.is_given() || defects::has(Defect::PublishAfterCommit);
+        let written = if in_transaction {
             let write = key.write(&state, async |connection| {
-                let task = tasks::insert(connection, task).await?;
+                let event = NewEvent::created(task.clone());
+                let id = tasks::insert(connection, &task, &event, None).await?;
+                let task = Task { id, ..task };
                 if defects::has(Defect::PublishAfterCommit) {
                     late = defective::withhold(connection, task.id).await?;
                 }
@@ -89,7 +92,10 @@ pub async fn create(
             tokio::time::sleep(defects::PAUSE).await;
             defective::add_late(&mut *state.store.connection().await?, event).await?;
         }
-        state.written(vec![Scope::TaskLists]).await;
+        if in_transaction {
+            state.publisher.wake();
+        }
+        state.cache.invalidate(vec![Scope::TaskLists]).await;
         Ok(answer)
     })
     .await
@@ -178,9 +184,12 @@ pub async fn delete(
             let found = tasks::find(&mut connection, id).await?;
             let task = visible(caller, found)?;
             preconditions.of_write(task.version)?;
-            if tasks::delete(&mut connection, task.delete(Utc::now())).await? {
+            let last = task.delete(Utc::now());
+            let (event, ticket) = (NewEvent::deleted(last.clone()), state.publisher.ticket(1));
+            if tasks::delete(&mut connection, &last, &event, ticket.lease()).await? {
                 drop(connection);
-                state.written(vec![Scope::TaskLists, Scope::Task(id)]).await;
+                ticket.hand_over([&event]);
+                state.cache.invalidate(vec![Scope::TaskLists, Scope::Task(id)]).await;
                 return Ok(Deleted);
             }
         }
@@ -245,7 +254,8 @@ async fn update(
                 return Ok(Answer::ok(&before).tagged(before.version));
             };
             let event = NewEvent::updated(&before, after.clone());
-            let written = tasks::update(&mut connection, vec![(after.clone(), event)]).await;
+            let (write, ticket) = ([(after.clone(), event)], state.publisher.ticket(1));
+            let written = tasks::update(&mut connection, &write, ticket.lease()).await;
             drop(connection);
             match written {
                 Ok(ids) if ids.is_empty() => continue,
@@ -254,7 +264,8 @@ async fn update(
                 }
                 other => drop(other?),
             }
-            state.written(vec![Scope::TaskLists, Scope::Task(id)]).await;
+            ticket.hand_over(write.iter().map(|(_, event)| event));
+            state.cache.invalidate(vec![Scope::TaskLists, Scope::Task(id)]).await;
             return Ok(Answer::ok(&after).tagged(after.version));
         }
         Err(ApiError::WriteConflict)

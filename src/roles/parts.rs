@@ -21,7 +21,7 @@ use crate::http::rate_limits::RateLimits;
 use crate::http::{self, State};
 use crate::idempotency::Idempotency;
 use crate::mail::{FileMailer, Mailer, SmtpMailer};
-use crate::publisher::{Nudge, Publisher};
+use crate::publisher::Publisher;
 use crate::read_cache::ReadCache;
 use crate::retention::{Retention, purge};
 use crate::retry_router::RetryRouter;
@@ -89,15 +89,13 @@ pub(super) async fn serve(
 ) -> anyhow::Result<()> {
     let Ground { store, broker, metrics } = ground;
     let cache = ReadCache::new(api.cache, store.clone(), metrics.clone(), api.cache_ttl);
-    let nudge = Nudge::default();
-
     // The publisher stops after the API, so that it takes along what the last requests wrote.
     let publisher_shutdown = Shutdown::new(shutdown.drain_timeout());
-    let publisher = Publisher::new(store.clone(), broker.clone(), metrics.clone(), nudge.clone());
+    let (publisher, handover) = Publisher::new(store.clone(), broker.clone(), metrics.clone());
     let publishing = tokio::spawn(publisher.run(publisher_shutdown.clone()));
 
     let state = State {
-        new_tasks: TaskWriter::new(store.clone()),
+        new_tasks: TaskWriter::new(store.clone(), handover.clone()),
         tokens: Tokens::new(store.clone()),
         passwords: Arc::default(),
         session_lifetime: api.args.access.session_lifetime,
@@ -105,7 +103,7 @@ pub(super) async fn serve(
         idempotency_retention: api.args.http.idempotency_retention,
         store,
         cache,
-        nudge,
+        publisher: handover,
         metrics,
         rates: Arc::new(RateLimits::new(api.args.limits.rates(), api.limiter)),
     };

@@ -41,16 +41,31 @@ pub struct OutboxRow {
     pub occurred_at: DateTime<Utc>,
 }
 
-/// Notes that `published` are with the broker, and takes the oldest events that nobody has, in order, for as
-/// long as `lease`: one statement for both, since a busy publisher has both to say at the same time.
+/// A lease of events: until it ends, nobody else publishes them.
+#[derive(Debug, Clone, Copy)]
+pub struct Lease {
+    /// Who does.
+    pub owner: Uuid,
+    /// For how long, from the statement on.
+    pub length: Duration,
+}
+
+impl Lease {
+    /// As the database counts it, in milliseconds.
+    pub(super) fn milliseconds(self) -> i64 {
+        self.length.as_millis() as i64
+    }
+}
+
+/// Notes that `published` are with the broker, and takes the oldest events that nobody has, in order, with
+/// this lease: one statement for both, since a busy publisher has both to say at the same time.
 ///
 /// # Errors
 /// The database fails; then those that are published will be once more.
 pub async fn mark_and_lease(
     connection: &mut AsyncPgConnection,
     published: &[Uuid],
-    owner: Uuid,
-    lease: Duration,
+    lease: Lease,
     limit: i64,
 ) -> Result<Vec<OutboxRow>, StoreError> {
     // Without a condition on the time of publication the primary key is the way to them, however many wait.
@@ -66,8 +81,8 @@ pub async fn mark_and_lease(
              ORDER BY seq LIMIT $3 FOR UPDATE SKIP LOCKED)
          RETURNING id, seq, type, payload::text AS payload, occurred_at"
     ))
-    .bind::<SqlUuid, _>(owner)
-    .bind::<BigInt, _>(lease.as_millis() as i64)
+    .bind::<SqlUuid, _>(lease.owner)
+    .bind::<BigInt, _>(lease.milliseconds())
     .bind::<BigInt, _>(limit)
     .bind::<Array<SqlUuid>, _>(published.to_vec());
     let mut rows: Vec<OutboxRow> = statement.load(connection).await?;

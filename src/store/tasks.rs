@@ -12,6 +12,7 @@ use uuid::Uuid;
 use crate::domain::event::NewEvent;
 use crate::domain::task::{Status, Task, TaskFields};
 use crate::store::StoreError;
+use crate::store::outbox::Lease;
 use crate::store::sql::{RunQueryDsl, Statement};
 
 /// The columns of [`Row`].
@@ -90,6 +91,7 @@ pub async fn find(connection: &mut AsyncPgConnection, id: i64) -> Result<Option<
 pub async fn insert_all(
     connection: &mut AsyncPgConnection,
     tasks: &[(Task, NewEvent)],
+    lease: Option<Lease>,
 ) -> Result<HashMap<Uuid, i64>, StoreError> {
     #[derive(QueryableByName)]
     struct Inserted {
@@ -111,12 +113,15 @@ pub async fn insert_all(
                                 created_at, updated_at, completed_at)
              SELECT id, title, description, status, user_id, category_id, due_at, version,
                     created_at, updated_at, completed_at FROM input)
-         INSERT INTO events (id, task_id, task_version, type, payload, occurred_at)
-         SELECT event_id, id, version, type, payload || jsonb_build_object('id', id), updated_at FROM input
+         INSERT INTO events (id, task_id, task_version, type, payload, occurred_at, lease_owner, leased_until)
+         SELECT event_id, id, version, type, payload || jsonb_build_object('id', id), updated_at,
+                $14, now() + $15 * interval '1 ms'
+         FROM input
          RETURNING id AS event_id, task_id",
     );
     let statement = bind_writes(statement, tasks)
         .bind::<Array<Timestamptz>, _>(tasks.iter().map(|(t, _)| t.created_at).collect::<Vec<_>>());
+    let statement = bind_lease(statement, lease);
     let inserted: Vec<Inserted> = statement.load(connection).await?;
     Ok(inserted.into_iter().map(|row| (row.event_id, row.task_id)).collect())
 }
@@ -126,16 +131,21 @@ pub async fn insert_all(
 ///
 /// # Errors
 /// [`StoreError::Missing`] if the user or the category doesn't exist.
-pub async fn insert(connection: &mut AsyncPgConnection, task: Task) -> Result<Task, StoreError> {
-    let event = NewEvent::created(task.clone());
+pub async fn insert(
+    connection: &mut AsyncPgConnection,
+    task: &Task,
+    event: &NewEvent,
+    lease: Option<Lease>,
+) -> Result<i64, StoreError> {
     let statement = Statement::new(
         "WITH task AS (
              INSERT INTO tasks (title, description, status, user_id, category_id, due_at, version,
                                 created_at, updated_at, completed_at)
              VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
              RETURNING id)
-         INSERT INTO events (id, task_id, task_version, type, payload, occurred_at)
-         SELECT $11, id, $7, $12, $13 || jsonb_build_object('id', id), $9 FROM task
+         INSERT INTO events (id, task_id, task_version, type, payload, occurred_at, lease_owner, leased_until)
+         SELECT $11, id, $7, $12, $13 || jsonb_build_object('id', id), $9, $14, now() + $15 * interval '1 ms'
+         FROM task
          RETURNING task_id",
     )
     .bind::<Text, _>(task.title.clone())
@@ -151,8 +161,15 @@ pub async fn insert(connection: &mut AsyncPgConnection, task: Task) -> Result<Ta
     .bind::<SqlUuid, _>(event.id)
     .bind::<Text, _>(event.event_type.as_str())
     .bind::<Jsonb, _>(json!(event.payload));
-    let id: Id = statement.get_result(connection).await?;
-    Ok(Task { id: id.task_id, ..task })
+    let id: Id = bind_lease(statement, lease).get_result(connection).await?;
+    Ok(id.task_id)
+}
+
+/// Binds the owner and the length of a lease, or that there is none.
+fn bind_lease(statement: Statement, lease: Option<Lease>) -> Statement {
+    statement
+        .bind::<Nullable<SqlUuid>, _>(lease.map(|lease| lease.owner))
+        .bind::<Nullable<BigInt>, _>(lease.map(Lease::milliseconds))
 }
 
 /// Which owner it is, [`missing_owners`] tells.
@@ -167,7 +184,8 @@ pub fn owner_missing() -> StoreError {
 /// [`StoreError::Missing`] if a user or a category doesn't exist; then nothing is written.
 pub async fn update(
     connection: &mut AsyncPgConnection,
-    writes: Vec<(Task, NewEvent)>,
+    writes: &[(Task, NewEvent)],
+    lease: Option<Lease>,
 ) -> Result<Vec<i64>, StoreError> {
     let statement = Statement::new(
         "WITH input AS (
@@ -181,12 +199,14 @@ pub async fn update(
                               completed_at = i.completed_at
              FROM input i WHERE tasks.id = i.id AND tasks.version = i.version - 1
              RETURNING tasks.id)
-         INSERT INTO events (id, task_id, task_version, type, payload, occurred_at)
-         SELECT event_id, id, version, type, payload, updated_at FROM input JOIN task USING (id)
+         INSERT INTO events (id, task_id, task_version, type, payload, occurred_at, lease_owner, leased_until)
+         SELECT event_id, id, version, type, payload, updated_at, $14, now() + $15 * interval '1 ms'
+         FROM input JOIN task USING (id)
          RETURNING task_id",
     );
-    let statement = bind_writes(statement, &writes)
+    let statement = bind_writes(statement, writes)
         .bind::<Array<BigInt>, _>(writes.iter().map(|(t, _)| t.id).collect::<Vec<_>>());
+    let statement = bind_lease(statement, lease);
     let ids: Vec<Id> = statement.load(connection).await?;
     Ok(ids.into_iter().map(|id| id.task_id).collect())
 }
@@ -220,12 +240,16 @@ fn bind_writes(statement: Statement, writes: &[(Task, NewEvent)]) -> Statement {
 ///
 /// # Errors
 /// The database fails.
-pub async fn delete(connection: &mut AsyncPgConnection, last: Task) -> Result<bool, StoreError> {
-    let event = NewEvent::deleted(last.clone());
+pub async fn delete(
+    connection: &mut AsyncPgConnection,
+    last: &Task,
+    event: &NewEvent,
+    lease: Option<Lease>,
+) -> Result<bool, StoreError> {
     let statement = Statement::new(
         "WITH task AS (DELETE FROM tasks WHERE id = $1 AND version = $2 - 1 RETURNING id)
-         INSERT INTO events (id, task_id, task_version, type, payload, occurred_at)
-         SELECT $3, id, $2, $4, $5, $6 FROM task
+         INSERT INTO events (id, task_id, task_version, type, payload, occurred_at, lease_owner, leased_until)
+         SELECT $3, id, $2, $4, $5, $6, $7, now() + $8 * interval '1 ms' FROM task
          RETURNING task_id",
     )
     .bind::<BigInt, _>(last.id)
@@ -234,7 +258,7 @@ pub async fn delete(connection: &mut AsyncPgConnection, last: Task) -> Result<bo
     .bind::<Text, _>(event.event_type.as_str())
     .bind::<Jsonb, _>(json!(event.payload))
     .bind::<Timestamptz, _>(last.updated_at);
-    let deleted: Vec<Id> = statement.load(connection).await?;
+    let deleted: Vec<Id> = bind_lease(statement, lease).load(connection).await?;
     Ok(!deleted.is_empty())
 }
 
@@ -285,7 +309,8 @@ pub(super) async fn detach(
             let event = NewEvent::updated(&before, after.clone());
             Some((after, event))
         });
-        detached.extend(update(connection, writes.collect()).await?);
+        let writes: Vec<_> = writes.collect();
+        detached.extend(update(connection, &writes, None).await?);
     }
 }
 

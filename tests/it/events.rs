@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
-use crate::harness::{Api, Raw, World, eventually};
+use crate::harness::{Api, Proxy, Raw, World, eventually, rabbitmq_url};
 
 /// Holds a message against the schema that the API serves for its type.
 async fn check_schema(api: &Api, message: &Raw) {
@@ -231,6 +231,60 @@ async fn an_event_that_nobody_was_nudged_for_is_found_by_polling() {
         (api.metric("taskd_events_unpublished", "").await == 0.0).then_some(())
     })
     .await;
+}
+
+/// Each is one statement with its lease in it, is not looked for, and is marked together with others.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs services: scripts/test"]
+async fn publishing_an_event_of_the_same_process_costs_hardly_a_statement() {
+    const TASKS: i64 = 400;
+    let world = World::new().await;
+    let serve = world.serve().await;
+    let api = serve.api();
+    let (db, amqp) = (world.db().await, world.amqp().await);
+    api.task("the first is looked for", None).await;
+    amqp.take_all(&world.queue, 1).await;
+    let run = "SELECT xact_commit FROM pg_stat_database WHERE datname = current_database()";
+    let before = db.number(run).await;
+    for number in 0..TASKS {
+        api.task(&format!("t{number}"), None).await;
+    }
+    amqp.take_all(&world.queue, TASKS as usize).await;
+    eventually("all are marked", || async {
+        (db.count("events WHERE published_at IS NULL").await == 0).then_some(())
+    })
+    .await;
+    serve.signal("TERM");
+    assert!(serve.exit().await.success());
+    let counted = eventually("they are counted", || async {
+        let more = db.number(run).await - before;
+        (more >= TASKS).then_some(more)
+    })
+    .await;
+    assert!(counted < TASKS * 3 / 2, "{counted} transactions for {TASKS} tasks");
+}
+
+/// What was handed over to a publisher that is gone, and had not reached the broker.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs services: scripts/test"]
+async fn an_event_whose_publisher_was_killed_is_published_by_another() {
+    let world = World::new().await;
+    let (broker, through_broker) = Proxy::before(&rabbitmq_url(), 5672).await;
+    let one = world.serve_with(&[("RABBITMQ_URL", &through_broker)]).await;
+    let (db, amqp) = (world.db().await, world.amqp().await);
+    one.api().task("before", None).await;
+    amqp.take_all(&world.queue, 1).await;
+    broker.half_open();
+    one.api().task("after", None).await;
+    eventually("it is leased", || async {
+        let leased = "events WHERE published_at IS NULL AND leased_until > now()";
+        (db.count(leased).await == 1).then_some(())
+    })
+    .await;
+    one.kill_9().await;
+    let _two = world.serve().await;
+    let message = amqp.take_all(&world.queue, 1).await.remove(0);
+    assert_eq!(message.json()["payload"]["title"], "after");
 }
 
 #[tokio::test(flavor = "multi_thread")]

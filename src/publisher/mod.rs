@@ -1,0 +1,292 @@
+//! The publisher: takes events from the outbox to the broker.
+//!
+//! What the writers of this process hand over ([`Handover`]) is leased already; whatever else waits is leased
+//! in batches. One batch after the other is published with confirms, and what is confirmed is marked, many
+//! together. No transaction is open while the broker is asked. A crash between confirm and mark publishes
+//! an event twice, which consumers expect; a crash before leaves it to whoever comes when the lease has run
+//! out.
+
+mod handover;
+mod message;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::time::{Instant, timeout_at};
+use uuid::Uuid;
+
+pub use handover::{Handover, Ticket};
+
+use crate::broker::{Broker, BrokerError, Destination, Message, Outgoing};
+use crate::shutdown::{Backoff, Shutdown};
+use crate::store::outbox::{self, Lease, OutboxRow};
+use crate::store::{Store, StoreError};
+use crate::telemetry::Metrics;
+use handover::{Handed, LEASE};
+
+/// How many events go at once: enough to keep the broker busy through a round trip.
+const BATCH: usize = 256;
+/// How long after the last batch the next one goes, if it is not full: a broker writes each to its disk. An
+/// event that comes alone waits for nothing.
+const GAP: Duration = Duration::from_millis(1);
+/// When publishing is given up: before the lease ends, so that no other publisher sends the same.
+const PUBLISH_TIMEOUT: Duration = Duration::from_secs(8);
+/// How long a confirmed event may wait to be marked with others. A crash publishes it again.
+const MARK_AFTER: Duration = Duration::from_millis(50);
+/// How often to look for what another process has left behind, or has written without a publisher.
+const POLL: Duration = Duration::from_millis(500);
+
+/// See the module.
+pub struct Publisher {
+    store: Store,
+    broker: Arc<dyn Broker>,
+    metrics: Metrics,
+    handover: Handover,
+    handed: UnboundedReceiver<Handed>,
+    /// Handed over and not sent yet.
+    pending: Vec<Handed>,
+    /// What the broker has confirmed, and is not marked yet; since when.
+    confirmed: Vec<Uuid>,
+    confirmed_since: Instant,
+    sent_at: Instant,
+    /// When the outbox is looked into, if nobody says that something is there.
+    look_at: Instant,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum PublishError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Broker(#[from] BrokerError),
+}
+
+impl Publisher {
+    /// A publisher, and the way to it for those who write events in this process.
+    pub fn new(store: Store, broker: Arc<dyn Broker>, metrics: Metrics) -> (Publisher, Handover) {
+        let (handover, handed) = Handover::new();
+        let publisher = Publisher {
+            store,
+            broker,
+            metrics,
+            handover: handover.clone(),
+            handed,
+            pending: Vec::new(),
+            confirmed: Vec::new(),
+            confirmed_since: Instant::now(),
+            sent_at: Instant::now(),
+            look_at: Instant::now(),
+        };
+        (publisher, handover)
+    }
+
+    /// Publishes until stopped, and then what is there.
+    pub async fn run(mut self, shutdown: Shutdown) {
+        let mut backoff = Backoff::default();
+        let mut failing = false;
+        loop {
+            let last = shutdown.stopped();
+            match self.pass(failing, last).await {
+                Ok(published) => {
+                    if failing {
+                        tracing::info!("publishing again");
+                    }
+                    failing = false;
+                    backoff.reset();
+                    if last && published == 0 {
+                        // Nobody comes after to mark it with the next lease.
+                        let _ = self.lease(0).await;
+                        return;
+                    }
+                    if published < BATCH && !last {
+                        self.wait(published, &shutdown).await;
+                    }
+                }
+                Err(error) => {
+                    if !failing {
+                        tracing::warn!(%error, "can't publish; events wait in the outbox");
+                    }
+                    failing = true;
+                    self.give_up().await;
+                    if last {
+                        return;
+                    }
+                    // An outage is not shortened by more events.
+                    shutdown.sleep(backoff.pause()).await;
+                }
+            }
+        }
+    }
+
+    /// Waits for something to do.
+    async fn wait(&mut self, published: usize, shutdown: &Shutdown) {
+        if published > 0 {
+            tokio::time::sleep_until(self.sent_at + GAP).await;
+        }
+        if !self.pending.is_empty() {
+            return;
+        }
+        let alarm = match self.confirmed.is_empty() {
+            true => self.look_at,
+            false => self.look_at.min(self.confirmed_since + MARK_AFTER),
+        };
+        tokio::select! {
+            Some(handed) = self.handed.recv() => self.pending.push(handed),
+            () = self.handover.woken() => {}
+            () = tokio::time::sleep_until(alarm) => {}
+            () = shutdown.requested() => {}
+        }
+    }
+
+    /// Publishes what there is, up to two batches, and returns how many events that were. After a failure
+    /// the broker is asked for a sign of life first, so that an outage doesn't lease and release the same
+    /// events over and over.
+    async fn pass(&mut self, after_failure: bool, last: bool) -> Result<usize, PublishError> {
+        if after_failure {
+            self.broker.ping().await?;
+        }
+        // First what was handed over, then the outbox: what was left there before it goes before it.
+        self.take_handed();
+        let look = self.handover.take_left() || self.look_at <= Instant::now();
+        let left = match look || after_failure || last {
+            true => self.publish_waiting().await?,
+            false => 0,
+        };
+        let handed = if left < BATCH { self.publish_handed().await? } else { 0 };
+        if self.confirmed.len() >= BATCH
+            || !self.confirmed.is_empty() && self.confirmed_since.elapsed() >= MARK_AFTER
+        {
+            self.lease(0).await?;
+        }
+        Ok(left + handed)
+    }
+
+    fn take_handed(&mut self) {
+        let mut count: usize = self.pending.iter().map(|handed| handed.events.len()).sum();
+        while count < BATCH
+            && let Ok(handed) = self.handed.try_recv()
+        {
+            count += handed.events.len();
+            self.pending.push(handed);
+        }
+    }
+
+    /// Marks what is confirmed, and takes so many events at most.
+    async fn lease(&mut self, limit: usize) -> Result<Vec<OutboxRow>, StoreError> {
+        let mut connection = self.store.connection().await?;
+        let lease = Lease { owner: self.handover.owner(), length: LEASE };
+        let rows =
+            outbox::mark_and_lease(&mut connection, &self.confirmed, lease, limit as i64).await?;
+        self.confirmed.clear();
+        Ok(rows)
+    }
+
+    /// Publishes a batch of what waits in the outbox. Returns how many events it had.
+    async fn publish_waiting(&mut self) -> Result<usize, PublishError> {
+        let leased_until = Instant::now() + LEASE;
+        let rows = self.lease(BATCH).await?;
+        self.look_at = Instant::now() + POLL;
+        let count = rows.len();
+        let events = rows.iter().map(|row| (row.id, message::of_row(row))).collect();
+        self.publish(events, leased_until).await?;
+        match count < BATCH {
+            true => self.handover.open(),
+            false => self.handover.wake(),
+        }
+        Ok(count)
+    }
+
+    /// Publishes what was handed over; what has waited for too long is left to whoever comes.
+    async fn publish_handed(&mut self) -> Result<usize, PublishError> {
+        let (mut events, mut stale) = (Vec::new(), Vec::new());
+        let mut leased_until = Instant::now() + LEASE;
+        for handed in std::mem::take(&mut self.pending) {
+            if handed.leased_until < Instant::now() + PUBLISH_TIMEOUT {
+                stale.extend(handed.events.into_iter().map(|(id, _)| id));
+            } else {
+                leased_until = leased_until.min(handed.leased_until);
+                events.extend(handed.events);
+            }
+        }
+        let count = events.len();
+        self.release(stale).await?;
+        self.publish(events, leased_until).await?;
+        Ok(count)
+    }
+
+    /// Publishes events that are leased until then, and notes what the broker has confirmed.
+    async fn publish(
+        &mut self,
+        events: Vec<(Uuid, Message)>,
+        leased_until: Instant,
+    ) -> Result<(), PublishError> {
+        if events.is_empty() {
+            return Ok(());
+        }
+        self.sent_at = Instant::now();
+        let (ids, messages): (Vec<Uuid>, Vec<Message>) = events.into_iter().unzip();
+        let batch = messages.into_iter().map(|message| Outgoing { to: Destination::Main, message });
+        let publishing = self.broker.publish(batch.collect());
+        let until = leased_until - (LEASE - PUBLISH_TIMEOUT);
+        let answers = timeout_at(until, publishing)
+            .await
+            .unwrap_or_else(|_| vec![Err(BrokerError::ConfirmTimeout(PUBLISH_TIMEOUT)); ids.len()]);
+
+        let mut unconfirmed = Vec::new();
+        let mut first_error = None;
+        let before = self.confirmed.len();
+        if before == 0 {
+            self.confirmed_since = Instant::now();
+        }
+        for (id, answer) in ids.into_iter().zip(answers) {
+            match answer {
+                Ok(()) => {
+                    tracing::debug!(event_id = %id, "published");
+                    self.confirmed.push(id);
+                }
+                Err(error) => {
+                    tracing::debug!(event_id = %id, %error, "not published");
+                    unconfirmed.push(id);
+                    first_error.get_or_insert(error);
+                }
+            }
+        }
+        self.metrics.events_published.inc_by((self.confirmed.len() - before) as u64);
+        self.metrics.publish_failures.inc_by(unconfirmed.len() as u64);
+        self.release(unconfirmed).await?;
+        match first_error {
+            None => Ok(()),
+            // The queue is gone, not the broker: bring it back.
+            Some(BrokerError::Returned(_)) => Ok(self.broker.declare().await?),
+            Some(error) => Err(error.into()),
+        }
+    }
+
+    /// Lets go of events, for whoever looks next.
+    async fn release(&mut self, ids: Vec<Uuid>) -> Result<(), StoreError> {
+        if ids.is_empty() {
+            return Ok(());
+        }
+        self.handover.wake();
+        outbox::release(&mut *self.store.connection().await?, self.handover.owner(), ids).await
+    }
+
+    /// After a failure: takes no more from the writers, and lets go of what they have handed over. If the
+    /// database can't be told, the leases end by themselves.
+    async fn give_up(&mut self) {
+        self.handover.close();
+        while let Ok(handed) = self.handed.try_recv() {
+            self.pending.push(handed);
+        }
+        let events = self.pending.drain(..).flat_map(|handed| handed.events);
+        let ids = events.map(|(id, _)| id).collect();
+        let told = match self.lease(0).await {
+            Ok(_) => self.release(ids).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = told {
+            tracing::debug!(%error, "leases are left to end");
+        }
+    }
+}
