@@ -66,8 +66,11 @@ struct Inner {
     ttl: Duration,
     guard: tokio::sync::Mutex<Knowledge>,
     breaker: Breaker,
-    flights: Mutex<HashMap<String, Arc<OnceCell<Bytes>>>>,
+    flights: Flights,
 }
+
+/// The loads that are under way in this process.
+type Flights = Arc<Mutex<HashMap<String, Arc<OnceCell<Bytes>>>>>;
 
 /// One load for all who miss the same key at the same time. The first to leave clears it away, also
 /// where its client has hung up; whoever comes then begins another.
@@ -152,16 +155,17 @@ impl ReadCache {
         metrics: Metrics,
         ttl: Duration,
     ) -> ReadCache {
-        let inner = cache.map(|cache| {
-            Arc::new(Inner {
-                cache,
-                store,
-                metrics,
-                ttl,
-                guard: tokio::sync::Mutex::default(),
-                breaker: Breaker::default(),
-                flights: Mutex::default(),
-            })
+        let inner = cache.map(|cache| Inner::new(cache, store, metrics, ttl, Flights::default()));
+        ReadCache { shared: inner.map(Shared::start) }
+    }
+
+    /// The same for another thread that has a runtime of its own, and its share of the database: as if it
+    /// were another instance, so that no read waits for a thread to wake another. Only what is loaded is
+    /// loaded once for all. To be called there.
+    pub fn apart(&self, store: Store) -> ReadCache {
+        let inner = self.shared.as_ref().map(|Shared { inner, .. }| {
+            let (cache, metrics) = (inner.cache.apart(), inner.metrics.clone());
+            Inner::new(cache, store, metrics, inner.ttl, Arc::clone(&inner.flights))
         });
         ReadCache { shared: inner.map(Shared::start) }
     }
@@ -218,6 +222,17 @@ impl ReadCache {
 }
 
 impl Inner {
+    fn new(
+        cache: Arc<dyn Cache>,
+        store: Store,
+        metrics: Metrics,
+        ttl: Duration,
+        flights: Flights,
+    ) -> Arc<Inner> {
+        let (guard, breaker) = Default::default();
+        Arc::new(Inner { cache, store, metrics, ttl, guard, breaker, flights })
+    }
+
     /// Looks in all these places at once. Of those where the cache can't be used nothing is found.
     async fn look(&self, places: HashSet<&Place>) -> HashMap<Place, Entry> {
         if self.broken() {

@@ -1,6 +1,7 @@
 //! A cache in this process's memory. Other processes don't see it, so it is only coherent where one
 //! process serves all there is to serve.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -16,6 +17,7 @@ const MOST_BYTES: u64 = 64 * 1024 * 1024;
 const MOST_GENERATIONS: u64 = 1_000_000;
 
 /// See the module.
+#[derive(Clone)]
 pub struct MemoryCache {
     generations: Map<(i64, Scope), u64>,
     entries: Map<String, Kept>,
@@ -66,5 +68,9 @@ impl Cache for MemoryCache {
 
     async fn ping(&self) -> Result<(), CacheError> {
         Ok(())
+    }
+
+    fn apart(&self) -> Arc<dyn Cache> {
+        Arc::new(self.clone())
     }
 }

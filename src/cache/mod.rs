@@ -6,6 +6,7 @@ mod memory;
 mod redis;
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -30,6 +31,9 @@ pub trait Cache: Send + Sync {
 
     /// Asks for a sign of life.
     async fn ping(&self) -> Result<(), CacheError>;
+
+    /// The same cache by a way of its own: what has to be done to reach it is done by whoever uses this first.
+    fn apart(&self) -> Arc<dyn Cache>;
 }
 
 /// What becomes invalid together.

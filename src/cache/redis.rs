@@ -1,6 +1,7 @@
 //! Redis.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -90,7 +91,7 @@ impl fmt::Display for RedisUrl {
     }
 }
 
-/// A Redis server. All requests of a process share one connection, on which they are pipelined.
+/// A Redis server, by one connection, on which requests are pipelined.
 pub struct RedisCache {
     pool: Pool,
     prefix: String,
@@ -236,6 +237,17 @@ impl Cache for RedisCache {
             timed(redis::cmd("PING").query_async(&mut link.connection)).await
         })
         .await
+    }
+
+    /// By a connection of its own, whose task runs where it is first used.
+    fn apart(&self) -> Arc<dyn Cache> {
+        Arc::new(RedisCache {
+            pool: self.pool.clone(),
+            prefix: self.prefix.clone(),
+            look: self.look.clone(),
+            take: self.take.clone(),
+            link: Mutex::new(None),
+        })
     }
 }
 

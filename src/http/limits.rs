@@ -32,7 +32,7 @@ pub struct Limits {
 
 impl Limits {
     /// How many threads serve, and how many connections each has: the framework counts by thread.
-    pub(super) fn threads(&self) -> (usize, usize) {
+    pub fn threads(&self) -> (usize, usize) {
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let threads = threads.min(self.max_connections).max(1);
         (threads, (self.max_connections / threads).max(1))

@@ -28,6 +28,7 @@ mod users;
 
 use std::net::TcpListener;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use actix_web::dev::{HttpServiceFactory, Server};
@@ -81,6 +82,18 @@ pub struct State {
 }
 
 impl State {
+    /// For one of the threads that serve. Each has a runtime of its own, and with it its own connections to
+    /// the database and the cache and its own writer: what goes on in one thread wakes no other.
+    fn apart(&self, thread: usize) -> State {
+        let store = self.store.share(thread);
+        State {
+            cache: self.cache.apart(store.clone()),
+            new_tasks: TaskWriter::new(store.clone(), self.publisher.clone()),
+            store,
+            ..self.clone()
+        }
+    }
+
     /// What follows a committed write whose events are left in the outbox, before its answer.
     async fn written(&self, scopes: Vec<Scope>) {
         self.publisher.wake();
@@ -220,13 +233,14 @@ pub fn serve(
         cache: state.cache.clone(),
         metrics: state.metrics.clone(),
     };
-    let state = actix_web::web::Data::new(state);
     let monitored = actix_web::web::Data::new(monitored);
     let document = actix_web::web::Data::new(docs::Document(openapi::document().to_string()));
     let (threads, connections) = limits.threads();
+    let serving = Arc::new(AtomicUsize::new(0));
     let limits = actix_web::web::Data::new(limits);
     let server = HttpServer::new(move || {
         let origins = limits.origins.as_ref();
+        let state = state.apart(serving.fetch_add(1, Ordering::Relaxed) % threads);
         App::new()
             // The last one is the outermost.
             .wrap(from_fn(enforce))
@@ -237,7 +251,7 @@ pub fn serve(
             .wrap(from_fn(secured))
             .wrap(from_fn(with_body))
             .app_data(limits.clone())
-            .app_data(state.clone())
+            .app_data(actix_web::web::Data::new(state))
             .app_data(monitored.clone())
             .app_data(document.clone())
             .configure(health::routes)

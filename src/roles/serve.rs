@@ -40,7 +40,8 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let policy = args.api.access.policy(Auth::Tokens, args.api.http.host)?;
     let tls = args.tls.load()?;
     let (database_url, redis_url) = (args.database.required_url(&tls)?, args.cache.url(&tls)?);
-    let store = Store::new(&database_url, args.database.database_pool_size.into())?;
+    let (threads, _) = args.api.requests.limits().threads();
+    let store = Store::divided(&database_url, args.database.database_pool_size.into(), threads)?;
     let broker = parts::broker(&args.broker, &tls, "taskd serve", &store)?;
     let listener = super::listen(SocketAddr::new(args.api.http.host, args.api.http.port), "PORT")?;
     let address = listener.local_addr()?;

@@ -1,5 +1,6 @@
 //! The connection pool.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use deadpool::Runtime;
@@ -36,10 +37,16 @@ const STATEMENT_TIMEOUT: &str = "12s";
 const IF_WE_ARE_GONE: &str = "SET idle_in_transaction_session_timeout = '15s'; \
      SET tcp_keepalives_idle = 10; SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 3";
 
+/// The smallest share of the pool that is given to a thread of its own: a few slow queries must not keep
+/// all others of the thread waiting.
+const LEAST_SHARE: usize = 4;
+
 /// The database.
 #[derive(Clone)]
 pub struct Store {
     pool: Pool<AsyncPgConnection>,
+    /// Those of threads.
+    shares: Arc<[Pool<AsyncPgConnection>]>,
 }
 
 /// How much of the pool is in use.
@@ -59,26 +66,29 @@ impl Store {
     /// # Errors
     /// Never for a size above zero.
     pub fn new(url: &PostgresUrl, size: usize) -> anyhow::Result<Store> {
-        let mut config = ManagerConfig::default();
-        let owned = url.clone();
-        config.custom_setup = Box::new(move |_| {
-            let url = owned.clone();
-            async move { connect(&url, STATEMENT_TIMEOUT).await }.boxed()
-        });
-        // Closed connections are noticed all the same; silent ones by the hook.
-        config.recycling_method = RecyclingMethod::Fast;
-        let manager = AsyncDieselConnectionManager::new_with_config(url.to_string(), config);
-        let pool = Pool::builder(manager)
-            .pre_recycle(Hook::async_fn(|connection, metrics| {
-                Box::pin(sign_of_life(connection, metrics.last_used()))
-            }))
-            .max_size(size)
-            .runtime(Runtime::Tokio1)
-            .wait_timeout(Some(WAIT))
-            .create_timeout(Some(WAIT))
-            .recycle_timeout(Some(WAIT))
-            .build()?;
-        Ok(Store { pool })
+        Ok(Store { pool: pool(url, size)?, shares: Arc::new([]) })
+    }
+
+    /// The same for a process that serves with so many threads, each of which has a runtime of its own: three
+    /// quarters are divided among them. A connection is served where it was opened, so a query there waits
+    /// for no other thread. A pool that is too small for that is shared by all.
+    ///
+    /// # Errors
+    /// Never for a size above zero.
+    pub fn divided(url: &PostgresUrl, size: usize, threads: usize) -> anyhow::Result<Store> {
+        let share = size * 3 / 4 / threads.max(1);
+        if share < LEAST_SHARE {
+            return Store::new(url, size);
+        }
+        let shares: anyhow::Result<Vec<_>> = (0..threads).map(|_| pool(url, share)).collect();
+        Ok(Store { pool: pool(url, size - threads * share)?, shares: shares?.into() })
+    }
+
+    /// The database by the connections of one thread, counted from zero; by those of all, where there are
+    /// no others.
+    pub fn share(&self, thread: usize) -> Store {
+        let pool = self.shares.get(thread).unwrap_or(&self.pool).clone();
+        Store { pool, shares: Arc::clone(&self.shares) }
     }
 
     /// A connection. Hold no other while asking: an embedded database has only one.
@@ -103,9 +113,10 @@ impl Store {
         drop(Object::take(connection));
     }
 
-    /// Closes every connection; those in use when they are given back. Nothing can be asked after.
+    /// Closes every connection; those in use when they are given back. Nothing can be asked after. To be asked of the
+    /// whole.
     pub fn close(&self) {
-        self.pool.close();
+        self.pools().for_each(Pool::close);
     }
 
     /// Asks for a sign of life.
@@ -122,11 +133,43 @@ impl Store {
             .unwrap_or_else(|_| Err(StoreError::Unavailable("no answer within 2 s".into())))
     }
 
-    /// How much of the pool is in use.
+    /// How much of the pool is in use, with the shares of threads. To be asked of the whole.
     pub fn status(&self) -> PoolStatus {
-        let status = self.pool.status();
-        PoolStatus { size: status.size, available: status.available, waiting: status.waiting }
+        let mut sum = PoolStatus { size: 0, available: 0, waiting: 0 };
+        for status in self.pools().map(Pool::status) {
+            sum.size += status.size;
+            sum.available += status.available;
+            sum.waiting += status.waiting;
+        }
+        sum
     }
+
+    fn pools(&self) -> impl Iterator<Item = &Pool<AsyncPgConnection>> {
+        [&self.pool].into_iter().chain(self.shares.iter())
+    }
+}
+
+fn pool(url: &PostgresUrl, size: usize) -> anyhow::Result<Pool<AsyncPgConnection>> {
+    let mut config = ManagerConfig::default();
+    let owned = url.clone();
+    config.custom_setup = Box::new(move |_| {
+        let url = owned.clone();
+        async move { connect(&url, STATEMENT_TIMEOUT).await }.boxed()
+    });
+    // Closed connections are noticed all the same; silent ones by the hook.
+    config.recycling_method = RecyclingMethod::Fast;
+    let manager = AsyncDieselConnectionManager::new_with_config(url.to_string(), config);
+    let pool = Pool::builder(manager)
+        .pre_recycle(Hook::async_fn(|connection, metrics| {
+            Box::pin(sign_of_life(connection, metrics.last_used()))
+        }))
+        .max_size(size)
+        .runtime(Runtime::Tokio1)
+        .wait_timeout(Some(WAIT))
+        .create_timeout(Some(WAIT))
+        .recycle_timeout(Some(WAIT))
+        .build()?;
+    Ok(pool)
 }
 
 /// Asks a connection for a sign of life before it is used again, unless it was just now: that would be

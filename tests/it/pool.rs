@@ -1,17 +1,22 @@
-//! What the pool of connections costs.
+//! What the pool of connections costs, and how it is shared.
+
+use std::time::Duration;
 
 use taskd::store::{PostgresUrl, Store, tasks};
 use taskd::tls::Tls;
 
 use crate::harness::{World, eventually};
 
+fn url(world: &World) -> PostgresUrl {
+    PostgresUrl::parse(world.database_url(), &Tls::default()).unwrap()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs services: scripts/test"]
 async fn a_connection_in_steady_use_costs_no_statement_of_its_own() {
     const STATEMENTS: i64 = 500;
     let world = World::new().await;
-    let store = Store::new(&PostgresUrl::parse(world.database_url(), &Tls::default()).unwrap(), 1);
-    let store = store.unwrap();
+    let store = Store::new(&url(&world), 1).unwrap();
     let db = world.db().await;
     let run = "SELECT xact_commit FROM pg_stat_database WHERE datname = current_database()";
     let before = db.number(run).await;
@@ -27,4 +32,31 @@ async fn a_connection_in_steady_use_costs_no_statement_of_its_own() {
     .await;
     // Half as many again leaves room for the looking on, and none for one more each.
     assert!(counted < STATEMENTS * 3 / 2, "{counted} transactions for {STATEMENTS} statements");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs services: scripts/test"]
+async fn the_shares_of_a_pool_are_no_more_than_the_pool() {
+    const SIZE: usize = 17;
+    let world = World::new().await;
+    let whole = Store::divided(&url(&world), SIZE, 3).unwrap();
+    let stores = [whole.share(0), whole.share(1), whole.share(2), whole.clone()];
+    let mut held = Vec::new();
+    for store in &stores {
+        while let Ok(Ok(connection)) =
+            tokio::time::timeout(Duration::from_millis(300), store.connection()).await
+        {
+            held.push(connection);
+        }
+    }
+    assert_eq!(held.len(), SIZE);
+    assert_eq!(whole.status().size, SIZE);
+    whole.close();
+    for store in &stores {
+        assert!(store.connection().await.is_err());
+    }
+    // Too small to be divided: one for all.
+    let small = Store::divided(&url(&world), 3, 2).unwrap();
+    let _connection = small.share(1).connection().await.unwrap();
+    assert_eq!(small.status().size, 1);
 }
