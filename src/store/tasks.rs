@@ -15,34 +15,38 @@ use crate::store::StoreError;
 use crate::store::outbox::Lease;
 use crate::store::sql::{RunQueryDsl, Statement};
 
-/// The columns of [`Row`].
+/// The columns of [`Row`], in its order.
 pub(super) const COLUMNS: &str = "id, title, description, status, user_id, category_id, due_at, version, \
      created_at, updated_at, completed_at";
 
+/// Their types.
+pub(super) type ColumnTypes = (
+    BigInt,
+    Text,
+    Nullable<Text>,
+    Text,
+    Nullable<BigInt>,
+    Nullable<BigInt>,
+    Nullable<Timestamptz>,
+    BigInt,
+    Timestamptz,
+    Timestamptz,
+    Nullable<Timestamptz>,
+);
+
 /// A row of `tasks`.
-#[derive(QueryableByName)]
+#[derive(Queryable)]
 pub(super) struct Row {
-    #[diesel(sql_type = BigInt)]
     id: i64,
-    #[diesel(sql_type = Text)]
     title: String,
-    #[diesel(sql_type = Nullable<Text>)]
     description: Option<String>,
-    #[diesel(sql_type = Text)]
     status: String,
-    #[diesel(sql_type = Nullable<BigInt>)]
     user_id: Option<i64>,
-    #[diesel(sql_type = Nullable<BigInt>)]
     category_id: Option<i64>,
-    #[diesel(sql_type = Nullable<Timestamptz>)]
     due_at: Option<DateTime<Utc>>,
-    #[diesel(sql_type = BigInt)]
     version: i64,
-    #[diesel(sql_type = Timestamptz)]
     created_at: DateTime<Utc>,
-    #[diesel(sql_type = Timestamptz)]
     updated_at: DateTime<Utc>,
-    #[diesel(sql_type = Nullable<Timestamptz>)]
     completed_at: Option<DateTime<Utc>>,
 }
 
@@ -78,7 +82,8 @@ struct Id {
 pub async fn find(connection: &mut AsyncPgConnection, id: i64) -> Result<Option<Task>, StoreError> {
     let statement =
         Statement::new(format!("SELECT {COLUMNS} FROM tasks WHERE id = $1")).bind::<BigInt, _>(id);
-    let row: Option<Row> = statement.get_result(connection).await.optional()?;
+    let row: Option<Row> =
+        statement.columns::<ColumnTypes>().get_result(connection).await.optional()?;
     Ok(row.map(Task::from))
 }
 
@@ -295,7 +300,7 @@ pub(super) async fn detach(
         let statement = Statement::new(owned.clone())
             .bind::<BigInt, _>(id)
             .bind::<BigInt, _>(DETACHED_AT_ONCE as i64);
-        let rows: Vec<Row> = statement.load(connection).await?;
+        let rows: Vec<Row> = statement.columns::<ColumnTypes>().load(connection).await?;
         if rows.is_empty() {
             return Ok(detached);
         }
