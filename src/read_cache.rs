@@ -2,8 +2,8 @@
 //! every instance.
 //!
 //! Ordinarily a generation does it. Each scope (the lists; each task) has one in the cache, part of
-//! the key of its entries and read before the database is. A write sets new ones after its commit
-//! and before its answer, so a slow reader that comes with old data files it under an old key.
+//! each of its entries and read before the database is. A write sets new ones after its commit
+//! and before its answer, so what a slow reader comes with is marked as old and never found.
 //!
 //! When the cache can't be reached from here it may still be from elsewhere, and it may come back
 //! with all it had. So a write that could not set its generations turns to the database: it begins a
@@ -197,7 +197,8 @@ impl ReadCache {
         };
         count("miss");
         // The generation is part of the slot: who comes after a write never joins a flight from before.
-        let flight = Flight::join(inner, &slot.key);
+        let flight_key = format!("{} {}", slot.generation, slot.key);
+        let flight = Flight::join(inner, &flight_key);
         let loading = flight.cell.get_or_try_init(|| async {
             let body = Bytes::from(load().await?);
             inner.fill(&slot, &body).await;

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use moka::sync::Cache as Map;
 
-use super::{Cache, CacheError, Entry, Scope, Slot};
+use super::{Cache, CacheError, Entry, Scope, Slot, new_generation};
 
 /// How many bytes of values and keys are kept at most.
 const MOST_BYTES: u64 = 64 * 1024 * 1024;
@@ -19,12 +19,13 @@ const MOST_GENERATIONS: u64 = 1_000_000;
 /// See the module.
 #[derive(Clone)]
 pub struct MemoryCache {
-    generations: Map<(i64, Scope), u64>,
+    generations: Map<(i64, Scope), String>,
     entries: Map<String, Kept>,
 }
 
 #[derive(Clone)]
 struct Kept {
+    generation: String,
     value: Bytes,
     until: Instant,
 }
@@ -44,24 +45,25 @@ impl Default for MemoryCache {
 #[async_trait]
 impl Cache for MemoryCache {
     async fn look(&self, epoch: i64, scope: Scope, key: &str) -> Result<Entry, CacheError> {
-        // A random number: one that was dropped never comes again.
-        let generation = self.generations.get_with((epoch, scope), rand::random);
-        let key = format!("{epoch}:{scope}:{generation:016x}:{key}");
-        match self.entries.get(&key).filter(|kept| Instant::now() < kept.until) {
+        let generation = self.generations.get_with((epoch, scope), new_generation);
+        let key = format!("{epoch}:{scope}:{key}");
+        let kept = self.entries.get(&key);
+        match kept.filter(|kept| kept.generation == generation && Instant::now() < kept.until) {
             Some(kept) => Ok(Entry::Hit(kept.value)),
-            None => Ok(Entry::Miss(Slot { key })),
+            None => Ok(Entry::Miss(Slot { key, generation })),
         }
     }
 
     async fn fill(&self, slot: &Slot, value: &[u8], ttl: Duration) -> Result<(), CacheError> {
-        let kept = Kept { value: Bytes::copy_from_slice(value), until: Instant::now() + ttl };
+        let (generation, until) = (slot.generation.clone(), Instant::now() + ttl);
+        let kept = Kept { generation, value: Bytes::copy_from_slice(value), until };
         self.entries.insert(slot.key.clone(), kept);
         Ok(())
     }
 
     async fn invalidate(&self, epoch: i64, scopes: &[Scope]) -> Result<(), CacheError> {
         for scope in scopes {
-            self.generations.insert((epoch, *scope), rand::random());
+            self.generations.insert((epoch, *scope), new_generation());
         }
         Ok(())
     }

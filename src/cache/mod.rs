@@ -63,11 +63,19 @@ pub enum Entry {
     Miss(Slot),
 }
 
-/// The place of an entry, under the generation that was current when it was looked for.
+/// The place of an entry, and the generation that was current when it was looked for: it is found under no
+/// other.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Slot {
-    /// The whole key.
+    /// The key.
     pub key: String,
+    /// The generation.
+    pub generation: String,
+}
+
+/// A random number, in digits of a fixed number: one that was lost never comes again.
+fn new_generation() -> String {
+    format!("{:016x}", rand::random::<u64>())
 }
 
 /// The cache fails; whatever it was asked may or may not have happened.

@@ -14,7 +14,7 @@ use deadpool_redis::{Manager, Pool, Runtime};
 use tokio::sync::Mutex;
 use url::Url;
 
-use super::{Cache, CacheError, Entry, Limiter, Scope, Slot};
+use super::{Cache, CacheError, Entry, Limiter, Scope, Slot, new_generation};
 use crate::domain::rate::{Rate, Taken};
 use crate::secret::without_password;
 use crate::tls::{self, Tls};
@@ -27,16 +27,6 @@ const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
 /// How long a generation is kept after its last use, in seconds. Without one a reader begins a new
 /// one, so this only bounds memory.
 const GENERATION_TTL_SECONDS: u64 = 24 * 3600;
-
-/// Finds the generation, or begins one, and the entry under it: one round trip.
-const LOOK: &str = "
-local generation = redis.call('GET', KEYS[1])
-if not generation then
-  generation = ARGV[1]
-  redis.call('SET', KEYS[1], generation, 'EX', ARGV[2])
-end
-return {generation, redis.call('GET', ARGV[3] .. generation .. ARGV[4])}
-";
 
 /// `Rate::take` on the server, by its clock: instances need not agree on the time. One round trip.
 const TAKE: &str = "
@@ -92,10 +82,12 @@ impl fmt::Display for RedisUrl {
 }
 
 /// A Redis server, by one connection, on which requests are pipelined.
+///
+/// A generation has a key, and so has an entry, which begins with the digits of the generation it was filled
+/// under: both are read in one round trip, and an entry of another generation counts for nothing.
 pub struct RedisCache {
     pool: Pool,
     prefix: String,
-    look: Script,
     take: Script,
     link: Mutex<Option<Link>>,
 }
@@ -124,7 +116,6 @@ impl RedisCache {
         Ok(RedisCache {
             pool,
             prefix: prefix.to_owned(),
-            look: Script::new(LOOK),
             take: Script::new(TAKE),
             link: Mutex::new(None),
         })
@@ -170,9 +161,13 @@ impl RedisCache {
     }
 }
 
-/// A generation is a random number: one that was lost never comes again.
-fn new_generation() -> String {
-    format!("{:016x}", rand::random::<u64>())
+/// Begins the first generation, unless somebody else just has. Returns the one that counts.
+async fn begin_generation(link: &mut Link, key: &str) -> Result<String, CacheError> {
+    let mut pipeline = redis::pipe();
+    pipeline.cmd("SET").arg(key).arg(new_generation()).arg("NX");
+    pipeline.arg("EX").arg(GENERATION_TTL_SECONDS).ignore().get(key);
+    let (generation,) = timed(pipeline.query_async(&mut link.connection)).await?;
+    Ok(generation)
 }
 
 async fn timed<T: FromRedisValue>(
@@ -188,19 +183,20 @@ async fn timed<T: FromRedisValue>(
 impl Cache for RedisCache {
     async fn look(&self, epoch: i64, scope: Scope, key: &str) -> Result<Entry, CacheError> {
         self.with_link(async |mut link| {
-            let before = format!("{}:{}:{epoch}:entry:{scope}:", self.prefix, link.run);
-            let after = format!(":{key}");
-            let mut look = self.look.prepare_invoke();
-            look.key(self.generation_key(&link.run, epoch, scope))
-                .arg(new_generation())
-                .arg(GENERATION_TTL_SECONDS)
-                .arg(&before)
-                .arg(&after);
-            let (generation, value): (String, Option<Bytes>) =
-                timed(look.invoke_async(&mut link.connection)).await?;
-            Ok(match value {
-                Some(value) => Entry::Hit(value),
-                None => Entry::Miss(Slot { key: format!("{before}{generation}{after}") }),
+            let generation_key = self.generation_key(&link.run, epoch, scope);
+            let key = format!("{}:{}:{epoch}:entry:{scope}:{key}", self.prefix, link.run);
+            let mut both = redis::cmd("MGET");
+            both.arg(&generation_key).arg(&key);
+            let (generation, value): (Option<String>, Option<Bytes>) =
+                timed(both.query_async(&mut link.connection)).await?;
+            let generation = match generation {
+                Some(generation) => generation,
+                None => begin_generation(&mut link, &generation_key).await?,
+            };
+            let body = value.filter(|value| value.starts_with(generation.as_bytes()));
+            Ok(match body {
+                Some(value) => Entry::Hit(value.slice(generation.len()..)),
+                None => Entry::Miss(Slot { key, generation }),
             })
         })
         .await
@@ -209,6 +205,7 @@ impl Cache for RedisCache {
     async fn fill(&self, slot: &Slot, value: &[u8], ttl: Duration) -> Result<(), CacheError> {
         self.with_link(async |mut link| {
             let mut set = redis::cmd("SET");
+            let value = [slot.generation.as_bytes(), value].concat();
             set.arg(&slot.key).arg(value).arg("PX").arg(ttl.as_millis() as u64);
             timed(set.query_async(&mut link.connection)).await
         })
@@ -244,7 +241,6 @@ impl Cache for RedisCache {
         Arc::new(RedisCache {
             pool: self.pool.clone(),
             prefix: self.prefix.clone(),
-            look: self.look.clone(),
             take: self.take.clone(),
             link: Mutex::new(None),
         })
