@@ -159,13 +159,13 @@ impl ReadCache {
         ReadCache { shared: inner.map(Shared::start) }
     }
 
-    /// The same for another thread that has a runtime of its own, and its share of the database: as if it
-    /// were another instance, so that no read waits for a thread to wake another. Only what is loaded is
-    /// loaded once for all. To be called there.
-    pub fn apart(&self, store: Store) -> ReadCache {
+    /// The same for another thread that has a runtime of its own: as if it were another instance, so that
+    /// no read waits for a thread to wake another. Only what is loaded is loaded once for all. To be
+    /// called there.
+    pub fn apart(&self) -> ReadCache {
         let inner = self.shared.as_ref().map(|Shared { inner, .. }| {
             let (cache, metrics) = (inner.cache.apart(), inner.metrics.clone());
-            Inner::new(cache, store, metrics, inner.ttl, Arc::clone(&inner.flights))
+            Inner::new(cache, inner.store.clone(), metrics, inner.ttl, Arc::clone(&inner.flights))
         });
         ReadCache { shared: inner.map(Shared::start) }
     }
@@ -258,7 +258,7 @@ impl Inner {
         }
     }
 
-    async fn invalidate(self: &Arc<Self>, scopes: Vec<Scope>) {
+    async fn invalidate(&self, scopes: Vec<Scope>) {
         if !self.broken() {
             // What the epoch is must be fresh here as well: readers may be in a newer one.
             if let Some(epoch) = self.known().await.and_then(|k| k.usable_epoch(Instant::now())) {
@@ -268,18 +268,13 @@ impl Inner {
                 }
             }
         }
-        if let Err(error) = self.suspend().await {
-            // The cache and, just after a commit, the database: readers can't use the cache without
-            // the database either. Go on trying, so that they start from a new epoch.
+        // Neither the cache nor, just after a commit, the database: whoever can reach both would still find
+        // what was cached before, so the write has no answer until one of them can be reached. Its
+        // client is told by the deadline of its request that it may have happened.
+        let mut backoff = Backoff::default();
+        while let Err(error) = self.suspend().await {
             tracing::error!(%error, "the cache could not be invalidated; trying on");
-            let inner = Arc::clone(self);
-            tokio::spawn(async move {
-                let mut backoff = Backoff::default();
-                while inner.suspend().await.is_err() {
-                    tokio::time::sleep(backoff.pause()).await;
-                }
-            });
-            tokio::time::sleep(FRESH).await;
+            tokio::time::sleep(backoff.pause()).await;
         }
     }
 

@@ -66,6 +66,11 @@ impl Tokens {
         Tokens { store, known: known.build() }
     }
 
+    /// The same by other connections to the database: what is known is known to both.
+    pub fn by(&self, store: Store) -> Tokens {
+        Tokens { store, known: self.known.clone() }
+    }
+
     /// Who holds this token; `None` if nobody does, or its time is up.
     ///
     /// # Errors

@@ -24,8 +24,8 @@ use crate::tls::{self, Tls};
 const COMMAND_TIMEOUT: Duration = Duration::from_millis(250);
 /// How long connecting may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
-/// How long a generation is kept after its last use, in seconds. Without one a reader begins a new
-/// one, so this only bounds memory.
+/// How long a generation is kept, in seconds. Without one a reader begins a new one, so this only bounds
+/// memory.
 const GENERATION_TTL_SECONDS: u64 = 24 * 3600;
 
 /// `Rate::take` on the server, by its clock: instances need not agree on the time. One round trip.

@@ -83,14 +83,15 @@ pub struct State {
 
 impl State {
     /// For one of the threads that serve. Each has a runtime of its own, and with it its own connections to
-    /// the database and the cache and its own writer: what goes on in one thread wakes no other.
+    /// the cache and, where there are enough, to the database: what goes on in one thread wakes no other.
     fn apart(&self, thread: usize) -> State {
-        let store = self.store.share(thread);
+        let state = State { cache: self.cache.apart(), ..self.clone() };
+        let Some(store) = self.store.share(thread) else { return state };
         State {
-            cache: self.cache.apart(store.clone()),
             new_tasks: TaskWriter::new(store.clone(), self.publisher.clone()),
+            tokens: self.tokens.by(store.clone()),
             store,
-            ..self.clone()
+            ..state
         }
     }
 

@@ -13,8 +13,7 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::message;
-use crate::broker::Message;
+use super::message::{self, Publishable};
 use crate::domain::event::NewEvent;
 use crate::store::outbox::Lease;
 
@@ -41,7 +40,7 @@ struct Shared {
 
 /// Events that one write has handed over.
 pub(super) struct Handed {
-    pub(super) events: Vec<(Uuid, Message)>,
+    pub(super) events: Vec<Publishable>,
     /// When another publisher may take them, or a little before.
     pub(super) leased_until: Instant,
     _room: OwnedSemaphorePermit,
@@ -115,7 +114,7 @@ impl Ticket {
 
     /// Hands over what was committed with this ticket's lease, or wakes the publisher where there was none.
     pub fn hand_over<'a>(self, events: impl IntoIterator<Item = &'a NewEvent>) {
-        let events: Vec<_> = events.into_iter().map(|e| (e.id, message::of_new(e))).collect();
+        let events: Vec<_> = events.into_iter().map(message::of_new).collect();
         if events.is_empty() {
             return;
         }

@@ -9,14 +9,20 @@ use crate::broker::Message;
 use crate::domain::event::{Metadata, NewEvent, SCHEMA_VERSION, SOURCE};
 use crate::store::outbox::OutboxRow;
 
+/// An event and its message.
+pub(super) struct Publishable {
+    pub(super) id: Uuid,
+    pub(super) message: Message,
+}
+
 /// The message of an event that was read. The payload is passed on as the database has it, unread.
-pub(super) fn of_row(row: &OutboxRow) -> Message {
+pub(super) fn of_row(row: &OutboxRow) -> Publishable {
     let payload: Option<&RawValue> = serde_json::from_str(&row.payload).ok();
     message(row.id, &row.event_type, &payload, row.occurred_at)
 }
 
 /// The message of an event that was just written.
-pub(super) fn of_new(event: &NewEvent) -> Message {
+pub(super) fn of_new(event: &NewEvent) -> Publishable {
     message(event.id, event.event_type.as_str(), &event.payload, event.payload.task.updated_at)
 }
 
@@ -26,7 +32,7 @@ fn message<P: Serialize>(
     event_type: &str,
     payload: &P,
     timestamp: DateTime<Utc>,
-) -> Message {
+) -> Publishable {
     #[derive(Serialize)]
     struct Body<'a, P> {
         r#type: &'a str,
@@ -36,14 +42,15 @@ fn message<P: Serialize>(
     let metadata =
         Metadata { event_id, timestamp, source: SOURCE.to_owned(), schema_version: SCHEMA_VERSION };
     let body = Body { r#type: event_type, payload, metadata };
-    Message {
+    let message = Message {
         body: serde_json::to_vec(&body).expect("a body is JSON"),
         message_id: Some(event_id.to_string()),
         message_type: Some(event_type.to_owned()),
         content_type: Some("application/json".to_owned()),
         timestamp: u64::try_from(timestamp.timestamp()).ok(),
         headers: serde_json::Map::new(),
-    }
+    };
+    Publishable { id: event_id, message }
 }
 
 #[cfg(test)]
@@ -78,7 +85,7 @@ mod tests {
                 payload: serde_json::to_string(&new.payload).unwrap(),
                 occurred_at: new.payload.task.updated_at,
             };
-            let (read, written) = (of_row(&row), of_new(&new));
+            let (read, written) = (of_row(&row).message, of_new(&new).message);
             assert_eq!(read.body, written.body);
             assert_eq!(read.timestamp, written.timestamp);
             for message in [read, written] {

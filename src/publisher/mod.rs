@@ -18,14 +18,15 @@ use uuid::Uuid;
 
 pub use handover::{Handover, Ticket};
 
-use crate::broker::{Broker, BrokerError, Destination, Message, Outgoing};
+use crate::broker::{Broker, BrokerError, Destination, Outgoing};
 use crate::shutdown::{Backoff, Shutdown};
 use crate::store::outbox::{self, Lease, OutboxRow};
 use crate::store::{Store, StoreError};
 use crate::telemetry::Metrics;
 use handover::{Handed, LEASE};
+use message::Publishable;
 
-/// How many events go at once: enough to keep the broker busy through a round trip.
+/// How many events are leased at once: enough to keep the broker busy through a round trip.
 const BATCH: usize = 256;
 /// How long after the last batch the next one goes, if it is not full: a broker writes each to its disk. An
 /// event that comes alone waits for nothing.
@@ -37,6 +38,9 @@ const MARK_AFTER: Duration = Duration::from_millis(50);
 /// How often to look for what another process has left behind, or has written without a publisher.
 const POLL: Duration = Duration::from_millis(500);
 
+/// How often a publisher that is to stop tries to publish what is left.
+const LAST_TRIES: u32 = 3;
+
 /// See the module.
 pub struct Publisher {
     store: Store,
@@ -46,7 +50,7 @@ pub struct Publisher {
     handed: UnboundedReceiver<Handed>,
     /// Handed over and not sent yet.
     pending: Vec<Handed>,
-    /// What the broker has confirmed, and is not marked yet; since when.
+    /// What the broker has confirmed, and is not marked yet; when the first of it was sent.
     confirmed: Vec<Uuid>,
     confirmed_since: Instant,
     sent_at: Instant,
@@ -84,7 +88,7 @@ impl Publisher {
     /// Publishes until stopped, and then what is there.
     pub async fn run(mut self, shutdown: Shutdown) {
         let mut backoff = Backoff::default();
-        let mut failing = false;
+        let (mut failing, mut last_tries) = (false, 0);
         loop {
             let last = shutdown.stopped();
             match self.pass(failing, last).await {
@@ -109,11 +113,17 @@ impl Publisher {
                     }
                     failing = true;
                     self.give_up().await;
-                    if last {
+                    if !last {
+                        // An outage is not shortened by more events.
+                        shutdown.sleep(backoff.pause()).await;
+                        continue;
+                    }
+                    // A connection may have ended with the threads that served.
+                    last_tries += 1;
+                    if last_tries == LAST_TRIES {
                         return;
                     }
-                    // An outage is not shortened by more events.
-                    shutdown.sleep(backoff.pause()).await;
+                    tokio::time::sleep(backoff.pause()).await;
                 }
             }
         }
@@ -139,37 +149,69 @@ impl Publisher {
         }
     }
 
-    /// Publishes what there is, up to two batches, and returns how many events that were. After a failure
-    /// the broker is asked for a sign of life first, so that an outage doesn't lease and release the same
-    /// events over and over.
+    /// Publishes what there is, and returns how many events that were. After a failure the broker is asked
+    /// for a sign of life first, so that an outage doesn't lease and release the same events over and over.
     async fn pass(&mut self, after_failure: bool, last: bool) -> Result<usize, PublishError> {
         if after_failure {
             self.broker.ping().await?;
         }
-        // First what was handed over, then the outbox: what was left there before it goes before it.
+        // First what was handed over, then the outbox: what was left there before must be found with it.
         self.take_handed();
+        self.release_stale().await?;
         let look = self.handover.take_left() || self.look_at <= Instant::now();
-        let left = match look || after_failure || last {
-            true => self.publish_waiting().await?,
-            false => 0,
-        };
-        let handed = if left < BATCH { self.publish_handed().await? } else { 0 };
+        let (mut events, mut leased_until) = (Vec::new(), Instant::now() + LEASE);
+        if look || after_failure || last {
+            events = self.lease(BATCH).await?.iter().map(message::of_row).collect();
+            self.look_at = Instant::now() + POLL;
+        }
+        // More is left: then nothing that came later goes now, and nobody hands over until it is gone.
+        let behind = events.len() == BATCH;
+        let newest = events.iter().map(|event: &Publishable| event.id).max();
+        for handed in std::mem::take(&mut self.pending) {
+            if behind && handed.events.iter().any(|event| Some(event.id) > newest) {
+                self.pending.push(handed);
+                continue;
+            }
+            leased_until = leased_until.min(handed.leased_until);
+            events.extend(handed.events);
+        }
+        // Ids ascend in the order in which the changes of this process were made.
+        events.sort_unstable_by_key(|event| event.id);
+        let count = events.len();
+        match behind {
+            true => {
+                self.handover.close();
+                self.handover.wake();
+            }
+            false if look || after_failure => self.handover.open(),
+            false => {}
+        }
+        self.publish(events, leased_until).await?;
         if self.confirmed.len() >= BATCH
             || !self.confirmed.is_empty() && self.confirmed_since.elapsed() >= MARK_AFTER
         {
             self.lease(0).await?;
         }
-        Ok(left + handed)
+        Ok(count)
     }
 
     fn take_handed(&mut self) {
-        let mut count: usize = self.pending.iter().map(|handed| handed.events.len()).sum();
-        while count < BATCH
-            && let Ok(handed) = self.handed.try_recv()
-        {
-            count += handed.events.len();
+        while let Ok(handed) = self.handed.try_recv() {
             self.pending.push(handed);
         }
+    }
+
+    /// Lets go of what was handed over so long ago that the lease could end before the broker answers, and
+    /// of all that was handed over later: it is found in the outbox in its order.
+    async fn release_stale(&mut self) -> Result<(), StoreError> {
+        let soon = Instant::now() + PUBLISH_TIMEOUT;
+        let Some(first) = self.pending.iter().position(|handed| handed.leased_until < soon) else {
+            return Ok(());
+        };
+        let stale = self.pending.drain(first..).flat_map(|handed| handed.events);
+        let stale = stale.map(|event| event.id).filter(|id| !self.confirmed.contains(id));
+        let stale = stale.collect();
+        self.release(stale).await
     }
 
     /// Marks what is confirmed, and takes so many events at most.
@@ -182,51 +224,19 @@ impl Publisher {
         Ok(rows)
     }
 
-    /// Publishes a batch of what waits in the outbox. Returns how many events it had.
-    async fn publish_waiting(&mut self) -> Result<usize, PublishError> {
-        let leased_until = Instant::now() + LEASE;
-        let rows = self.lease(BATCH).await?;
-        self.look_at = Instant::now() + POLL;
-        let count = rows.len();
-        let events = rows.iter().map(|row| (row.id, message::of_row(row))).collect();
-        self.publish(events, leased_until).await?;
-        match count < BATCH {
-            true => self.handover.open(),
-            false => self.handover.wake(),
-        }
-        Ok(count)
-    }
-
-    /// Publishes what was handed over; what has waited for too long is left to whoever comes.
-    async fn publish_handed(&mut self) -> Result<usize, PublishError> {
-        let (mut events, mut stale) = (Vec::new(), Vec::new());
-        let mut leased_until = Instant::now() + LEASE;
-        for handed in std::mem::take(&mut self.pending) {
-            if handed.leased_until < Instant::now() + PUBLISH_TIMEOUT {
-                stale.extend(handed.events.into_iter().map(|(id, _)| id));
-            } else {
-                leased_until = leased_until.min(handed.leased_until);
-                events.extend(handed.events);
-            }
-        }
-        let count = events.len();
-        self.release(stale).await?;
-        self.publish(events, leased_until).await?;
-        Ok(count)
-    }
-
     /// Publishes events that are leased until then, and notes what the broker has confirmed.
     async fn publish(
         &mut self,
-        events: Vec<(Uuid, Message)>,
+        events: Vec<Publishable>,
         leased_until: Instant,
     ) -> Result<(), PublishError> {
         if events.is_empty() {
             return Ok(());
         }
         self.sent_at = Instant::now();
-        let (ids, messages): (Vec<Uuid>, Vec<Message>) = events.into_iter().unzip();
-        let batch = messages.into_iter().map(|message| Outgoing { to: Destination::Main, message });
+        let ids: Vec<Uuid> = events.iter().map(|event| event.id).collect();
+        let messages = events.into_iter().map(|event| event.message);
+        let batch = messages.map(|message| Outgoing { to: Destination::Main, message });
         let publishing = self.broker.publish(batch.collect());
         let until = leased_until - (LEASE - PUBLISH_TIMEOUT);
         let answers = timeout_at(until, publishing)
@@ -237,7 +247,7 @@ impl Publisher {
         let mut first_error = None;
         let before = self.confirmed.len();
         if before == 0 {
-            self.confirmed_since = Instant::now();
+            self.confirmed_since = self.sent_at;
         }
         for (id, answer) in ids.into_iter().zip(answers) {
             match answer {
@@ -276,11 +286,9 @@ impl Publisher {
     /// database can't be told, the leases end by themselves.
     async fn give_up(&mut self) {
         self.handover.close();
-        while let Ok(handed) = self.handed.try_recv() {
-            self.pending.push(handed);
-        }
+        self.take_handed();
         let events = self.pending.drain(..).flat_map(|handed| handed.events);
-        let ids = events.map(|(id, _)| id).collect();
+        let ids = events.map(|event| event.id).collect();
         let told = match self.lease(0).await {
             Ok(_) => self.release(ids).await,
             Err(error) => Err(error),

@@ -84,11 +84,10 @@ impl Store {
         Ok(Store { pool: pool(url, size - threads * share)?, shares: shares?.into() })
     }
 
-    /// The database by the connections of one thread, counted from zero; by those of all, where there are
-    /// no others.
-    pub fn share(&self, thread: usize) -> Store {
-        let pool = self.shares.get(thread).unwrap_or(&self.pool).clone();
-        Store { pool, shares: Arc::clone(&self.shares) }
+    /// The database by the connections of one thread, counted from zero; `None` if it has none of its own.
+    pub fn share(&self, thread: usize) -> Option<Store> {
+        let pool = self.shares.get(thread)?.clone();
+        Some(Store { pool, shares: Arc::clone(&self.shares) })
     }
 
     /// A connection. Hold no other while asking: an embedded database has only one.

@@ -144,6 +144,32 @@ async fn the_versions_of_a_task_are_published_in_order() {
 }
 
 /// More than one batch: each task has its first version in an early one and the next two in later ones.
+/// Deleting a category leaves its events in the outbox; the others are handed over.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs services: scripts/test"]
+async fn events_that_are_handed_over_and_left_keep_the_order_of_the_versions() {
+    const TASKS: usize = 40;
+    let world = World::new().await;
+    let serve = world.serve().await;
+    let api = serve.api();
+    for number in 0..TASKS {
+        let category = api.post("/categories", json!({ "name": format!("c{number}") })).await;
+        let category = category.expect(201)["id"].clone();
+        let task = api.post("/tasks", json!({ "title": "t", "categoryId": category })).await;
+        let path = format!("/tasks/{}", task.expect(201)["id"]);
+        api.patch(&path, json!({ "title": "u" })).await.expect(200);
+        api.delete(&format!("/categories/{category}")).await.expect(204);
+        api.patch(&path, json!({ "title": "v" })).await.expect(200);
+    }
+    let mut versions: BTreeMap<i64, Vec<i64>> = BTreeMap::new();
+    for message in world.amqp().await.take_all(&world.queue, TASKS * 4).await {
+        let payload = message.json()["payload"].clone();
+        let (id, version) = (payload["id"].as_i64(), payload["version"].as_i64());
+        versions.entry(id.unwrap()).or_default().push(version.unwrap());
+    }
+    assert!(versions.values().all(|versions| versions == &[1, 2, 3, 4]), "{versions:?}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs services: scripts/test"]
 async fn a_backlog_of_several_batches_keeps_the_versions_in_order() {
