@@ -37,7 +37,6 @@ const PUBLISH_TIMEOUT: Duration = Duration::from_secs(8);
 const MARK_AFTER: Duration = Duration::from_millis(50);
 /// How often to look for what another process has left behind, or has written without a publisher.
 const POLL: Duration = Duration::from_millis(500);
-
 /// How often a publisher that is to stop tries to publish what is left.
 const LAST_TRIES: u32 = 3;
 

@@ -143,7 +143,6 @@ async fn the_versions_of_a_task_are_published_in_order() {
     assert_eq!(versions, [(1, wanted.clone()), (2, wanted)].into());
 }
 
-/// More than one batch: each task has its first version in an early one and the next two in later ones.
 /// Deleting a category leaves its events in the outbox; the others are handed over.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs services: scripts/test"]
@@ -170,6 +169,7 @@ async fn events_that_are_handed_over_and_left_keep_the_order_of_the_versions() {
     assert!(versions.values().all(|versions| versions == &[1, 2, 3, 4]), "{versions:?}");
 }
 
+/// More than one batch: each task has its first version in an early one and the next two in later ones.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs services: scripts/test"]
 async fn a_backlog_of_several_batches_keeps_the_versions_in_order() {

@@ -222,7 +222,7 @@ async fn tasks_that_are_written_together_have_each_their_own_answer() {
     }
     let waiting =
         "pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()";
-    eventually("a batch waits", || async { (db.count(waiting).await > 0).then_some(()) }).await;
+    eventually("a batch waits", || async { (db.count(waiting).await == 1).then_some(()) }).await;
     holder.run("COMMIT").await;
     while let Some(answered) = requests.join_next().await {
         let (title, answer) = answered.unwrap();
