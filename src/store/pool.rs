@@ -11,6 +11,7 @@ use diesel_async::pooled_connection::{
 };
 use diesel_async::{AsyncPgConnection, SimpleAsyncConnection};
 use futures_util::FutureExt;
+use tokio::runtime::Handle;
 use tokio_postgres::tls::{MakeTlsConnect, TlsConnect};
 use tokio_postgres::{Config, NoTls, Socket};
 
@@ -61,12 +62,14 @@ pub struct PoolStatus {
 }
 
 impl Store {
-    /// A pool that connects when first needed.
+    /// A pool that connects when first needed. Its connections are served in the runtime that this is called
+    /// in: those that a thread with a runtime of its own opens must not end with it.
     ///
     /// # Errors
     /// Never for a size above zero.
     pub fn new(url: &PostgresUrl, size: usize) -> anyhow::Result<Store> {
-        Ok(Store { pool: pool(url, size)?, shares: Arc::new([]) })
+        let here = Handle::try_current().ok();
+        Ok(Store { pool: pool(url, size, here)?, shares: Arc::new([]) })
     }
 
     /// The same for a process that serves with so many threads, each of which has a runtime of its own: three
@@ -80,8 +83,9 @@ impl Store {
         if share < LEAST_SHARE {
             return Store::new(url, size);
         }
-        let shares: anyhow::Result<Vec<_>> = (0..threads).map(|_| pool(url, share)).collect();
-        Ok(Store { pool: pool(url, size - threads * share)?, shares: shares?.into() })
+        let shares: anyhow::Result<Vec<_>> = (0..threads).map(|_| pool(url, share, None)).collect();
+        let rest = Store::new(url, size - threads * share)?;
+        Ok(Store { shares: shares?.into(), ..rest })
     }
 
     /// The database by the connections of one thread, counted from zero; `None` if it has none of its own.
@@ -148,12 +152,23 @@ impl Store {
     }
 }
 
-fn pool(url: &PostgresUrl, size: usize) -> anyhow::Result<Pool<AsyncPgConnection>> {
+/// A pool whose connections are served in this runtime, or where each is opened.
+fn pool(
+    url: &PostgresUrl,
+    size: usize,
+    home: Option<Handle>,
+) -> anyhow::Result<Pool<AsyncPgConnection>> {
     let mut config = ManagerConfig::default();
     let owned = url.clone();
     config.custom_setup = Box::new(move |_| {
-        let url = owned.clone();
-        async move { connect(&url, STATEMENT_TIMEOUT).await }.boxed()
+        let (url, home) = (owned.clone(), home.clone());
+        let connecting = async move { connect(&url, STATEMENT_TIMEOUT).await };
+        async move {
+            let Some(home) = home else { return connecting.await };
+            let ended = |error| Err(ConnectionError::BadConnection(format!("{error}")));
+            home.spawn(connecting).await.unwrap_or_else(ended)
+        }
+        .boxed()
     });
     // Closed connections are noticed all the same; silent ones by the hook.
     config.recycling_method = RecyclingMethod::Fast;

@@ -119,6 +119,7 @@ every_broker!(
     a_replayed_letter_is_a_first_attempt_with_its_history,
     what_comes_back_too_often_is_set_aside,
     a_sign_of_life_is_given,
+    what_another_runtime_asked_for_first_outlives_it,
 );
 
 fn numbered(number: usize) -> Message {
@@ -322,4 +323,15 @@ async fn a_sign_of_life_is_given(rig: Rig) {
     rig.broker.ping().await.unwrap();
     rig.broker.declare().await.unwrap();
     rig.broker.close().await;
+}
+
+/// A thread that serves has a runtime of its own, and may be the first to ask.
+async fn what_another_runtime_asked_for_first_outlives_it(rig: Rig) {
+    let broker = Arc::clone(&rig.broker);
+    let asking = tokio::task::spawn_blocking(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async { broker.ping().await.unwrap() });
+    });
+    asking.await.unwrap();
+    rig.publish(Destination::Main, [numbered(1)]).await;
 }

@@ -31,7 +31,8 @@ pub struct AmqpBroker {
 }
 
 impl AmqpBroker {
-    /// A broker that connects when first needed; `name` is how it appears in the broker's lists.
+    /// A broker that connects when first needed; `name` is how it appears in the broker's lists. To be called
+    /// inside the runtime in which what is published is to be confirmed.
     pub fn new(url: AmqpUrl, topology: Topology, name: &str) -> AmqpBroker {
         let publisher = publisher::Publisher::new(url.clone(), format!("{name} publisher"));
         AmqpBroker { url, name: name.to_owned(), topology, publisher }

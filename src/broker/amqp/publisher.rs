@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use amqprs::channel::{BasicPublishArguments, BasicQosArguments, Channel, ConfirmSelectArguments};
 use amqprs::connection::Connection;
+use tokio::runtime::Handle;
 use tokio::sync::{Mutex, oneshot};
 use tokio::time::{Instant, timeout, timeout_at};
 
@@ -24,6 +25,9 @@ pub(super) struct Publisher {
     url: AmqpUrl,
     name: String,
     session: Mutex<Option<Arc<Session>>>,
+    /// Where sessions live: whoever asks first may be a thread that serves, which has a runtime of its own and
+    /// more to do than this, and ends before the last is published.
+    runtime: Handle,
 }
 
 struct Session {
@@ -35,8 +39,9 @@ struct Session {
 }
 
 impl Publisher {
+    /// To be called inside the runtime in which sessions are to live.
     pub(super) fn new(url: AmqpUrl, name: String) -> Publisher {
-        Publisher { url, name, session: Mutex::new(None) }
+        Publisher { url, name, session: Mutex::new(None), runtime: Handle::current() }
     }
 
     /// See [`crate::broker::Broker::publish`]; each message with the queue it goes to.
@@ -109,15 +114,9 @@ impl Publisher {
             return Ok(Arc::clone(session));
         }
         *current = None;
-        let connection = connect(&self.url, &self.name).await?;
-        let confirms = Arc::new(Confirms::default());
-        let channel = open_channel(&connection, Arc::clone(&confirms)).await?.channel;
-        let selecting = channel.clone();
-        call("asking for confirms", async move {
-            selecting.confirm_select(ConfirmSelectArguments::default()).await
-        })
-        .await?;
-        let session = Arc::new(Session { connection, channel, confirms, order: Mutex::new(()) });
+        let (url, name) = (self.url.clone(), self.name.clone());
+        let opening = self.runtime.spawn(async move { Session::open(&url, &name).await });
+        let session = Arc::new(opening.await.unwrap_or_else(|_| Err(lost()))?);
         *current = Some(Arc::clone(&session));
         Ok(session)
     }
@@ -132,6 +131,18 @@ impl Publisher {
 }
 
 impl Session {
+    async fn open(url: &AmqpUrl, name: &str) -> Result<Session, BrokerError> {
+        let connection = connect(url, name).await?;
+        let confirms = Arc::new(Confirms::default());
+        let channel = open_channel(&connection, Arc::clone(&confirms)).await?.channel;
+        let selecting = channel.clone();
+        call("asking for confirms", async move {
+            selecting.confirm_select(ConfirmSelectArguments::default()).await
+        })
+        .await?;
+        Ok(Session { connection, channel, confirms, order: Mutex::new(()) })
+    }
+
     fn usable(&self) -> bool {
         self.connection.is_open() && self.channel.is_open() && !self.confirms.ended()
     }
