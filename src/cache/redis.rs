@@ -1,6 +1,7 @@
 //! Redis.
 
 use std::fmt;
+use std::io::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,7 +9,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use deadpool_redis::redis::aio::MultiplexedConnection;
 use deadpool_redis::redis::{
-    self, Client, ConnectionAddr, ConnectionInfo, FromRedisValue, Script, TlsCertificates,
+    self, Client, Cmd, ConnectionAddr, ConnectionInfo, FromRedisValue, RedisWrite, Script,
+    TlsCertificates, ToRedisArgs,
 };
 use deadpool_redis::{Manager, Pool, Runtime};
 use tokio::sync::Mutex;
@@ -161,6 +163,22 @@ impl RedisCache {
     }
 }
 
+/// An entry as it is kept, written where it is sent from.
+struct Filled<'a> {
+    generation: &'a str,
+    value: &'a [u8],
+}
+
+impl ToRedisArgs for Filled<'_> {
+    fn write_redis_args<W: ?Sized + RedisWrite>(&self, out: &mut W) {
+        let mut argument = out.writer_for_next_arg();
+        // The writer is a buffer in memory.
+        let _ = argument
+            .write_all(self.generation.as_bytes())
+            .and_then(|()| argument.write_all(self.value));
+    }
+}
+
 /// Begins the first generation, unless somebody else just has. Returns the one that counts.
 async fn begin_generation(link: &mut Link, key: &str) -> Result<String, CacheError> {
     let mut pipeline = redis::pipe();
@@ -204,9 +222,10 @@ impl Cache for RedisCache {
 
     async fn fill(&self, slot: &Slot, value: &[u8], ttl: Duration) -> Result<(), CacheError> {
         self.with_link(async |mut link| {
-            let mut set = redis::cmd("SET");
-            let value = [slot.generation.as_bytes(), value].concat();
-            set.arg(&slot.key).arg(value).arg("PX").arg(ttl.as_millis() as u64);
+            let length = slot.key.len() + slot.generation.len() + value.len();
+            let mut set = Cmd::with_capacity(5, length + 32);
+            set.arg("SET").arg(&slot.key).arg(Filled { generation: &slot.generation, value });
+            set.arg("PX").arg(ttl.as_millis() as u64);
             timed(set.query_async(&mut link.connection)).await
         })
         .await

@@ -3,6 +3,7 @@
 
 pub mod claim;
 pub mod event;
+pub mod moment;
 pub mod rate;
 pub mod retention;
 pub mod retry;

@@ -5,6 +5,8 @@ use paperclip::actix::Apiv2Schema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
+use crate::domain::moment;
+
 /// A task as it stands in the database, in answers and in events.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Apiv2Schema)]
 #[serde(rename_all = "camelCase")]
@@ -23,14 +25,18 @@ pub struct Task {
     /// The category it is in; null once that category is deleted.
     pub category_id: Option<i64>,
     /// When it is due.
+    #[serde(serialize_with = "moment::serialize_option")]
     pub due_at: Option<DateTime<Utc>>,
     /// 1 at first, one more with each change.
     pub version: i64,
     /// When it was written first.
+    #[serde(serialize_with = "moment::serialize")]
     pub created_at: DateTime<Utc>,
     /// When it changed last.
+    #[serde(serialize_with = "moment::serialize")]
     pub updated_at: DateTime<Utc>,
     /// When it became completed; null while it is not.
+    #[serde(serialize_with = "moment::serialize_option")]
     pub completed_at: Option<DateTime<Utc>>,
 }
 

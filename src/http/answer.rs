@@ -53,12 +53,19 @@ impl<T> Answer<T> {
 }
 
 /// A document as it is sent, and cached.
+pub fn encode<T: Serialize>(value: &T) -> Vec<u8> {
+    encode_long(value, 1_024)
+}
+
+/// The same where it is known to be about so many bytes long: those are allocated once.
 #[expect(
     clippy::expect_used,
     reason = "DTOs are structs of strings, numbers and times: always JSON"
 )]
-pub fn encode<T: Serialize>(value: &T) -> Vec<u8> {
-    serde_json::to_vec(value).expect("a DTO is JSON")
+pub fn encode_long<T: Serialize>(value: &T, bytes: usize) -> Vec<u8> {
+    let mut document = Vec::with_capacity(bytes);
+    serde_json::to_writer(&mut document, value).expect("a DTO is JSON");
+    document
 }
 
 impl<T> Responder for Answer<T> {

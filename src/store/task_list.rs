@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::domain::task::{Status, Task};
 use crate::store::StoreError;
 use crate::store::sql::{RunQueryDsl, Statement};
-use crate::store::tasks::{COLUMNS, ColumnTypes, Row};
+use crate::store::tasks::{COLUMNS, ColumnTypes};
 
 /// Which tasks, in which order, from where on.
 #[derive(Debug, Clone, Default)]
@@ -205,8 +205,7 @@ async fn rows(
     connection: &mut AsyncPgConnection,
     statement: Statement,
 ) -> Result<Vec<Task>, StoreError> {
-    let rows: Vec<Row> = statement.columns::<ColumnTypes>().load(connection).await?;
-    Ok(rows.into_iter().map(Task::from).collect())
+    Ok(statement.columns::<ColumnTypes>().load(connection).await?)
 }
 
 /// Walks the index of the order.

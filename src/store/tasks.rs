@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
+use diesel::deserialize::{self, FromSql, FromSqlRow};
+use diesel::pg::{Pg, PgValue};
 use diesel::prelude::*;
 use diesel::sql_types::{Array, BigInt, Jsonb, Nullable, Text, Timestamptz, Uuid as SqlUuid};
 use diesel_async::AsyncPgConnection;
@@ -15,7 +17,7 @@ use crate::store::StoreError;
 use crate::store::outbox::Lease;
 use crate::store::sql::{RunQueryDsl, Statement};
 
-/// The columns of [`Row`], in its order.
+/// The columns of a task.
 pub(super) const COLUMNS: &str = "id, title, description, status, user_id, category_id, due_at, version, \
      created_at, updated_at, completed_at";
 
@@ -34,38 +36,50 @@ pub(super) type ColumnTypes = (
     Nullable<Timestamptz>,
 );
 
-/// A row of `tasks`.
-#[derive(Queryable)]
-pub(super) struct Row {
-    id: i64,
-    title: String,
-    description: Option<String>,
-    status: String,
-    user_id: Option<i64>,
-    category_id: Option<i64>,
-    due_at: Option<DateTime<Utc>>,
-    version: i64,
-    created_at: DateTime<Utc>,
-    updated_at: DateTime<Utc>,
-    completed_at: Option<DateTime<Utc>>,
+/// A task by its columns, which are read by their places.
+impl Queryable<ColumnTypes, Pg> for Task {
+    type Row = (
+        i64,
+        String,
+        Option<String>,
+        StoredStatus,
+        Option<i64>,
+        Option<i64>,
+        Option<DateTime<Utc>>,
+        i64,
+        DateTime<Utc>,
+        DateTime<Utc>,
+        Option<DateTime<Utc>>,
+    );
+
+    fn build(row: Self::Row) -> deserialize::Result<Task> {
+        let (id, title, description, status, user_id, category_id, due_at, version, ..) = row;
+        let (.., created_at, updated_at, completed_at) = row;
+        Ok(Task {
+            id,
+            title,
+            description,
+            status: status.0,
+            user_id,
+            category_id,
+            due_at,
+            version,
+            created_at,
+            updated_at,
+            completed_at,
+        })
+    }
 }
 
-impl From<Row> for Task {
-    fn from(row: Row) -> Task {
-        Task {
-            id: row.id,
-            title: row.title,
-            description: row.description,
-            // The column has a check constraint with these names.
-            status: Status::from_name(&row.status).unwrap_or_default(),
-            user_id: row.user_id,
-            category_id: row.category_id,
-            due_at: row.due_at,
-            version: row.version,
-            created_at: row.created_at,
-            updated_at: row.updated_at,
-            completed_at: row.completed_at,
-        }
+/// A status by its name, which a check constraint of the column guards.
+#[derive(FromSqlRow)]
+pub struct StoredStatus(Status);
+
+impl FromSql<Text, Pg> for StoredStatus {
+    fn from_sql(value: PgValue<'_>) -> deserialize::Result<StoredStatus> {
+        let name = std::str::from_utf8(value.as_bytes())?;
+        let status = Status::from_name(name);
+        Ok(StoredStatus(status.ok_or_else(|| format!("there is no status {name:?}"))?))
     }
 }
 
@@ -82,9 +96,7 @@ struct Id {
 pub async fn find(connection: &mut AsyncPgConnection, id: i64) -> Result<Option<Task>, StoreError> {
     let statement =
         Statement::new(format!("SELECT {COLUMNS} FROM tasks WHERE id = $1")).bind::<BigInt, _>(id);
-    let row: Option<Row> =
-        statement.columns::<ColumnTypes>().get_result(connection).await.optional()?;
-    Ok(row.map(Task::from))
+    Ok(statement.columns::<ColumnTypes>().get_result(connection).await.optional()?)
 }
 
 /// Adds tasks, each with its event, in one statement. The database chooses the ids; the payloads get
@@ -300,12 +312,11 @@ pub(super) async fn detach(
         let statement = Statement::new(owned.clone())
             .bind::<BigInt, _>(id)
             .bind::<BigInt, _>(DETACHED_AT_ONCE as i64);
-        let rows: Vec<Row> = statement.columns::<ColumnTypes>().load(connection).await?;
+        let rows: Vec<Task> = statement.columns::<ColumnTypes>().load(connection).await?;
         if rows.is_empty() {
             return Ok(detached);
         }
-        let writes = rows.into_iter().filter_map(|row| {
-            let before = Task::from(row);
+        let writes = rows.into_iter().filter_map(|before| {
             let fields = match owner {
                 Owner::User(_) => TaskFields { user_id: None, ..before.fields() },
                 Owner::Category(_) => TaskFields { category_id: None, ..before.fields() },
