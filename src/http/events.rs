@@ -84,7 +84,11 @@ impl FromFields for EventParams {
         let types = EventType::ALL.map(EventType::as_str).join(", ");
         let query = EventQuery {
             task_id: fields.parameter("taskId", "a whole number from 1", read_id),
-            event_type: fields.parameter("type", &format!("one of {types}"), EventType::from_name),
+            event_type: fields.parameter(
+                "type",
+                format_args!("one of {types}"),
+                EventType::from_name,
+            ),
             published: fields.parameter("published", "true or false", |text| text.parse().ok()),
         };
         EventParams {

@@ -2,6 +2,7 @@
 //! nothing unknown is passed over.
 
 use std::collections::BTreeSet;
+use std::fmt::Display;
 
 use actix_web::dev::Payload;
 use actix_web::http::header::CONTENT_TYPE;
@@ -135,7 +136,7 @@ impl Fields {
     pub fn parameter<T>(
         &mut self,
         name: &str,
-        expected: &str,
+        expected: impl Display,
         read: impl FnOnce(&str) -> Option<T>,
     ) -> Option<T> {
         let text: String = self.unless_absent(name)?;

@@ -1,5 +1,7 @@
 //! Query parameters of lists, and pages.
 
+use std::fmt::from_fn;
+
 use paperclip::actix::Apiv2Schema;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -102,15 +104,15 @@ pub struct TaskParams {
 
 impl FromFields for TaskParams {
     fn from_fields(fields: &mut Fields) -> TaskParams {
-        let sort = fields
-            .parameter(
-                "sort",
-                &format!("one of {}, with - before it for descending", sort_names()),
-                read_sort,
-            )
-            .unwrap_or_default();
+        let orders = from_fn(|f| {
+            let names = SortKey::ALL.map(SortKey::name).join(", ");
+            write!(f, "one of {names}, with - before it for descending")
+        });
+        let statuses =
+            from_fn(|f| write!(f, "one of {}", Status::ALL.map(Status::as_str).join(", ")));
+        let sort = fields.parameter("sort", orders, Sort::from_name).unwrap_or_default();
         let fits = |TaskCursor(name, place): &TaskCursor| {
-            *name == sort_name(sort) && sort.has(place) && sane(place)
+            *name == sort.name() && sort.has(place) && sane(place)
         };
         let after = cursor(fields, fits).map(|TaskCursor(_, place)| place);
         let limit = limit(fields);
@@ -118,9 +120,8 @@ impl FromFields for TaskParams {
         let search = fields.parameter("search", "a text of 1 to 200 characters", |text| {
             (1..=200).contains(&text.chars().count()).then(|| text.to_owned())
         });
-        let statuses = Status::ALL.map(Status::as_str).join(", ");
         let query = TaskQuery {
-            status: fields.parameter("status", &format!("one of {statuses}"), Status::from_name),
+            status: fields.parameter("status", statuses, Status::from_name),
             user_id: fields.parameter("userId", "a whole number from 1", read_id),
             category_id: fields.parameter("categoryId", "a whole number from 1", read_id),
             search,
@@ -148,21 +149,12 @@ impl FromFields for TaskParams {
 
 impl TaskParams {
     /// A text that is the same for the same question.
+    #[expect(clippy::expect_used, reason = "numbers, texts and times: always JSON")]
     pub fn cache_key(&self) -> String {
         let q = &self.query;
-        serde_json::json!([
-            q.status,
-            q.user_id,
-            q.category_id,
-            q.search,
-            q.due_before,
-            q.due_after,
-            sort_name(q.sort),
-            q.after,
-            q.limit,
-            self.total.unwrap_or(false),
-        ])
-        .to_string()
+        let filters = (&q.status, q.user_id, q.category_id, &q.search, q.due_before, q.due_after);
+        let question = (filters, q.sort.name(), &q.after, q.limit, self.total.unwrap_or(false));
+        serde_json::to_string(&question).expect("a question is JSON")
     }
 }
 
@@ -182,7 +174,7 @@ pub fn page<T, P: Serialize>(
 
 /// The cursor to a task's place.
 pub fn task_cursor(sort: Sort, place: Place) -> impl Serialize {
-    TaskCursor(sort_name(sort), place)
+    TaskCursor(sort.name().to_owned(), place)
 }
 
 /// The place that the parameter means, if it can be one of this list.
@@ -207,7 +199,7 @@ pub fn rows(limit: Option<i64>) -> i64 {
 
 /// How many rows the page may have.
 pub fn limit(fields: &mut Fields) -> Option<i64> {
-    fields.parameter("limit", &format!("a whole number from 1 to {MOST}"), |text| {
+    fields.parameter("limit", format_args!("a whole number from 1 to {MOST}"), |text| {
         read_id(text).filter(|n| *n <= MOST)
     })
 }
@@ -220,26 +212,6 @@ pub fn total(fields: &mut Fields) -> Option<bool> {
 /// An id as a parameter.
 pub fn read_id(text: &str) -> Option<i64> {
     text.parse().ok().filter(|n| *n >= 1 && text.bytes().all(|b| b.is_ascii_digit()))
-}
-
-/// Every value of `sort`.
-pub fn sorts() -> impl Iterator<Item = Sort> {
-    SortKey::ALL
-        .into_iter()
-        .flat_map(|key| [false, true].map(|descending| Sort { key, descending }))
-}
-
-/// How a client writes an order.
-pub fn sort_name(sort: Sort) -> String {
-    format!("{}{}", if sort.descending { "-" } else { "" }, sort.key.name())
-}
-
-fn sort_names() -> String {
-    SortKey::ALL.map(SortKey::name).join(", ")
-}
-
-fn read_sort(text: &str) -> Option<Sort> {
-    sorts().find(|sort| sort_name(*sort) == text)
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::domain::event::EventType;
 use crate::domain::task::Status;
 use crate::domain::user::Role;
-use crate::http::paging::{sort_name, sorts};
+use crate::store::task_list::Sort;
 
 /// PostgreSQL has no NUL character in its texts, so neither has the API.
 pub const NO_NUL: &str = r"^[^\u0000]*$";
@@ -132,7 +132,7 @@ pub(super) const NULLABLE: [(&str, &str); 21] = [
 pub fn parameter_rules() -> Vec<(&'static str, Value)> {
     let id = json!({ "type": "integer", "format": "int64", "minimum": 1 });
     let time = json!({ "type": "string", "format": "date-time" });
-    let sorts: Vec<String> = sorts().map(sort_name).collect();
+    let sorts: Vec<&str> = Sort::all().map(Sort::name).collect();
     vec![
         ("limit", json!({ "type": "integer", "minimum": 1, "maximum": 100, "default": 20 })),
         ("cursor", json!({ "type": "string", "minLength": 1, "maxLength": 4096 })),

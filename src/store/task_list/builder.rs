@@ -1,0 +1,160 @@
+//! Puts the text of a statement together.
+
+use chrono::{DateTime, Utc};
+use diesel::sql_types::{BigInt, Text, Timestamptz};
+
+use super::query::{Edge, NEVER_LAST, PlaceKey, Sort, SortKey, TaskQuery};
+use crate::store::sql::Statement;
+
+/// The end of time in PostgreSQL.
+const NEVER: &str = "'infinity'::timestamptz";
+
+/// Puts a statement together, value by value.
+pub(super) struct Builder {
+    sql: String,
+    filtered: bool,
+    values: Vec<Value>,
+}
+
+enum Value {
+    Int(i64),
+    Text(String),
+    At(DateTime<Utc>),
+}
+
+impl Builder {
+    pub(super) fn new(sql: &str) -> Builder {
+        Builder { sql: sql.to_owned(), filtered: false, values: Vec::new() }
+    }
+
+    pub(super) fn filters(&mut self, query: &TaskQuery) {
+        if let Some(status) = query.status {
+            self.compare("status =", Value::Text(status.as_str().to_owned()));
+        }
+        if let Some(id) = query.user_id {
+            self.compare("user_id =", Value::Int(id));
+        }
+        if let Some(id) = query.category_id {
+            self.compare("category_id =", Value::Int(id));
+        }
+        self.due(query);
+    }
+
+    pub(super) fn due(&mut self, query: &TaskQuery) {
+        if let Some(at) = query.due_before {
+            self.compare(&format!("{NEVER_LAST} <"), Value::At(at));
+        }
+        if let Some(at) = query.due_after {
+            self.compare(&format!("{NEVER_LAST} >"), Value::At(at));
+            self.condition(&format!("{NEVER_LAST} < 'infinity'"));
+        }
+    }
+
+    pub(super) fn search(&mut self, query: &TaskQuery) {
+        if let Some(text) = &query.search {
+            let pattern = self.value(Value::Text(containing(text)));
+            self.condition(&format!("(title ILIKE {pattern} OR description ILIKE {pattern})"));
+        }
+    }
+
+    pub(super) fn place(&mut self, query: &TaskQuery) {
+        let Some(place) = &query.after else { return };
+        let key = match &place.key {
+            PlaceKey::At(at) => self.value(Value::At(*at)),
+            PlaceKey::Never => NEVER.to_owned(),
+            PlaceKey::Text(text) => self.value(Value::Text(text.clone())),
+        };
+        let id = self.value(Value::Int(place.id));
+        let expression = query.sort.key.expression();
+        let sign = if query.sort.descending { '<' } else { '>' };
+        self.condition(&format!("({expression}, id) {sign} ({key}, {id})"));
+    }
+
+    /// The stretch of the order that is asked for.
+    pub(super) fn stretch(&mut self, query: &TaskQuery) {
+        if query.sort.key != SortKey::DueAt {
+            return self.place(query);
+        }
+        let (begin, end) = query.due_stretch();
+        for (sign, edge) in [('>', begin), ('<', end)] {
+            let Some(edge) = edge else { continue };
+            let (key, id) = match edge {
+                Edge::At(at, id) => (self.value(Value::At(at)), id),
+                Edge::Never(id) => (NEVER.to_owned(), id),
+            };
+            let id = self.value(Value::Int(id));
+            self.condition(&format!("({NEVER_LAST}, id) {sign} ({key}, {id})"));
+        }
+    }
+
+    pub(super) fn order(&mut self, sort: Sort) {
+        let expression = sort.key.expression();
+        let direction = if sort.descending { " DESC" } else { "" };
+        self.sql.push_str(&format!(" ORDER BY {expression}{direction}, id{direction}"));
+    }
+
+    pub(super) fn limit(&mut self, limit: i64) {
+        let limit = self.value(Value::Int(limit));
+        self.sql.push_str(&format!(" LIMIT {limit}"));
+    }
+
+    /// A limit in so many words: see [`super::LIMITS`].
+    pub(super) fn fixed_limit(&mut self, limit: i64) {
+        self.sql.push_str(&format!(" LIMIT {limit}"));
+    }
+
+    /// Ends a subquery: the conditions that follow are the outer query's.
+    pub(super) fn close(&mut self, sql: &str) {
+        self.sql.push_str(sql);
+        self.filtered = false;
+    }
+
+    fn compare(&mut self, left: &str, value: Value) {
+        let value = self.value(value);
+        self.condition(&format!("{left} {value}"));
+    }
+
+    fn condition(&mut self, condition: &str) {
+        self.sql.push_str(if self.filtered { " AND " } else { " WHERE " });
+        self.sql.push_str(condition);
+        self.filtered = true;
+    }
+
+    fn value(&mut self, value: Value) -> String {
+        self.values.push(value);
+        format!("${}", self.values.len())
+    }
+
+    pub(super) fn statement(self) -> Statement {
+        let statement = Statement::new(self.sql);
+        self.values.into_iter().fold(statement, |statement, value| match value {
+            Value::Int(i) => statement.bind::<BigInt, _>(i),
+            Value::Text(t) => statement.bind::<Text, _>(t),
+            Value::At(t) => statement.bind::<Timestamptz, _>(t),
+        })
+    }
+}
+
+/// A LIKE pattern for anything that contains this text literally.
+fn containing(text: &str) -> String {
+    let mut pattern = String::with_capacity(text.len() + 2);
+    pattern.push('%');
+    for c in text.chars() {
+        if matches!(c, '%' | '_' | '\\') {
+            pattern.push('\\');
+        }
+        pattern.push(c);
+    }
+    pattern.push('%');
+    pattern
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wildcards_are_taken_literally() {
+        assert_eq!(containing(r"100%_a\b"), r"%100\%\_a\\b%");
+    }
+}

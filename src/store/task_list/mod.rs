@@ -1,0 +1,139 @@
+//! Pages of tasks: filters, sorts and keyset cursors, each walking an index.
+
+mod builder;
+mod query;
+
+use diesel::sql_types::BigInt;
+use diesel_async::AsyncPgConnection;
+
+use self::builder::Builder;
+pub use self::query::{Place, PlaceKey, Sort, SortKey, TaskQuery};
+use crate::domain::task::Task;
+use crate::store::StoreError;
+use crate::store::sql::{RunQueryDsl, Statement};
+use crate::store::tasks::{COLUMNS, ColumnTypes};
+
+/// A filtered list looks through this many rows in the order asked for before it turns to the
+/// filters' own indexes. Filters that let much through fill their page here; where they don't, they
+/// let so little through that finding it all and sorting it is quick. Neither way alone is quick for
+/// both, and a guess at which is better can cost a walk through the whole table.
+const WINDOW: i64 = 2_000;
+/// A trigram index knows nothing of shorter texts.
+const TRIGRAM: usize = 3;
+
+/// The limits in the texts of statements: few, since each text is kept prepared by each connection. What is read
+/// too many is dropped.
+const LIMITS: [i64; 6] = [2, 6, 11, 21, 51, 101];
+
+/// A page of tasks.
+///
+/// # Errors
+/// The database fails.
+pub async fn page(
+    connection: &mut AsyncPgConnection,
+    query: &TaskQuery,
+) -> Result<Vec<Task>, StoreError> {
+    if query.is_stretch() {
+        let mut found = rows(connection, stretch(query).statement()).await?;
+        found.truncate(usize::try_from(query.limit).unwrap_or_default());
+        return Ok(found);
+    }
+    if query.has_index() {
+        // PostgreSQL plans it for its values all the same, since it can't know how many rows an unknown limit
+        // means, and so it should: whoever has few tasks is found by the filter, whoever has most by the order.
+        return rows(connection, ordered(query).statement()).await;
+    }
+    let found = load(connection, windowed(query)).await?;
+    if found.len() as i64 == query.limit {
+        return Ok(found);
+    }
+    let unindexed = query.search.as_ref().is_some_and(|text| text.chars().count() < TRIGRAM);
+    load(connection, if unindexed { ordered(query) } else { filtered(query) }).await
+}
+
+/// How many tasks pass the filters, wherever the page is.
+///
+/// # Errors
+/// The database fails.
+pub async fn total(
+    connection: &mut AsyncPgConnection,
+    query: &TaskQuery,
+) -> Result<i64, StoreError> {
+    #[derive(diesel::QueryableByName)]
+    struct Total {
+        #[diesel(sql_type = BigInt)]
+        total: i64,
+    }
+    let mut sql = Builder::new("SELECT count(*) AS total FROM tasks");
+    sql.filters(query);
+    sql.search(query);
+    let statement = sql.statement().planned_for_its_values();
+    let total: Total = statement.get_result(connection).await?;
+    Ok(total.total)
+}
+
+/// The values decide whether a filter's index or a sort's is less work.
+async fn load(connection: &mut AsyncPgConnection, sql: Builder) -> Result<Vec<Task>, StoreError> {
+    rows(connection, sql.statement().planned_for_its_values()).await
+}
+
+async fn rows(
+    connection: &mut AsyncPgConnection,
+    statement: Statement,
+) -> Result<Vec<Task>, StoreError> {
+    Ok(statement.columns::<ColumnTypes>().load(connection).await?)
+}
+
+/// Walks a stretch of the index of the order, which is the best way whatever the values are. So the statement is
+/// made to be planned once: its limit is in its text, and both ends of due dates are places, since of
+/// two dates that aren't known PostgreSQL takes it that next to nothing is between them, of places that
+/// much is, and would plan for each pair what must be the same plan.
+fn stretch(query: &TaskQuery) -> Builder {
+    let mut sql = Builder::new(&format!("SELECT {COLUMNS} FROM tasks"));
+    sql.stretch(query);
+    sql.order(query.sort);
+    sql.fixed_limit(LIMITS.into_iter().find(|limit| *limit >= query.limit).unwrap_or(query.limit));
+    sql
+}
+
+/// Walks the index of the order.
+fn ordered(query: &TaskQuery) -> Builder {
+    let mut sql = Builder::new(&format!("SELECT {COLUMNS} FROM tasks"));
+    sql.filters(query);
+    sql.place(query);
+    sql.search(query);
+    sql.order(query.sort);
+    sql.limit(query.limit);
+    sql
+}
+
+/// Filters the first rows in the order asked for.
+fn windowed(query: &TaskQuery) -> Builder {
+    let mut sql = Builder::new(&format!("SELECT {COLUMNS} FROM (SELECT {COLUMNS} FROM tasks"));
+    if query.sort.key == SortKey::DueAt {
+        // Where the dates wanted are is a stretch of this order: look there.
+        sql.due(query);
+    }
+    sql.place(query);
+    sql.order(query.sort);
+    sql.limit(WINDOW);
+    sql.close(") AS near");
+    sql.filters(query);
+    sql.search(query);
+    sql.order(query.sort);
+    sql.limit(query.limit);
+    sql
+}
+
+/// Finds every row first and sorts after, so that the order can't tempt PostgreSQL to walk the
+/// whole table for what is hardly anywhere.
+fn filtered(query: &TaskQuery) -> Builder {
+    let mut sql = Builder::new(&format!("WITH found AS MATERIALIZED (SELECT {COLUMNS} FROM tasks"));
+    sql.filters(query);
+    sql.place(query);
+    sql.search(query);
+    sql.close(&format!(") SELECT {COLUMNS} FROM found"));
+    sql.order(query.sort);
+    sql.limit(query.limit);
+    sql
+}

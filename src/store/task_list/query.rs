@@ -1,0 +1,256 @@
+//! What is asked for: filters, an order, and a place in it.
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use crate::domain::task::{Status, Task};
+
+/// Which tasks, in which order, from where on.
+#[derive(Debug, Clone, Default)]
+pub struct TaskQuery {
+    /// Only with this status.
+    pub status: Option<Status>,
+    /// Only of this user.
+    pub user_id: Option<i64>,
+    /// Only in this category.
+    pub category_id: Option<i64>,
+    /// Only with this text in title or description, in any case.
+    pub search: Option<String>,
+    /// Only due before.
+    pub due_before: Option<DateTime<Utc>>,
+    /// Only due after.
+    pub due_after: Option<DateTime<Utc>>,
+    /// In which order; the id decides among equals.
+    pub sort: Sort,
+    /// Only after this place.
+    pub after: Option<Place>,
+    /// At most so many.
+    pub limit: i64,
+}
+
+/// An order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sort {
+    /// By what.
+    pub key: SortKey,
+    /// Greatest first.
+    pub descending: bool,
+}
+
+impl Default for Sort {
+    fn default() -> Sort {
+        Sort { key: SortKey::CreatedAt, descending: true }
+    }
+}
+
+/// By what tasks can be sorted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(missing_docs, reason = "named like the fields")]
+pub enum SortKey {
+    CreatedAt,
+    UpdatedAt,
+    DueAt,
+    Title,
+}
+
+impl SortKey {
+    /// Every key.
+    pub const ALL: [SortKey; 4] =
+        [SortKey::CreatedAt, SortKey::UpdatedAt, SortKey::DueAt, SortKey::Title];
+
+    /// The field's name in JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            SortKey::CreatedAt => "createdAt",
+            SortKey::UpdatedAt => "updatedAt",
+            SortKey::DueAt => "dueAt",
+            SortKey::Title => "title",
+        }
+    }
+
+    /// The expression that the index of this sort is on.
+    pub(super) fn expression(self) -> &'static str {
+        match self {
+            SortKey::CreatedAt => "created_at",
+            SortKey::UpdatedAt => "updated_at",
+            SortKey::DueAt => NEVER_LAST,
+            SortKey::Title => "title",
+        }
+    }
+}
+
+/// No due date sorts as the end of time.
+pub(super) const NEVER_LAST: &str = "coalesce(due_at, 'infinity'::timestamptz)";
+
+/// A row's place in an order: its key and its id.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Place {
+    /// The key.
+    pub key: PlaceKey,
+    /// The id.
+    pub id: i64,
+}
+
+/// The value a row is sorted by.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum PlaceKey {
+    /// A moment.
+    #[serde(rename = "t")]
+    At(DateTime<Utc>),
+    /// No due date.
+    #[serde(rename = "n")]
+    Never,
+    /// A title.
+    #[serde(rename = "s")]
+    Text(String),
+}
+
+impl Sort {
+    /// Every order.
+    pub fn all() -> impl Iterator<Item = Sort> {
+        SortKey::ALL
+            .into_iter()
+            .flat_map(|key| [false, true].map(|descending| Sort { key, descending }))
+    }
+
+    /// How a client writes it.
+    pub fn name(self) -> &'static str {
+        let descending = match self.key {
+            SortKey::CreatedAt => "-createdAt",
+            SortKey::UpdatedAt => "-updatedAt",
+            SortKey::DueAt => "-dueAt",
+            SortKey::Title => "-title",
+        };
+        if self.descending { descending } else { self.key.name() }
+    }
+
+    /// The order of that name.
+    pub fn from_name(name: &str) -> Option<Sort> {
+        Sort::all().find(|sort| sort.name() == name)
+    }
+
+    /// The place of a task in this order.
+    pub fn place(self, task: &Task) -> Place {
+        let key = match self.key {
+            SortKey::CreatedAt => PlaceKey::At(task.created_at),
+            SortKey::UpdatedAt => PlaceKey::At(task.updated_at),
+            SortKey::DueAt => task.due_at.map_or(PlaceKey::Never, PlaceKey::At),
+            SortKey::Title => PlaceKey::Text(task.title.clone()),
+        };
+        Place { key, id: task.id }
+    }
+
+    /// Whether a place can be one in this order.
+    pub fn has(self, place: &Place) -> bool {
+        match (&place.key, self.key) {
+            (PlaceKey::Text(_), SortKey::Title) | (PlaceKey::Never, SortKey::DueAt) => true,
+            (PlaceKey::At(_), key) => key != SortKey::Title,
+            _ => false,
+        }
+    }
+}
+
+impl TaskQuery {
+    /// Whether all that is asked for is one stretch of the order.
+    pub(super) fn is_stretch(&self) -> bool {
+        let due = self.due_before.is_some() || self.due_after.is_some();
+        self.equalities() == 0 && self.search.is_none() && (!due || self.sort.key == SortKey::DueAt)
+    }
+
+    /// Whether one index has both the filter and the order, if it isn't a stretch.
+    pub(super) fn has_index(&self) -> bool {
+        let due = self.due_before.is_some() || self.due_after.is_some();
+        let others = self.search.is_some() || due;
+        self.equalities() == 1 && !others && self.sort.key == SortKey::CreatedAt
+    }
+
+    fn equalities(&self) -> usize {
+        let set = [self.status.is_some(), self.user_id.is_some(), self.category_id.is_some()];
+        set.into_iter().filter(|set| *set).count()
+    }
+
+    /// Where the stretch of due dates begins and ends, places of which neither belongs to it. A cursor is a
+    /// closer beginning, or end of a descending order, or else it was made up and counts for nothing.
+    pub(super) fn due_stretch(&self) -> (Option<Edge>, Option<Edge>) {
+        let after = self.due_after.map(|at| Edge::At(at, i64::MAX));
+        let never = self.due_after.map(|_| Edge::Never(0));
+        let before = self.due_before.map(|at| Edge::At(at, 0)).or(never);
+        let place = self.after.as_ref().and_then(Edge::of);
+        match self.sort.descending {
+            false => (after.max(place), before),
+            true => (after, [before, place].into_iter().flatten().min()),
+        }
+    }
+}
+
+/// A place in the order of due dates: a date and an id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Edge {
+    /// Due then.
+    At(DateTime<Utc>, i64),
+    /// Never due, after all that are.
+    Never(i64),
+}
+
+impl Edge {
+    fn of(place: &Place) -> Option<Edge> {
+        match place.key {
+            PlaceKey::At(at) => Some(Edge::At(at, place.id)),
+            PlaceKey::Never => Some(Edge::Never(place.id)),
+            PlaceKey::Text(_) => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_order_is_found_by_its_name() {
+        for sort in Sort::all() {
+            assert_eq!(Sort::from_name(sort.name()), Some(sort));
+            assert_eq!(sort.name().trim_start_matches('-'), sort.key.name());
+        }
+        assert_eq!(Sort::from_name("--title"), None);
+    }
+
+    #[test]
+    fn a_cursor_narrows_the_stretch_of_due_dates_and_never_widens_it() {
+        let day = |n: i64| DateTime::<Utc>::from_timestamp(n * 86_400, 0).unwrap();
+        let query = |descending, place: Option<PlaceKey>| TaskQuery {
+            due_after: Some(day(10)),
+            due_before: Some(day(20)),
+            sort: Sort { key: SortKey::DueAt, descending },
+            after: place.map(|key| Place { key, id: 7 }),
+            ..TaskQuery::default()
+        };
+        let (first, last) = (Edge::At(day(10), i64::MAX), Edge::At(day(20), 0));
+        let (inside, at) = (Some(PlaceKey::At(day(15))), Edge::At(day(15), 7));
+        assert_eq!(query(false, None).due_stretch(), (Some(first), Some(last)));
+        assert_eq!(query(false, inside.clone()).due_stretch(), (Some(at), Some(last)));
+        assert_eq!(query(true, inside).due_stretch(), (Some(first), Some(at)));
+        let (early, late) = (Some(PlaceKey::At(day(5))), Some(PlaceKey::Never));
+        assert_eq!(query(false, early).due_stretch(), (Some(first), Some(last)));
+        assert_eq!(query(true, late).due_stretch(), (Some(first), Some(last)));
+        let open = TaskQuery { due_before: None, ..query(false, None) };
+        assert_eq!(open.due_stretch(), (Some(first), Some(Edge::Never(0))));
+        let all = TaskQuery { due_after: None, ..open };
+        assert_eq!(all.due_stretch(), (None, None));
+    }
+
+    #[test]
+    fn a_place_of_another_order_is_told_apart() {
+        let by = |key| Sort { key, descending: false };
+        let at = Place { key: PlaceKey::At(Utc::now()), id: 1 };
+        let text = Place { key: PlaceKey::Text("x".into()), id: 1 };
+        let never = Place { key: PlaceKey::Never, id: 1 };
+        assert!(
+            by(SortKey::DueAt).has(&at)
+                && by(SortKey::DueAt).has(&never)
+                && by(SortKey::Title).has(&text)
+        );
+        assert!(!by(SortKey::Title).has(&at) && !by(SortKey::CreatedAt).has(&never));
+        assert!(!by(SortKey::DueAt).has(&text));
+    }
+}
