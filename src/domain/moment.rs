@@ -1,9 +1,14 @@
 //! How a time is written, where many are: RFC 3339 in UTC, as chrono's own serializer has it.
 //!
 //! That one hands its digits to the JSON writer two by two, which looks at each for what it has to
-//! escape; here they come as one text.
+//! escape, and finds the day of the year on the way; here they come as one text, several times as fast.
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use std::time::SystemTime;
+
+use chrono::{DateTime, Datelike, Utc};
+use humantime::{
+    format_rfc3339_micros, format_rfc3339_millis, format_rfc3339_nanos, format_rfc3339_seconds,
+};
 use serde::{Serialize, Serializer};
 
 /// A time. To be named in `serialize_with`.
@@ -11,7 +16,21 @@ use serde::{Serialize, Serializer};
 /// # Errors
 /// Those of the serializer.
 pub fn serialize<S: Serializer>(at: &DateTime<Utc>, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(&text(at))
+    // Others than these the formatter doesn't know.
+    if !(1970..=9999).contains(&at.year()) {
+        return at.serialize(serializer);
+    }
+    let (time, nanos) = (SystemTime::from(*at), at.timestamp_subsec_nanos());
+    // No more digits than there are, in threes.
+    if nanos % 1_000 != 0 {
+        serializer.collect_str(&format_rfc3339_nanos(time))
+    } else if nanos % 1_000_000 != 0 {
+        serializer.collect_str(&format_rfc3339_micros(time))
+    } else if nanos != 0 {
+        serializer.collect_str(&format_rfc3339_millis(time))
+    } else {
+        serializer.collect_str(&format_rfc3339_seconds(time))
+    }
 }
 
 /// A time or null. To be named in `serialize_with`.
@@ -22,11 +41,10 @@ pub fn serialize_option<S: Serializer>(
     at: &Option<DateTime<Utc>>,
     serializer: S,
 ) -> Result<S::Ok, S::Error> {
-    at.as_ref().map(text).serialize(serializer)
-}
-
-fn text(at: &DateTime<Utc>) -> String {
-    at.to_rfc3339_opts(SecondsFormat::AutoSi, true)
+    match at {
+        Some(at) => serialize(at, serializer),
+        None => serializer.serialize_none(),
+    }
 }
 
 #[cfg(test)]
