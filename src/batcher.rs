@@ -26,7 +26,7 @@ impl<T, R> Clone for Batcher<T, R> {
 
 struct Inner<T, R> {
     limit: usize,
-    at_once: usize,
+    gathers: bool,
     run: Run<T, R>,
     /// Where those are served who had to wait.
     runtime: Handle,
@@ -36,9 +36,17 @@ struct Inner<T, R> {
 type Run<T, R> = Box<dyn Fn(Vec<T>) -> BoxFuture<'static, Vec<R>> + Send + Sync>;
 
 struct Queue<T, R> {
-    /// How many batches are running.
-    running: usize,
+    /// Whether a batch is running.
+    running: bool,
     waiting: Vec<(T, oneshot::Sender<R>)>,
+}
+
+impl<T, R> Queue<T, R> {
+    fn wait(&mut self, item: T) -> oneshot::Receiver<R> {
+        let (caller, answer) = oneshot::channel();
+        self.waiting.push((item, caller));
+        answer
+    }
 }
 
 /// What becomes of an item.
@@ -57,21 +65,31 @@ impl<T: Send + 'static, R: Send + 'static> Batcher<T, R> {
         F: Fn(Vec<T>) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Vec<R>> + Send + 'static,
     {
-        Batcher::start_several(1, limit, run)
+        Batcher::new(limit, false, run)
     }
 
-    /// The same with so many batches at a time: for what takes longer to wait for than to do.
-    pub fn start_several<F, Fut>(at_once: usize, limit: usize, run: F) -> Batcher<T, R>
+    /// The same, but before a caller does its own item it lets whatever else is ready in its runtime go on. Those
+    /// who have been woken with it hand in theirs then, and all go together. For what costs as much for one as
+    /// for many, and is asked for by many at a time.
+    pub fn start_gathering<F, Fut>(limit: usize, run: F) -> Batcher<T, R>
+    where
+        F: Fn(Vec<T>) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Vec<R>> + Send + 'static,
+    {
+        Batcher::new(limit, true, run)
+    }
+
+    fn new<F, Fut>(limit: usize, gathers: bool, run: F) -> Batcher<T, R>
     where
         F: Fn(Vec<T>) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Vec<R>> + Send + 'static,
     {
         Batcher(Arc::new(Inner {
             limit,
-            at_once,
+            gathers,
             run: Box::new(move |items| run(items).boxed()),
             runtime: Handle::current(),
-            queue: Mutex::new(Queue { running: 0, waiting: Vec::new() }),
+            queue: Mutex::new(Queue { running: false, waiting: Vec::new() }),
         }))
     }
 
@@ -80,7 +98,18 @@ impl<T: Send + 'static, R: Send + 'static> Batcher<T, R> {
     pub async fn call(&self, item: T) -> Option<R> {
         match self.0.wait_or_take_turn(item) {
             Place::Waiting(answer) => answer.await.ok(),
-            Place::Own(item, _turn) => self.0.run(vec![item]).await.pop(),
+            Place::Own(item, turn) => {
+                if self.0.gathers {
+                    tokio::task::yield_now().await;
+                }
+                match self.0.join_those_who_wait(item) {
+                    Ok(answer) => {
+                        drop(turn);
+                        answer.await.ok()
+                    }
+                    Err(item) => self.0.run(vec![item]).await.pop(),
+                }
+            }
         }
     }
 }
@@ -92,13 +121,17 @@ impl<T: Send + 'static, R: Send + 'static> Inner<T, R> {
 
     fn wait_or_take_turn(self: &Arc<Self>, item: T) -> Place<T, R> {
         let mut queue = self.queue();
-        if queue.running == self.at_once {
-            let (caller, answer) = oneshot::channel();
-            queue.waiting.push((item, caller));
-            return Place::Waiting(answer);
+        if queue.running {
+            return Place::Waiting(queue.wait(item));
         }
-        queue.running += 1;
+        queue.running = true;
         Place::Own(item, Turn(Arc::clone(self)))
+    }
+
+    /// If anybody does.
+    fn join_those_who_wait(&self, item: T) -> Result<oneshot::Receiver<R>, T> {
+        let mut queue = self.queue();
+        if queue.waiting.is_empty() { Err(item) } else { Ok(queue.wait(item)) }
     }
 
     /// No answers, if it panics.
@@ -113,7 +146,7 @@ impl<T: Send + 'static, R: Send + 'static> Inner<T, R> {
             let batch: Vec<_> = {
                 let mut queue = self.queue();
                 let count = queue.waiting.len().min(self.limit);
-                queue.running -= usize::from(count == 0);
+                queue.running = count > 0;
                 queue.waiting.drain(..count).collect()
             };
             if batch.is_empty() {
@@ -135,7 +168,7 @@ impl<T: Send + 'static, R: Send + 'static> Drop for Turn<T, R> {
     fn drop(&mut self) {
         let mut queue = self.0.queue();
         if queue.waiting.is_empty() {
-            queue.running -= 1;
+            queue.running = false;
             return;
         }
         drop(queue);
@@ -205,7 +238,7 @@ mod tests {
             tokio::spawn(async move { batcher.call(i).await })
         };
         let dropped = call(0);
-        while batcher.0.queue().running == 0 {
+        while !batcher.0.queue().running {
             tokio::task::yield_now().await;
         }
         let calls = [call(1), call(2), call(3)];
@@ -222,5 +255,34 @@ mod tests {
         assert_eq!(batcher.call(4).await, Some(4));
         assert_eq!(batcher.call(2).await, None);
         assert_eq!(batcher.call(5).await, Some(5));
+    }
+
+    /// On one thread, as each that serves is.
+    #[tokio::test]
+    async fn those_who_come_together_go_together_where_that_is_wanted() {
+        for (gathers, wanted) in [(true, vec![7]), (false, vec![1, 6])] {
+            let sizes = Arc::new(Mutex::new(Vec::new()));
+            let seen = sizes.clone();
+            let batcher = Batcher::new(8, gathers, move |items: Vec<u32>| {
+                seen.lock().unwrap().push(items.len());
+                async move {
+                    tokio::task::yield_now().await;
+                    items.into_iter().map(|i| i * 2).collect()
+                }
+            });
+            let calls: Vec<_> = (0..7_u32)
+                .map(|i| {
+                    let batcher = batcher.clone();
+                    tokio::spawn(async move { (i, batcher.call(i).await) })
+                })
+                .collect();
+            for call in calls {
+                let (i, answer) = call.await.unwrap();
+                assert_eq!(answer, Some(i * 2));
+            }
+            assert_eq!(*sizes.lock().unwrap(), wanted, "gathers: {gathers}");
+            // A lone one has nobody to go with.
+            assert_eq!(batcher.call(9).await, Some(18));
+        }
     }
 }

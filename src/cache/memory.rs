@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use moka::sync::Cache as Map;
 
-use super::{Cache, CacheError, Entry, Scope, Slot, new_generation};
+use super::{Cache, CacheError, Entry, Place, Scope, Slot, new_generation};
 
 /// How many bytes of values and keys are kept at most.
 const MOST_BYTES: u64 = 64 * 1024 * 1024;
@@ -44,14 +44,17 @@ impl Default for MemoryCache {
 
 #[async_trait]
 impl Cache for MemoryCache {
-    async fn look(&self, epoch: i64, scope: Scope, key: &str) -> Result<Entry, CacheError> {
-        let generation = self.generations.get_with((epoch, scope), new_generation);
-        let key = format!("{epoch}:{scope}:{key}");
-        let kept = self.entries.get(&key);
-        match kept.filter(|kept| kept.generation == generation && Instant::now() < kept.until) {
-            Some(kept) => Ok(Entry::Hit(kept.value)),
-            None => Ok(Entry::Miss(Slot { key, generation })),
-        }
+    async fn look(&self, epoch: i64, places: &[&Place]) -> Result<Vec<Entry>, CacheError> {
+        let look = |place: &&Place| {
+            let generation = self.generations.get_with((epoch, place.scope), new_generation);
+            let key = format!("{epoch}:{}:{}", place.scope, place.key);
+            let kept = self.entries.get(&key);
+            match kept.filter(|kept| kept.generation == generation && Instant::now() < kept.until) {
+                Some(kept) => Entry::Hit(kept.value),
+                None => Entry::Miss(Slot { key, generation }),
+            }
+        };
+        Ok(places.iter().map(look).collect())
     }
 
     async fn fill(&self, slot: &Slot, value: &[u8], ttl: Duration) -> Result<(), CacheError> {

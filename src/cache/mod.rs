@@ -20,13 +20,14 @@ pub use memory::MemoryCache;
 /// A cache with generations.
 #[async_trait]
 pub trait Cache: Send + Sync {
-    /// The entry for `key` under the present generation of `scope`, or the place for one.
-    async fn look(&self, epoch: i64, scope: Scope, key: &str) -> Result<Entry, CacheError>;
+    /// For each place the entry under the present generation of its scope, or the slot for one.
+    async fn look(&self, epoch: i64, places: &[&Place]) -> Result<Vec<Entry>, CacheError>;
 
     /// Puts an entry into its place. It is forgotten after `ttl`, if not before.
     async fn fill(&self, slot: &Slot, value: &[u8], ttl: Duration) -> Result<(), CacheError>;
 
-    /// Begins new generations: no entry from before will be found again.
+    /// Begins new generations: no entry from before will be found again. To be called after the commit of
+    /// what makes them old.
     async fn invalidate(&self, epoch: i64, scopes: &[Scope]) -> Result<(), CacheError>;
 
     /// Asks for a sign of life.
@@ -54,6 +55,15 @@ impl fmt::Display for Scope {
     }
 }
 
+/// Where something is looked for.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Place {
+    /// What it becomes invalid with.
+    pub scope: Scope,
+    /// What it is called there.
+    pub key: String,
+}
+
 /// What a look found.
 #[derive(Debug, Clone)]
 pub enum Entry {
@@ -61,6 +71,8 @@ pub enum Entry {
     Hit(Bytes),
     /// Nothing, and where a value read from now on may go.
     Miss(Slot),
+    /// Nothing, and nothing may go there yet: so much is written that it would not be found for long.
+    Unsettled,
 }
 
 /// The place of an entry, and the generation that was current when it was looked for: it is found under no

@@ -38,7 +38,7 @@ pub async fn list(
     let key = format!("{} {}", seen_by(caller), params.cache_key());
     let body = state
         .cache
-        .get(Scope::TaskLists, &key, || async {
+        .get(Scope::TaskLists, key, || async {
             let query = &params.query;
             let mut connection = state.store.connection().await?;
             let rows = task_list::page(&mut connection, query).await?;
@@ -115,7 +115,7 @@ pub async fn get(
     let id = id.0;
     let body = state
         .cache
-        .get(Scope::Task(id), &seen_by(caller), || async {
+        .get(Scope::Task(id), seen_by(caller), || async {
             let found = tasks::find(&mut *state.store.connection().await?, id).await?;
             found
                 .filter(|task| caller.sees(task.user_id))

@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use taskd::cache::{Cache, Entry, MemoryCache, RedisCache, Scope, Slot};
+use taskd::cache::{Cache, Entry, MemoryCache, Place, RedisCache, Scope, Slot};
 
-use crate::harness::{World, against_redis_and_memory};
+use crate::harness::{World, against_redis_and_memory, eventually};
 
 const EPOCH: i64 = 1;
 const TTL: Duration = Duration::from_secs(60);
@@ -14,6 +14,7 @@ against_redis_and_memory!(
     what_is_filled_is_hit_under_its_key_scope_and_epoch_alone,
     an_invalidated_scope_misses_and_no_other,
     a_slow_reader_files_old_data_where_nobody_looks,
+    a_look_at_many_places_answers_for_each,
     an_entry_is_forgotten_after_its_time,
     a_sign_of_life_is_given,
 );
@@ -26,17 +27,24 @@ fn memory_cache() -> MemoryCache {
     MemoryCache::default()
 }
 
+async fn look(cache: &dyn Cache, epoch: i64, scope: Scope, key: &str) -> Entry {
+    let place = Place { scope, key: key.to_owned() };
+    let found = cache.look(epoch, &[&place]).await.unwrap();
+    assert_eq!(found.len(), 1);
+    found[0].clone()
+}
+
 async fn miss(cache: &dyn Cache, epoch: i64, scope: Scope, key: &str) -> Slot {
-    match cache.look(epoch, scope, key).await.unwrap() {
+    match look(cache, epoch, scope, key).await {
         Entry::Miss(slot) => slot,
-        Entry::Hit(value) => panic!("{scope} {key} has {value:?}"),
+        other => panic!("{scope} {key}: {other:?}"),
     }
 }
 
 async fn hit(cache: &dyn Cache, scope: Scope, key: &str) -> Vec<u8> {
-    match cache.look(EPOCH, scope, key).await.unwrap() {
+    match look(cache, EPOCH, scope, key).await {
         Entry::Hit(value) => value.to_vec(),
-        Entry::Miss(_) => panic!("{scope} {key} is missing"),
+        other => panic!("{scope} {key}: {other:?}"),
     }
 }
 
@@ -72,11 +80,32 @@ async fn a_slow_reader_files_old_data_where_nobody_looks(cache: &dyn Cache) {
     miss(cache, EPOCH, Scope::Task(1), "").await;
 }
 
+async fn a_look_at_many_places_answers_for_each(cache: &dyn Cache) {
+    let lists = |key: &str| Place { scope: Scope::TaskLists, key: key.to_owned() };
+    let task = |id| Place { scope: Scope::Task(id), key: String::new() };
+    fill(cache, Scope::TaskLists, "a", b"page a").await;
+    fill(cache, Scope::Task(1), "", b"task 1").await;
+    // Whatever has been asked for before may take another way.
+    for _ in 0..3 {
+        let places = [task(2), lists("b"), task(1), lists("a"), lists("b")];
+        let found = cache.look(EPOCH, &places.iter().collect::<Vec<_>>()).await.unwrap();
+        let values = found.iter().map(|entry| match entry {
+            Entry::Hit(value) => Some(value.to_vec()),
+            _ => None,
+        });
+        let wanted = [None, None, Some(b"task 1".to_vec()), Some(b"page a".to_vec()), None];
+        assert!(values.eq(wanted), "{found:?}");
+    }
+    cache.invalidate(EPOCH, &[Scope::TaskLists]).await.unwrap();
+    let found = cache.look(EPOCH, &[&task(1), &lists("a")]).await.unwrap();
+    assert!(matches!(found[..], [Entry::Hit(_), Entry::Miss(_)]), "{found:?}");
+}
+
 async fn an_entry_is_forgotten_after_its_time(cache: &dyn Cache) {
     let slot = miss(cache, EPOCH, Scope::Task(1), "").await;
     cache.fill(&slot, b"x", Duration::from_millis(50)).await.unwrap();
     let started = Instant::now();
-    while matches!(cache.look(EPOCH, Scope::Task(1), "").await.unwrap(), Entry::Hit(_)) {
+    while matches!(look(cache, EPOCH, Scope::Task(1), "").await, Entry::Hit(_)) {
         assert!(started.elapsed() < Duration::from_secs(10), "it is still there");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
@@ -84,6 +113,54 @@ async fn an_entry_is_forgotten_after_its_time(cache: &dyn Cache) {
 
 async fn a_sign_of_life_is_given(cache: &dyn Cache) {
     cache.ping().await.unwrap();
+}
+
+/// A copy in a process counts for as long as its generation, whoever ends that.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs services: scripts/test"]
+async fn what_one_process_ends_no_other_finds_in_its_own_memory() {
+    let world = World::new().await;
+    let (one, two) = (redis_cache(&world), redis_cache(&world));
+    for (scope, round) in [Scope::Task(1), Scope::TaskLists].into_iter().zip(0..).cycle().take(20) {
+        fill_when_settled(&one, scope, format!("{round}").as_bytes()).await;
+        for _ in 0..3 {
+            assert_eq!(hit(&two, scope, "").await, format!("{round}").as_bytes());
+        }
+        one.invalidate(EPOCH, &[scope]).await.unwrap();
+        assert!(!matches!(look(&two, EPOCH, scope, "").await, Entry::Hit(_)));
+    }
+}
+
+/// Puts something into a place as soon as something may go there.
+async fn fill_when_settled(cache: &dyn Cache, scope: Scope, value: &[u8]) {
+    let slot = eventually("the scope is settled", || async {
+        match look(cache, EPOCH, scope, "").await {
+            Entry::Miss(slot) => Some(slot),
+            _ => None,
+        }
+    });
+    cache.fill(&slot.await, value, TTL).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs services: scripts/test"]
+async fn while_a_process_writes_all_the_time_nothing_is_filled_and_soon_after_it_is() {
+    let world = World::new().await;
+    let (writer, reader) = (redis_cache(&world), redis_cache(&world));
+    fill_when_settled(&reader, Scope::TaskLists, b"old").await;
+    // A write now and then is none to wait for.
+    writer.invalidate(EPOCH, &[Scope::TaskLists]).await.unwrap();
+    fill(&reader, Scope::TaskLists, "", b"newer").await;
+    // As many writes as it takes until one of them has begun a stretch.
+    eventually("a stretch", || async {
+        for _ in 0..20 {
+            writer.invalidate(EPOCH, &[Scope::TaskLists]).await.unwrap();
+        }
+        matches!(look(&reader, EPOCH, Scope::TaskLists, "").await, Entry::Unsettled).then_some(())
+    })
+    .await;
+    fill_when_settled(&reader, Scope::TaskLists, b"newest").await;
+    assert_eq!(hit(&writer, Scope::TaskLists, "").await, b"newest");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,0 +1,298 @@
+//! Redis.
+
+mod copies;
+mod limiter;
+mod link;
+mod stretches;
+mod url;
+
+use std::collections::{HashMap, HashSet};
+use std::io::Write;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use deadpool_redis::redis::{self, Cmd, Pipeline, RedisWrite, Script, ToRedisArgs};
+
+use self::copies::{Copies, Copy};
+use self::limiter::TAKE;
+use self::link::{Link, Server, timed};
+use self::stretches::{Settled, Step, Stretches};
+pub use self::url::RedisUrl;
+use super::{Cache, CacheError, Entry, Place, Scope, Slot, new_generation};
+
+/// How long a generation is kept, in seconds. Without one a reader begins a new one, so this only bounds
+/// memory.
+const GENERATION_TTL_SECONDS: u64 = 24 * 3600;
+
+/// A Redis server.
+///
+/// A generation has a key, and so has an entry, which begins with the digits of the generation it was filled
+/// under: both are read in one round trip, and an entry of another generation counts for nothing.
+///
+/// A generation of the lists, which every write ends, begins with the digits of its stretch (see [`stretches`]).
+pub struct RedisCache {
+    server: Server,
+    prefix: String,
+    take: Script,
+    copies: Copies,
+    /// Those of the lists, as all who share this process know them.
+    stretches: Arc<Stretches>,
+}
+
+impl RedisCache {
+    /// A cache that connects when first needed; every key begins with `prefix`.
+    ///
+    /// # Errors
+    /// Never for a size above zero.
+    pub fn new(url: &RedisUrl, prefix: &str) -> anyhow::Result<RedisCache> {
+        Ok(RedisCache {
+            server: Server::new(url)?,
+            prefix: prefix.to_owned(),
+            take: Script::new(TAKE),
+            copies: Copies::default(),
+            stretches: Arc::default(),
+        })
+    }
+
+    fn generation_key(&self, run: &str, epoch: i64, scope: Scope) -> String {
+        format!("{}:{run}:{epoch}:generation:{scope}", self.prefix)
+    }
+
+    fn entry_key(&self, run: &str, epoch: i64, place: &Place) -> String {
+        format!("{}:{run}:{epoch}:entry:{}:{}", self.prefix, place.scope, place.key)
+    }
+
+    /// Begins the first generation, unless somebody else just has. Returns the one that counts.
+    async fn begin(&self, link: &mut Link, scope: Scope, key: &str) -> Result<Bytes, CacheError> {
+        let new = match scope {
+            Scope::TaskLists => new_stretch(),
+            Scope::Task(_) => new_generation(),
+        };
+        let mut pipeline = redis::pipe();
+        set_generation(&mut pipeline, key, &new).arg("NX");
+        pipeline.get(key);
+        let (generation,): (Bytes,) = timed(pipeline.query_async(&mut link.connection)).await?;
+        Ok(generation)
+    }
+
+    /// Reads the generations of these scopes, and what there is for these places, in one round trip.
+    async fn read(
+        &self,
+        link: &mut Link,
+        epoch: i64,
+        scopes: HashSet<Scope>,
+        places: Vec<&Place>,
+    ) -> Result<Read, CacheError> {
+        let run = &link.run;
+        let mut keys: Vec<String> =
+            scopes.iter().map(|scope| self.generation_key(run, epoch, *scope)).collect();
+        keys.extend(places.iter().map(|place| self.entry_key(run, epoch, place)));
+        let values: Vec<Option<Bytes>> =
+            timed(redis::cmd("MGET").arg(&keys).query_async(&mut link.connection)).await?;
+        let mut found = keys.into_iter().zip(values);
+        let mut generations = HashMap::with_capacity(scopes.len());
+        for scope in scopes {
+            let Some((key, generation)) = found.next() else { break };
+            let generation = match generation {
+                Some(generation) => generation,
+                None => self.begin(link, scope, &key).await?,
+            };
+            generations.insert(scope, generation);
+        }
+        Ok(Read { generations, values: found.collect() })
+    }
+
+    /// What there is for a place, by what was read of it and the present generation.
+    fn entry(&self, place: &Place, read: Option<KeyAndValue>, generation: &Bytes) -> Entry {
+        let Some((key, value)) = read else { return Entry::Unsettled };
+        if let Some(value) = value.filter(|value| value.starts_with(generation)) {
+            let value = value.slice(generation.len()..);
+            self.copies.keep(place, Copy { generation: generation.clone(), value: value.clone() });
+            return Entry::Hit(value);
+        }
+        let generation = String::from_utf8_lossy(generation).into_owned();
+        Entry::Miss(Slot { key, generation })
+    }
+
+    /// Whether something may be put under this generation of the lists, for which it may take a moment.
+    async fn is_settled(&self, generation: &str) -> bool {
+        match self.stretches.settled(stretch(generation), Instant::now()) {
+            Settled::Yes => true,
+            Settled::After(wait) => {
+                tokio::time::sleep(wait).await;
+                true
+            }
+            Settled::No => false,
+        }
+    }
+}
+
+/// What a round trip has brought.
+struct Read {
+    generations: HashMap<Scope, Bytes>,
+    /// For each place.
+    values: Vec<KeyAndValue>,
+}
+
+type KeyAndValue = (String, Option<Bytes>);
+
+/// An entry as it is kept, written where it is sent from.
+struct Filled<'a> {
+    generation: &'a str,
+    value: &'a [u8],
+}
+
+impl ToRedisArgs for Filled<'_> {
+    fn write_redis_args<W: ?Sized + RedisWrite>(&self, out: &mut W) {
+        let mut argument = out.writer_for_next_arg();
+        // The writer is a buffer in memory.
+        let _ = argument
+            .write_all(self.generation.as_bytes())
+            .and_then(|()| argument.write_all(self.value));
+    }
+}
+
+/// Adds the command that begins a generation; it may get further arguments.
+fn set_generation<'a>(pipeline: &'a mut Pipeline, key: &str, generation: &str) -> &'a mut Pipeline {
+    let set = pipeline.cmd("SET").arg(key).arg(generation);
+    set.arg("EX").arg(GENERATION_TTL_SECONDS).ignore()
+}
+
+/// Adds the commands after which there is another generation of the same stretch, or one of a new stretch if
+/// there was none. In one piece and with its time renewed first, since it must not be dropped in between.
+fn change_generation(pipeline: &mut Pipeline, key: &str) {
+    pipeline.atomic().cmd("EXPIRE").arg(key).arg(GENERATION_TTL_SECONDS).ignore();
+    set_generation(pipeline, key, &new_stretch()).arg("NX");
+    pipeline.cmd("SETRANGE").arg(key).arg(DIGITS).arg(new_generation()).ignore();
+}
+
+/// How many digits name a stretch, and how many a generation within it.
+const DIGITS: usize = 16;
+
+/// The first generation of a stretch.
+fn new_stretch() -> String {
+    new_generation() + &new_generation()
+}
+
+/// The stretch of a generation of the lists.
+fn stretch(generation: &str) -> &str {
+    generation.get(..DIGITS).unwrap_or_default()
+}
+
+#[async_trait]
+impl Cache for RedisCache {
+    async fn look(&self, epoch: i64, places: &[&Place]) -> Result<Vec<Entry>, CacheError> {
+        let copies: Vec<Option<Copy>> = places.iter().map(|place| self.copies.get(place)).collect();
+        let scopes: HashSet<Scope> = places.iter().map(|place| place.scope).collect();
+        self.server
+            .with_link(async |mut link| {
+                // One round trip for all generations, and the entries of which there is no copy.
+                let uncopied = places.iter().zip(&copies).filter(|(_, copy)| copy.is_none());
+                let uncopied = uncopied.map(|(place, _)| *place).collect();
+                let read = self.read(&mut link, epoch, scopes, uncopied).await?;
+                let mut values = read.values.into_iter();
+                let mut found = Vec::with_capacity(places.len());
+                let mut outdated = Vec::new();
+                for (index, (place, copy)) in places.iter().zip(copies).enumerate() {
+                    let generation = &read.generations[&place.scope];
+                    found.push(match copy {
+                        Some(copy) if copy.generation == generation => Entry::Hit(copy.value),
+                        Some(_) => {
+                            outdated.push(index);
+                            Entry::Unsettled
+                        }
+                        None => self.entry(place, values.next(), generation),
+                    });
+                }
+                if !outdated.is_empty() {
+                    let again = outdated.iter().map(|index| places[*index]).collect();
+                    let values = self.read(&mut link, epoch, HashSet::new(), again).await?.values;
+                    for (index, value) in outdated.into_iter().zip(values) {
+                        let generation = &read.generations[&places[index].scope];
+                        found[index] = self.entry(places[index], Some(value), generation);
+                    }
+                }
+                // All lists have one generation.
+                let mut lists = places.iter().zip(&mut found).filter(|(place, entry)| {
+                    place.scope == Scope::TaskLists && matches!(entry, Entry::Miss(_))
+                });
+                if let Some((_, first)) = lists.next()
+                    && let Entry::Miss(slot) = &*first
+                    && !self.is_settled(&slot.generation).await
+                {
+                    *first = Entry::Unsettled;
+                    lists.for_each(|(_, entry)| *entry = Entry::Unsettled);
+                }
+                Ok(found)
+            })
+            .await
+    }
+
+    async fn fill(&self, slot: &Slot, value: &[u8], ttl: Duration) -> Result<(), CacheError> {
+        self.server
+            .with_link(async |mut link| {
+                let length = slot.key.len() + slot.generation.len() + value.len();
+                let mut set = Cmd::with_capacity(5, length + 32);
+                set.arg("SET").arg(&slot.key).arg(Filled { generation: &slot.generation, value });
+                set.arg("PX").arg(ttl.as_millis() as u64);
+                timed(set.query_async(&mut link.connection)).await
+            })
+            .await
+    }
+
+    async fn invalidate(&self, epoch: i64, scopes: &[Scope]) -> Result<(), CacheError> {
+        let asked = Instant::now();
+        self.server
+            .with_link(async |mut link| {
+                let mut pipeline = redis::pipe();
+                let mut stretch_begun = None;
+                for scope in scopes {
+                    let key = self.generation_key(&link.run, epoch, *scope);
+                    match scope {
+                        Scope::Task(_) => {
+                            set_generation(&mut pipeline, &key, &new_generation());
+                        }
+                        Scope::TaskLists => match self.stretches.written(asked) {
+                            Step::Nothing => {}
+                            Step::Generation => change_generation(&mut pipeline, &key),
+                            Step::Stretch => {
+                                let generation = new_stretch();
+                                set_generation(&mut pipeline, &key, &generation);
+                                stretch_begun = Some(generation);
+                            }
+                        },
+                    }
+                }
+                if pipeline.is_empty() {
+                    return Ok(());
+                }
+                timed::<()>(pipeline.query_async(&mut link.connection)).await?;
+                if let Some(generation) = stretch_begun {
+                    self.stretches.begun(stretch(&generation), asked, Instant::now());
+                }
+                Ok(())
+            })
+            .await
+    }
+
+    async fn ping(&self) -> Result<(), CacheError> {
+        self.server
+            .with_link(async |mut link| {
+                timed(redis::cmd("PING").query_async(&mut link.connection)).await
+            })
+            .await
+    }
+
+    /// By a connection of its own, whose task runs where it is first used.
+    fn apart(&self) -> Arc<dyn Cache> {
+        Arc::new(RedisCache {
+            server: self.server.apart(),
+            prefix: self.prefix.clone(),
+            take: self.take.clone(),
+            copies: self.copies.clone(),
+            stretches: Arc::clone(&self.stretches),
+        })
+    }
+}
