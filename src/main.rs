@@ -10,6 +10,11 @@ use cli::{Cli, Role};
 use taskd::config::ConfigError;
 use taskd::{roles, telemetry};
 
+/// Requests and messages are many small values, made by one thread and dropped by another, which the C library's
+/// allocator is slow at.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// What a shell command line that makes no sense exits with; clap's own choice too.
 const BAD_CONFIGURATION: u8 = 2;
 
