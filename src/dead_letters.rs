@@ -1,6 +1,7 @@
 //! Dead letters, for operators: look at them, send them round again, throw them away.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -144,6 +145,10 @@ pub enum Order {
 /// How many letters are published again at once.
 const BATCH: usize = 100;
 
+/// When to look again for a letter that is not there: one that somebody has just looked at comes back a moment
+/// after the broker has said that the look is over.
+const LOOK_AGAIN: Duration = Duration::from_millis(300);
+
 /// Access to the dead letters of a broker.
 pub struct DeadLetters {
     broker: Arc<dyn Broker>,
@@ -160,6 +165,15 @@ impl DeadLetters {
     /// # Errors
     /// The broker fails.
     pub async fn list(&self, limit: usize) -> Result<(Vec<DeadLetter>, u64), BrokerError> {
+        let listed = self.first(limit).await?;
+        if listed.1 > 0 {
+            return Ok(listed);
+        }
+        tokio::time::sleep(LOOK_AGAIN).await;
+        self.first(limit).await
+    }
+
+    async fn first(&self, limit: usize) -> Result<(Vec<DeadLetter>, u64), BrokerError> {
         let mut queue = self.broker.dead_letters().await?;
         let listed = async {
             let total = queue.waiting().await?;
@@ -213,7 +227,23 @@ impl DeadLetters {
         })
     }
 
+    /// Does it to those that are selected, and looks again where it has not met one.
     async fn each(&self, selection: &Selection, action: Action) -> Result<Report, BrokerError> {
+        let mut report = self.pass(selection, action).await?;
+        let rest = match selection {
+            Selection::All if report.letters.is_empty() => Selection::All,
+            Selection::Ids(_) if !report.not_found.is_empty() => {
+                Selection::Ids(std::mem::take(&mut report.not_found))
+            }
+            _ => return Ok(report),
+        };
+        tokio::time::sleep(LOOK_AGAIN).await;
+        let again = self.pass(&rest, action).await?;
+        report.letters.extend(again.letters);
+        Ok(Report { not_found: again.not_found, ..report })
+    }
+
+    async fn pass(&self, selection: &Selection, action: Action) -> Result<Report, BrokerError> {
         let mut queue = self.broker.dead_letters().await?;
         let done = self.walk(queue.as_mut(), selection, action).await;
         queue.close().await;

@@ -335,3 +335,23 @@ async fn what_another_runtime_asked_for_first_outlives_it(rig: Rig) {
     asking.await.unwrap();
     rig.publish(Destination::Main, [numbered(1)]).await;
 }
+
+/// The broker says that a look is over a moment before the letters are back that it held.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs services: scripts/test"]
+async fn a_letter_that_somebody_has_just_looked_at_is_found() {
+    let rig = Rig::rabbitmq().await;
+    rig.publish(Destination::DeadLetter, (0..3).map(numbered)).await;
+    let letters = DeadLetters::new(rig.other.clone());
+    for _ in 0..10 {
+        let mut look = rig.broker.dead_letters().await.unwrap();
+        while look.next().await.unwrap().is_some() {}
+        let all = Selection::Ids((0..3).map(|number| format!("id-{number}")).collect());
+        let (shown, ()) = tokio::join!(letters.show(&all), look.close());
+        assert_eq!(shown.unwrap().not_found, Vec::<String>::new());
+        let mut look = rig.broker.dead_letters().await.unwrap();
+        while look.next().await.unwrap().is_some() {}
+        let (listed, ()) = tokio::join!(letters.list(9), look.close());
+        assert!(listed.unwrap().1 > 0);
+    }
+}
