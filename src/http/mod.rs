@@ -255,13 +255,14 @@ pub fn serve(
             .app_data(actix_web::web::Data::new(state))
             .app_data(monitored.clone())
             .app_data(document.clone())
-            .configure(health::routes)
-            .configure(docs::routes)
             .app_data(letters.clone())
-            .configure(operator::routes)
+            // Paths are tried in this order, and again for each question about one.
             .wrap_api()
             .configure(api)
             .build()
+            .configure(health::routes)
+            .configure(docs::routes)
+            .configure(operator::routes)
             .default_service(nothing_here())
     });
     Ok(server
