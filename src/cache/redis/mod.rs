@@ -85,16 +85,18 @@ impl RedisCache {
         scopes: HashSet<Scope>,
         places: Vec<&Place>,
     ) -> Result<Read, CacheError> {
-        let run = &link.run;
+        let (run, scopes) = (&link.run, Vec::from_iter(scopes));
         let mut keys: Vec<String> =
             scopes.iter().map(|scope| self.generation_key(run, epoch, *scope)).collect();
         keys.extend(places.iter().map(|place| self.entry_key(run, epoch, place)));
         let values: Vec<Option<Bytes>> =
             timed(redis::cmd("MGET").arg(&keys).query_async(&mut link.connection)).await?;
+        if values.len() != keys.len() {
+            return Err(CacheError("MGET answers for fewer keys than it was asked for".into()));
+        }
         let mut found = keys.into_iter().zip(values);
         let mut generations = HashMap::with_capacity(scopes.len());
-        for scope in scopes {
-            let Some((key, generation)) = found.next() else { break };
+        for (scope, (key, generation)) in scopes.into_iter().zip(found.by_ref()) {
             let generation = match generation {
                 Some(generation) => generation,
                 None => self.begin(link, scope, &key).await?,
