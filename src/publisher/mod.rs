@@ -28,13 +28,9 @@ use message::Publishable;
 
 /// How many events are leased at once: enough to keep the broker busy through a round trip.
 const BATCH: usize = 256;
-/// How long after the last batch the next one goes, if it is not full: so long for each event in it, within
-/// these bounds. A broker writes each batch to its disk, and the fewer there are the more is left for those
-/// who write; below some 1,300 events a second they stay small and so does the gap. An event that comes alone
-/// waits for nothing.
-const GAP_EACH: Duration = Duration::from_micros(750);
-const LEAST_GAP: Duration = Duration::from_millis(1);
-const MOST_GAP: Duration = Duration::from_millis(4);
+/// How long after the last batch the next one goes, if it is not full: a broker writes each to its disk. An
+/// event that comes alone waits for nothing.
+const GAP: Duration = Duration::from_millis(1);
 /// When publishing is given up: before the lease ends, so that no other publisher sends the same.
 const PUBLISH_TIMEOUT: Duration = Duration::from_secs(8);
 /// How long a confirmed event may wait to be marked with others. A crash publishes it again.
@@ -121,7 +117,7 @@ impl Publisher {
                         shutdown.sleep(backoff.pause()).await;
                         continue;
                     }
-                    // A connection may just be lost: what is left is worth another.
+                    // A connection may have ended with the threads that served.
                     last_tries += 1;
                     if last_tries == LAST_TRIES {
                         return;
@@ -135,7 +131,7 @@ impl Publisher {
     /// Waits for something to do.
     async fn wait(&mut self, published: usize, shutdown: &Shutdown) {
         if published > 0 {
-            tokio::time::sleep_until(self.sent_at + gap(published)).await;
+            tokio::time::sleep_until(self.sent_at + GAP).await;
         }
         if !self.pending.is_empty() {
             return;
@@ -300,10 +296,4 @@ impl Publisher {
             tracing::debug!(%error, "leases are left to end");
         }
     }
-}
-
-/// How long after a batch of so many events the next one goes.
-fn gap(published: usize) -> Duration {
-    let each = GAP_EACH * u32::try_from(published).unwrap_or(u32::MAX);
-    each.clamp(LEAST_GAP, MOST_GAP)
 }
