@@ -31,7 +31,7 @@ const GENERATION_TTL_SECONDS: u64 = 24 * 3600;
 /// A generation has a key, and so has an entry, which begins with the digits of the generation it was filled
 /// under: both are read in one round trip, and an entry of another generation counts for nothing.
 ///
-/// A generation of the lists, which every write ends, begins with the digits of its stretch (see [`stretches`]).
+/// A generation of the lists, which every write ends, begins with the digits of its stretch (see `stretches`).
 pub struct RedisCache {
     server: Server,
     prefix: String,
