@@ -139,7 +139,7 @@ fn each_outside_world_has_one_module_that_speaks_to_it() {
         ("amqprs::", "broker/amqp/"),
         ("diesel::", "store/"),
         ("diesel_async::", "store/"),
-        ("deadpool_redis::", "cache/redis.rs"),
+        ("deadpool_redis::", "cache/redis/"),
         ("actix_web::", "http/"),
         ("actix_cors::", "http/"),
     ] {
