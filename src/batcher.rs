@@ -99,16 +99,18 @@ impl<T: Send + 'static, R: Send + 'static> Batcher<T, R> {
         match self.0.wait_or_take_turn(item) {
             Place::Waiting(answer) => answer.await.ok(),
             Place::Own(item, turn) => {
+                let mut item = item;
                 if self.0.gathers {
                     tokio::task::yield_now().await;
-                }
-                match self.0.join_those_who_wait(item) {
-                    Ok(answer) => {
-                        drop(turn);
-                        answer.await.ok()
+                    match self.0.join_those_who_wait(item) {
+                        Ok(answer) => {
+                            drop(turn);
+                            return answer.await.ok();
+                        }
+                        Err(own) => item = own,
                     }
-                    Err(item) => self.0.run(vec![item]).await.pop(),
                 }
+                self.0.run(vec![item]).await.pop()
             }
         }
     }
