@@ -64,9 +64,13 @@ impl Builder {
             PlaceKey::Never => NEVER.to_owned(),
             PlaceKey::Text(text) => self.value(Value::Text(text.clone())),
         };
-        let id = self.value(Value::Int(place.id));
-        let expression = query.sort.key.expression();
         let sign = if query.sort.descending { '<' } else { '>' };
+        self.beyond(query.sort.key.expression(), sign, &key, place.id);
+    }
+
+    /// Only what is on one side of a place.
+    fn beyond(&mut self, expression: &str, sign: char, key: &str, id: i64) {
+        let id = self.value(Value::Int(id));
         self.condition(&format!("({expression}, id) {sign} ({key}, {id})"));
     }
 
@@ -82,8 +86,7 @@ impl Builder {
                 Edge::At(at, id) => (self.value(Value::At(at)), id),
                 Edge::Never(id) => (NEVER.to_owned(), id),
             };
-            let id = self.value(Value::Int(id));
-            self.condition(&format!("({NEVER_LAST}, id) {sign} ({key}, {id})"));
+            self.beyond(NEVER_LAST, sign, &key, id);
         }
     }
 
