@@ -11,6 +11,7 @@ pub mod http;
 // The organs.
 pub mod consumer;
 pub mod task_writer;
+pub mod task_reader;
 pub mod publisher;
 pub mod retry_router;
 pub mod effects;

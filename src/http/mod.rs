@@ -51,6 +51,7 @@ use crate::publisher::Handover;
 use crate::read_cache::ReadCache;
 use crate::shutdown::Shutdown;
 use crate::store::Store;
+use crate::task_reader::TaskReader;
 use crate::task_writer::TaskWriter;
 use crate::telemetry::Metrics;
 
@@ -61,6 +62,8 @@ pub struct State {
     pub store: Store,
     /// Writes new tasks.
     pub new_tasks: TaskWriter,
+    /// Reads pages of tasks.
+    pub task_pages: TaskReader,
     /// Cached reads.
     pub cache: ReadCache,
     /// Takes new events.
@@ -89,6 +92,7 @@ impl State {
         let Some(store) = self.store.share(thread) else { return state };
         State {
             new_tasks: TaskWriter::new(store.clone(), self.publisher.clone()),
+            task_pages: TaskReader::new(store.clone()),
             tokens: self.tokens.by(store.clone()),
             store,
             ..state

@@ -40,10 +40,11 @@ pub async fn list(
         .cache
         .get(Scope::TaskLists, key, || async {
             let query = &params.query;
-            let mut connection = state.store.connection().await?;
-            let rows = task_list::page(&mut connection, query).await?;
+            let rows = state.task_pages.page(query).await?;
             let total = match params.total {
-                Some(true) => Some(task_list::total(&mut connection, query).await?),
+                Some(true) => {
+                    Some(task_list::total(&mut *state.store.connection().await?, query).await?)
+                }
                 _ => None,
             };
             let sort = query.sort;

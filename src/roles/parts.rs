@@ -27,6 +27,7 @@ use crate::retention::{Retention, purge};
 use crate::retry_router::RetryRouter;
 use crate::shutdown::Shutdown;
 use crate::store::Store;
+use crate::task_reader::TaskReader;
 use crate::task_writer::TaskWriter;
 use crate::telemetry::Metrics;
 use crate::tls::Tls;
@@ -96,6 +97,7 @@ pub(super) async fn serve(
 
     let state = State {
         new_tasks: TaskWriter::new(store.clone(), handover.clone()),
+        task_pages: TaskReader::new(store.clone()),
         tokens: Tokens::new(store.clone()),
         passwords: Arc::default(),
         session_lifetime: api.args.access.session_lifetime,

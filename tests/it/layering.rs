@@ -14,6 +14,7 @@ const FLOORS: [&[&str]; 7] = [
         "publisher",
         "retry_router",
         "task_writer",
+        "task_reader",
         "effects",
         "idempotency",
         "dead_letters",

@@ -2,11 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
-use taskd::store::task_list::{self, Place, PlaceKey, Sort, SortKey, TaskQuery};
-use taskd::store::{PostgresUrl, Store};
-use taskd::tls::Tls;
 
 use crate::harness::{Api, Db, Process, World};
 
@@ -23,7 +19,7 @@ const SORTS: [(&str, &str); 8] = [
 ];
 
 /// Many rows with few different keys, in an order of ids that is not theirs.
-const ROWS: &str = "INSERT INTO tasks (title, description, status, user_id, category_id, due_at, version,
+pub(crate) const ROWS: &str = "INSERT INTO tasks (title, description, status, user_id, category_id, due_at, version,
                        created_at, updated_at)
     SELECT (ARRAY['a', 'B', 'é', 'a b', '_', '%', '\"', 'Zz'])[n * 7 % 8 + 1],
            CASE WHEN n % 3 = 0 THEN 'row ' || n END,
@@ -287,72 +283,4 @@ async fn no_filter_or_sort_reads_the_whole_table() {
         let each = (rows_after - rows) / SORTS.len() as i64;
         assert!(each <= MOST_READ, "{filter}: {each} rows read for a page, on average");
     }
-}
-
-/// A list that is one stretch of its order is planned once, not for each cursor and each date.
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs services: scripts/test"]
-async fn a_stretch_of_an_order_is_planned_once() {
-    const TIMES: usize = 20;
-    let world = World::new().await;
-    let db = world.db().await;
-    db.run("INSERT INTO categories (name, created_at, updated_at) VALUES ('c', now(), now())")
-        .await;
-    db.run(ROWS).await;
-    let url = PostgresUrl::parse(world.database_url(), &Tls::default()).unwrap();
-    let store = Store::new(&url, 1).unwrap();
-    let day = |n: i64| DateTime::<Utc>::from_timestamp(1_893_456_000 + n * 86_400, 0);
-    for sort in Sort::all() {
-        let place = Place {
-            key: match sort.key {
-                SortKey::Title => PlaceKey::Text("b".into()),
-                _ => PlaceKey::At(day(0).unwrap()),
-            },
-            id: 7,
-        };
-        let mut connection = store.connection().await.unwrap();
-        for after in [None, Some(place)] {
-            let stretches: &[_] = match sort.key {
-                SortKey::DueAt => {
-                    &[(None, None), (day(-9), None), (None, day(9)), (day(-9), day(9))]
-                }
-                _ => &[(None, None)],
-            };
-            for (due_after, due_before) in stretches {
-                let (due_after, due_before) = (*due_after, *due_before);
-                let after = after.clone();
-                let query = TaskQuery {
-                    due_after,
-                    due_before,
-                    sort,
-                    after,
-                    limit: 21,
-                    ..TaskQuery::default()
-                };
-                for _ in 0..TIMES {
-                    task_list::page(&mut connection, &query).await.unwrap();
-                }
-            }
-        }
-        let plans: Vec<Plans> = diesel_async::RunQueryDsl::load(
-            diesel::sql_query("SELECT statement, custom_plans FROM pg_prepared_statements"),
-            &mut connection,
-        )
-        .await
-        .unwrap();
-        assert!(plans.len() >= 2, "{plans:?}");
-        for Plans { statement, custom_plans } in plans {
-            // PostgreSQL tries five plans for the values at hand before it settles for one for all.
-            assert!(custom_plans <= 5, "{custom_plans} plans of {statement}");
-        }
-        Store::discard(connection);
-    }
-}
-
-#[derive(Debug, diesel::QueryableByName)]
-struct Plans {
-    #[diesel(sql_type = diesel::sql_types::Text)]
-    statement: String,
-    #[diesel(sql_type = diesel::sql_types::BigInt)]
-    custom_plans: i64,
 }

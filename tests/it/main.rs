@@ -38,6 +38,7 @@ mod injection;
 mod layering;
 mod licences;
 mod lists;
+mod lists_stretches;
 mod mail_record;
 mod openapi;
 mod outages;

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use diesel::sql_types::{BigInt, Text, Timestamptz};
 
-use super::query::{Edge, NEVER_LAST, PlaceKey, Sort, SortKey, TaskQuery};
+use super::query::{Edge, NEVER_LAST, PlaceKey, Sort, TaskQuery};
 use crate::store::sql::Statement;
 
 /// The end of time in PostgreSQL.
@@ -76,17 +76,17 @@ impl Builder {
 
     /// The stretch of the order that is asked for.
     pub(super) fn stretch(&mut self, query: &TaskQuery) {
-        if query.sort.key != SortKey::DueAt {
+        if !query.is_stretch_of_time() {
             return self.place(query);
         }
-        let (begin, end) = query.due_stretch();
+        let (begin, end) = query.ends();
         for (sign, edge) in [('>', begin), ('<', end)] {
             let Some(edge) = edge else { continue };
             let (key, id) = match edge {
                 Edge::At(at, id) => (self.value(Value::At(at)), id),
                 Edge::Never(id) => (NEVER.to_owned(), id),
             };
-            self.beyond(NEVER_LAST, sign, &key, id);
+            self.beyond(query.sort.key.expression(), sign, &key, id);
         }
     }
 

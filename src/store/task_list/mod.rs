@@ -2,12 +2,14 @@
 
 mod builder;
 mod query;
+mod together;
 
 use diesel::sql_types::BigInt;
 use diesel_async::AsyncPgConnection;
 
 use self::builder::Builder;
 pub use self::query::{Place, PlaceKey, Sort, SortKey, TaskQuery};
+pub use self::together::{can_go_together, pages};
 use crate::domain::task::Task;
 use crate::store::StoreError;
 use crate::store::sql::{RunQueryDsl, Statement};
@@ -34,9 +36,8 @@ pub async fn page(
     query: &TaskQuery,
 ) -> Result<Vec<Task>, StoreError> {
     if query.is_stretch() {
-        let mut found = rows(connection, stretch(query).statement()).await?;
-        found.truncate(usize::try_from(query.limit).unwrap_or_default());
-        return Ok(found);
+        let found = rows(connection, stretch(query).statement()).await?;
+        return Ok(cut(found, query));
     }
     if query.has_index() {
         // PostgreSQL plans it for its values all the same, since it can't know how many rows an unknown limit
@@ -92,8 +93,19 @@ fn stretch(query: &TaskQuery) -> Builder {
     let mut sql = Builder::new(&format!("SELECT {COLUMNS} FROM tasks"));
     sql.stretch(query);
     sql.order(query.sort);
-    sql.fixed_limit(LIMITS.into_iter().find(|limit| *limit >= query.limit).unwrap_or(query.limit));
+    sql.fixed_limit(limit(query));
     sql
+}
+
+/// Without what was read too many.
+fn cut(mut found: Vec<Task>, query: &TaskQuery) -> Vec<Task> {
+    found.truncate(usize::try_from(query.limit).unwrap_or_default());
+    found
+}
+
+/// How many rows are read for this page.
+fn limit(query: &TaskQuery) -> i64 {
+    LIMITS.into_iter().find(|limit| *limit >= query.limit).unwrap_or(query.limit)
 }
 
 /// Walks the index of the order.

@@ -169,9 +169,14 @@ impl TaskQuery {
         set.into_iter().filter(|set| *set).count()
     }
 
-    /// Where the stretch of due dates begins and ends, places of which neither belongs to it. A cursor is a
-    /// closer beginning, or end of a descending order, or else it was made up and counts for nothing.
-    pub(super) fn due_stretch(&self) -> (Option<Edge>, Option<Edge>) {
+    /// Whether all that is asked for is one stretch of an order by time.
+    pub(super) fn is_stretch_of_time(&self) -> bool {
+        self.is_stretch() && self.sort.key != SortKey::Title
+    }
+
+    /// Where the stretch of an order by time begins and ends, places of which neither belongs to it. A cursor is
+    /// a closer beginning, or end of a descending order, or else it was made up and counts for nothing.
+    pub(super) fn ends(&self) -> (Option<Edge>, Option<Edge>) {
         let after = self.due_after.map(|at| Edge::At(at, i64::MAX));
         let never = self.due_after.map(|_| Edge::Never(0));
         let before = self.due_before.map(|at| Edge::At(at, 0)).or(never);
@@ -183,17 +188,17 @@ impl TaskQuery {
     }
 }
 
-/// A place in the order of due dates: a date and an id.
+/// A place in an order by time: a moment and an id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Edge {
-    /// Due then.
+    /// Then.
     At(DateTime<Utc>, i64),
     /// Never due, after all that are.
     Never(i64),
 }
 
 impl Edge {
-    fn of(place: &Place) -> Option<Edge> {
+    pub(super) fn of(place: &Place) -> Option<Edge> {
         match place.key {
             PlaceKey::At(at) => Some(Edge::At(at, place.id)),
             PlaceKey::Never => Some(Edge::Never(place.id)),
@@ -227,16 +232,16 @@ mod tests {
         };
         let (first, last) = (Edge::At(day(10), i64::MAX), Edge::At(day(20), 0));
         let (inside, at) = (Some(PlaceKey::At(day(15))), Edge::At(day(15), 7));
-        assert_eq!(query(false, None).due_stretch(), (Some(first), Some(last)));
-        assert_eq!(query(false, inside.clone()).due_stretch(), (Some(at), Some(last)));
-        assert_eq!(query(true, inside).due_stretch(), (Some(first), Some(at)));
+        assert_eq!(query(false, None).ends(), (Some(first), Some(last)));
+        assert_eq!(query(false, inside.clone()).ends(), (Some(at), Some(last)));
+        assert_eq!(query(true, inside).ends(), (Some(first), Some(at)));
         let (early, late) = (Some(PlaceKey::At(day(5))), Some(PlaceKey::Never));
-        assert_eq!(query(false, early).due_stretch(), (Some(first), Some(last)));
-        assert_eq!(query(true, late).due_stretch(), (Some(first), Some(last)));
+        assert_eq!(query(false, early).ends(), (Some(first), Some(last)));
+        assert_eq!(query(true, late).ends(), (Some(first), Some(last)));
         let open = TaskQuery { due_before: None, ..query(false, None) };
-        assert_eq!(open.due_stretch(), (Some(first), Some(Edge::Never(0))));
+        assert_eq!(open.ends(), (Some(first), Some(Edge::Never(0))));
         let all = TaskQuery { due_after: None, ..open };
-        assert_eq!(all.due_stretch(), (None, None));
+        assert_eq!(all.ends(), (None, None));
     }
 
     #[test]

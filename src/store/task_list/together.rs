@@ -1,0 +1,152 @@
+//! Several pages in one statement.
+//!
+//! What a page costs, where an index has it, is for the most part what any statement costs: the way there and
+//! back, the beginning and the end. So pages of the same order that are asked for at the same time are
+//! read together, each by a walk of its own.
+
+use chrono::DateTime;
+use diesel::data_types::PgTimestamp;
+use diesel::sql_types::{Array, BigInt, Timestamptz};
+use diesel_async::AsyncPgConnection;
+
+use super::builder::Builder;
+use super::query::{Edge, Sort, TaskQuery};
+use super::{cut, limit, page};
+use crate::domain::task::Task;
+use crate::store::StoreError;
+use crate::store::sql::RunQueryDsl;
+use crate::store::tasks::{COLUMNS, ColumnTypes};
+
+/// Whether this page can be read with others: it is one stretch of an order by time. Of titles, only the database
+/// knows the order.
+pub fn can_go_together(query: &TaskQuery) -> bool {
+    query.is_stretch_of_time()
+}
+
+/// A page for each of these, which [`can_go_together`]. Those of one order and length are one statement.
+///
+/// # Errors
+/// The database fails: the same for each page of a statement.
+pub async fn pages(
+    connection: &mut AsyncPgConnection,
+    queries: &[TaskQuery],
+) -> Vec<Result<Vec<Task>, StoreError>> {
+    let mut statements: Vec<((Sort, i64), Vec<usize>)> = Vec::new();
+    for (number, query) in queries.iter().enumerate() {
+        let shape = (query.sort, limit(query));
+        match statements.iter_mut().find(|(known, _)| *known == shape) {
+            Some((_, numbers)) => numbers.push(number),
+            None => statements.push((shape, vec![number])),
+        }
+    }
+    let mut answers = vec![Ok(Vec::new()); queries.len()];
+    for ((sort, limit), numbers) in statements {
+        if let [number] = numbers[..] {
+            answers[number] = page(connection, &queries[number]).await;
+            continue;
+        }
+        let wanted: Vec<&TaskQuery> = numbers.iter().map(|number| &queries[*number]).collect();
+        match stretches(connection, sort, limit, &wanted).await {
+            Ok(found) => {
+                for (number, page) in numbers.into_iter().zip(found) {
+                    answers[number] = Ok(cut(page, &queries[number]));
+                }
+            }
+            Err(error) => numbers.into_iter().for_each(|n| answers[n] = Err(error.clone())),
+        }
+    }
+    answers
+}
+
+/// Stretches of one order, up to so many rows of each.
+async fn stretches(
+    connection: &mut AsyncPgConnection,
+    sort: Sort,
+    limit: i64,
+    queries: &[&TaskQuery],
+) -> Result<Vec<Vec<Task>>, StoreError> {
+    let (begins, ends): (Vec<_>, Vec<_>) = queries
+        .iter()
+        .map(|query| {
+            let (begin, end) = query.ends();
+            (begin.map_or(BEFORE_ALL, place), end.map_or(AFTER_ALL, place))
+        })
+        .unzip();
+    let (after, after_id): (Vec<_>, Vec<_>) = begins.into_iter().unzip();
+    let (before, before_id): (Vec<_>, Vec<_>) = ends.into_iter().unzip();
+    // How many places there are is to be the same unknown to PostgreSQL whenever it plans. Knew it that there
+    // are two, it would plan for each two anew.
+    let mut sql = Builder::new(&format!(
+        "SELECT number, {COLUMNS}
+         FROM unnest((SELECT $1), (SELECT $2), (SELECT $3), (SELECT $4))
+              WITH ORDINALITY AS wanted (after, after_id, before, before_id, number),
+         LATERAL (
+             SELECT {COLUMNS} FROM tasks
+             WHERE ({key}, id) > (after, after_id) AND ({key}, id) < (before, before_id)",
+        key = sort.key.expression(),
+    ));
+    sql.order(sort);
+    sql.fixed_limit(limit);
+    sql.close(") AS stretch");
+    let statement = sql
+        .statement()
+        .bind::<Array<Timestamptz>, _>(after)
+        .bind::<Array<BigInt>, _>(after_id)
+        .bind::<Array<Timestamptz>, _>(before)
+        .bind::<Array<BigInt>, _>(before_id)
+        .columns::<(BigInt, ColumnTypes)>();
+    let rows: Vec<(i64, Task)> = statement.load(connection).await?;
+    let mut pages = vec![Vec::new(); queries.len()];
+    for (number, task) in rows {
+        // Numbers begin at one.
+        if let Some(page) = usize::try_from(number - 1).ok().and_then(|n| pages.get_mut(n)) {
+            page.push(task);
+        }
+    }
+    pages.iter_mut().for_each(|page| put_in_order(page, sort));
+    Ok(pages)
+}
+
+/// In SQL no order is promised of what is joined, though each walk has its own: this finds it done.
+fn put_in_order(page: &mut [Task], sort: Sort) {
+    let place = |task: &Task| Edge::of(&sort.place(task));
+    page.sort_by(|one, other| {
+        let order = place(one).cmp(&place(other));
+        if sort.descending { order.reverse() } else { order }
+    });
+}
+
+/// PostgreSQL's times are microseconds since the beginning of 2000; the least and the greatest are `-infinity` and
+/// `infinity`.
+const BEFORE_ALL: (PgTimestamp, i64) = (PgTimestamp(i64::MIN), i64::MIN);
+const AFTER_ALL: (PgTimestamp, i64) = (PgTimestamp(i64::MAX), i64::MAX);
+const YEAR_2000: DateTime<chrono::Utc> = match DateTime::from_timestamp_secs(946_684_800) {
+    Some(year) => year,
+    None => DateTime::UNIX_EPOCH,
+};
+
+fn place(edge: Edge) -> (PgTimestamp, i64) {
+    match edge {
+        // More than chrono's times reach to.
+        Edge::At(at, id) => {
+            let since = (at - YEAR_2000).num_microseconds().unwrap_or(i64::MAX);
+            (PgTimestamp(since), id)
+        }
+        Edge::Never(id) => (AFTER_ALL.0, id),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_are_in_postgresqls_time() {
+        let at = |text: &str| DateTime::parse_from_rfc3339(text).unwrap().to_utc();
+        let micros = |text| place(Edge::At(at(text), 7));
+        assert_eq!(micros("2000-01-01T00:00:00Z"), (PgTimestamp(0), 7));
+        assert_eq!(micros("2000-01-01T00:00:01.000002Z"), (PgTimestamp(1_000_002), 7));
+        assert_eq!(micros("1999-12-31T23:59:59Z"), (PgTimestamp(-1_000_000), 7));
+        assert_eq!(place(Edge::Never(7)), (PgTimestamp(i64::MAX), 7));
+    }
+}

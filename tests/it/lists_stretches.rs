@@ -1,0 +1,170 @@
+//! Lists that are one stretch of an order: planned once, and read together.
+
+use chrono::{DateTime, Utc};
+use futures_util::future::join_all;
+use taskd::domain::task::Task;
+use taskd::store::task_list::{self, Place, PlaceKey, Sort, SortKey, TaskQuery};
+use taskd::store::{Connection, PostgresUrl, Store};
+use taskd::tls::Tls;
+
+use crate::harness::{Api, Process, World};
+use crate::lists::ROWS;
+
+/// A database with [`ROWS`], and one connection to it.
+async fn world() -> (World, Store) {
+    let world = World::new().await;
+    let db = world.db().await;
+    db.run("INSERT INTO categories (name, created_at, updated_at) VALUES ('c', now(), now())")
+        .await;
+    db.run(ROWS).await;
+    let url = PostgresUrl::parse(world.database_url(), &Tls::default()).unwrap();
+    let store = Store::new(&url, 1).unwrap();
+    (world, store)
+}
+
+/// Stretches of an order, from its beginning and from a place within, with all ends it can have.
+fn stretches(sort: Sort) -> Vec<TaskQuery> {
+    // Where the rows are: due from 2030 on, changed in 2026.
+    let due = |second: i64| DateTime::<Utc>::from_timestamp(1_893_456_000 + second, 0);
+    let keys = match sort.key {
+        SortKey::Title => vec![PlaceKey::Text("b".into())],
+        SortKey::CreatedAt => vec![PlaceKey::At("2026-01-01T00:00:00.000003Z".parse().unwrap())],
+        SortKey::UpdatedAt => vec![PlaceKey::At("2026-01-05T00:00:00Z".parse().unwrap())],
+        SortKey::DueAt => vec![PlaceKey::At(due(2).unwrap()), PlaceKey::Never],
+    };
+    let places = keys.into_iter().map(|key| Some(Place { key, id: 31 }));
+    let ends: &[_] = match sort.key {
+        SortKey::DueAt => &[(None, None), (due(1), None), (None, due(4)), (due(1), due(4))],
+        _ => &[(None, None)],
+    };
+    let mut queries = Vec::new();
+    for after in [None].into_iter().chain(places) {
+        for (due_after, due_before) in ends {
+            let (due_after, due_before, after) = (*due_after, *due_before, after.clone());
+            let query = TaskQuery { due_after, due_before, after, sort, ..TaskQuery::default() };
+            queries.push(TaskQuery { limit: 21, ..query });
+        }
+    }
+    queries
+}
+
+async fn alone(connection: &mut Connection, queries: &[TaskQuery]) -> Vec<Vec<Task>> {
+    let mut pages = Vec::new();
+    for query in queries {
+        pages.push(task_list::page(connection, query).await.unwrap());
+    }
+    pages
+}
+
+async fn together(connection: &mut Connection, queries: &[TaskQuery]) -> Vec<Vec<Task>> {
+    let pages = task_list::pages(connection, queries).await;
+    pages.into_iter().map(|page| page.unwrap()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs services: scripts/test"]
+async fn pages_that_are_read_together_are_those_that_are_read_alone() {
+    let (_world, store) = world().await;
+    let mut connection = store.connection().await.unwrap();
+    let mut all = Vec::new();
+    for sort in Sort::all() {
+        for query in stretches(sort) {
+            assert_eq!(task_list::can_go_together(&query), sort.key != SortKey::Title);
+            let lengths = [1, 5, 20, 21, 60].map(|limit| TaskQuery { limit, ..query.clone() });
+            all.extend(lengths.into_iter().filter(task_list::can_go_together));
+        }
+    }
+    let wanted = alone(&mut connection, &all).await;
+    // Nearly every page has rows, and no two queries of an order are for the same ones by chance alone.
+    assert!(wanted.iter().filter(|page| page.is_empty()).count() < all.len() / 4);
+    assert_eq!(together(&mut connection, &all).await, wanted);
+    for query in &all {
+        let twice = [query.clone(), query.clone()];
+        let pages = together(&mut connection, &twice).await;
+        assert_eq!(pages[0], pages[1], "{query:?}");
+        assert_eq!(pages[0].len() as i64, query.limit.min(pages[0].len() as i64));
+    }
+    assert!(together(&mut connection, &[]).await.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs services: scripts/test"]
+async fn only_a_stretch_of_an_order_by_time_is_read_with_others() {
+    let plain = TaskQuery { limit: 20, ..TaskQuery::default() };
+    assert!(task_list::can_go_together(&plain));
+    for other in [
+        TaskQuery { user_id: Some(1), ..plain.clone() },
+        TaskQuery { search: Some("text".into()), ..plain.clone() },
+        TaskQuery { due_after: Some(Utc::now()), ..plain.clone() },
+        TaskQuery { sort: Sort { key: SortKey::Title, descending: true }, ..plain.clone() },
+    ] {
+        assert!(!task_list::can_go_together(&other), "{other:?}");
+    }
+}
+
+/// Not for each cursor, each date and each number of pages.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs services: scripts/test"]
+async fn a_stretch_of_an_order_is_planned_once() {
+    const TIMES: usize = 20;
+    let (_world, store) = world().await;
+    for sort in Sort::all() {
+        let mut connection = store.connection().await.unwrap();
+        for query in stretches(sort) {
+            for time in 0..TIMES {
+                task_list::page(&mut connection, &query).await.unwrap();
+                if task_list::can_go_together(&query) {
+                    together(&mut connection, &vec![query.clone(); 2 + time % 3]).await;
+                }
+            }
+        }
+        let plans: Vec<Plans> = diesel_async::RunQueryDsl::load(
+            diesel::sql_query("SELECT statement, custom_plans FROM pg_prepared_statements"),
+            &mut connection,
+        )
+        .await
+        .unwrap();
+        assert!(plans.len() >= 2, "{plans:?}");
+        for Plans { statement, custom_plans } in plans {
+            // PostgreSQL tries five plans for the values at hand before it settles for one for all.
+            assert!(custom_plans <= 5, "{custom_plans} plans of {statement}");
+        }
+        Store::discard(connection);
+    }
+}
+
+#[derive(Debug, diesel::QueryableByName)]
+struct Plans {
+    #[diesel(sql_type = diesel::sql_types::Text)]
+    statement: String,
+    #[diesel(sql_type = diesel::sql_types::BigInt)]
+    custom_plans: i64,
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs services: scripts/test"]
+async fn those_who_ask_at_the_same_time_get_each_their_own_page() {
+    let (world, _store) = world().await;
+    // Without the cache, which would answer the second time.
+    let mut command = world.command(&["serve"], &[]);
+    command.env_remove("REDIS_URL");
+    let serve = Process::start(command, "serve");
+    let line = serve.log("it serves", |line| line["address"].is_string()).await;
+    let api = Api::at(line["address"].as_str().unwrap());
+    let paths: Vec<String> = (0..48)
+        .map(|n| {
+            let sort = ["dueAt", "-dueAt", "createdAt", "-updatedAt"][n % 4];
+            let due = if n % 2 == 0 { "&dueAfter=2030-01-01T00:00:01Z" } else { "" };
+            format!("/tasks?sort={sort}{due}&limit={}", n % 7 + 1)
+        })
+        .collect();
+    let mut wanted = Vec::new();
+    for path in &paths {
+        wanted.push(api.get(path).await.expect(200));
+    }
+    for _ in 0..5 {
+        let asked = join_all(paths.iter().map(|path| api.get(path))).await;
+        let pages: Vec<_> = asked.into_iter().map(|answer| answer.expect(200)).collect();
+        assert_eq!(pages, wanted);
+    }
+}
