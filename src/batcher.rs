@@ -68,9 +68,9 @@ impl<T: Send + 'static, R: Send + 'static> Batcher<T, R> {
         Batcher::new(limit, false, run)
     }
 
-    /// The same, but before a caller does its own item it lets whatever else is ready in its runtime go on. Those
-    /// who have been woken with it hand in theirs then, and all go together. For what costs as much for one as
-    /// for many, and is asked for by many at a time.
+    /// The same, but before each batch whatever else is ready in the runtime goes on: those who have just been woken
+    /// hand in theirs then, and all go together. What nobody waits for any more is left out. For questions, which
+    /// cost as much for one as for many, and are asked by many at a time.
     pub fn start_gathering<F, Fut>(limit: usize, run: F) -> Batcher<T, R>
     where
         F: Fn(Vec<T>) -> Fut + Send + Sync + 'static,
@@ -145,8 +145,14 @@ impl<T: Send + 'static, R: Send + 'static> Inner<T, R> {
     /// Serves those who wait, until nobody does.
     async fn serve(self: Arc<Self>) {
         loop {
+            if self.gathers {
+                tokio::task::yield_now().await;
+            }
             let batch: Vec<_> = {
                 let mut queue = self.queue();
+                if self.gathers {
+                    queue.waiting.retain(|(_, caller)| !caller.is_closed());
+                }
                 let count = queue.waiting.len().min(self.limit);
                 queue.running = count > 0;
                 queue.waiting.drain(..count).collect()
@@ -179,112 +185,4 @@ impl<T: Send + 'static, R: Send + 'static> Drop for Turn<T, R> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::sync::{Arc, Mutex};
-    use tokio::sync::Notify;
-
-    #[tokio::test]
-    async fn what_gathers_while_a_batch_runs_goes_together_and_each_gets_its_own_answer() {
-        let sizes = Arc::new(Mutex::new(Vec::new()));
-        let (seen, gate) = (sizes.clone(), Arc::new(Notify::new()));
-        let opened = gate.clone();
-        let batcher = Batcher::start(8, move |items: Vec<u32>| {
-            seen.lock().unwrap().push(items.len());
-            let opened = opened.clone();
-            async move {
-                opened.notified().await;
-                items.into_iter().map(|i| i * 2).collect()
-            }
-        });
-        let call = |i| {
-            let batcher = batcher.clone();
-            tokio::spawn(async move { batcher.call(i).await })
-        };
-        let mut calls = vec![call(0)];
-        while sizes.lock().unwrap().is_empty() {
-            tokio::task::yield_now().await;
-        }
-        // The first is in a batch of its own; these gather.
-        calls.extend((1..7).map(call));
-        while batcher.0.queue().waiting.len() < 6 {
-            tokio::task::yield_now().await;
-        }
-        gate.notify_one();
-        while sizes.lock().unwrap().len() < 2 {
-            tokio::task::yield_now().await;
-        }
-        gate.notify_one();
-        for (i, call) in calls.into_iter().enumerate() {
-            assert_eq!(call.await.unwrap(), Some(i as u32 * 2));
-        }
-        assert_eq!(*sizes.lock().unwrap(), [1, 6]);
-    }
-
-    #[tokio::test]
-    async fn the_others_are_served_where_one_is_dropped_or_panics() {
-        let gate = Arc::new(Notify::new());
-        let opened = gate.clone();
-        let batcher = Batcher::start(1, move |items: Vec<u32>| {
-            let opened = opened.clone();
-            async move {
-                assert!(items != [2], "on purpose");
-                if items == [0] {
-                    opened.notified().await;
-                }
-                items
-            }
-        });
-        let call = |i| {
-            let batcher = batcher.clone();
-            tokio::spawn(async move { batcher.call(i).await })
-        };
-        let dropped = call(0);
-        while !batcher.0.queue().running {
-            tokio::task::yield_now().await;
-        }
-        let calls = [call(1), call(2), call(3)];
-        while batcher.0.queue().waiting.len() < 3 {
-            tokio::task::yield_now().await;
-        }
-        dropped.abort();
-        let mut answers = Vec::new();
-        for call in calls {
-            answers.push(call.await.unwrap());
-        }
-        assert_eq!(answers, [Some(1), None, Some(3)]);
-        // Nobody is at work any more, and the next does its own again.
-        assert_eq!(batcher.call(4).await, Some(4));
-        assert_eq!(batcher.call(2).await, None);
-        assert_eq!(batcher.call(5).await, Some(5));
-    }
-
-    /// On one thread, as each that serves is.
-    #[tokio::test]
-    async fn those_who_come_together_go_together_where_that_is_wanted() {
-        for (gathers, wanted) in [(true, vec![7]), (false, vec![1, 6])] {
-            let sizes = Arc::new(Mutex::new(Vec::new()));
-            let seen = sizes.clone();
-            let batcher = Batcher::new(8, gathers, move |items: Vec<u32>| {
-                seen.lock().unwrap().push(items.len());
-                async move {
-                    tokio::task::yield_now().await;
-                    items.into_iter().map(|i| i * 2).collect()
-                }
-            });
-            let calls: Vec<_> = (0..7_u32)
-                .map(|i| {
-                    let batcher = batcher.clone();
-                    tokio::spawn(async move { (i, batcher.call(i).await) })
-                })
-                .collect();
-            for call in calls {
-                let (i, answer) = call.await.unwrap();
-                assert_eq!(answer, Some(i * 2));
-            }
-            assert_eq!(*sizes.lock().unwrap(), wanted, "gathers: {gathers}");
-            // A lone one has nobody to go with.
-            assert_eq!(batcher.call(9).await, Some(18));
-        }
-    }
-}
+mod tests;
