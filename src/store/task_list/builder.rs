@@ -3,11 +3,13 @@
 use chrono::{DateTime, Utc};
 use diesel::sql_types::{BigInt, Text, Timestamptz};
 
-use super::query::{Edge, NEVER_LAST, PlaceKey, Sort, TaskQuery};
+use super::query::{Edge, NEVER_LAST, PlaceKey, Sort, TaskQuery, Within};
 use crate::store::sql::Statement;
 
 /// The end of time in PostgreSQL.
 const NEVER: &str = "'infinity'::timestamptz";
+/// Its beginning.
+const EVER: &str = "'-infinity'::timestamptz";
 
 /// Puts a statement together, value by value.
 pub(super) struct Builder {
@@ -74,20 +76,50 @@ impl Builder {
         self.condition(&format!("({expression}, id) {sign} ({key}, {id})"));
     }
 
-    /// The stretch of the order that is asked for.
+    /// The stretch of an index that is asked for.
+    ///
+    /// What all have in common is part of the places, not a condition by itself: only the index that begins with it
+    /// has that order, so there is no other plan, however wrong PostgreSQL may be about how many they are.
     pub(super) fn stretch(&mut self, query: &TaskQuery) {
         if !query.is_stretch_of_time() {
             return self.place(query);
         }
+        let key = query.sort.key.expression();
         let (begin, end) = query.ends();
-        for (sign, edge) in [('>', begin), ('<', end)] {
-            let Some(edge) = edge else { continue };
-            let (key, id) = match edge {
-                Edge::At(at, id) => (self.value(Value::At(at)), id),
-                Edge::Never(id) => (NEVER.to_owned(), id),
-            };
-            self.beyond(query.sort.key.expression(), sign, &key, id);
+        let Some(within) = query.within() else {
+            for (sign, edge) in [('>', begin), ('<', end)] {
+                let Some(edge) = edge else { continue };
+                let (at, id) = self.edge(edge);
+                self.beyond(key, sign, &at, id);
+            }
+            return;
+        };
+        let value = self.value(match within {
+            Within::Status(name) => Value::Text(name.to_owned()),
+            Within::User(id) | Within::Category(id) => Value::Int(id),
+        });
+        let begin = begin.map_or((EVER.to_owned(), i64::MIN), |edge| self.edge(edge));
+        let end = end.map_or((NEVER.to_owned(), i64::MAX), |edge| self.edge(edge));
+        for (sign, (at, id)) in [('>', begin), ('<', end)] {
+            let (column, id) = (within.column(), self.value(Value::Int(id)));
+            self.condition(&format!("({column}, {key}, id) {sign} ({value}, {at}, {id})"));
         }
+    }
+
+    fn edge(&mut self, edge: Edge) -> (String, i64) {
+        match edge {
+            Edge::At(at, id) => (self.value(Value::At(at)), id),
+            Edge::Never(id) => (NEVER.to_owned(), id),
+        }
+    }
+
+    /// The order of a stretch.
+    pub(super) fn order_within(&mut self, column: Option<&str>, sort: Sort) {
+        let Some(column) = column else { return self.order(sort) };
+        let key = sort.key.expression();
+        let direction = if sort.descending { " DESC" } else { "" };
+        let order = [column, key, "id"].map(|by| format!("{by}{direction}")).join(", ");
+        self.sql.push_str(&format!(" ORDER BY {order}"));
     }
 
     pub(super) fn order(&mut self, sort: Sort) {

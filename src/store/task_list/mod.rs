@@ -8,6 +8,7 @@ use diesel::sql_types::BigInt;
 use diesel_async::AsyncPgConnection;
 
 use self::builder::Builder;
+use self::query::Within;
 pub use self::query::{Place, PlaceKey, Sort, SortKey, TaskQuery};
 pub use self::together::{can_go_together, pages};
 use crate::domain::task::Task;
@@ -38,11 +39,6 @@ pub async fn page(
     if query.is_stretch() {
         let found = rows(connection, stretch(query).statement()).await?;
         return Ok(cut(found, query));
-    }
-    if query.has_index() {
-        // PostgreSQL plans it for its values all the same, since it can't know how many rows an unknown limit
-        // means, and so it should: whoever has few tasks is found by the filter, whoever has most by the order.
-        return rows(connection, ordered(query).statement()).await;
     }
     let found = load(connection, windowed(query)).await?;
     if found.len() as i64 == query.limit {
@@ -92,7 +88,7 @@ async fn rows(
 fn stretch(query: &TaskQuery) -> Builder {
     let mut sql = Builder::new(&format!("SELECT {COLUMNS} FROM tasks"));
     sql.stretch(query);
-    sql.order(query.sort);
+    sql.order_within(query.within().map(Within::column), query.sort);
     sql.fixed_limit(limit(query));
     sql
 }

@@ -151,27 +151,28 @@ impl Sort {
 }
 
 impl TaskQuery {
-    /// Whether all that is asked for is one stretch of the order.
+    /// Whether all that is asked for is one stretch of an index: of an order, or of the tasks of one status, user or
+    /// category in the order in which they were created.
     pub(super) fn is_stretch(&self) -> bool {
         let due = self.due_before.is_some() || self.due_after.is_some();
-        self.equalities() == 0 && self.search.is_none() && (!due || self.sort.key == SortKey::DueAt)
+        let filters = [self.status.is_some(), self.user_id.is_some(), self.category_id.is_some()];
+        let sorted = match filters.into_iter().filter(|set| *set).count() {
+            0 => !due || self.sort.key == SortKey::DueAt,
+            1 => self.sort.key == SortKey::CreatedAt && !due,
+            _ => false,
+        };
+        sorted && self.search.is_none()
     }
 
-    /// Whether one index has both the filter and the order, if it isn't a stretch.
-    pub(super) fn has_index(&self) -> bool {
-        let due = self.due_before.is_some() || self.due_after.is_some();
-        let others = self.search.is_some() || due;
-        self.equalities() == 1 && !others && self.sort.key == SortKey::CreatedAt
-    }
-
-    fn equalities(&self) -> usize {
-        let set = [self.status.is_some(), self.user_id.is_some(), self.category_id.is_some()];
-        set.into_iter().filter(|set| *set).count()
-    }
-
-    /// Whether all that is asked for is one stretch of an order by time.
+    /// Whether it is a stretch in an order by time.
     pub(super) fn is_stretch_of_time(&self) -> bool {
         self.is_stretch() && self.sort.key != SortKey::Title
+    }
+
+    /// Of a stretch, what the index begins with before its order.
+    pub(super) fn within(&self) -> Option<Within> {
+        let status = self.status.map(|status| Within::Status(status.as_str()));
+        status.or(self.user_id.map(Within::User)).or(self.category_id.map(Within::Category))
     }
 
     /// Where the stretch of an order by time begins and ends, places of which neither belongs to it. A cursor is
@@ -184,6 +185,24 @@ impl TaskQuery {
         match self.sort.descending {
             false => (after.max(place), before),
             true => (after, [before, place].into_iter().flatten().min()),
+        }
+    }
+}
+
+/// The tasks that have something in common, for which there is an index.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Within {
+    Status(&'static str),
+    User(i64),
+    Category(i64),
+}
+
+impl Within {
+    pub(super) fn column(self) -> &'static str {
+        match self {
+            Within::Status(_) => "status",
+            Within::User(_) => "user_id",
+            Within::Category(_) => "category_id",
         }
     }
 }

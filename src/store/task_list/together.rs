@@ -6,11 +6,11 @@
 
 use chrono::DateTime;
 use diesel::data_types::PgTimestamp;
-use diesel::sql_types::{Array, BigInt, Timestamptz};
+use diesel::sql_types::{Array, BigInt, Text, Timestamptz};
 use diesel_async::AsyncPgConnection;
 
 use super::builder::Builder;
-use super::query::{Edge, Sort, TaskQuery};
+use super::query::{Edge, Sort, TaskQuery, Within};
 use super::{cut, limit, page};
 use crate::domain::task::Task;
 use crate::store::StoreError;
@@ -23,7 +23,16 @@ pub fn can_go_together(query: &TaskQuery) -> bool {
     query.is_stretch_of_time()
 }
 
-/// A page for each of these, which [`can_go_together`]. Those of one order and length are one statement.
+/// What pages have in common that are one statement.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Shape {
+    /// The column that the index begins with, before the order.
+    column: Option<&'static str>,
+    sort: Sort,
+    limit: i64,
+}
+
+/// A page for each of these, which [`can_go_together`]. Those of one shape are one statement.
 ///
 /// # Errors
 /// The database fails: the same for each page of a statement.
@@ -31,38 +40,47 @@ pub async fn pages(
     connection: &mut AsyncPgConnection,
     queries: &[TaskQuery],
 ) -> Vec<Result<Vec<Task>, StoreError>> {
-    let mut statements: Vec<((Sort, i64), Vec<usize>)> = Vec::new();
+    let mut statements: Vec<(Shape, Vec<usize>)> = Vec::new();
     for (number, query) in queries.iter().enumerate() {
-        let shape = (query.sort, limit(query));
+        let column = query.within().map(Within::column);
+        let shape = Shape { column, sort: query.sort, limit: limit(query) };
         match statements.iter_mut().find(|(known, _)| *known == shape) {
             Some((_, numbers)) => numbers.push(number),
             None => statements.push((shape, vec![number])),
         }
     }
     let mut answers = vec![Ok(Vec::new()); queries.len()];
-    for ((sort, limit), numbers) in statements {
-        if let [number] = numbers[..] {
-            answers[number] = page(connection, &queries[number]).await;
+    let mut gone = None;
+    for (shape, numbers) in statements {
+        // Each would wait for a server that has gone as long as the first did.
+        if let Some(error) = &gone {
+            numbers.into_iter().for_each(|n| answers[n] = Err(StoreError::clone(error)));
             continue;
         }
         let wanted: Vec<&TaskQuery> = numbers.iter().map(|number| &queries[*number]).collect();
-        match stretches(connection, sort, limit, &wanted).await {
+        let found = match wanted[..] {
+            [one] => page(connection, one).await.map(|page| vec![page]),
+            _ => stretches(connection, shape, &wanted).await,
+        };
+        match found {
             Ok(found) => {
                 for (number, page) in numbers.into_iter().zip(found) {
                     answers[number] = Ok(cut(page, &queries[number]));
                 }
             }
-            Err(error) => numbers.into_iter().for_each(|n| answers[n] = Err(error.clone())),
+            Err(error) => {
+                numbers.into_iter().for_each(|n| answers[n] = Err(error.clone()));
+                gone = matches!(error, StoreError::Unavailable(_)).then_some(error);
+            }
         }
     }
     answers
 }
 
-/// Stretches of one order, up to so many rows of each.
+/// Stretches of one index, up to so many rows of each.
 async fn stretches(
     connection: &mut AsyncPgConnection,
-    sort: Sort,
-    limit: i64,
+    shape: Shape,
     queries: &[&TaskQuery],
 ) -> Result<Vec<Vec<Task>>, StoreError> {
     let (begins, ends): (Vec<_>, Vec<_>) = queries
@@ -74,27 +92,25 @@ async fn stretches(
         .unzip();
     let (after, after_id): (Vec<_>, Vec<_>) = begins.into_iter().unzip();
     let (before, before_id): (Vec<_>, Vec<_>) = ends.into_iter().unzip();
-    // How many places there are is to be the same unknown to PostgreSQL whenever it plans. Knew it that there
-    // are two, it would plan for each two anew.
-    let mut sql = Builder::new(&format!(
-        "SELECT number, {COLUMNS}
-         FROM unnest((SELECT $1), (SELECT $2), (SELECT $3), (SELECT $4))
-              WITH ORDINALITY AS wanted (after, after_id, before, before_id, number),
-         LATERAL (
-             SELECT {COLUMNS} FROM tasks
-             WHERE ({key}, id) > (after, after_id) AND ({key}, id) < (before, before_id)",
-        key = sort.key.expression(),
-    ));
-    sql.order(sort);
-    sql.fixed_limit(limit);
-    sql.close(") AS stretch");
-    let statement = sql
+    let statement = text(shape)
         .statement()
         .bind::<Array<Timestamptz>, _>(after)
         .bind::<Array<BigInt>, _>(after_id)
         .bind::<Array<Timestamptz>, _>(before)
-        .bind::<Array<BigInt>, _>(before_id)
-        .columns::<(BigInt, ColumnTypes)>();
+        .bind::<Array<BigInt>, _>(before_id);
+    let within: Vec<Within> = queries.iter().filter_map(|query| query.within()).collect();
+    let statement = match within[..] {
+        [] => statement,
+        [Within::Status(_), ..] => statement.bind::<Array<Text>, _>(each(&within, |w| match w {
+            Within::Status(name) => Some(name),
+            _ => None,
+        })),
+        _ => statement.bind::<Array<BigInt>, _>(each(&within, |w| match w {
+            Within::User(id) | Within::Category(id) => Some(id),
+            Within::Status(_) => None,
+        })),
+    };
+    let statement = statement.columns::<(BigInt, ColumnTypes)>();
     let rows: Vec<(i64, Task)> = statement.load(connection).await?;
     let mut pages = vec![Vec::new(); queries.len()];
     for (number, task) in rows {
@@ -103,8 +119,37 @@ async fn stretches(
             page.push(task);
         }
     }
-    pages.iter_mut().for_each(|page| put_in_order(page, sort));
+    pages.iter_mut().for_each(|page| put_in_order(page, shape.sort));
     Ok(pages)
+}
+
+fn each<T>(within: &[Within], value: impl Fn(Within) -> Option<T>) -> Vec<T> {
+    within.iter().copied().filter_map(value).collect()
+}
+
+/// The statement for pages of a shape.
+///
+/// How many places there are is to be the same unknown to PostgreSQL whenever it plans. Knew it that there are
+/// two, it would plan for each two anew.
+fn text(shape: Shape) -> Builder {
+    let key = shape.sort.key.expression();
+    let (fifth, name, common, column) = match shape.column {
+        Some(column) => (", (SELECT $5)", ", common", "common, ", format!("{column}, ")),
+        None => ("", "", "", String::new()),
+    };
+    let mut sql = Builder::new(&format!(
+        "SELECT number, {COLUMNS}
+         FROM unnest((SELECT $1), (SELECT $2), (SELECT $3), (SELECT $4){fifth})
+              WITH ORDINALITY AS wanted (after, after_id, before, before_id{name}, number),
+         LATERAL (
+             SELECT {COLUMNS} FROM tasks
+             WHERE ({column}{key}, id) > ({common}after, after_id)
+               AND ({column}{key}, id) < ({common}before, before_id)"
+    ));
+    sql.order_within(shape.column, shape.sort);
+    sql.fixed_limit(shape.limit);
+    sql.close(") AS stretch");
+    sql
 }
 
 /// In SQL no order is promised of what is joined, though each walk has its own: this finds it done.
