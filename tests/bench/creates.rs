@@ -59,8 +59,9 @@ pub async fn run(size: Size, clients: usize) -> Vec<Reading> {
     let (least, slowest) =
         if clients == 1 { (0.6, Target::None) } else { (0.7, Target::AtMost(25.0)) };
     vec![
-        Reading::new("tasks created a second", load.rate, Target::OfLimit(least)).beside(limit),
-        Reading::new("99 of 100 answers within, ms", load.p99, slowest),
+        Reading::new("tasks created a second", load.rate, Target::OfLimit(least))
+            .beside(limit.rate),
+        Reading::new("99 of 100 answers within, ms", load.p99, slowest).beside(limit.p99),
         Reading::new("unpublished at the end, s of load", waiting as f64 / load.rate, Target::None),
         Reading::new("memory of serve after it, MB", memory.now, Target::AtMost(60.0)),
         Reading::new("memory of serve at most, MB", memory.peak, Target::AtMost(60.0)),

@@ -1,4 +1,5 @@
-//! How long it takes from a commit until its effect has begun, at a steady rate.
+//! How long it takes from a commit until its effect has begun, at a steady rate; beside what the broker alone takes
+//! from a publisher to a consumer.
 
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::Size;
 use crate::harness::{World, eventually_within};
+use crate::limits;
 use crate::report::{Reading, Target};
 use crate::system::Program;
 
@@ -49,11 +51,13 @@ pub async fn run(size: Size, rate: u32) -> Vec<Reading> {
         (db.count("task_activity").await == i64::from(count)).then_some(())
     })
     .await;
+    let (half, nearly_all) = limits::round_trip(&world, rate, count).await;
     let mut readings = Vec::new();
-    for (what, part, most) in [("half within, ms", 0.5, 3.0), ("99 of 100 within, ms", 0.99, 15.0)]
+    for (what, part, most, limit) in
+        [("half within, ms", 0.5, 3.0, half), ("99 of 100 within, ms", 0.99, 15.0, nearly_all)]
     {
         let road = db.number_of(ROAD, &[&part]).await as f64 / 1_000.0;
-        readings.push(Reading::new(what, road, Target::AtMost(most)));
+        readings.push(Reading::new(what, road, Target::AtMost(most)).beside(limit));
     }
     for (what, program) in
         [("memory of serve at most, MB", &serve), ("memory of work at most, MB", &work)]

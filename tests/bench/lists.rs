@@ -44,7 +44,7 @@ pub async fn warm(size: Size) -> Vec<Reading> {
     };
     vec![
         Reading::new("pages a second", load.rate, Target::OfLimit(0.5)).beside(limit.rate),
-        Reading::new("99 of 100 answers within, ms", load.p99, Target::None),
+        Reading::new("99 of 100 answers within, ms", load.p99, Target::None).beside(limit.p99),
         Reading::new("memory of serve at most, MB", memory.peak, Target::AtMost(60.0)),
     ]
 }
@@ -106,9 +106,9 @@ ORDER BY coalesce(due_at, 'infinity'::timestamptz), id LIMIT 21;
     let url = serve.api().base;
     let load = wrk(&world.directory, &url, ELSEWHERE, CLIENTS, size.seconds()).await;
     vec![
-        Reading::new("pages a second", load.rate, Target::OfLimit(0.7)).beside(statement),
-        Reading::new("the same, beside plain SQL", load.rate, Target::None).beside(question),
-        Reading::new("99 of 100 answers within, ms", load.p99, Target::None),
+        Reading::new("pages a second", load.rate, Target::OfLimit(0.7)).beside(statement.rate),
+        Reading::new("the same, beside plain SQL", load.rate, Target::None).beside(question.rate),
+        Reading::new("99 of 100 answers within, ms", load.p99, Target::None).beside(statement.p99),
         Reading::new("memory of serve at most, MB", serve.memory().peak, Target::AtMost(60.0)),
     ]
 }

@@ -3,11 +3,11 @@
 use std::path::Path;
 use std::process::Stdio;
 
-/// What wrk has seen.
+/// What a load generator has seen.
 pub struct Load {
-    /// Answers a second.
+    /// Answers, or transactions, a second.
     pub rate: f64,
-    /// 99 of 100 answers took no longer, in milliseconds.
+    /// 99 of 100 of them took no longer, in milliseconds.
     pub p99: f64,
 }
 
@@ -54,25 +54,44 @@ pub async fn hey(url: &str, body: &str, clients: usize, count: usize) -> f64 {
     rate.unwrap_or_else(|| panic!("{output}")).trim().parse().unwrap()
 }
 
-/// Transactions a second of a script of pgbench.
+/// Runs a script of pgbench.
 pub async fn pgbench(
     directory: &Path,
     database: &str,
     script: &str,
     clients: usize,
     seconds: u64,
-) -> f64 {
+) -> Load {
+    const LOG: &str = "pgbench.log";
     let file = directory.join("pgbench.sql");
     std::fs::write(&file, script).unwrap();
     let output = run(tokio::process::Command::new("pgbench")
         .args(["-n", "-M", "prepared", "-c", &clients.to_string()])
-        .args(["-j", &clients.min(2).to_string(), "-T", &seconds.to_string(), "-f"])
+        .args(["-j", &clients.min(2).to_string(), "-T", &seconds.to_string()])
+        // It knows means alone; what some of its transactions took it writes down, a file for each thread.
+        .args(["--log", "--sampling-rate=0.2", "--log-prefix"])
+        .arg(directory.join(LOG))
+        .arg("-f")
         .arg(&file)
         .arg(database))
     .await;
     let line = output.lines().find_map(|line| line.strip_prefix("tps = "));
     let number = line.and_then(|line| line.split(' ').next());
-    number.unwrap_or_else(|| panic!("{output}")).parse().unwrap()
+    let rate = number.unwrap_or_else(|| panic!("{output}")).parse().unwrap();
+
+    let mut took = Vec::new();
+    for entry in std::fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.file_name().unwrap().to_string_lossy().starts_with(LOG) {
+            let log = std::fs::read_to_string(&path).unwrap();
+            // client, transaction, microseconds, and more
+            let micros = log.lines().filter_map(|line| line.split(' ').nth(2)?.parse::<u32>().ok());
+            took.extend(micros);
+            std::fs::remove_file(path).unwrap();
+        }
+    }
+    took.sort_unstable();
+    Load { rate, p99: f64::from(took[(took.len() - 1) * 99 / 100]) / 1e3 }
 }
 
 async fn run(command: &mut tokio::process::Command) -> String {
