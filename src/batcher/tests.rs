@@ -106,28 +106,43 @@ async fn those_who_come_together_go_together_where_that_is_wanted() {
     }
 }
 
+/// Some come while others are being answered; then all ask together.
 #[tokio::test]
-async fn those_who_are_answered_together_ask_together_again() {
-    let sizes = Arc::new(Mutex::new(Vec::new()));
-    let seen = sizes.clone();
+async fn those_who_are_answered_ask_again_with_those_who_wait() {
+    let (sizes, gate) = (Arc::new(Mutex::new(Vec::new())), Arc::new(Notify::new()));
+    let (seen, opened) = (sizes.clone(), gate.clone());
     let batcher = Batcher::start_gathering(8, move |items: Vec<u32>| {
+        let first = seen.lock().unwrap().is_empty();
         seen.lock().unwrap().push(items.len());
-        async move { items }
+        let opened = opened.clone();
+        async move {
+            if first {
+                opened.notified().await;
+            }
+            items
+        }
     });
-    let callers: Vec<_> = (0..7)
-        .map(|i| {
-            let batcher = batcher.clone();
-            tokio::spawn(async move {
-                for _ in 0..3 {
-                    assert_eq!(batcher.call(i).await, Some(i));
-                }
-            })
+    let ask_thrice = |i| {
+        let batcher = batcher.clone();
+        tokio::spawn(async move {
+            for _ in 0..3 {
+                assert_eq!(batcher.call(i).await, Some(i));
+            }
         })
-        .collect();
+    };
+    let mut callers: Vec<_> = (0..3).map(ask_thrice).collect();
+    while sizes.lock().unwrap().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    callers.extend((3..7).map(ask_thrice));
+    while batcher.0.queue().waiting.len() < 4 {
+        tokio::task::yield_now().await;
+    }
+    gate.notify_one();
     for caller in callers {
         caller.await.unwrap();
     }
-    assert_eq!(*sizes.lock().unwrap(), [7, 7, 7]);
+    assert_eq!(*sizes.lock().unwrap(), [3, 7, 7, 4]);
 }
 
 #[tokio::test]

@@ -18,7 +18,7 @@ use crate::domain::schedule::Schedule;
 use crate::http::admission::Policy;
 use crate::shutdown::Shutdown;
 use crate::store::migrations::Migrator;
-use crate::store::{PostgresUrl, Store, outbox, processed};
+use crate::store::{PostgresUrl, Store, outbox, processed, task_list};
 use crate::telemetry::Metrics;
 use crate::tls::Tls;
 
@@ -138,9 +138,10 @@ const VACUUM_EVERY: u64 = 2_000;
 const VACUUM_POLL: Duration = Duration::from_secs(1);
 
 /// What an autovacuum would do, which the embedded database doesn't have: without it the publisher walks past
-/// more and more old versions of events to find what is new.
+/// more and more old versions of events to find what is new, and lists are planned for as few tasks as there were
+/// at first. Those are counted again whenever there may be twice as many.
 async fn vacuum(store: &Store, metrics: &Metrics, shutdown: &Shutdown) {
-    let mut vacuumed_at = 0;
+    let (mut vacuumed_at, mut counted_at) = (0, 0);
     while !shutdown.stopped() {
         shutdown.sleep(VACUUM_POLL).await;
         let published = metrics.events_published.get();
@@ -148,13 +149,17 @@ async fn vacuum(store: &Store, metrics: &Metrics, shutdown: &Shutdown) {
             continue;
         }
         vacuumed_at = published;
-        let vacuumed = match store.connection().await {
-            Ok(mut connection) => outbox::vacuum(&mut connection).await,
-            Err(error) => Err(error),
+        let twice = published >= 2 * counted_at;
+        let vacuumed = async {
+            let mut connection = store.connection().await?;
+            outbox::vacuum(&mut connection).await?;
+            if twice { task_list::analyze(&mut connection).await } else { Ok(()) }
         };
-        if let Err(error) = vacuumed {
-            // Only room is at stake: the next time will do as well.
-            tracing::warn!(%error, "the events' table could not be vacuumed");
+        if let Err(error) = vacuumed.await {
+            // Only room and time are at stake: the next time will do as well.
+            tracing::warn!(%error, "the tables could not be vacuumed");
+        } else if twice {
+            counted_at = published;
         }
     }
 }

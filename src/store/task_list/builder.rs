@@ -79,7 +79,9 @@ impl Builder {
     /// The stretch of an index that is asked for.
     ///
     /// What all have in common is part of the places, not a condition by itself: only the index that begins with it
-    /// has that order, so there is no other plan, however wrong PostgreSQL may be about how many they are.
+    /// has that order. And it is hidden from who plans: knew PostgreSQL which user it is, it would take it that as
+    /// many lie between two places as come before that user times those that come after, and at times sort
+    /// all that a user has.
     pub(super) fn stretch(&mut self, query: &TaskQuery) {
         if !query.is_stretch_of_time() {
             return self.place(query);
@@ -102,7 +104,7 @@ impl Builder {
         let end = end.map_or((NEVER.to_owned(), i64::MAX), |edge| self.edge(edge));
         for (sign, (at, id)) in [('>', begin), ('<', end)] {
             let (column, id) = (within.column(), self.value(Value::Int(id)));
-            self.condition(&format!("({column}, {key}, id) {sign} ({value}, {at}, {id})"));
+            self.condition(&format!("({column}, {key}, id) {sign} ((SELECT {value}), {at}, {id})"));
         }
     }
 

@@ -52,7 +52,8 @@ pub async fn pages(
     let mut answers = vec![Ok(Vec::new()); queries.len()];
     let mut gone = None;
     for (shape, numbers) in statements {
-        // Each would wait for a server that has gone as long as the first did.
+        // Each would wait for a server that has gone as long as the first did. Where it was only that one, the
+        // next who ask find out.
         if let Some(error) = &gone {
             numbers.into_iter().for_each(|n| answers[n] = Err(StoreError::clone(error)));
             continue;
