@@ -12,7 +12,7 @@ use uuid::Uuid;
 use crate::domain::event::Event;
 use crate::store::StoreError;
 use crate::store::processed::Subject;
-use crate::store::sql::{RunQueryDsl, Statement};
+use crate::store::sql::{RunQueryDsl, Statement, unseen};
 
 /// The name of the effect that writes here.
 pub const EFFECT: &str = "activity";
@@ -36,9 +36,9 @@ pub async fn record_once(
     let each = events.iter().map(|(event, _)| *event);
     let subjects = events.iter().map(|(_, subject)| *subject);
     let changes = |e: &Event| e.payload.changes.clone().map(Value::Object);
-    let statement = Statement::new(
+    let statement = Statement::new(format!(
         "WITH input AS (
-             SELECT * FROM unnest($1, $2, $3, $4, $5, $6, $8, $9)
+             SELECT * FROM unnest({arrays})
                  AS t (event_id, task_id, task_version, type, changes, occurred_at, effects, recorded)),
          fresh AS (
              INSERT INTO processed_messages AS p (event_id, effect, state, effects)
@@ -53,7 +53,8 @@ pub async fn record_once(
          SELECT event_id, task_id, task_version, type, changes, occurred_at
          FROM input JOIN fresh USING (event_id)
          RETURNING event_id",
-    )
+        arrays = unseen([1, 2, 3, 4, 5, 6, 8, 9])
+    ))
     .bind::<Array<SqlUuid>, _>(each.clone().map(|e| e.metadata.event_id).collect::<Vec<_>>())
     .bind::<Array<BigInt>, _>(each.clone().map(|e| e.payload.task.id).collect::<Vec<_>>())
     .bind::<Array<BigInt>, _>(each.clone().map(|e| e.payload.task.version).collect::<Vec<_>>())

@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use crate::domain::claim::Record;
 use crate::store::StoreError;
-use crate::store::sql::{RunQueryDsl, Statement};
+use crate::store::sql::{RunQueryDsl, Statement, unseen};
 
 #[derive(QueryableByName)]
 struct EventId {
@@ -42,10 +42,10 @@ pub async fn claim(
     lease: Duration,
 ) -> Result<Vec<Uuid>, StoreError> {
     // Rows in one order, so that two workers with the same events wait instead of deadlocking.
-    let statement = Statement::new(
+    let statement = Statement::new(format!(
         "INSERT INTO processed_messages AS p (event_id, effect, state, effects, claimed_by, claimed_until)
          SELECT event_id, $2, 'claimed', effects, $3, now() + $4 * interval '1 ms'
-         FROM unnest($1, $5, $6) AS t (event_id, effects, recorded)
+         FROM unnest({arrays}) AS t (event_id, effects, recorded)
          WHERE NOT recorded OR (SELECT o.state IN ('open', 'claimed') FROM processed_messages o
                                 WHERE o.event_id = t.event_id AND o.effect = $2)
          ORDER BY event_id
@@ -54,7 +54,8 @@ pub async fn claim(
                  claimed_until = excluded.claimed_until, touched_at = now()
              WHERE p.state = 'open' OR p.state = 'claimed' AND p.claimed_until < now()
          RETURNING event_id",
-    )
+        arrays = unseen([1, 5, 6])
+    ))
     .bind::<Array<SqlUuid>, _>(subjects.iter().map(|s| s.event_id).collect::<Vec<_>>())
     .bind::<Text, _>(effect)
     .bind::<Text, _>(owner)
@@ -124,14 +125,15 @@ pub async fn finish(
     connection: &mut AsyncPgConnection,
     finished: &[Finished],
 ) -> Result<(), StoreError> {
-    let statement = Statement::new(
+    let statement = Statement::new(format!(
         "INSERT INTO processed_messages AS p (event_id, effect, state, note)
          SELECT event_id, effect, CASE WHEN note IS NULL THEN 'done' ELSE 'skipped' END, note
-         FROM unnest($1, $2, $3) AS t (event_id, effect, note) ORDER BY event_id, effect
+         FROM unnest({arrays}) AS t (event_id, effect, note) ORDER BY event_id, effect
          ON CONFLICT (event_id, effect) DO UPDATE
              SET state = excluded.state, note = excluded.note, claimed_by = NULL, claimed_until = NULL,
                  touched_at = now()",
-    )
+        arrays = unseen(1..=3)
+    ))
     .bind::<Array<SqlUuid>, _>(finished.iter().map(|f| f.event_id).collect::<Vec<_>>())
     .bind::<Array<Text>, _>(finished.iter().map(|f| f.effect).collect::<Vec<_>>())
     .bind::<Array<Nullable<Text>>, _>(finished.iter().map(|f| f.skipped.clone()).collect::<Vec<_>>());

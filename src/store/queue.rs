@@ -7,7 +7,7 @@ use diesel::sql_types::{Array, BigInt, Binary, Integer, Nullable, Text};
 use diesel_async::{AsyncPgConnection, SimpleAsyncConnection};
 
 use crate::store::StoreError;
-use crate::store::sql::{RunQueryDsl, Statement};
+use crate::store::sql::{RunQueryDsl, Statement, unseen};
 
 /// A message to be added.
 #[derive(Debug, Clone)]
@@ -51,16 +51,17 @@ pub struct TakenRow {
 /// # Errors
 /// The database fails.
 pub async fn add(connection: &mut AsyncPgConnection, rows: &[NewRow]) -> Result<(), StoreError> {
-    let statement = Statement::new(
+    let statement = Statement::new(format!(
         "INSERT INTO queued_messages (queue, due_at, message_id, message_type, content_type, sent_at,
                                       headers, body)
          SELECT queue, clock_timestamp() + delay * interval '1 ms', message_id, message_type,
                 content_type, sent_at, headers, body
-         FROM unnest($1, $2, $3, $4, $5, $6, $7, $8)
+         FROM unnest({arrays})
              WITH ORDINALITY AS t (queue, delay, message_id, message_type, content_type, sent_at,
                                    headers, body, place)
          ORDER BY place",
-    )
+        arrays = unseen(1..=8)
+    ))
     .bind::<Array<Text>, _>(rows.iter().map(|r| r.queue.clone()).collect::<Vec<_>>())
     .bind::<Array<BigInt>, _>(rows.iter().map(|r| r.delay.as_millis() as i64).collect::<Vec<_>>())
     .bind::<Array<Nullable<Text>>, _>(rows.iter().map(|r| r.message_id.clone()).collect::<Vec<_>>())

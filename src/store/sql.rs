@@ -50,6 +50,15 @@ impl Statement {
     }
 }
 
+/// These values as arguments whose arrays PostgreSQL doesn't see while it plans.
+///
+/// Of an array that it sees it counts the elements, finds a plan for two of them cheaper than the one for any
+/// number, and plans with each use anew, which takes longer than what the statement does for two.
+pub(crate) fn unseen(values: impl IntoIterator<Item = usize>) -> String {
+    let values: Vec<String> = values.into_iter().map(|n| format!("(SELECT ${n})")).collect();
+    values.join(", ")
+}
+
 /// A statement whose columns have these types, in this order. Rows are read by place, which takes a fraction
 /// of the time of looking for each column by its name.
 pub(crate) struct Columns<ST>(Statement, PhantomData<fn() -> ST>);

@@ -9,6 +9,7 @@ use taskd::tls::Tls;
 
 use crate::harness::{Api, Process, World, eventually};
 use crate::lists::ROWS;
+use crate::plans::planned_once;
 
 /// A database with [`ROWS`], and one connection to it.
 async fn world() -> (World, Store) {
@@ -154,29 +155,6 @@ async fn a_stretch_of_an_order_is_planned_once() {
         assert!(planned_once(&mut connection).await >= 2);
         Store::discard(connection);
     }
-}
-
-/// How many statements are prepared, each of which is planned once.
-async fn planned_once(connection: &mut Connection) -> usize {
-    let plans: Vec<Plans> = diesel_async::RunQueryDsl::load(
-        diesel::sql_query("SELECT statement, custom_plans FROM pg_prepared_statements"),
-        connection,
-    )
-    .await
-    .unwrap();
-    for Plans { statement, custom_plans } in &plans {
-        // PostgreSQL tries five plans for the values at hand before it settles for one for all.
-        assert!(*custom_plans <= 5, "{custom_plans} plans of {statement}");
-    }
-    plans.len()
-}
-
-#[derive(Debug, diesel::QueryableByName)]
-struct Plans {
-    #[diesel(sql_type = diesel::sql_types::Text)]
-    statement: String,
-    #[diesel(sql_type = diesel::sql_types::BigInt)]
-    custom_plans: i64,
 }
 
 /// Whether a user has few tasks or most, and whatever PostgreSQL knows of them. Of user 2 it would guess, as there are

@@ -42,6 +42,7 @@ mod lists_stretches;
 mod mail_record;
 mod openapi;
 mod outages;
+mod plans;
 mod pool;
 mod properties;
 mod records;

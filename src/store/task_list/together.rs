@@ -14,7 +14,7 @@ use super::query::{Edge, Sort, TaskQuery, Within};
 use super::{cut, limit, page};
 use crate::domain::task::Task;
 use crate::store::StoreError;
-use crate::store::sql::RunQueryDsl;
+use crate::store::sql::{RunQueryDsl, unseen};
 use crate::store::tasks::{COLUMNS, ColumnTypes};
 
 /// Whether this page can be read with others: it is one stretch of an order by time. Of titles, only the database
@@ -129,23 +129,21 @@ fn each<T>(within: &[Within], value: impl Fn(Within) -> Option<T>) -> Vec<T> {
 }
 
 /// The statement for pages of a shape.
-///
-/// How many places there are is to be the same unknown to PostgreSQL whenever it plans. Knew it that there are
-/// two, it would plan for each two anew.
 fn text(shape: Shape) -> Builder {
     let key = shape.sort.key.expression();
-    let (fifth, name, common, column) = match shape.column {
-        Some(column) => (", (SELECT $5)", ", common", "common, ", format!("{column}, ")),
-        None => ("", "", "", String::new()),
+    let (values, name, common, column) = match shape.column {
+        Some(column) => (5, ", common", "common, ", format!("{column}, ")),
+        None => (4, "", "", String::new()),
     };
     let mut sql = Builder::new(&format!(
         "SELECT number, {COLUMNS}
-         FROM unnest((SELECT $1), (SELECT $2), (SELECT $3), (SELECT $4){fifth})
+         FROM unnest({places})
               WITH ORDINALITY AS wanted (after, after_id, before, before_id{name}, number),
          LATERAL (
              SELECT {COLUMNS} FROM tasks
              WHERE ({column}{key}, id) > ({common}after, after_id)
-               AND ({column}{key}, id) < ({common}before, before_id)"
+               AND ({column}{key}, id) < ({common}before, before_id)",
+        places = unseen(1..=values)
     ));
     sql.order_within(shape.column, shape.sort);
     sql.fixed_limit(shape.limit);

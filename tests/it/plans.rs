@@ -1,0 +1,123 @@
+//! Statements that PostgreSQL plans once, not with each use.
+
+use std::time::Duration;
+
+use chrono::Utc;
+use taskd::domain::event::{Event, Metadata, NewEvent, SOURCE};
+use taskd::domain::task::{Status, Task, TaskFields};
+use taskd::store::processed::{self, Finished, Subject};
+use taskd::store::queue::{self, NewRow};
+use taskd::store::{Connection, PostgresUrl, Store, activity, tasks};
+use taskd::tls::Tls;
+
+use crate::harness::World;
+
+/// How many statements are prepared, each of which is planned once.
+pub(crate) async fn planned_once(connection: &mut Connection) -> usize {
+    let plans: Vec<Plans> = diesel_async::RunQueryDsl::load(
+        diesel::sql_query("SELECT statement, custom_plans FROM pg_prepared_statements"),
+        connection,
+    )
+    .await
+    .unwrap();
+    for Plans { statement, custom_plans } in &plans {
+        // PostgreSQL tries five plans for the values at hand before it settles for one for all.
+        assert!(*custom_plans <= 5, "{custom_plans} plans of {statement}");
+    }
+    plans.len()
+}
+
+#[derive(Debug, diesel::QueryableByName)]
+struct Plans {
+    #[diesel(sql_type = diesel::sql_types::Text)]
+    statement: String,
+    #[diesel(sql_type = diesel::sql_types::BigInt)]
+    custom_plans: i64,
+}
+
+/// As most are that are written together.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs services: scripts/test"]
+async fn what_writes_a_few_rows_is_planned_once() {
+    const TIMES: usize = 20;
+    let world = World::new().await;
+    let url = PostgresUrl::parse(world.database_url(), &Tls::default()).unwrap();
+    let store = Store::new(&url, 1).unwrap();
+    let mut connection = store.connection().await.unwrap();
+    let few = |n: usize| n % 3 + 1;
+    for time in 0..TIMES {
+        let new: Vec<_> = (0..few(time)).map(|_| created()).collect();
+        let ids = tasks::insert_all(&mut connection, &new, None).await.unwrap();
+        assert_eq!(ids.len(), few(time));
+        let changed: Vec<_> = new
+            .into_iter()
+            .map(|(task, event)| changed(Task { id: ids[&event.id], ..task }))
+            .collect();
+        let updated = tasks::update(&mut connection, &changed, None).await.unwrap();
+        assert_eq!(updated.len(), few(time));
+
+        let events: Vec<Event> = changed.into_iter().map(|(_, event)| published(event)).collect();
+        let subject = |event: &Event| {
+            let event_id = event.metadata.event_id;
+            Subject { event_id, effects: 2, recorded: false }
+        };
+        let subjects: Vec<Subject> = events.iter().map(subject).collect();
+        let entries: Vec<_> = events.iter().zip(subjects.iter().copied()).collect();
+        let logged = activity::record_once(&mut connection, &entries).await.unwrap();
+        assert_eq!(logged.len(), few(time));
+        let lease = Duration::from_secs(25);
+        let claimed =
+            processed::claim(&mut connection, "email", &subjects, "we".into(), lease).await;
+        assert_eq!(claimed.unwrap().len(), few(time));
+        let finished =
+            |s: &Subject| Finished { event_id: s.event_id, effect: "email", skipped: None };
+        let finished: Vec<_> = subjects.iter().map(finished).collect();
+        processed::finish(&mut connection, &finished).await.unwrap();
+
+        let rows: Vec<NewRow> = (0..few(time)).map(|_| row(&world.queue)).collect();
+        queue::add(&mut connection, &rows).await.unwrap();
+    }
+    assert!(planned_once(&mut connection).await >= 6);
+}
+
+fn created() -> (Task, NewEvent) {
+    let fields = TaskFields {
+        title: "t".into(),
+        description: None,
+        status: Status::Pending,
+        user_id: Some(1),
+        category_id: None,
+        due_at: None,
+    };
+    let task = Task::create(fields, Utc::now());
+    (task.clone(), NewEvent::created(task))
+}
+
+fn changed(before: Task) -> (Task, NewEvent) {
+    let fields = TaskFields { title: "u".into(), ..before.fields() };
+    let after = before.update(fields, Utc::now()).unwrap();
+    (after.clone(), NewEvent::updated(&before, after))
+}
+
+fn published(new: NewEvent) -> Event {
+    let metadata = Metadata {
+        event_id: new.id,
+        timestamp: Utc::now(),
+        source: SOURCE.into(),
+        schema_version: 1,
+    };
+    Event { event_type: new.event_type, payload: new.payload, metadata }
+}
+
+fn row(queue: &str) -> NewRow {
+    NewRow {
+        queue: queue.to_owned(),
+        delay: Duration::ZERO,
+        message_id: None,
+        message_type: None,
+        content_type: None,
+        sent_at: None,
+        headers: "{}".into(),
+        body: b"{}".to_vec(),
+    }
+}
