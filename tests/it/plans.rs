@@ -85,7 +85,7 @@ fn created() -> (Task, NewEvent) {
         title: "t".into(),
         description: None,
         status: Status::Pending,
-        user_id: Some(1),
+        user_id: None,
         category_id: None,
         due_at: None,
     };
@@ -120,4 +120,39 @@ fn row(queue: &str) -> NewRow {
         headers: "{}".into(),
         body: b"{}".to_vec(),
     }
+}
+
+/// Nobody else does it there.
+#[cfg(feature = "embedded")]
+#[tokio::test(flavor = "multi_thread")]
+async fn the_embedded_database_is_told_how_many_tasks_there_are() {
+    use taskd::store::embedded::Embedded;
+    use taskd::store::migrations::Migrator;
+    use taskd::store::task_list;
+
+    let world = World::alone();
+    let directory = world.directory.join("data");
+    let starting = tokio::task::spawn_blocking(move || Embedded::start(&directory));
+    let database = starting.await.unwrap().unwrap();
+    Migrator::connect(database.url()).await.unwrap().up().unwrap();
+    let store = Store::new(database.url(), 1).unwrap();
+    let mut connection = store.connection().await.unwrap();
+    let new: Vec<_> = (0..50).map(|_| created()).collect();
+    tasks::insert_all(&mut connection, &new, None).await.unwrap();
+    assert!(known_tasks(&mut connection).await < 0, "nothing is known of a new table");
+    task_list::analyze(&mut connection).await.unwrap();
+    assert_eq!(known_tasks(&mut connection).await, 50);
+}
+
+#[cfg(feature = "embedded")]
+async fn known_tasks(connection: &mut Connection) -> i64 {
+    #[derive(diesel::QueryableByName)]
+    struct Known {
+        #[diesel(sql_type = diesel::sql_types::BigInt)]
+        count: i64,
+    }
+    let sql = "SELECT reltuples::bigint AS count FROM pg_class WHERE relname = 'tasks'";
+    let query = diesel::sql_query(sql);
+    let known: Known = diesel_async::RunQueryDsl::get_result(query, connection).await.unwrap();
+    known.count
 }
