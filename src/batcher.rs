@@ -98,8 +98,7 @@ impl<T: Send + 'static, R: Send + 'static> Batcher<T, R> {
     pub async fn call(&self, item: T) -> Option<R> {
         match self.0.wait_or_take_turn(item) {
             Place::Waiting(answer) => answer.await.ok(),
-            Place::Own(item, turn) => {
-                let mut item = item;
+            Place::Own(mut item, turn) => {
                 if self.0.gathers {
                     tokio::task::yield_now().await;
                     match self.0.join_those_who_wait(item) {

@@ -6,13 +6,13 @@ use amqprs::channel::{
     BasicAckArguments, BasicConsumeArguments, BasicPublishArguments, BasicQosArguments, Channel,
     ConsumerMessage, QueueDeclareArguments,
 };
-use amqprs::connection::{Connection, OpenConnectionArguments};
+use amqprs::connection::Connection;
 use amqprs::{BasicProperties, FieldTable};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::sleep_until;
 
 use crate::drains::fill;
-use crate::harness::{World, rabbitmq_url};
+use crate::harness::{Amqp, World, rabbitmq_url};
 
 /// Acks go in bunches of this size.
 const BUNCH: usize = 64;
@@ -28,17 +28,7 @@ struct Client {
 
 impl Client {
     async fn new(world: &World) -> Client {
-        let url = url::Url::parse(&rabbitmq_url()).unwrap();
-        let decode = |text: &str| {
-            percent_encoding::percent_decode_str(text).decode_utf8().unwrap().into_owned()
-        };
-        let (user, password) = (decode(url.username()), decode(url.password().unwrap_or("guest")));
-        let port = url.port().unwrap_or(5672);
-        let mut arguments =
-            OpenConnectionArguments::new(url.host_str().unwrap(), port, &user, &password);
-        let vhost = decode(url.path().trim_start_matches('/'));
-        arguments.virtual_host(if vhost.is_empty() { "/" } else { &vhost });
-        let connection = Connection::open(&arguments).await.unwrap();
+        let connection = Amqp::open(&rabbitmq_url()).await;
         let channel = connection.open_channel(None).await.unwrap();
 
         let queue = format!("{}.limit", world.name);

@@ -57,14 +57,8 @@ impl Rig {
     /// On the one connection that an embedded database has.
     #[cfg(feature = "embedded")]
     async fn embedded() -> Rig {
-        use taskd::store::embedded::Embedded;
-        use taskd::store::migrations::Migrator;
         let world = World::alone();
-        let directory = world.directory.join("data");
-        let starting = tokio::task::spawn_blocking(move || Embedded::start(&directory));
-        let database = starting.await.unwrap().unwrap();
-        Migrator::connect(database.url()).await.unwrap().up().unwrap();
-        let store = Store::new(database.url(), 1).unwrap();
+        let (database, store) = embedded_database(&world).await;
         let connect = || Arc::new(TableBroker::new(store.clone(), &world.queue, &world.dlq));
         Rig { _database: Some(database), ..Rig::of(connect(), connect(), world) }
     }
@@ -85,6 +79,19 @@ impl Rig {
             answer.unwrap();
         }
     }
+}
+
+/// An embedded database in a world's directory, and its one connection.
+#[cfg(feature = "embedded")]
+pub(crate) async fn embedded_database(world: &World) -> (taskd::store::embedded::Embedded, Store) {
+    use taskd::store::embedded::Embedded;
+    use taskd::store::migrations::Migrator;
+    let directory = world.directory.join("data");
+    let starting = tokio::task::spawn_blocking(move || Embedded::start(&directory));
+    let database = starting.await.unwrap().unwrap();
+    Migrator::connect(database.url()).await.unwrap().up().unwrap();
+    let store = Store::new(database.url(), 1).unwrap();
+    (database, store)
 }
 
 macro_rules! every_broker {

@@ -80,7 +80,7 @@ async fn what_writes_a_few_rows_is_planned_once() {
     assert!(planned_once(&mut connection).await >= 6);
 }
 
-fn created() -> (Task, NewEvent) {
+pub(crate) fn created() -> (Task, NewEvent) {
     let fields = TaskFields {
         title: "t".into(),
         description: None,
@@ -99,7 +99,7 @@ fn changed(before: Task) -> (Task, NewEvent) {
     (after.clone(), NewEvent::updated(&before, after))
 }
 
-fn published(new: NewEvent) -> Event {
+pub(crate) fn published(new: NewEvent) -> Event {
     let metadata = Metadata {
         event_id: new.id,
         timestamp: Utc::now(),
@@ -126,16 +126,10 @@ fn row(queue: &str) -> NewRow {
 #[cfg(feature = "embedded")]
 #[tokio::test(flavor = "multi_thread")]
 async fn the_embedded_database_is_told_how_many_tasks_there_are() {
-    use taskd::store::embedded::Embedded;
-    use taskd::store::migrations::Migrator;
     use taskd::store::task_list;
 
     let world = World::alone();
-    let directory = world.directory.join("data");
-    let starting = tokio::task::spawn_blocking(move || Embedded::start(&directory));
-    let database = starting.await.unwrap().unwrap();
-    Migrator::connect(database.url()).await.unwrap().up().unwrap();
-    let store = Store::new(database.url(), 1).unwrap();
+    let (_database, store) = crate::contract_broker::embedded_database(&world).await;
     let mut connection = store.connection().await.unwrap();
     let new: Vec<_> = (0..50).map(|_| created()).collect();
     tasks::insert_all(&mut connection, &new, None).await.unwrap();

@@ -8,15 +8,15 @@ use proptest::strategy::ValueTree;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use serde_json::json;
 use taskd::domain::claim::{Claim, Record, decide};
-use taskd::domain::event::{Event, Metadata, NewEvent, SOURCE};
+use taskd::domain::event::NewEvent;
 use taskd::domain::retention::{Outbox, Trace, may_forget};
-use taskd::domain::task::{Status, Task, TaskFields};
 use taskd::store::processed::{self, Subject};
 use taskd::store::{PostgresUrl, Store, activity, retention};
 use taskd::tls::Tls;
 use uuid::Uuid;
 
 use crate::harness::{Db, World};
+use crate::plans::{created, published};
 
 fn store(world: &World) -> Store {
     Store::new(&PostgresUrl::parse(world.database_url(), &Tls::default()).unwrap(), 2).unwrap()
@@ -120,22 +120,11 @@ async fn a_database_effect_is_run_by_the_rule_of_the_domain() {
     let world = World::new().await;
     let (db, store) = (world.db().await, store(&world));
     let mut connection = store.connection().await.unwrap();
-    let fields = TaskFields {
-        title: "t".into(),
-        description: None,
-        status: Status::Pending,
-        user_id: None,
-        category_id: None,
-        due_at: None,
-    };
-    let new = NewEvent::created(Task::create(fields, Utc::now()));
+    let (_, new) = created();
     for (state, recorded) in states() {
         let event_id = Uuid::now_v7();
         record(&db, event_id, activity::EFFECT, state).await;
-        let metadata =
-            Metadata { event_id, timestamp: Utc::now(), source: SOURCE.into(), schema_version: 1 };
-        let (event_type, payload) = (new.event_type, new.payload.clone());
-        let event = Event { event_type, payload, metadata };
+        let event = published(NewEvent { id: event_id, ..new.clone() });
         let entry = (&event, Subject { event_id, effects: 1, recorded });
         let rule = decide(state.map(as_record), recorded) == Claim::Granted;
         for (time, expected) in [rule, false].into_iter().enumerate() {

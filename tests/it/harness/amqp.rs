@@ -35,6 +35,13 @@ impl Amqp {
     }
 
     pub async fn connect_to(url: &str) -> Amqp {
+        let connection = Amqp::open(url).await;
+        let channel = connection.open_channel(None).await.unwrap();
+        Amqp { connection, channel }
+    }
+
+    /// A connection to the broker at a URL.
+    pub async fn open(url: &str) -> Connection {
         let url = url::Url::parse(url).expect("TEST_RABBITMQ_URL is a URL");
         let decode = |text: &str| {
             percent_encoding::percent_decode_str(text).decode_utf8().unwrap().into_owned()
@@ -46,11 +53,9 @@ impl Amqp {
             OpenConnectionArguments::new(host, url.port().unwrap_or(5672), &user, &password);
         let vhost = decode(url.path().trim_start_matches('/'));
         arguments.virtual_host(if vhost.is_empty() { "/" } else { &vhost });
-        let connection = Connection::open(&arguments)
+        Connection::open(&arguments)
             .await
-            .unwrap_or_else(|error| panic!("RabbitMQ must run at TEST_RABBITMQ_URL: {error}"));
-        let channel = connection.open_channel(None).await.unwrap();
-        Amqp { connection, channel }
+            .unwrap_or_else(|error| panic!("RabbitMQ must run at TEST_RABBITMQ_URL: {error}"))
     }
 
     pub async fn close(self) {
