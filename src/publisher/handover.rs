@@ -118,6 +118,9 @@ impl Ticket {
         if events.is_empty() {
             return;
         }
+        for event in &events {
+            tracing::debug!(event_id = %event.id, "committed");
+        }
         match self.held {
             Some((leased_until, _room)) => {
                 // A publisher that has gone leaves them to the next.

@@ -74,6 +74,11 @@ impl Program {
         Api::at(&self.address)
     }
 
+    /// All that it has logged so far.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap()
+    }
+
     /// Sends a signal by its name without SIG.
     pub fn signal(&self, name: &str) {
         let pid = self.child.id().to_string();
