@@ -1,5 +1,5 @@
 //! The roles: each file wires the library's modules up for one subcommand; `parts` has what more than
-//! one of them is made of.
+//! one of them is made of, `upkeep` what keeps their database quick.
 
 pub mod dlq;
 pub mod migrate;
@@ -9,6 +9,7 @@ pub mod serve;
 pub mod token;
 pub mod topology;
 pub mod up;
+mod upkeep;
 pub mod work;
 
 use std::io::Write;

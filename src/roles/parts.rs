@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use chrono::Utc;
 
+use super::upkeep;
 use crate::access::Tokens;
 use crate::broker::Broker;
 use crate::broker::amqp::AmqpBroker;
@@ -94,6 +95,8 @@ pub(super) async fn serve(
     let publisher_shutdown = Shutdown::new(shutdown.drain_timeout());
     let (publisher, handover) = Publisher::new(store.clone(), broker.clone(), metrics.clone());
     let publishing = tokio::spawn(publisher.run(publisher_shutdown.clone()));
+    let indexing = upkeep::index_searches(store.clone(), metrics.clone(), shutdown.clone());
+    let indexing = tokio::spawn(indexing);
 
     let state = State {
         new_tasks: TaskWriter::new(store.clone(), handover.clone()),
@@ -119,7 +122,14 @@ pub(super) async fn serve(
     publisher_shutdown.stop();
     tokio::select! {
         ended = publishing => ended?,
-        () = shutdown.deadline() => tracing::warn!("out of time; events wait in the outbox"),
+        () = shutdown.deadline() => {
+            tracing::warn!("out of time; events wait in the outbox");
+            return Ok(());
+        }
+    }
+    tokio::select! {
+        ended = indexing => ended?,
+        () = shutdown.deadline() => {}
     }
     Ok(())
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use anyhow::Context;
 
 use super::parts::{self, Ground};
+use super::upkeep;
 use crate::cache::{Cache, Limiter, MemoryCache, RedisCache, RedisUrl};
 use crate::config::{
     ApiArgs, Auth, BrokerArgs, CacheArgs, DEFAULT_MAIL_DIR, DataArgs, DatabaseArgs, MailArgs,
@@ -16,9 +17,8 @@ use crate::config::{
 };
 use crate::domain::schedule::Schedule;
 use crate::http::admission::Policy;
-use crate::shutdown::Shutdown;
 use crate::store::migrations::Migrator;
-use crate::store::{PostgresUrl, Store, outbox, processed, task_list};
+use crate::store::{PostgresUrl, Store, outbox, processed};
 use crate::telemetry::Metrics;
 use crate::tls::Tls;
 
@@ -114,7 +114,7 @@ pub async fn run(mut args: Args) -> anyhow::Result<ExitCode> {
     let serving = parts::serve(listener, ground, api, shutdown.clone());
     let vacuuming = async {
         if database.is_embedded() {
-            vacuum(&store, &metrics, &shutdown).await;
+            upkeep::vacuum(&store, &metrics, &shutdown).await;
         }
     };
     let (served, (), (), ()) = tokio::join!(
@@ -131,37 +131,6 @@ pub async fn run(mut args: Args) -> anyhow::Result<ExitCode> {
     served?;
     tracing::info!("stopped");
     Ok(ExitCode::SUCCESS)
-}
-
-/// After how many published events their table is vacuumed, and how often that is looked at.
-const VACUUM_EVERY: u64 = 2_000;
-const VACUUM_POLL: Duration = Duration::from_secs(1);
-
-/// What an autovacuum would do, which the embedded database doesn't have: without it the publisher walks past
-/// more and more old versions of events to find what is new, and lists are planned for as few tasks as there were
-/// at first. Those are counted again whenever there may be twice as many.
-async fn vacuum(store: &Store, metrics: &Metrics, shutdown: &Shutdown) {
-    let (mut vacuumed_at, mut counted_at) = (0, 0);
-    while !shutdown.stopped() {
-        shutdown.sleep(VACUUM_POLL).await;
-        let published = metrics.events_published.get();
-        if published - vacuumed_at < VACUUM_EVERY {
-            continue;
-        }
-        vacuumed_at = published;
-        let twice = published >= 2 * counted_at;
-        let vacuumed = async {
-            let mut connection = store.connection().await?;
-            outbox::vacuum(&mut connection).await?;
-            if twice { task_list::analyze(&mut connection).await } else { Ok(()) }
-        };
-        if let Err(error) = vacuumed.await {
-            // Only room and time are at stake: the next time will do as well.
-            tracing::warn!(%error, "the tables could not be vacuumed");
-        } else if twice {
-            counted_at = published;
-        }
-    }
 }
 
 /// Frees what a process that was killed had in hand, instead of waiting for its leases to end: an

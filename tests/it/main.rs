@@ -53,6 +53,7 @@ mod roles_purge;
 mod roles_shutdown;
 mod roles_topology;
 mod sign_in_load;
+mod search_index;
 mod snapshots;
 mod tls;
 mod up;

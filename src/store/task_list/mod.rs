@@ -78,6 +78,14 @@ pub async fn analyze(connection: &mut AsyncPgConnection) -> Result<(), StoreErro
     Ok(connection.batch_execute("ANALYZE tasks").await?)
 }
 
+/// Puts the entries of the search index that wait in a list into their places.
+///
+/// # Errors
+/// The database fails, or the index is not this user's own.
+pub async fn index_pending(connection: &mut AsyncPgConnection) -> Result<(), StoreError> {
+    Ok(connection.batch_execute("SELECT gin_clean_pending_list('tasks_search')").await?)
+}
+
 /// The values decide whether a filter's index or a sort's is less work.
 async fn load(connection: &mut AsyncPgConnection, sql: Builder) -> Result<Vec<Task>, StoreError> {
     rows(connection, sql.statement().planned_for_its_values()).await
