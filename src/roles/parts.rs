@@ -156,6 +156,15 @@ pub(super) fn consumer(
     Consumer::new(tools, broker, concurrency)
 }
 
+/// Consumes until told to stop, in a task of its own: the thread that started the process would have to be woken by
+/// those that serve the connections, for each delivery.
+pub(super) async fn work(consumer: Consumer, shutdown: &Shutdown) -> anyhow::Result<()> {
+    let ended = tokio::spawn(consumer.run(shutdown.clone())).await;
+    // One that has panicked takes the process along.
+    shutdown.stop();
+    Ok(ended?)
+}
+
 /// What a worker is called if nobody says: this host and this process.
 pub(super) fn default_worker() -> String {
     format!("{}-{}", gethostname::gethostname().to_string_lossy(), std::process::id())

@@ -117,9 +117,9 @@ pub async fn run(mut args: Args) -> anyhow::Result<ExitCode> {
             upkeep::vacuum(&store, &metrics, &shutdown).await;
         }
     };
-    let (served, (), (), ()) = tokio::join!(
+    let (served, worked, (), ()) = tokio::join!(
         serving,
-        consumer.run(shutdown.clone()),
+        parts::work(consumer, &shutdown),
         parts::purge_by_schedule(&args.cron, &store, keep, &metrics, &shutdown),
         vacuuming,
     );
@@ -129,6 +129,7 @@ pub async fn run(mut args: Args) -> anyhow::Result<ExitCode> {
     // One that was left by a process that was killed is overwritten by the next.
     let _ = std::fs::remove_file(&address_file);
     served?;
+    worked?;
     tracing::info!("stopped");
     Ok(ExitCode::SUCCESS)
 }

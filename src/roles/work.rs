@@ -80,7 +80,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     );
     let retries = args.broker.retry.retry_delays.clone();
     let consumer = parts::consumer(&ground, mailer, retries, simulation, &worker, args.concurrency);
-    consumer.run(shutdown).await;
+    parts::work(consumer, &shutdown).await?;
     broker.close().await;
     tracing::info!(worker, "stopped");
     Ok(ExitCode::SUCCESS)
