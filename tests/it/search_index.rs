@@ -48,11 +48,11 @@ async fn an_index_that_is_somebody_elses_is_left_to_the_writes() {
     api.task("first", None).await;
     let said = "new tasks are left to PostgreSQL to index for searches";
     eventually("it says so", || async { serve.text().contains(said).then_some(()) }).await;
+    // And goes on.
     api.task("second", None).await;
     const WAITING: &str = "SELECT count(*) FROM events WHERE published_at IS NULL";
     eventually("the second is published", || async {
         (db.number(WAITING).await == 0).then_some(())
     })
     .await;
-    assert_eq!(serve.text().matches(said).count(), 1);
 }
