@@ -114,12 +114,11 @@ impl Ticket {
 
     /// Hands over what was committed with this ticket's lease, or wakes the publisher where there was none.
     pub fn hand_over<'a>(self, events: impl IntoIterator<Item = &'a NewEvent>) {
-        let events: Vec<_> = events.into_iter().map(message::of_new).collect();
+        let events = events.into_iter();
+        let committed = events.inspect(|event| tracing::debug!(event_id = %event.id, "committed"));
+        let events: Vec<_> = committed.map(message::of_new).collect();
         if events.is_empty() {
             return;
-        }
-        for event in &events {
-            tracing::debug!(event_id = %event.id, "committed");
         }
         match self.held {
             Some((leased_until, _room)) => {

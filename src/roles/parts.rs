@@ -120,16 +120,10 @@ pub(super) async fn serve(
     handle.stop(true).await;
     serving.await??;
     publisher_shutdown.stop();
+    let ending = async { tokio::try_join!(publishing, indexing) };
     tokio::select! {
-        ended = publishing => ended?,
-        () = shutdown.deadline() => {
-            tracing::warn!("out of time; events wait in the outbox");
-            return Ok(());
-        }
-    }
-    tokio::select! {
-        ended = indexing => ended?,
-        () = shutdown.deadline() => {}
+        ended = ending => drop(ended?),
+        () = shutdown.deadline() => tracing::warn!("out of time; events wait in the outbox"),
     }
     Ok(())
 }

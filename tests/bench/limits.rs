@@ -105,8 +105,12 @@ pub async fn round_trip(world: &World, rate: u32, count: u32) -> (f64, f64) {
     publishing.await.unwrap();
     client.close().await;
     // As the measurement beside it, without the first second.
-    let mut roads = roads.split_off((rate as usize).min(roads.len() / 2));
-    roads.sort_by(f64::total_cmp);
-    let at = |part: usize| roads[(roads.len() - 1) * part / 100];
+    half_and_nearly_all(roads.split_off((rate as usize).min(roads.len() / 2)))
+}
+
+/// What half of these are at most, and 99 of 100.
+pub fn half_and_nearly_all(mut values: Vec<f64>) -> (f64, f64) {
+    values.sort_by(f64::total_cmp);
+    let at = |part: usize| values[(values.len() * part).div_ceil(100) - 1];
     (at(50), at(99))
 }
