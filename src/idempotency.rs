@@ -206,7 +206,7 @@ async fn finish_all(store: &Store, finished: Vec<Finished>) -> Vec<Result<(), St
     let distinct: Vec<Finished> = distinct.into_values().collect();
     match finish(store, &distinct).await {
         Ok(()) => vec![Ok(()); count],
-        Err(StoreError::Fault(_)) if count > 1 => {
+        Err(StoreError::Fault(_) | StoreError::TooSlow(_)) if count > 1 => {
             let mut answers = Vec::with_capacity(count);
             for one in finished {
                 answers.push(finish(store, &[one]).await);

@@ -30,7 +30,7 @@ pub trait Broker: Send + Sync {
     /// Brings queues into being; harmless when they are there as wanted.
     async fn declare(&self) -> Result<(), BrokerError>;
 
-    /// Asks for a sign of life, within 2 seconds.
+    /// Asks for a sign of life.
     async fn ping(&self) -> Result<(), BrokerError>;
 
     /// Closes what is open; open deliveries go back to the queue.
@@ -126,6 +126,9 @@ pub enum BrokerError {
     /// have arrived.
     #[error("the broker can't be reached: {0}")]
     Unavailable(String),
+    /// It is there and will go on refusing: wrong credentials, no such virtual host.
+    #[error("RABBITMQ_URL: {0}")]
+    Refused(String),
     /// No confirm came in time.
     #[error("the broker did not confirm within {} s", .0.as_secs())]
     ConfirmTimeout(Duration),
@@ -135,6 +138,9 @@ pub enum BrokerError {
     /// No queue took the message (`basic.return`).
     #[error("no queue {0} took the message: is the topology declared?")]
     Returned(String),
+    /// This process is not to declare queues.
+    #[error("NO_DECLARE keeps this process from declaring queues: run taskd topology declare")]
+    MayNotDeclare,
     /// A queue exists with other properties than wanted.
     #[error("{0}")]
     Drift(String),

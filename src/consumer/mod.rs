@@ -23,7 +23,7 @@ use crate::effects::{Email, Simulation};
 use crate::idempotency::Idempotency;
 use crate::retry_router::RetryRouter;
 use crate::shutdown::{Backoff, Shutdown};
-use crate::store::{Store, StoreError};
+use crate::store::{Conflicts, Store, StoreError};
 use crate::telemetry::Metrics;
 
 /// How many effects outside the database run at a time at most; also how many connections to the
@@ -102,7 +102,8 @@ impl Consumer {
                         tracing::warn!(worker = %self.tools.worker, %error, "can't consume; trying until it works");
                     }
                     lost = true;
-                    // A queue that was deleted is brought back; any other cause shows again above.
+                    // A queue that was deleted is brought back, unless the broker is not to be asked for
+                    // that; any other cause shows again above.
                     let _ = self.broker.declare().await;
                     shutdown.sleep(backoff.pause()).await;
                 }
@@ -221,8 +222,15 @@ impl Session {
         Fut: Future<Output = Result<T, StoreError>>,
     {
         let mut backoff = Backoff::default();
+        // After some of these it counts as a failed attempt, and the message waits in a delay queue.
+        let mut conflicts = Conflicts::default();
         loop {
-            match attempt().await {
+            let outcome = attempt().await;
+            if conflicts.may_try_again(&outcome) {
+                self.pause(&mut backoff, patience).await?;
+                continue;
+            }
+            match outcome {
                 Err(StoreError::Unavailable(error)) => {
                     // Many deliveries meet one outage: the first says so, and the first to get through.
                     if !self.holding.swap(true, Ordering::Relaxed) {

@@ -289,9 +289,13 @@ impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> ApiError {
         let request_id = RequestId::current();
         match error {
-            StoreError::Unavailable(_) => {
+            StoreError::Unavailable(_) | StoreError::Refused(_) | StoreError::Conflict(_) => {
                 tracing::warn!(request_id, %error, "answering 503");
                 ApiError::Unavailable
+            }
+            StoreError::TooSlow(_) => {
+                tracing::warn!(request_id, %error, "answering 503");
+                ApiError::Timeout
             }
             StoreError::Missing(_) | StoreError::Taken(_) | StoreError::Fault(_) => {
                 tracing::error!(request_id, %error, "answering 500");

@@ -43,7 +43,7 @@ use crate::dead_letters::DeadLetters;
 use crate::http::admission::{Policy, enforce, identify};
 use crate::http::error::ApiError;
 use crate::http::headers::secured;
-use crate::http::health::Monitored;
+use crate::http::health::{LastReport, Monitored};
 use crate::http::limits::{Limits, with_body, within_limits};
 use crate::http::observe::{RequestId, observe};
 use crate::http::rate_limits::{RateLimits, limit};
@@ -237,6 +237,7 @@ pub fn serve(
         needs_broker: false,
         cache: state.cache.clone(),
         metrics: state.metrics.clone(),
+        last: LastReport::default(),
     };
     let monitored = actix_web::web::Data::new(monitored);
     let document = actix_web::web::Data::new(docs::Document(openapi::document().to_string()));

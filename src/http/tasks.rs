@@ -17,7 +17,7 @@ use crate::http::idempotency_key::{Once, Refused};
 use crate::http::paging::{ActivityParams, TaskParams, rows, task_cursor};
 use crate::http::preconditions::{Preconditions, Verdict};
 use crate::http::{State, to_the_end};
-use crate::store::{StoreError, activity, defective, task_list, tasks};
+use crate::store::{Conflicts, StoreError, activity, defective, task_list, tasks};
 
 /// About how long a task is in JSON. More costs a page another allocation.
 const TASK_BYTES: usize = 320;
@@ -184,6 +184,7 @@ pub async fn delete(
 ) -> Result<Deleted, ApiError> {
     let id = id.0;
     to_the_end(async move {
+        let mut conflicts = Conflicts::default();
         for _ in 0..MOST_TRIES {
             let mut connection = state.store.connection().await?;
             let found = tasks::find(&mut connection, id).await?;
@@ -191,7 +192,11 @@ pub async fn delete(
             preconditions.of_write(task.version)?;
             let last = task.delete(Utc::now());
             let (event, ticket) = (NewEvent::deleted(last.clone()), state.publisher.ticket(1));
-            if tasks::delete(&mut connection, &last, &event, ticket.lease()).await? {
+            let deleted = tasks::delete(&mut connection, &last, &event, ticket.lease()).await;
+            if conflicts.may_try_again(&deleted) {
+                continue;
+            }
+            if deleted? {
                 drop(connection);
                 ticket.hand_over([&event]);
                 state.cache.invalidate(vec![Scope::TaskLists, Scope::Task(id)]).await;
@@ -251,6 +256,7 @@ async fn update(
     decide: impl Fn(&Task) -> Result<TaskFields, ApiError> + Send + Sync + 'static,
 ) -> Result<Answer<Task>, ApiError> {
     to_the_end(async move {
+        let mut conflicts = Conflicts::default();
         for _ in 0..MOST_TRIES {
             let mut connection = state.store.connection().await?;
             let before = visible(caller, tasks::find(&mut connection, id).await?)?;
@@ -262,6 +268,9 @@ async fn update(
             let (write, ticket) = ([(after.clone(), event)], state.publisher.ticket(1));
             let written = tasks::update(&mut connection, &write, ticket.lease()).await;
             drop(connection);
+            if conflicts.may_try_again(&written) {
+                continue;
+            }
             match written {
                 Ok(ids) if ids.is_empty() => continue,
                 Err(StoreError::Missing(_)) => {

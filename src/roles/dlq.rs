@@ -143,7 +143,7 @@ async fn give<T: DeserializeOwned>(place: &PlaceArgs, order: Order) -> anyhow::R
         }
         None => {
             let store = Store::new(&place.database.required_url(&tls)?, 1)?;
-            DeadLetters::new(parts::broker(&place.broker, &tls, "taskd dlq", &store)?)
+            DeadLetters::new(parts::broker(&place.broker, &tls, "taskd dlq", &store, false)?)
         }
     };
     Ok(serde_json::from_value(letters.obey(order).await?)?)

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use crate::config::{DatabaseArgs, TlsArgs};
-use crate::store::migrations::Migrator;
+use crate::store::migrations::{self, Migrator};
 
 /// Options of `taskd migrate`.
 #[derive(clap::Args)]
@@ -22,9 +22,9 @@ pub struct Args {
 /// # Errors
 /// The configuration is wrong, or the database fails.
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let mut migrator = Migrator::connect(&args.database.required_url(&args.tls.load()?)?).await?;
+    let url = args.database.required_url(&args.tls.load()?)?;
     if args.status {
-        for migration in migrator.status()? {
+        for migration in migrations::status(&url).await? {
             super::print(format_args!(
                 "{}  {}",
                 if migration.applied { "applied" } else { "pending" },
@@ -33,7 +33,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         }
         return Ok(ExitCode::SUCCESS);
     }
-    let applied = migrator.up()?;
+    let applied = Migrator::connect(&url).await?.up()?;
     if applied.is_empty() {
         super::print("the schema is up to date");
     }

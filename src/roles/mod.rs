@@ -21,8 +21,7 @@ use tokio::net::TcpSocket;
 
 use crate::broker::{Broker, BrokerError};
 use crate::shutdown::{Shutdown, stop_on_signals};
-use crate::store::PostgresUrl;
-use crate::store::migrations::Migrator;
+use crate::store::{PostgresUrl, StoreError, migrations};
 
 /// A stop signal for the whole process.
 fn shutdown(drain_timeout: Duration) -> anyhow::Result<Shutdown> {
@@ -31,12 +30,14 @@ fn shutdown(drain_timeout: Duration) -> anyhow::Result<Shutdown> {
     Ok(shutdown)
 }
 
-/// Declares the topology. A broker that is away is no reason not to start: what needs the queues
-/// declares them again when it finds them missing. A queue that differs is one.
-async fn declare_at_start(broker: &dyn Broker) -> anyhow::Result<()> {
-    match broker.declare().await {
+/// Asks for the broker, and declares the topology unless somebody else does. A broker that is away is no
+/// reason not to start: what needs the queues declares them again when it finds them missing. One that
+/// refuses us is one, and so is a queue that differs.
+async fn meet(broker: &dyn Broker, no_declare: bool) -> anyhow::Result<()> {
+    let met = if no_declare { broker.ping().await } else { broker.declare().await };
+    match met {
         Ok(()) => Ok(()),
-        Err(error @ BrokerError::Drift(_)) => Err(error.into()),
+        Err(error @ (BrokerError::Refused(_) | BrokerError::Drift(_))) => Err(error.into()),
         Err(error) => {
             tracing::warn!(%error, "starting without the broker");
             Ok(())
@@ -44,17 +45,18 @@ async fn declare_at_start(broker: &dyn Broker) -> anyhow::Result<()> {
     }
 }
 
-/// Refuses a database whose schema is behind this program. One that is away is no reason not to
-/// start.
+/// Refuses a database whose schema is behind this program, and one that refuses us. One that is away is no
+/// reason not to start.
 async fn check_schema(url: &PostgresUrl) -> anyhow::Result<()> {
-    let mut migrator = match Migrator::connect(url).await {
-        Ok(migrator) => migrator,
-        Err(error) => {
+    let pending = match migrations::status(url).await {
+        Ok(all) => all.into_iter().filter(|migration| !migration.applied).count(),
+        Err(error @ StoreError::Unavailable(_)) => {
             tracing::warn!(%error, "starting without the database");
             return Ok(());
         }
+        Err(StoreError::Refused(why)) => anyhow::bail!("DATABASE_URL: the database refuses: {why}"),
+        Err(error) => return Err(error.into()),
     };
-    let pending = migrator.status()?.into_iter().filter(|m| !m.applied).count();
     if pending > 0 {
         anyhow::bail!("the database lacks {pending} migrations: run `taskd migrate` first");
     }

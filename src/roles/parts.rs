@@ -41,15 +41,19 @@ pub(super) struct Ground {
     pub(super) metrics: Metrics,
 }
 
-/// RabbitMQ, not yet connected, or the tables of the database.
+/// RabbitMQ, not yet connected, or the tables of the database. With `no_declare` it never declares a queue.
 pub(super) fn broker(
     args: &BrokerArgs,
     tls: &Tls,
     name: &str,
     store: &Store,
+    no_declare: bool,
 ) -> anyhow::Result<Arc<dyn Broker>> {
     Ok(match args.url(tls)? {
-        Some(url) => Arc::new(AmqpBroker::new(url, args.topology()?, name)),
+        Some(url) => {
+            let broker = AmqpBroker::new(url, args.topology()?, name);
+            Arc::new(if no_declare { broker.without_declaring() } else { broker })
+        }
         None => Arc::new(tables(args, store)?),
     })
 }

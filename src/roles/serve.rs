@@ -42,14 +42,12 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let (database_url, redis_url) = (args.database.required_url(&tls)?, args.cache.url(&tls)?);
     let (threads, _) = args.api.requests.limits().threads();
     let store = Store::divided(&database_url, args.database.database_pool_size.into(), threads)?;
-    let broker = parts::broker(&args.broker, &tls, "taskd serve", &store)?;
+    let broker = parts::broker(&args.broker, &tls, "taskd serve", &store, args.no_declare)?;
     let listener = super::listen(SocketAddr::new(args.api.http.host, args.api.http.port), "PORT")?;
     let address = listener.local_addr()?;
     let shutdown = super::shutdown(args.shutdown.drain_timeout)?;
     super::check_schema(&database_url).await?;
-    if !args.no_declare {
-        super::declare_at_start(broker.as_ref()).await?;
-    }
+    super::meet(broker.as_ref(), args.no_declare).await?;
 
     let ground = Ground { store, broker: broker.clone(), metrics: Metrics::new()? };
     let redis = match &redis_url {

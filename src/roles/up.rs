@@ -81,8 +81,8 @@ pub async fn run(mut args: Args) -> anyhow::Result<ExitCode> {
     if database.is_embedded() {
         take_over(&args, &tls, &store).await?;
     }
-    let broker = parts::broker(&args.broker, &tls, "taskd up", &store)?;
-    super::declare_at_start(broker.as_ref()).await?;
+    let broker = parts::broker(&args.broker, &tls, "taskd up", &store, false)?;
+    super::meet(broker.as_ref(), false).await?;
     let (cache, limiter): (Arc<dyn Cache>, Option<Arc<dyn Limiter>>) = match &redis_url {
         Some(url) => {
             let redis = Arc::new(RedisCache::new(url, &args.cache.cache_prefix)?);

@@ -8,7 +8,7 @@ use crate::config::{
     BrokerArgs, DatabaseArgs, MailArgs, MonitorArgs, ShutdownArgs, SimulationArgs, TlsArgs,
     no_declare,
 };
-use crate::http::health::Monitored;
+use crate::http::health::{LastReport, Monitored};
 use crate::read_cache::ReadCache;
 use crate::store::Store;
 use crate::telemetry::Metrics;
@@ -52,22 +52,27 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let simulation = args.simulation.checked()?;
     let worker = args.name.unwrap_or_else(parts::default_worker);
     let store = Store::new(&database_url, args.database.database_pool_size.into())?;
-    let broker = parts::broker(&args.broker, &tls, &format!("taskd work {worker}"), &store)?;
+    let broker = parts::broker(
+        &args.broker,
+        &tls,
+        &format!("taskd work {worker}"),
+        &store,
+        args.no_declare,
+    )?;
     let monitor =
         args.monitor.metrics_addr.map(|a| super::listen(a, "METRICS_ADDR")).transpose()?;
     let mailer = parts::mailer(&args.mail, &tls)?;
     let shutdown = super::shutdown(args.shutdown.drain_timeout)?;
     super::check_schema(&database_url).await?;
-    if !args.no_declare {
-        super::declare_at_start(broker.as_ref()).await?;
-    }
+    super::meet(broker.as_ref(), args.no_declare).await?;
 
     let ground = Ground { store, broker: broker.clone(), metrics: Metrics::new()? };
     if let Some(listener) = monitor {
         let address = listener.local_addr()?;
         let Ground { store, broker, metrics } = ground.clone();
+        let last = LastReport::default();
         let cache = ReadCache::new(None, store.clone(), metrics.clone(), Duration::ZERO);
-        let monitored = Monitored { store, broker, needs_broker: true, cache, metrics };
+        let monitored = Monitored { store, broker, needs_broker: true, cache, metrics, last };
         tokio::spawn(crate::http::serve_monitor(listener, monitored)?);
         tracing::info!(%address, "health and metrics");
     }

@@ -1,17 +1,26 @@
 //! The schema's history, compiled in.
 
+use std::time::Duration;
+
 use diesel::migration::{Migration, MigrationSource};
 use diesel::pg::Pg;
-use diesel_async::{AsyncMigrationHarness, AsyncPgConnection, RunQueryDsl};
+use diesel::prelude::*;
+use diesel::sql_types::{BigInt, Bool, Text};
+use diesel_async::{AsyncMigrationHarness, AsyncPgConnection};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 
-use crate::store::sql::Statement;
-use crate::store::{PostgresUrl, StoreError, pool};
+use crate::store::connect::connect;
+use crate::store::sql::{RunQueryDsl, Statement};
+use crate::store::sqlstate::ReadOnlySince;
+use crate::store::{PostgresUrl, StoreError};
 
 const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations");
 
 /// Names the advisory lock of whoever migrates: "taskdmig" in ASCII.
 const LOCK: i64 = 0x7461_736b_646d_6967;
+
+/// How long a database may take to let a migrator in: an embedded one has just been started.
+const PATIENCE: Duration = Duration::from_secs(15);
 
 /// A migration and whether the database has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,6 +29,53 @@ pub struct Status {
     pub name: String,
     /// Whether it has been applied.
     pub applied: bool,
+}
+
+/// Every migration, oldest first, once no other process migrates. Looking needs no right but to read the
+/// table of what is applied, which is not made for it.
+///
+/// # Errors
+/// The database can't be reached, refuses, or fails.
+pub async fn status(url: &PostgresUrl) -> Result<Vec<Status>, StoreError> {
+    #[derive(QueryableByName)]
+    struct Exists {
+        #[diesel(sql_type = Bool)]
+        exists: bool,
+    }
+    #[derive(QueryableByName)]
+    struct Applied {
+        #[diesel(sql_type = Text)]
+        version: String,
+    }
+    let mut connection = connect_and_lock(url, "pg_advisory_lock_shared").await?;
+    let known = "SELECT to_regclass('__diesel_schema_migrations') IS NOT NULL AS exists";
+    let Exists { exists } = Statement::new(known).get_result(&mut connection).await?;
+    let applied: Vec<Applied> = match exists {
+        true => {
+            let versions = "SELECT version FROM __diesel_schema_migrations";
+            Statement::new(versions).load(&mut connection).await?
+        }
+        false => Vec::new(),
+    };
+    let migrations: Vec<Box<dyn Migration<Pg>>> = MIGRATIONS.migrations().map_err(fault)?;
+    let mut all: Vec<Status> = migrations
+        .iter()
+        .map(|migration| {
+            let version = migration.name().version().to_string();
+            let applied = applied.iter().any(|row| row.version == version);
+            Status { name: migration.name().to_string(), applied }
+        })
+        .collect();
+    all.sort_by(|one, other| one.name.cmp(&other.name));
+    Ok(all)
+}
+
+/// A connection that holds the lock; without a time limit, since whoever has it may migrate for long.
+async fn connect_and_lock(url: &PostgresUrl, lock: &str) -> Result<AsyncPgConnection, StoreError> {
+    let mut connection = connect(url, PATIENCE, "0", &ReadOnlySince::default()).await?;
+    let locking = Statement::new(format!("SELECT {lock}($1)")).bind::<BigInt, _>(LOCK);
+    diesel_async::RunQueryDsl::execute(locking, &mut connection).await?;
+    Ok(connection)
 }
 
 /// A connection for migrations alone, which holds the lock until it is dropped.
@@ -33,31 +89,8 @@ impl Migrator {
     /// # Errors
     /// [`StoreError::Unavailable`] if the database can't be reached.
     pub async fn connect(url: &PostgresUrl) -> Result<Migrator, StoreError> {
-        let mut connection =
-            pool::connect(url, "0").await.map_err(|e| StoreError::Unavailable(e.to_string()))?;
-        Statement::new("SELECT pg_advisory_lock($1)")
-            .bind::<diesel::sql_types::BigInt, _>(LOCK)
-            .execute(&mut connection)
-            .await?;
+        let connection = connect_and_lock(url, "pg_advisory_lock").await?;
         Ok(Migrator { harness: AsyncMigrationHarness::new(connection) })
-    }
-
-    /// Every migration, oldest first.
-    ///
-    /// # Errors
-    /// The database fails.
-    pub fn status(&mut self) -> Result<Vec<Status>, StoreError> {
-        let pending: Vec<String> = self
-            .harness
-            .pending_migrations(MIGRATIONS)
-            .map_err(fault)?
-            .iter()
-            .map(|m| m.name().to_string())
-            .collect();
-        let all: Vec<Box<dyn Migration<Pg>>> = MIGRATIONS.migrations().map_err(fault)?;
-        let mut all: Vec<String> = all.iter().map(|m| m.name().to_string()).collect();
-        all.sort();
-        Ok(all.into_iter().map(|name| Status { applied: !pending.contains(&name), name }).collect())
     }
 
     /// Applies what is pending and returns the names. Each migration is a transaction.

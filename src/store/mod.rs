@@ -3,6 +3,8 @@
 pub mod activity;
 pub mod cache_guard;
 pub mod categories;
+mod conflicts;
+mod connect;
 pub mod defective;
 #[cfg(feature = "embedded")]
 pub mod embedded;
@@ -16,14 +18,16 @@ pub mod queue;
 pub mod retention;
 mod schema;
 mod sql;
+mod sqlstate;
 pub mod task_list;
 pub mod tasks;
 pub mod tokens;
 mod url;
 pub mod users;
 
+pub use conflicts::Conflicts;
 pub use diesel_async::AsyncPgConnection as Connection;
-pub use pool::Store;
+pub use pool::{Service, Store};
 pub use url::PostgresUrl;
 
 use diesel::result::{DatabaseErrorKind, Error};
@@ -31,9 +35,19 @@ use diesel::result::{DatabaseErrorKind, Error};
 /// What can go wrong in the database.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum StoreError {
-    /// It can't be reached, or is going down or coming up: the same may work later.
+    /// It can't be reached, is going down or coming up, is full, or takes no writes: the same may work
+    /// later, on another connection.
     #[error("the database can't be reached: {0}")]
     Unavailable(String),
+    /// It refuses who asks, or has no such database: the same will not work until somebody mends it.
+    #[error("the database refuses: {0}")]
+    Refused(String),
+    /// Another transaction was in the way, and nothing was done: the same may work at once.
+    #[error("another transaction was in the way: {0}")]
+    Conflict(String),
+    /// The statement took longer than it may, and nothing was done.
+    #[error("the statement took too long: {0}")]
+    TooSlow(String),
     /// A row names another that doesn't exist.
     #[error("constraint {0} is violated")]
     Missing(String),
@@ -54,33 +68,41 @@ impl From<Error> for StoreError {
         match kind {
             DatabaseErrorKind::ForeignKeyViolation => StoreError::Missing(constraint()),
             DatabaseErrorKind::UniqueViolation => StoreError::Taken(constraint()),
-            DatabaseErrorKind::ClosedConnection
-            | DatabaseErrorKind::UnableToSendCommand
-            | DatabaseErrorKind::ReadOnlyTransaction
-            | DatabaseErrorKind::SerializationFailure => StoreError::Unavailable(error.to_string()),
-            _ if passes(information.message()) => StoreError::Unavailable(error.to_string()),
-            _ => StoreError::Fault(error.to_string()),
+            _ => match information.column_name() {
+                Some(code) => by_code(code, format!("{error} (SQLSTATE {code})")),
+                // The client's own words: there is no connection any more.
+                None if matches!(
+                    kind,
+                    DatabaseErrorKind::ClosedConnection | DatabaseErrorKind::UnableToSendCommand
+                ) =>
+                {
+                    StoreError::Unavailable(error.to_string())
+                }
+                None => StoreError::Fault(error.to_string()),
+            },
         }
     }
 }
 
-/// Diesel does not tell the SQLSTATE of these (classes 53 and 57, and lock timeouts:
-/// https://www.postgresql.org/docs/current/errcodes-appendix.html), so their texts must do.
-fn passes(message: &str) -> bool {
-    [
-        "terminating connection",
-        "the database system is",
-        "connection closed",
-        "too many clients",
-        "remaining connection slots",
-        "deadlock detected",
-        "canceling statement due to",
-        "No space left on device",
-        "out of memory",
-        "error communicating with the server",
-    ]
-    .iter()
-    .any(|part| message.contains(part))
+/// What an error means, by its SQLSTATE: never by its text, which is in the server's language
+/// (<https://www.postgresql.org/docs/current/errcodes-appendix.html>). The code comes in the field for a
+/// column (see `sqlstate`).
+fn by_code(code: &str, text: String) -> StoreError {
+    match code {
+        // It takes no writes: a standby, or a primary before a failover.
+        "25006" => StoreError::Unavailable(text),
+        // The server has ended the session of somebody who was silent in a transaction.
+        "25P03" | "25P04" => StoreError::Unavailable(text),
+        // It is shut down, has crashed, is starting, was dropped, or has ended an idle session.
+        "57P01" | "57P02" | "57P03" | "57P04" | "57P05" => StoreError::Unavailable(text),
+        // A serialization failure, a deadlock, a lock that was not to be had.
+        "40001" | "40P01" | "55P03" => StoreError::Conflict(text),
+        // A statement's own time limit.
+        "57014" => StoreError::TooSlow(text),
+        // Connections that fail, and resources that have run out: disk, memory, connections.
+        _ if code.starts_with("08") || code.starts_with("53") => StoreError::Unavailable(text),
+        _ => StoreError::Fault(text),
+    }
 }
 
 #[cfg(test)]
@@ -88,18 +110,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_outage_is_told_from_a_fault() {
-        let error = |kind, text: &str| Error::DatabaseError(kind, Box::new(text.to_owned()));
-        for text in [
-            "terminating connection due to administrator command",
-            "the database system is starting up",
-        ] {
-            let error = StoreError::from(error(DatabaseErrorKind::Unknown, text));
-            assert!(matches!(error, StoreError::Unavailable(_)), "{error}");
+    fn what_the_client_says_itself_is_told_by_its_kind() {
+        let error = |kind| StoreError::from(Error::DatabaseError(kind, Box::new(String::new())));
+        for gone in [DatabaseErrorKind::ClosedConnection, DatabaseErrorKind::UnableToSendCommand] {
+            assert!(matches!(error(gone), StoreError::Unavailable(_)));
         }
-        let fault =
-            StoreError::from(error(DatabaseErrorKind::Unknown, "column \"x\" does not exist"));
-        assert!(matches!(fault, StoreError::Fault(_)));
+        assert!(matches!(error(DatabaseErrorKind::Unknown), StoreError::Fault(_)));
         assert!(matches!(StoreError::from(Error::NotFound), StoreError::Fault(_)));
     }
 }

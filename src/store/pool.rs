@@ -1,42 +1,39 @@
 //! The connection pool.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use deadpool::Runtime;
-use diesel::{ConnectionError, ConnectionResult};
+use diesel::ConnectionError;
+use diesel::prelude::*;
+use diesel::sql_types::Text;
+use diesel_async::AsyncPgConnection;
 use diesel_async::pooled_connection::deadpool::{Hook, HookError, Object, Pool};
 use diesel_async::pooled_connection::{
-    AsyncDieselConnectionManager, ManagerConfig, PoolError, RecyclingMethod,
+    AsyncDieselConnectionManager, ManagerConfig, RecyclingMethod,
 };
-use diesel_async::{AsyncPgConnection, SimpleAsyncConnection};
 use futures_util::FutureExt;
 use tokio::runtime::Handle;
-use tokio_postgres::tls::{MakeTlsConnect, TlsConnect};
-use tokio_postgres::{Config, NoTls, Socket};
 
+use crate::store::connect::connect;
+use crate::store::sql::{RunQueryDsl, Statement};
+use crate::store::sqlstate::ReadOnlySince;
 use crate::store::{PostgresUrl, StoreError};
-use crate::tls;
 
-/// How long a caller waits for a free connection, and for a new one to open. An HTTP request that
-/// can't get one by then is answered 503, so this is below what clients usually wait.
+/// How long a caller waits for a free connection, and for a new one to open. An HTTP request that can't get one by then is answered
+/// 503, so this is below what clients usually wait.
 const WAIT: Duration = Duration::from_secs(3);
+/// How long opening one may take, over all hosts of the URL.
+const CONNECT_TIMEOUT: Duration = Duration::from_millis(2_900);
 /// How long all of that may take together: connections that turn out to be dead are passed over.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How long an idle connection may take for a sign of life.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(1);
 /// For how long after it was last taken a connection counts as alive.
 const FRESH: Duration = Duration::from_secs(1);
-/// A peer that acknowledges nothing for this long is gone, reset or not.
-const UNACKNOWLEDGED: Duration = Duration::from_secs(10);
 /// No statement of ours takes this long; one that does is stuck, and is cancelled by the server. Below
 /// the time after which the server itself counts as gone (`sql::ANSWER_TIMEOUT`).
 const STATEMENT_TIMEOUT: &str = "12s";
-/// How the server notices that we are gone, without a word, and lets go of our locks: a transaction in
-/// which nothing happens, a peer that acknowledges nothing
-/// (<https://www.postgresql.org/docs/current/runtime-config-client.html>).
-const IF_WE_ARE_GONE: &str = "SET idle_in_transaction_session_timeout = '15s'; \
-     SET tcp_keepalives_idle = 10; SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 3";
 
 /// The smallest share of the pool that is given to a thread of its own: a few slow queries must not keep
 /// all others of the thread waiting.
@@ -48,6 +45,23 @@ pub struct Store {
     pool: Pool<AsyncPgConnection>,
     /// Those of threads.
     shares: Arc<[Pool<AsyncPgConnection>]>,
+    terms: Terms,
+}
+
+/// On which terms connections are used; one for all pools of a process.
+#[derive(Clone)]
+struct Terms {
+    read_only: ReadOnlySince,
+    must_take_writes: bool,
+}
+
+/// What a database that answers can do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Service {
+    /// It takes writes.
+    Full,
+    /// It can only be read, as a standby can.
+    ReadOnly,
 }
 
 /// How much of the pool is in use.
@@ -69,7 +83,8 @@ impl Store {
     /// Never for a size above zero.
     pub fn new(url: &PostgresUrl, size: usize) -> anyhow::Result<Store> {
         let here = Handle::try_current().ok();
-        Ok(Store { pool: pool(url, size, here)?, shares: Arc::new([]) })
+        let terms = Terms::of(url);
+        Ok(Store { pool: pool(url, size, here, &terms)?, shares: Arc::new([]), terms })
     }
 
     /// The same for a process that serves with so many threads, each of which has a runtime of its own: three
@@ -83,15 +98,16 @@ impl Store {
         if share < LEAST_SHARE {
             return Store::new(url, size);
         }
-        let shares: anyhow::Result<Vec<_>> = (0..threads).map(|_| pool(url, share, None)).collect();
         let rest = Store::new(url, size - threads * share)?;
+        let shares: anyhow::Result<Vec<_>> =
+            (0..threads).map(|_| pool(url, share, None, &rest.terms)).collect();
         Ok(Store { shares: shares?.into(), ..rest })
     }
 
     /// The database by the connections of one thread, counted from zero; `None` if it has none of its own.
     pub fn share(&self, thread: usize) -> Option<Store> {
         let pool = self.shares.get(thread)?.clone();
-        Some(Store { pool, shares: Arc::clone(&self.shares) })
+        Some(Store { pool, shares: Arc::clone(&self.shares), terms: self.terms.clone() })
     }
 
     /// A connection. Hold no other while asking: an embedded database has only one.
@@ -122,18 +138,13 @@ impl Store {
         self.pools().for_each(Pool::close);
     }
 
-    /// Asks for a sign of life.
+    /// Asks what the database can do.
     ///
     /// # Errors
-    /// [`StoreError::Unavailable`] after two seconds at most.
-    pub async fn ping(&self) -> Result<(), StoreError> {
-        let asked = async {
-            let mut connection = self.connection().await?;
-            connection.batch_execute("SELECT 1").await.map_err(StoreError::from)
-        };
-        tokio::time::timeout(Duration::from_secs(2), asked)
-            .await
-            .unwrap_or_else(|_| Err(StoreError::Unavailable("no answer within 2 s".into())))
+    /// [`StoreError::Unavailable`], also if it can only be read and has to take writes.
+    pub async fn ping(&self) -> Result<Service, StoreError> {
+        let mut connection = self.connection().await?;
+        self.terms.ask(&mut connection).await
     }
 
     /// How much of the pool is in use, with the shares of threads. To be asked of the whole.
@@ -157,12 +168,16 @@ fn pool(
     url: &PostgresUrl,
     size: usize,
     home: Option<Handle>,
+    terms: &Terms,
 ) -> anyhow::Result<Pool<AsyncPgConnection>> {
     let mut config = ManagerConfig::default();
-    let owned = url.clone();
+    let (owned, read_only) = (url.clone(), terms.read_only.clone());
     config.custom_setup = Box::new(move |_| {
-        let (url, home) = (owned.clone(), home.clone());
-        let connecting = async move { connect(&url, STATEMENT_TIMEOUT).await };
+        let (url, home, read_only) = (owned.clone(), home.clone(), read_only.clone());
+        let connecting = async move {
+            let opened = connect(&url, CONNECT_TIMEOUT, STATEMENT_TIMEOUT, &read_only).await;
+            opened.map_err(|error| ConnectionError::BadConnection(error.to_string()))
+        };
         async move {
             let Some(home) = home else { return connecting.await };
             let ended = |error| Err(ConnectionError::BadConnection(format!("{error}")));
@@ -172,10 +187,13 @@ fn pool(
     });
     // Closed connections are noticed all the same; silent ones by the hook.
     config.recycling_method = RecyclingMethod::Fast;
+    let terms = terms.clone();
     let manager = AsyncDieselConnectionManager::new_with_config(url.to_string(), config);
     let pool = Pool::builder(manager)
-        .pre_recycle(Hook::async_fn(|connection, metrics| {
-            Box::pin(sign_of_life(connection, metrics.last_used()))
+        .pre_recycle(Hook::async_fn(move |connection, metrics| {
+            let (terms, created) = (terms.clone(), metrics.created);
+            let idle = metrics.last_used();
+            Box::pin(async move { terms.hold_of(connection, created, idle).await })
         }))
         .max_size(size)
         .runtime(Runtime::Tokio1)
@@ -186,63 +204,51 @@ fn pool(
     Ok(pool)
 }
 
-/// Asks a connection for a sign of life before it is used again, unless it was just now: that would be
-/// a round trip for each use while there is most to do. One that was given up on for its silence
-/// (`sql::ANSWER_TIMEOUT`) was taken out long ago, so it is asked. One whose user hung up in mid-statement
-/// may be handed on with that statement still running: the next waits for its end, and each gets its own
-/// answer, since the client matches them in order.
-async fn sign_of_life(
-    connection: &mut AsyncPgConnection,
-    since_last_use: Duration,
-) -> Result<(), HookError> {
-    if since_last_use < FRESH {
-        return Ok(());
+impl Terms {
+    fn of(url: &PostgresUrl) -> Terms {
+        Terms { read_only: ReadOnlySince::default(), must_take_writes: url.must_take_writes }
     }
-    let asked = tokio::time::timeout(SIGN_OF_LIFE, connection.batch_execute("SELECT 1"));
-    match asked.await {
-        Ok(answer) => answer.map_err(|error| HookError::Backend(PoolError::QueryError(error))),
-        Err(_) => Err(HookError::message("no sign of life")),
+
+    /// Whether a connection may be used again. It is asked, unless it was used just now: that would be a
+    /// round trip for each use while there is most to do. One that was given up on for its silence
+    /// (`sql::ANSWER_TIMEOUT`) was taken out long ago, so it is asked. One whose user hung up in
+    /// mid-statement may be handed on with that statement still running: the next waits for its end, and
+    /// each gets its own answer, since the client matches them in order.
+    async fn hold_of(
+        &self,
+        connection: &mut AsyncPgConnection,
+        created: Instant,
+        idle: Duration,
+    ) -> Result<(), HookError> {
+        if self.read_only.retires(created) {
+            return Err(HookError::message("its server can only be read"));
+        }
+        if idle < FRESH {
+            return Ok(());
+        }
+        match tokio::time::timeout(SIGN_OF_LIFE, self.ask(connection)).await {
+            Ok(answer) => answer.map(drop).map_err(|error| HookError::message(error.to_string())),
+            Err(_) => Err(HookError::message("no sign of life")),
+        }
     }
-}
 
-/// Opens one connection; `statement_timeout` is PostgreSQL's setting, `0` for none.
-pub(super) async fn connect(
-    url: &PostgresUrl,
-    statement_timeout: &str,
-) -> ConnectionResult<AsyncPgConnection> {
-    let mut config = url.config.clone();
-    if config.get_application_name().is_none() {
-        config.application_name("taskd");
-    }
-    config.connect_timeout(WAIT).tcp_user_timeout(UNACKNOWLEDGED).keepalives_idle(UNACKNOWLEDGED);
-    let mut connection = match &url.tls {
-        Some(tls) => open(&config, tls.clone()).await?,
-        None => open(&config, NoTls).await?,
-    };
-    connection
-        .batch_execute(&format!(
-            "SET TIME ZONE 'UTC'; SET statement_timeout = '{statement_timeout}'; {IF_WE_ARE_GONE}"
-        ))
-        .await
-        .map_err(ConnectionError::CouldntSetupConfiguration)?;
-    Ok(connection)
-}
-
-async fn open<T>(config: &Config, tls: T) -> ConnectionResult<AsyncPgConnection>
-where
-    T: MakeTlsConnect<Socket>,
-    T::Stream: Send + 'static,
-    <T::TlsConnect as TlsConnect<Socket>>::Future: Send,
-{
-    let (client, connection) =
-        config.connect(tls).await.map_err(|e| ConnectionError::BadConnection(describe(&e)))?;
-    AsyncPgConnection::try_from_client_and_connection(client, connection).await
-}
-
-/// The error with its cause, which the client's own text leaves out.
-fn describe(error: &tokio_postgres::Error) -> String {
-    match std::error::Error::source(error) {
-        Some(cause) => tls::with_advice(format_args!("{error}: {cause}")),
-        None => error.to_string(),
+    async fn ask(&self, connection: &mut AsyncPgConnection) -> Result<Service, StoreError> {
+        #[derive(QueryableByName)]
+        struct Setting {
+            #[diesel(sql_type = Text)]
+            read_only: String,
+        }
+        let setting: Setting =
+            Statement::new("SELECT current_setting('transaction_read_only') AS read_only")
+                .get_result(connection)
+                .await?;
+        match setting.read_only == "on" {
+            true if self.must_take_writes => {
+                self.read_only.note();
+                Err(StoreError::Unavailable("it can only be read".into()))
+            }
+            true => Ok(Service::ReadOnly),
+            false => Ok(Service::Full),
+        }
     }
 }

@@ -1,8 +1,11 @@
 //! `taskd migrate`, and the migrations themselves.
 
 use serde_json::Value;
+use taskd::store::PostgresUrl;
+use taskd::store::migrations::status;
+use taskd::tls::Tls;
 
-use crate::harness::{Db, World};
+use crate::harness::{Db, World, postgres_url};
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs services: scripts/test"]
@@ -72,17 +75,19 @@ async fn schema(db: &Db) -> Vec<Value> {
 async fn every_migration_goes_down_and_up_again_to_the_same_schema() {
     let world = World::unmigrated().await;
     let db = world.db().await;
-    let mut migrator = world.migrator().await;
+    let url = PostgresUrl::parse(world.database_url(), &Tls::default()).unwrap();
     let names: Vec<String> =
-        migrator.status().unwrap().into_iter().map(|status| status.name).collect();
-    migrator.up().unwrap();
+        status(&url).await.unwrap().into_iter().map(|status| status.name).collect();
+    world.migrator().await.up().unwrap();
     let whole = schema(&db).await;
     // One step back and forth at a time, from the newest on, then all the way.
     for steps in 1..=names.len() {
+        let mut migrator = world.migrator().await;
         for _ in 0..steps {
             migrator.down().unwrap();
         }
-        let pending = migrator.status().unwrap().iter().filter(|status| !status.applied).count();
+        drop(migrator);
+        let pending = status(&url).await.unwrap().iter().filter(|one| !one.applied).count();
         assert_eq!(pending, steps);
         if steps == names.len() {
             let left = db.rows("SELECT tablename FROM pg_tables WHERE schemaname = 'public'").await;
@@ -90,7 +95,7 @@ async fn every_migration_goes_down_and_up_again_to_the_same_schema() {
                 left.iter().map(|row| row["tablename"].as_str().unwrap()).collect();
             assert_eq!(left, ["__diesel_schema_migrations"], "nothing is left at the bottom");
         }
-        assert_eq!(migrator.up().unwrap().len(), steps);
+        assert_eq!(world.migrator().await.up().unwrap().len(), steps);
         let again = schema(&db).await;
         assert_eq!(again, whole, "{steps} steps down and up");
     }
@@ -103,5 +108,44 @@ async fn no_role_starts_on_a_schema_that_is_behind() {
     for role in ["serve", "work"] {
         let refused = world.run(&[role]).await.exited(1);
         assert!(refused.stderr.contains("taskd migrate"), "{refused:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs services: scripts/test"]
+async fn roles_that_may_not_create_anything_start_and_look() {
+    let world = World::new().await;
+    let db = world.db().await;
+    let user = format!("{}_plain", world.name);
+    db.run(&format!(
+        "REVOKE CREATE ON SCHEMA public FROM PUBLIC;
+         CREATE ROLE {user} LOGIN PASSWORD 'p';
+         GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {user};
+         GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO {user}"
+    ))
+    .await;
+    let (_, place) = world.database_url().rsplit_once('@').unwrap();
+    let url = format!("postgres://{user}:p@{place}");
+    let as_user = [("DATABASE_URL", url.as_str())];
+    let status = world.run_with(&["migrate", "--status"], &as_user).await.succeeded();
+    assert!(!status.stdout.contains("pending"), "{status:?}");
+    world.run_with(&["token", "create", "--user", "1"], &as_user).await.succeeded();
+    let (serve, work) = (world.serve_with(&as_user).await, world.work("w", &as_user).await);
+    serve.api().task("t", Some(1)).await;
+    work.log("it is processed", |line| line["outcome"] == "processed").await;
+    world.run_with(&["purge", "--once"], &as_user).await.succeeded();
+    drop((serve, work));
+    db.run(&format!("DROP OWNED BY {user}")).await;
+    Db::connect(&postgres_url()).await.run(&format!("DROP ROLE {user}")).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs services: scripts/test"]
+async fn a_database_that_is_not_there_is_said_with_its_variable() {
+    let world = World::new().await;
+    let url = format!("{}_absent", world.database_url());
+    for role in [&["serve"] as &[&str], &["work"], &["migrate", "--status"], &["migrate"]] {
+        let refused = world.run_with(role, &[("DATABASE_URL", &url)]).await.exited(1);
+        assert!(refused.stderr.contains("_absent"), "{refused:?}");
     }
 }

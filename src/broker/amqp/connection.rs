@@ -5,7 +5,7 @@
 
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use amqprs::callbacks::{ChannelCallback, ConnectionCallback};
 use amqprs::channel::Channel;
@@ -14,6 +14,7 @@ use amqprs::{Ack, BasicProperties, Cancel, Close, CloseChannel, Nack, Return};
 use async_trait::async_trait;
 
 use super::confirms::Confirms;
+use super::refusal;
 use super::url::AmqpUrl;
 use crate::broker::BrokerError;
 use crate::tls;
@@ -40,36 +41,88 @@ where
     Err(BrokerError::Unavailable(format!("{what}: {why}")))
 }
 
-/// Opens a connection under a name.
+/// Opens a connection under a name. A broker that refuses us is asked why.
 pub(super) async fn connect(url: &AmqpUrl, name: &str) -> Result<Connection, BrokerError> {
     let mut arguments = OpenConnectionArguments::new(&url.host, url.port, &url.user, &url.password);
     arguments.virtual_host(&url.virtual_host).heartbeat(HEARTBEAT_SECONDS);
     if let Some(tls) = &url.tls {
-        arguments.tls_adaptor(tls.clone());
+        arguments.tls_adaptor(tls.adaptor());
     }
     // A name is a short string as well.
     arguments.connection_name(&name.chars().take(60).collect::<String>());
-    let connection = call(&format!("connecting to {}:{}", url.host, url.port), async move {
+    let what = format!("connecting to {}", url.place());
+    let connecting = call(&what, async move {
         let connection = Connection::open(&arguments).await?;
         connection.register_callback(Quiet).await?;
         Ok(connection)
-    })
-    .await?;
-    Ok(connection)
+    });
+    let started = Instant::now();
+    match connecting.await {
+        // One that was silent has no reason to give.
+        Err(error) if started.elapsed() < CALL_TIMEOUT => {
+            Err(refusal::of(url).await.map_or(error, BrokerError::Refused))
+        }
+        connected => connected,
+    }
 }
 
-/// A channel, and why the broker closed it if it did.
-pub(super) struct Open {
+/// A channel whose questions are asked one after the other.
+///
+/// The client has one place for each kind of answer on a channel, and panics at the second answer where two
+/// such questions are under way. A question whose asker has gone, or has waited too long, keeps its turn
+/// until it is answered: the next one waits, and fails in its time.
+#[derive(Clone)]
+pub(super) struct Line {
     pub(super) channel: Channel,
-    pub(super) closed_because: CloseReason,
+    closed_because: CloseReason,
+    turn: Arc<tokio::sync::Mutex<()>>,
+}
+
+impl Line {
+    /// Asks a question of the protocol that has an answer, in a task of its own, and waits for it for
+    /// [`CALL_TIMEOUT`] at most.
+    pub(super) async fn ask<T, F>(
+        &self,
+        what: &str,
+        question: impl FnOnce(Channel) -> F + Send + 'static,
+    ) -> Result<T, BrokerError>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, amqprs::error::Error>> + Send + 'static,
+    {
+        let (turn, channel) = (Arc::clone(&self.turn), self.channel.clone());
+        call(what, async move {
+            let _turn = turn.lock_owned().await;
+            question(channel).await
+        })
+        .await
+    }
+
+    /// The broker's own words where it has closed the channel; else the error.
+    pub(super) fn explain(&self, error: BrokerError) -> BrokerError {
+        match self.closed_because() {
+            Some((_, why)) => BrokerError::Unavailable(why),
+            None => error,
+        }
+    }
+
+    /// The code and the words with which the broker closed the channel, if it did.
+    pub(super) fn closed_because(&self) -> Option<(u16, String)> {
+        self.closed_because.get()
+    }
+
+    /// Closes the channel. On a lost connection there is nothing left to close.
+    pub(super) async fn close(self) {
+        let _ = self.ask("closing a channel", |channel| async move { channel.close().await }).await;
+    }
 }
 
 /// The broker's words on closing a channel: code and text.
 #[derive(Clone, Default)]
-pub(super) struct CloseReason(Arc<Mutex<Option<(u16, String)>>>);
+struct CloseReason(Arc<Mutex<Option<(u16, String)>>>);
 
 impl CloseReason {
-    pub(super) fn get(&self) -> Option<(u16, String)> {
+    fn get(&self) -> Option<(u16, String)> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
@@ -78,7 +131,7 @@ impl CloseReason {
 pub(super) async fn open_channel(
     connection: &Connection,
     confirms: Arc<Confirms>,
-) -> Result<Open, BrokerError> {
+) -> Result<Line, BrokerError> {
     let closed_because = CloseReason::default();
     let watch = Watch { confirms, reason: closed_because.clone() };
     let connection = connection.clone();
@@ -88,7 +141,7 @@ pub(super) async fn open_channel(
         Ok(channel)
     })
     .await?;
-    Ok(Open { channel, closed_because })
+    Ok(Line { channel, closed_because, turn: Arc::default() })
 }
 
 /// What the client tells of a connection: its end shows on each channel, so nothing to do.

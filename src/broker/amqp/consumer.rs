@@ -4,14 +4,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use amqprs::channel::{
     BasicAckArguments, BasicCancelArguments, BasicConsumeArguments, BasicNackArguments,
-    BasicQosArguments, Channel, ConsumerMessage,
+    BasicQosArguments, ConsumerMessage,
 };
 use amqprs::connection::Connection;
 use async_trait::async_trait;
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::confirms::Confirms;
-use super::connection::{call, connect, open_channel};
+use super::connection::{Line, connect, open_channel};
 use super::convert;
 use super::ledger::Ledger;
 use super::url::AmqpUrl;
@@ -25,21 +25,16 @@ pub(super) async fn consume(
     prefetch: u16,
 ) -> Result<Consumption, BrokerError> {
     let connection = connect(url, name).await?;
-    let channel = open_channel(&connection, Arc::new(Confirms::default())).await?;
-    let consuming = channel.channel.clone();
+    let line = open_channel(&connection, Arc::new(Confirms::default())).await?;
     let arguments = BasicConsumeArguments::new(queue, "");
-    let started = call("starting to consume", async move {
-        consuming.basic_qos(BasicQosArguments::new(0, prefetch, false)).await?;
-        consuming.basic_consume_rx(arguments).await
-    })
-    .await;
-    let (consumer_tag, arriving) = started.map_err(|error| match channel.closed_because.get() {
-        Some((_, why)) => BrokerError::Unavailable(why),
-        None => error,
-    })?;
+    let started = line.ask("starting to consume", move |channel| async move {
+        channel.basic_qos(BasicQosArguments::new(0, prefetch, false)).await?;
+        channel.basic_consume_rx(arguments).await
+    });
+    let (consumer_tag, arriving) = started.await.map_err(|error| line.explain(error))?;
     let link = Arc::new(Link {
         _connection: connection,
-        channel: channel.channel,
+        line,
         ledger: Mutex::default(),
         order: tokio::sync::Mutex::new(()),
     });
@@ -52,7 +47,7 @@ pub(super) async fn consume(
 struct Link {
     /// Held open for as long as somebody has a delivery.
     _connection: Connection,
-    channel: Channel,
+    line: Line,
     ledger: Mutex<Ledger>,
     /// Held from working out the frames until they are handed to the client: a `multiple` that
     /// was overtaken by a later one would name tags the broker no longer knows.
@@ -97,10 +92,13 @@ impl Deliveries for Arriving {
     }
 
     async fn cancel(&mut self) {
-        let channel = self.link.channel.clone();
         let arguments = BasicCancelArguments::new(&self.consumer_tag);
+        let cancelling = self
+            .link
+            .line
+            .ask("cancelling", |channel| async move { channel.basic_cancel(arguments).await });
         // On a lost connection there is nothing left to cancel.
-        let _ = call("cancelling", async move { channel.basic_cancel(arguments).await }).await;
+        let _ = cancelling.await;
     }
 }
 
@@ -111,7 +109,7 @@ impl Settlement for Link {
         let frames = self.ledger().ack(tags);
         for frame in frames {
             let arguments = BasicAckArguments::new(frame.tag, frame.multiple);
-            self.channel.basic_ack(arguments).await.map_err(lost)?;
+            self.line.channel.basic_ack(arguments).await.map_err(lost)?;
         }
         Ok(())
     }
@@ -121,7 +119,7 @@ impl Settlement for Link {
         let tags = self.ledger().remove(tags);
         for tag in tags {
             let arguments = BasicNackArguments::new(tag, false, true);
-            self.channel.basic_nack(arguments).await.map_err(lost)?;
+            self.line.channel.basic_nack(arguments).await.map_err(lost)?;
         }
         Ok(())
     }

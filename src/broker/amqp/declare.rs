@@ -97,16 +97,20 @@ fn usual_delays() -> impl Iterator<Item = Duration> {
 /// The number of messages in a queue, or `None` where there is no such queue.
 async fn exists(connection: &Connection, name: &str) -> Result<Option<u32>, BrokerError> {
     // The broker closes the channel when the answer is no.
-    let open = open_channel(connection, Arc::new(Confirms::default())).await?;
-    let channel = open.channel.clone();
+    let line = open_channel(connection, Arc::new(Confirms::default())).await?;
     let mut arguments = QueueDeclareArguments::new(name);
     arguments.passive(true);
-    match call("looking for a queue", async move { channel.queue_declare(arguments).await }).await {
+    let looking =
+        line.ask(
+            "looking for a queue",
+            |channel| async move { channel.queue_declare(arguments).await },
+        );
+    match looking.await {
         Ok(found) => {
-            let _ = call("closing a channel", async move { open.channel.close().await }).await;
+            line.close().await;
             Ok(Some(found.map_or(0, |(_, messages, _)| messages)))
         }
-        Err(error) => match open.closed_because.get() {
+        Err(error) => match line.closed_because() {
             Some((NOT_FOUND, _)) => Ok(None),
             Some((_, why)) => Err(BrokerError::Unavailable(why)),
             None => Err(error),
@@ -119,18 +123,19 @@ async fn declare_one(
     connection: &Connection,
     queue: &Queue,
 ) -> Result<Option<Finding>, BrokerError> {
-    let open = open_channel(connection, Arc::new(Confirms::default())).await?;
-    let channel = open.channel.clone();
+    let line = open_channel(connection, Arc::new(Confirms::default())).await?;
     let table: Map<String, Value> =
         queue.arguments.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
     let mut arguments = QueueDeclareArguments::new(&queue.name);
     arguments.durable(true).arguments(to_table(&table));
-    match call("declaring a queue", async move { channel.queue_declare(arguments).await }).await {
+    let declaring = line
+        .ask("declaring a queue", |channel| async move { channel.queue_declare(arguments).await });
+    match declaring.await {
         Ok(_) => {
-            let _ = call("closing a channel", async move { open.channel.close().await }).await;
+            line.close().await;
             Ok(None)
         }
-        Err(error) => match open.closed_because.get() {
+        Err(error) => match line.closed_because() {
             Some((PRECONDITION_FAILED, why)) => {
                 Ok(Some(Finding { queue: queue.name.clone(), problem: explain(&why), drift: true }))
             }

@@ -11,6 +11,7 @@ mod dead_letters;
 mod declare;
 mod ledger;
 mod publisher;
+mod refusal;
 mod url;
 
 use async_trait::async_trait;
@@ -28,6 +29,7 @@ pub struct AmqpBroker {
     name: String,
     topology: Topology,
     publisher: publisher::Publisher,
+    may_declare: bool,
 }
 
 impl AmqpBroker {
@@ -35,7 +37,12 @@ impl AmqpBroker {
     /// inside the runtime in which what is published is to be confirmed.
     pub fn new(url: AmqpUrl, topology: Topology, name: &str) -> AmqpBroker {
         let publisher = publisher::Publisher::new(url.clone(), format!("{name} publisher"));
-        AmqpBroker { url, name: name.to_owned(), topology, publisher }
+        AmqpBroker { url, name: name.to_owned(), topology, publisher, may_declare: true }
+    }
+
+    /// The same, but it never declares a queue: whoever runs the broker does.
+    pub fn without_declaring(self) -> AmqpBroker {
+        AmqpBroker { may_declare: false, ..self }
     }
 }
 
@@ -58,6 +65,9 @@ impl Broker for AmqpBroker {
     }
 
     async fn declare(&self) -> Result<(), BrokerError> {
+        if !self.may_declare {
+            return Err(BrokerError::MayNotDeclare);
+        }
         declare::declare(&self.url, &self.topology).await
     }
 

@@ -10,7 +10,7 @@ use tokio::sync::{Mutex, oneshot};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::confirms::Confirms;
-use super::connection::{call, connect, open_channel};
+use super::connection::{Line, call, connect, open_channel};
 use super::convert;
 use super::url::AmqpUrl;
 use crate::broker::{BrokerError, Message};
@@ -33,6 +33,7 @@ pub(super) struct Publisher {
 struct Session {
     connection: Connection,
     channel: Channel,
+    pings: Line,
     confirms: Arc<Confirms>,
     /// Held while a tag is taken and its message handed to the client: the orders must agree.
     order: Mutex<()>,
@@ -80,15 +81,14 @@ impl Publisher {
         answers
     }
 
-    /// A round trip on the publishing channel.
+    /// A round trip on the publishing connection, by a channel that nothing is published on.
     pub(super) async fn ping(&self) -> Result<(), BrokerError> {
         let asked = async {
             let session = self.session().await?;
-            let channel = session.channel.clone();
-            let answer = call("asking for a sign of life", async move {
+            let answer = session.pings.ask("asking for a sign of life", |channel| async move {
                 channel.basic_qos(BasicQosArguments::new(0, 1, false)).await
-            })
-            .await;
+            });
+            let answer = answer.await;
             if answer.is_err() {
                 self.forget(&session).await;
             }
@@ -134,17 +134,21 @@ impl Session {
     async fn open(url: &AmqpUrl, name: &str) -> Result<Session, BrokerError> {
         let connection = connect(url, name).await?;
         let confirms = Arc::new(Confirms::default());
-        let channel = open_channel(&connection, Arc::clone(&confirms)).await?.channel;
-        let selecting = channel.clone();
-        call("asking for confirms", async move {
-            selecting.confirm_select(ConfirmSelectArguments::default()).await
+        let line = open_channel(&connection, Arc::clone(&confirms)).await?;
+        line.ask("asking for confirms", |channel| async move {
+            channel.confirm_select(ConfirmSelectArguments::default()).await
         })
         .await?;
-        Ok(Session { connection, channel, confirms, order: Mutex::new(()) })
+        let pings = open_channel(&connection, Arc::default()).await?;
+        let channel = line.channel;
+        Ok(Session { connection, channel, pings, confirms, order: Mutex::new(()) })
     }
 
     fn usable(&self) -> bool {
-        self.connection.is_open() && self.channel.is_open() && !self.confirms.ended()
+        self.connection.is_open()
+            && self.channel.is_open()
+            && self.pings.channel.is_open()
+            && !self.confirms.ended()
     }
 
     /// Hands the batch to the client, as far as it takes it before the deadline.

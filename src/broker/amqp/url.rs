@@ -19,7 +19,22 @@ pub struct AmqpUrl {
     pub(super) password: String,
     pub(super) virtual_host: String,
     /// Absent where nothing is encrypted.
-    pub(super) tls: Option<TlsAdaptor>,
+    pub(super) tls: Option<AmqpTls>,
+}
+
+/// How a broker is spoken to by TLS.
+#[derive(Clone)]
+pub(super) struct AmqpTls {
+    pub(super) connector: TlsConnector,
+    /// What its certificate has to name.
+    pub(super) name: String,
+}
+
+impl AmqpTls {
+    /// The same for the client.
+    pub(super) fn adaptor(&self) -> TlsAdaptor {
+        TlsAdaptor::new(self.connector.clone(), self.name.clone())
+    }
 }
 
 impl AmqpUrl {
@@ -63,7 +78,7 @@ impl AmqpUrl {
                 let connector = TlsConnector::from(Arc::new(tls.client_config()?));
                 // An IPv6 address has brackets in a URL, and none in a certificate.
                 let name = host.trim_matches(['[', ']']).to_owned();
-                Some(TlsAdaptor::new(connector, name))
+                Some(AmqpTls { connector, name })
             }
             _ => None,
         };
@@ -75,6 +90,13 @@ impl AmqpUrl {
             virtual_host,
             tls,
         })
+    }
+}
+
+impl AmqpUrl {
+    /// The host and the port, as sockets take them.
+    pub(super) fn place(&self) -> String {
+        format!("{}:{}", self.host, self.port)
     }
 }
 

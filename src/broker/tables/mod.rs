@@ -89,7 +89,7 @@ impl Broker for TableBroker {
         let rows: Vec<NewRow> = batch.iter().map(|outgoing| self.row(outgoing)).collect();
         let answers = match self.shared.add(&rows).await {
             // A batch that fails for its content is added one by one: the others are not at fault.
-            Err(StoreError::Fault(_)) if rows.len() > 1 => {
+            Err(StoreError::Fault(_) | StoreError::TooSlow(_)) if rows.len() > 1 => {
                 let mut answers = Vec::with_capacity(rows.len());
                 for row in rows {
                     answers.push(self.shared.add(&[row]).await.map_err(unavailable));
@@ -117,7 +117,7 @@ impl Broker for TableBroker {
     }
 
     async fn ping(&self) -> Result<(), BrokerError> {
-        self.shared.store.ping().await.map_err(unavailable)
+        self.shared.store.ping().await.map(drop).map_err(unavailable)
     }
 
     async fn close(&self) {}

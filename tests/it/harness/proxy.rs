@@ -28,7 +28,7 @@ pub struct Proxy {
 }
 
 struct Shared {
-    target: u16,
+    target: Mutex<u16>,
     weather: Mutex<Weather>,
     connections: Mutex<Vec<Connection>>,
 }
@@ -45,7 +45,7 @@ impl Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let shared = Arc::new(Shared {
-            target,
+            target: Mutex::new(target),
             weather: Mutex::new(Weather::Fair),
             connections: Mutex::default(),
         });
@@ -76,6 +76,11 @@ impl Proxy {
         *self.shared.weather.lock().unwrap() = weather;
     }
 
+    /// Leads new connections to another port; those there are stay where they are.
+    pub fn lead_to(&self, target: u16) {
+        *self.shared.target.lock().unwrap() = target;
+    }
+
     /// Resets every connection there is.
     pub fn cut(&self) {
         for connection in self.shared.connections.lock().unwrap().drain(..) {
@@ -102,7 +107,8 @@ impl Shared {
             let _ = client.set_zero_linger();
             return;
         }
-        let Ok(mut service) = TcpStream::connect(("127.0.0.1", self.target)).await else { return };
+        let target = *self.target.lock().unwrap();
+        let Ok(mut service) = TcpStream::connect(("127.0.0.1", target)).await else { return };
         let _ = (client.set_nodelay(true), service.set_nodelay(true));
         let (cut, swallowed) = (CancellationToken::new(), Arc::<AtomicBool>::default());
         {

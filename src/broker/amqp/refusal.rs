@@ -1,0 +1,195 @@
+//! Why a broker refuses us, in its own words.
+//!
+//! RabbitMQ tells a client why it can't sign in only if the client has announced
+//! `authentication_failure_close` (<https://www.rabbitmq.com/docs/auth-notification>), which the AMQP
+//! client doesn't: it sees a connection that is reset. So where a connection fails, the first steps of the
+//! protocol are taken once more, by hand: header, `Start`, `StartOk`, `Tune`, `TuneOk`, `Open`
+//! (<https://www.rabbitmq.com/amqp-0-9-1-reference#connection>).
+
+use std::io;
+
+use rustls::pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use super::connection::CALL_TIMEOUT;
+use super::url::AmqpUrl;
+
+/// The header of the protocol that is spoken.
+const HEADER: &[u8] = b"AMQP\x00\x00\x09\x01";
+/// The type of a frame with a method, and the byte that ends each frame.
+const METHOD_FRAME: u8 = 1;
+const FRAME_END: u8 = 0xCE;
+/// No method of a connection that is being opened comes near.
+const LONGEST_FRAME: u32 = 64 * 1024;
+
+/// The methods of a connection, by class and number.
+const START: [u8; 4] = [0, 10, 0, 10];
+const START_OK: [u8; 4] = [0, 10, 0, 11];
+const TUNE: [u8; 4] = [0, 10, 0, 30];
+const TUNE_OK: [u8; 4] = [0, 10, 0, 31];
+const OPEN: [u8; 4] = [0, 10, 0, 40];
+const OPEN_OK: [u8; 4] = [0, 10, 0, 41];
+const CLOSE: [u8; 4] = [0, 10, 0, 50];
+
+/// `ACCESS_REFUSED` and `NOT_ALLOWED` (<https://www.rabbitmq.com/amqp-0-9-1-reference#constants>).
+const ACCESS_REFUSED: u16 = 403;
+const NOT_ALLOWED: u16 = 530;
+
+/// Asks why; `None` if the broker does not refuse, or can't be asked.
+pub(super) async fn of(url: &AmqpUrl) -> Option<String> {
+    let asking = async {
+        let socket = TcpStream::connect(url.place()).await?;
+        match &url.tls {
+            None => closed_with(socket, url).await,
+            Some(tls) => {
+                let name = ServerName::try_from(tls.name.clone()).map_err(io::Error::other)?;
+                closed_with(tls.connector.connect(name, socket).await?, url).await
+            }
+        }
+    };
+    let (code, text) = timeout(CALL_TIMEOUT, asking).await.ok()?.ok()??;
+    match code {
+        ACCESS_REFUSED => Some(format!(
+            "the broker refuses the user {:?}: the name or the password is wrong, or it may not \
+             sign in from here ({text})",
+            url.user
+        )),
+        // A limit on connections passes.
+        NOT_ALLOWED if !text.contains("limit") => Some(format!(
+            "the virtual host {:?} does not exist, or the user {:?} may not use it ({text})",
+            url.virtual_host, url.user
+        )),
+        _ => None,
+    }
+}
+
+/// Opens a connection as far as the broker goes along. Returns the code and the text with which it closes
+/// the connection; `None` if it opens it.
+async fn closed_with<S>(mut stream: S, url: &AmqpUrl) -> io::Result<Option<(u16, String)>>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    stream.write_all(HEADER).await?;
+    loop {
+        let method = read_method(&mut stream).await?;
+        let (name, arguments) = method.split_at_checked(4).ok_or_else(broken)?;
+        let answer = match <[u8; 4]>::try_from(name).map_err(|_| broken())? {
+            START => start_ok(url),
+            // What the broker proposes is taken as it is.
+            TUNE => [&TUNE_OK, arguments].concat(),
+            OPEN_OK => return Ok(None),
+            CLOSE => return closed(arguments).map(Some),
+            _ => return Err(broken()),
+        };
+        let tuned = answer.starts_with(&TUNE_OK);
+        write_method(&mut stream, &answer).await?;
+        if tuned {
+            let open = [&OPEN[..], &short(&url.virtual_host), &[0, 0]].concat();
+            write_method(&mut stream, &open).await?;
+        }
+    }
+}
+
+fn broken() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, "not a method of AMQP 0-9-1")
+}
+
+fn start_ok(url: &AmqpUrl) -> Vec<u8> {
+    let able = [&short("authentication_failure_close")[..], b"t\x01"].concat();
+    let capabilities = [&short("capabilities")[..], b"F", &long(&able)].concat();
+    let response = format!("\0{}\0{}", url.user, url.password);
+    [
+        &START_OK[..],
+        &long(&capabilities),
+        &short("PLAIN"),
+        &long(response.as_bytes()),
+        &short("en_US"),
+    ]
+    .concat()
+}
+
+/// A short string. Names in the URL are no longer than one may be (`AmqpUrl::parse`).
+fn short(text: &str) -> Vec<u8> {
+    let length = u8::try_from(text.len()).unwrap_or(u8::MAX);
+    [&[length], text.as_bytes().get(..length.into()).unwrap_or_default()].concat()
+}
+
+/// A long string, or a table.
+fn long(bytes: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+    [&length.to_be_bytes(), bytes].concat()
+}
+
+/// The reply code and the reply text of a `Close`.
+fn closed(arguments: &[u8]) -> io::Result<(u16, String)> {
+    let (code, rest) = arguments.split_first_chunk::<2>().ok_or_else(broken)?;
+    let (length, rest) = rest.split_first().ok_or_else(broken)?;
+    let text = rest.get(..usize::from(*length)).ok_or_else(broken)?;
+    Ok((u16::from_be_bytes(*code), String::from_utf8_lossy(text).into_owned()))
+}
+
+async fn read_method<S: AsyncRead + Unpin>(stream: &mut S) -> io::Result<Vec<u8>> {
+    let kind = stream.read_u8().await?;
+    let _channel = stream.read_u16().await?;
+    let length = stream.read_u32().await?;
+    if kind != METHOD_FRAME || length > LONGEST_FRAME {
+        return Err(broken());
+    }
+    let mut payload = vec![0; length as usize];
+    stream.read_exact(&mut payload).await?;
+    match stream.read_u8().await? {
+        FRAME_END => Ok(payload),
+        _ => Err(broken()),
+    }
+}
+
+async fn write_method<S: AsyncWrite + Unpin>(stream: &mut S, payload: &[u8]) -> io::Result<()> {
+    let frame = [&[METHOD_FRAME, 0, 0][..], &long(payload), &[FRAME_END]].concat();
+    stream.write_all(&frame).await?;
+    stream.flush().await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tls::Tls;
+
+    fn frame(payload: &[u8]) -> Vec<u8> {
+        [&[METHOD_FRAME, 0, 0][..], &long(payload), &[FRAME_END]].concat()
+    }
+
+    /// What a broker that says this is understood to say.
+    async fn of_broker(says: &[&[u8]]) -> io::Result<Option<(u16, String)>> {
+        let (ours, mut theirs) = tokio::io::duplex(64 * 1024);
+        theirs.write_all(&says.concat()).await.unwrap();
+        let url = AmqpUrl::parse("amqp://u:p@h/v", &Tls::default()).unwrap();
+        let asking = tokio::spawn(async move { closed_with(ours, &url).await });
+        theirs.shutdown().await.unwrap();
+        let answer = asking.await.unwrap();
+        drop(theirs);
+        answer
+    }
+
+    #[tokio::test]
+    async fn the_reply_of_a_close_is_read_at_any_step_and_nothing_else_is_believed() {
+        let close = frame(&[&CLOSE[..], &403u16.to_be_bytes(), &short("no"), &[0; 4]].concat());
+        let (start, tune) = (frame(&START), frame(&[&TUNE[..], &[0; 8]].concat()));
+        let refused = Some((403, "no".to_owned()));
+        assert_eq!(of_broker(&[&start, &close]).await.unwrap(), refused);
+        assert_eq!(of_broker(&[&start, &tune, &close]).await.unwrap(), refused);
+        assert_eq!(of_broker(&[&start, &tune, &frame(&OPEN_OK)]).await.unwrap(), None);
+        for nonsense in [
+            &b"HTTP/1.1 400 Bad Request\r\n"[..],
+            HEADER,
+            b"",
+            &frame(b"abc"),
+            &frame(&CLOSE),
+            &frame(&[&CLOSE[..], &[1, 147, 200, 0]].concat()),
+            &[METHOD_FRAME, 0, 0, 0xff, 0xff, 0xff, 0xff],
+        ] {
+            assert!(of_broker(&[nonsense]).await.is_err(), "{nonsense:?}");
+        }
+    }
+}
