@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
+use crate::authenticity::Authenticity;
 use crate::broker::message::{self, Message, reason};
 use crate::broker::{Broker, BrokerError, DeadLetterQueue, Delivery, Destination, Outgoing, Tag};
 use crate::domain::retry::Failure;
@@ -152,12 +153,18 @@ const LOOK_AGAIN: Duration = Duration::from_millis(300);
 /// Access to the dead letters of a broker.
 pub struct DeadLetters {
     broker: Arc<dyn Broker>,
+    authenticity: Option<Authenticity>,
 }
 
 impl DeadLetters {
-    /// Of this broker.
+    /// Of this broker, to be looked at and discarded.
     pub fn new(broker: Arc<dyn Broker>) -> DeadLetters {
-        DeadLetters { broker }
+        DeadLetters { broker, authenticity: None }
+    }
+
+    /// Which can also be replayed: each copy is signed, unless its letter is not ours.
+    pub fn signing(self, authenticity: Authenticity) -> DeadLetters {
+        DeadLetters { authenticity: Some(authenticity), ..self }
     }
 
     /// The first letters, at most `limit`, and how many there are in all.
@@ -285,9 +292,20 @@ impl DeadLetters {
         queue: &mut dyn DeadLetterQueue,
         batch: Vec<Delivery>,
     ) -> Result<(), BrokerError> {
+        if batch.is_empty() {
+            return Ok(());
+        }
+        let authenticity = self.authenticity.as_ref().ok_or(BrokerError::Unsigned)?;
+        let authority = authenticity.authority().await;
+        let authority = authority.map_err(|error| BrokerError::Unavailable(error.to_string()))?;
         let tags: Vec<Tag> = batch.iter().map(|delivery| delivery.tag).collect();
-        let copies =
-            batch.iter().map(|d| Outgoing { to: Destination::Main, message: revived(&d.message) });
+        let copies = batch.iter().map(|Delivery { message: letter, .. }| {
+            let mut message = revived(letter);
+            if authority.accepts(letter) {
+                authority.sign(&mut message);
+            }
+            Outgoing { to: Destination::Main, message }
+        });
         let answers = self.broker.publish(copies.collect()).await;
         for (tag, answer) in tags.into_iter().zip(answers) {
             answer?;
@@ -313,6 +331,7 @@ fn revived(letter: &Message) -> Message {
         message::DEAD_ERROR,
         message::DEAD_AT,
         message::DEAD_ID,
+        message::SIGNATURE,
     ] {
         copy.headers.remove(header);
     }

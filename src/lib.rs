@@ -20,6 +20,7 @@ pub mod dead_letters;
 pub mod retention;
 pub mod read_cache;
 pub mod access;
+pub mod authenticity;
 // The seams.
 pub mod store;
 pub mod broker;

@@ -6,13 +6,17 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
+use crate::authenticity::Authenticity;
 use crate::broker::message::{self, Message, reason};
 use crate::broker::{Broker, BrokerError, Destination, Outgoing};
 use crate::domain::retry::{Cause, Death, Failure, RetryPolicy, Way, remember};
+use crate::store::StoreError;
 
 /// Why a message could not be processed.
 #[derive(Debug, Clone)]
 pub enum Trouble {
+    /// It is not signed by this installation, so nothing in it is believed.
+    NotOurs,
     /// It will never be readable.
     Malformed(String),
     /// At least one effect failed for a reason that may pass.
@@ -26,7 +30,8 @@ pub enum Trouble {
 impl Trouble {
     fn cause(&self) -> Cause {
         match self {
-            Trouble::Malformed(_) => Cause::Malformed,
+            // No attempt will change what it is.
+            Trouble::NotOurs | Trouble::Malformed(_) => Cause::Malformed,
             Trouble::Transient(_) => Cause::Transient,
             Trouble::Permanent(_) => Cause::Permanent,
             Trouble::Leased(remaining) => Cause::Leased(*remaining),
@@ -62,19 +67,25 @@ pub enum Route {
 #[derive(Clone)]
 pub struct RetryRouter {
     broker: Arc<dyn Broker>,
+    authenticity: Authenticity,
     policy: RetryPolicy,
     worker: String,
 }
 
 impl RetryRouter {
-    /// A router for a worker of this name.
-    pub fn new(broker: Arc<dyn Broker>, policy: RetryPolicy, worker: &str) -> RetryRouter {
-        RetryRouter { broker, policy, worker: worker.to_owned() }
+    /// A router for a worker of this name; what it sends is signed as this installation's.
+    pub fn new(
+        broker: Arc<dyn Broker>,
+        authenticity: Authenticity,
+        policy: RetryPolicy,
+        worker: &str,
+    ) -> RetryRouter {
+        RetryRouter { broker, authenticity, policy, worker: worker.to_owned() }
     }
 
     /// Publishes a copy to where it belongs. Only when this is `Ok` may the original be acked:
     /// the copy is then confirmed. With `recorded` the copy says that each effect of its event has
-    /// a record, which must be so by now.
+    /// a record, which must be so by now. A copy of what is not ours is not signed.
     ///
     /// # Errors
     /// The broker did not confirm.
@@ -87,6 +98,11 @@ impl RetryRouter {
         let (route, mut copy) = plan(&self.policy, &self.worker, original, trouble, Utc::now());
         if recorded {
             copy.set_recorded();
+        }
+        if !matches!(trouble, Trouble::NotOurs) {
+            let authority = self.authenticity.authority().await;
+            let away = |error: StoreError| BrokerError::Unavailable(error.to_string());
+            authority.map_err(away)?.sign(&mut copy);
         }
         let to = match &route {
             Route::Retry { after, .. } | Route::Park { after } => Destination::Delay(*after),
@@ -101,6 +117,10 @@ impl RetryRouter {
     }
 }
 
+/// Why a message is dead that is not ours.
+const NOT_SIGNED: &str =
+    "it has no signature of this installation, or was changed after it was signed";
+
 /// The decision, and the copy that carries it.
 fn plan(
     policy: &RetryPolicy,
@@ -111,11 +131,13 @@ fn plan(
 ) -> (Route, Message) {
     let attempt = original.attempt();
     let mut copy = original.copy();
+    copy.headers.remove(message::SIGNATURE);
     let failures: &[(&str, String)] = match trouble {
         Trouble::Transient(failures) | Trouble::Permanent(failures) => failures,
-        Trouble::Malformed(_) | Trouble::Leased(_) => &[],
+        Trouble::NotOurs | Trouble::Malformed(_) | Trouble::Leased(_) => &[],
     };
     let last_error = || match (trouble, failures.last()) {
+        (Trouble::NotOurs, _) => NOT_SIGNED.to_owned(),
         (Trouble::Malformed(error), _) => error.clone(),
         (_, Some((effect, error))) => format!("{effect}: {error}"),
         (_, None) => String::new(),
@@ -125,6 +147,7 @@ fn plan(
         Way::Retry { after, attempt } => Route::Retry { after, attempt },
         Way::Dead(death) => Route::Dead {
             reason: match death {
+                Death::Malformed if matches!(trouble, Trouble::NotOurs) => reason::NOT_OURS,
                 Death::Malformed => reason::MALFORMED,
                 Death::Permanent => reason::PERMANENT,
                 Death::Exhausted => reason::EXHAUSTED,
@@ -141,6 +164,7 @@ fn plan(
     };
     let mut history = copy.history();
     match trouble {
+        Trouble::NotOurs => remember(&mut history, failed(None, NOT_SIGNED)),
         Trouble::Malformed(error) => remember(&mut history, failed(None, error)),
         _ => {
             failures.iter().for_each(|(effect, e)| remember(&mut history, failed(Some(effect), e)))
@@ -211,6 +235,11 @@ mod tests {
         let (route, copy) = failed(&message, Trouble::Malformed("not JSON".into()));
         assert_eq!(route, Route::Dead { reason: reason::MALFORMED, error: "not JSON".into() });
         assert_eq!(copy.history().len(), 1);
+        let mut forged = message.clone();
+        forged.set_text(message::SIGNATURE, "v1,forged");
+        let (route, copy) = failed(&forged, Trouble::NotOurs);
+        assert!(matches!(route, Route::Dead { reason: "not ours", .. }), "{route:?}");
+        assert_eq!(copy.text(message::SIGNATURE), None);
         let (route, _) = failed(&message, Trouble::Permanent(vec![("email", "550 no".into())]));
         assert!(matches!(route, Route::Dead { reason: reason::PERMANENT, .. }));
     }

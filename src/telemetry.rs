@@ -24,6 +24,11 @@ pub enum LogFormat {
 /// The directives can't be read.
 pub fn init(directives: &str, format: LogFormat) -> Result<(), String> {
     let filter = EnvFilter::try_new(directives).map_err(|e| format!("{directives:?}: {e}"))?;
+    // What the HTTP library says of its own start is nobody's news; whoever looks into it asks for it.
+    let filter = match directives.contains("actix_server") {
+        true => filter,
+        false => filter.add_directive("actix_server=warn".parse().map_err(|_| "actix_server")?),
+    };
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)

@@ -23,16 +23,25 @@ pub const DEAD_ID: &str = "taskd-dead-letter-id";
 /// That each effect of the event has had a record: `true`, or absent.
 pub const RECORDED: &str = "taskd-recorded";
 
+/// The signature of a message; see `signature`.
+pub const SIGNATURE: &str = "taskd-signature";
+
 /// How long the history may be, and all other headers together. All headers of a message must fit
 /// into one frame of usually 128 KiB; the broker closes the connection on a longer one.
 const HEADER_BYTES: usize = 48 * 1024;
 
 /// Our headers, but for the history, which has room of its own.
-const OURS: [&str; 7] =
-    [ATTEMPT, FIRST_FAILED_AT, DEAD_REASON, DEAD_ERROR, DEAD_AT, DEAD_ID, RECORDED];
+const OURS: [&str; 8] =
+    [ATTEMPT, FIRST_FAILED_AT, DEAD_REASON, DEAD_ERROR, DEAD_AT, DEAD_ID, RECORDED, SIGNATURE];
+
+/// Our headers that are signed: all but the signature.
+pub const SIGNED: [&str; 8] =
+    [ATTEMPT, HISTORY, FIRST_FAILED_AT, DEAD_REASON, DEAD_ERROR, DEAD_AT, DEAD_ID, RECORDED];
 
 /// The reasons for which a letter is dead.
 pub mod reason {
+    /// Nobody of this installation has signed it, or not as it is.
+    pub const NOT_OURS: &str = "not ours";
     /// The message can't be read as an event.
     pub const MALFORMED: &str = "malformed";
     /// Every attempt failed.

@@ -2,6 +2,7 @@
 
 pub mod amqp;
 pub mod message;
+pub mod signature;
 pub mod tables;
 pub mod topology;
 
@@ -11,6 +12,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 pub use message::Message;
+pub use signature::Signer;
 
 /// A message broker with durable queues, publisher confirms and manual acknowledgement.
 #[async_trait]
@@ -141,6 +143,11 @@ pub enum BrokerError {
     /// This process is not to declare queues.
     #[error("NO_DECLARE keeps this process from declaring queues: run taskd topology declare")]
     MayNotDeclare,
+    /// A copy can't be signed without the database.
+    #[error(
+        "DATABASE_URL is not set: what is replayed has to be signed, and the key is in the database"
+    )]
+    Unsigned,
     /// A queue exists with other properties than wanted.
     #[error("{0}")]
     Drift(String),

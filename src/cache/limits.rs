@@ -1,5 +1,6 @@
 //! The seam to what counts requests. It knows keys and rates, not whose they are.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -9,12 +10,36 @@ use moka::sync::Cache as Map;
 
 use super::CacheError;
 use crate::domain::rate::{Rate, Taken};
+use crate::store::installation::Installation;
 
 /// Counts requests.
 #[async_trait]
 pub trait Limiter: Send + Sync {
     /// One more for this key, at this rate.
     async fn take(&self, key: &str, rate: Rate) -> Result<Taken, CacheError>;
+}
+
+/// Counts for one database: its identity is part of each key, so that two databases on one server never
+/// count together.
+pub struct OfDatabase<L> {
+    limiter: Arc<L>,
+    installation: Installation,
+}
+
+impl<L: Limiter> OfDatabase<L> {
+    /// Counts by this limiter for this installation.
+    pub fn new(limiter: Arc<L>, installation: Installation) -> OfDatabase<L> {
+        OfDatabase { limiter, installation }
+    }
+}
+
+#[async_trait]
+impl<L: Limiter> Limiter for OfDatabase<L> {
+    async fn take(&self, key: &str, rate: Rate) -> Result<Taken, CacheError> {
+        let facts = self.installation.facts().await;
+        let facts = facts.map_err(|error| CacheError(format!("whose keys: {error}")))?;
+        self.limiter.take(&format!("{}:{key}", facts.identity), rate).await
+    }
 }
 
 /// How many keys are remembered at most, some 20 MB of them. The one not seen for longest is

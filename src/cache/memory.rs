@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use moka::sync::Cache as Map;
 
-use super::{Cache, CacheError, Entry, Place, Scope, Slot, new_generation};
+use super::{Cache, CacheError, Entry, Keyspace, Place, Scope, Slot, new_generation};
 
 /// How many bytes of values and keys are kept at most.
 const MOST_BYTES: u64 = 64 * 1024 * 1024;
@@ -19,7 +19,7 @@ const MOST_GENERATIONS: u64 = 1_000_000;
 /// See the module.
 #[derive(Clone)]
 pub struct MemoryCache {
-    generations: Map<(i64, Scope), String>,
+    generations: Map<(Keyspace, Scope), String>,
     entries: Map<String, Kept>,
 }
 
@@ -44,10 +44,11 @@ impl Default for MemoryCache {
 
 #[async_trait]
 impl Cache for MemoryCache {
-    async fn look(&self, epoch: i64, places: &[&Place]) -> Result<Vec<Entry>, CacheError> {
+    async fn look(&self, keyspace: &Keyspace, places: &[&Place]) -> Result<Vec<Entry>, CacheError> {
         let look = |place: &&Place| {
-            let generation = self.generations.get_with((epoch, place.scope), new_generation);
-            let key = format!("{epoch}:{}:{}", place.scope, place.key);
+            let generation =
+                self.generations.get_with((keyspace.clone(), place.scope), new_generation);
+            let key = format!("{keyspace}:{}:{}", place.scope, place.key);
             let kept = self.entries.get(&key);
             match kept.filter(|kept| kept.generation == generation && Instant::now() < kept.until) {
                 Some(kept) => Entry::Hit(kept.value),
@@ -64,9 +65,9 @@ impl Cache for MemoryCache {
         Ok(())
     }
 
-    async fn invalidate(&self, epoch: i64, scopes: &[Scope]) -> Result<(), CacheError> {
+    async fn invalidate(&self, keyspace: &Keyspace, scopes: &[Scope]) -> Result<(), CacheError> {
         for scope in scopes {
-            self.generations.insert((epoch, *scope), new_generation());
+            self.generations.insert((keyspace.clone(), *scope), new_generation());
         }
         Ok(())
     }

@@ -14,27 +14,45 @@ use bytes::Bytes;
 
 pub use self::redis::{RedisCache, RedisUrl};
 pub use breaker::{Breaker, Circuit};
-pub use limits::{Limiter, MemoryLimiter};
+pub use limits::{Limiter, MemoryLimiter, OfDatabase};
 pub use memory::MemoryCache;
 
 /// A cache with generations.
 #[async_trait]
 pub trait Cache: Send + Sync {
     /// For each place the entry under the present generation of its scope, or the slot for one.
-    async fn look(&self, epoch: i64, places: &[&Place]) -> Result<Vec<Entry>, CacheError>;
+    async fn look(&self, keyspace: &Keyspace, places: &[&Place]) -> Result<Vec<Entry>, CacheError>;
 
     /// Puts an entry into its place. It is forgotten after `ttl`, if not before.
     async fn fill(&self, slot: &Slot, value: &[u8], ttl: Duration) -> Result<(), CacheError>;
 
     /// Begins new generations: no entry from before will be found again. To be called after the commit of
     /// what makes them old.
-    async fn invalidate(&self, epoch: i64, scopes: &[Scope]) -> Result<(), CacheError>;
+    async fn invalidate(&self, keyspace: &Keyspace, scopes: &[Scope]) -> Result<(), CacheError>;
 
     /// Asks for a sign of life.
     async fn ping(&self) -> Result<(), CacheError>;
 
     /// The same cache by a way of its own: what has to be done to reach it is done by whoever uses this first.
     fn apart(&self) -> Arc<dyn Cache>;
+}
+
+/// Part of every key: of which database something is cached, and in which epoch of its cache. Entries of
+/// another database or another epoch are not seen.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Keyspace(Arc<str>);
+
+impl Keyspace {
+    /// Of the database with this identity, in this epoch.
+    pub fn new(identity: &str, epoch: i64) -> Keyspace {
+        Keyspace(format!("{identity}:{epoch}").into())
+    }
+}
+
+impl fmt::Display for Keyspace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
 }
 
 /// What becomes invalid together.

@@ -7,6 +7,7 @@ use clap::Args;
 use super::duration;
 use crate::http::cors::Origins;
 use crate::http::limits::Limits;
+use crate::http::observe::AccessLog;
 
 /// What a request may take.
 #[derive(Debug, Clone, Args)]
@@ -23,12 +24,17 @@ pub struct RequestArgs {
     /// all, none by default
     #[arg(long, env = "CORS_ORIGINS", value_name = "CORS_ORIGINS")]
     cors_origins: Option<Origins>,
+    /// Which requests have a line in the log: all of them, errors and what takes over a second, or none
+    /// [default: all in up, errors in serve]
+    #[arg(long, env = "ACCESS_LOG", value_name = "ACCESS_LOG")]
+    access_log: Option<AccessLog>,
 }
 
 impl RequestArgs {
-    /// The limits.
-    pub fn limits(&self) -> Limits {
+    /// The limits; which requests are logged if nothing is said is the role's.
+    pub fn limits(&self, usual: AccessLog) -> Limits {
         Limits {
+            access_log: self.access_log.unwrap_or(usual),
             request_timeout: self.request_timeout,
             max_connections: self.max_connections as usize,
             origins: self.cors_origins.clone(),

@@ -6,12 +6,14 @@ use chrono::Utc;
 use uuid::Uuid;
 
 use super::job::{Job, Progress};
-use super::{GivenUp, Session};
+use super::{GivenUp, Patience, Session};
+use crate::authenticity::Authority;
 use crate::broker::Delivery;
 use crate::defects::{self, Defect};
 use crate::domain::event::Event;
 use crate::effects::{self, Effect, Outcome};
 use crate::retry_router::Trouble;
+use crate::shutdown::Backoff;
 use crate::store::processed::Subject;
 use crate::store::{StoreError, activity};
 
@@ -24,7 +26,20 @@ impl Session {
             let _ = self.settlement.ack(&tags).await;
         }
         let mut jobs = Vec::with_capacity(batch.len());
+        let Ok(authority) = self.authority().await else {
+            let tags: Vec<_> = batch.iter().map(|delivery| delivery.tag).collect();
+            // On a lost connection they come back anyway.
+            let _ = self.settlement.release(&tags).await;
+            return;
+        };
         for delivery in batch {
+            if !authority.accepts(&delivery.message) {
+                let session = self.clone();
+                self.jobs.spawn(async move {
+                    session.route(&delivery, None, Trouble::NotOurs).await;
+                });
+                continue;
+            }
             let message = &delivery.message;
             let decoded = Event::decode(
                 &message.body,
@@ -55,6 +70,20 @@ impl Session {
         for job in open {
             let session = self.clone();
             self.jobs.spawn(async move { session.go_on(job).await });
+        }
+    }
+
+    /// Who is believed; held for while the database is away and has never been asked.
+    async fn authority(&self) -> Result<Authority, GivenUp> {
+        let asking = || self.tools.authenticity.authority();
+        loop {
+            match self.hold(asking).await? {
+                Ok(authority) => return Ok(authority),
+                Err(error) => {
+                    tracing::error!(worker = %self.tools.worker, %error, "the installation's key can't be read; trying until it can");
+                    self.pause(&mut Backoff::default(), Patience::Session).await?;
+                }
+            }
         }
     }
 

@@ -18,6 +18,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::authenticity::Authenticity;
 use crate::broker::{Broker, Consumption, Delivery, Settlement};
 use crate::effects::{Email, Simulation};
 use crate::idempotency::Idempotency;
@@ -36,6 +37,8 @@ pub const EXTERNAL_AT_ONCE: usize = 32;
 pub struct Tools {
     /// The database.
     pub store: Store,
+    /// Which messages are believed.
+    pub authenticity: Authenticity,
     /// The claims.
     pub idempotency: Idempotency,
     /// The way back for what fails.

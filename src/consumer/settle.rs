@@ -8,6 +8,22 @@ use crate::domain::retry::short;
 use crate::retry_router::{Route, Trouble};
 use crate::shutdown::Backoff;
 
+/// A line about a delivery: the same fields in the same form, and then what its outcome brings.
+macro_rules! delivery {
+    ($level:ident, $about:expr, $outcome:expr $(, $($more:tt)+)?) => {
+        tracing::$level!(
+            event_id = $about.event_id,
+            event_type = $about.event_type,
+            task_id = $about.task_id,
+            attempt = $about.attempt,
+            worker = $about.worker,
+            outcome = $outcome,
+            $($($more)+,)?
+            "delivery"
+        )
+    };
+}
+
 impl Session {
     /// Acks what is done, all in as few frames as can be.
     pub(super) async fn settle_finished(&self, jobs: Vec<Job>) {
@@ -31,15 +47,8 @@ impl Session {
             }
             let outcome = if job.is_duplicate() { "duplicate" } else { "processed" };
             metrics.deliveries.with_label_values(&[outcome]).inc();
-            tracing::info!(
-                event_id = %job.event.metadata.event_id,
-                event_type = job.event.event_type.as_str(),
-                task_id = job.event.payload.task.id,
-                attempt,
-                worker = %self.tools.worker,
-                outcome,
-                "delivery"
-            );
+            let about = About::new(&self.tools.worker, &job.delivery, Some(&job.event));
+            delivery!(info, about, outcome);
         }
     }
 
@@ -93,11 +102,8 @@ impl Session {
     }
 
     fn report(&self, delivery: &Delivery, event: Option<&Event>, trouble: &Trouble, route: &Route) {
-        let message = &delivery.message;
         let metrics = &self.tools.metrics;
-        let event_id = message.message_id.as_deref().unwrap_or("none");
-        let event_type = event.map_or("unknown", |e| e.event_type.as_str());
-        let (attempt, worker) = (message.attempt(), &self.tools.worker);
+        let about = About::new(&self.tools.worker, delivery, event);
         match route {
             Route::Retry { after, attempt: next_attempt } => {
                 metrics.deliveries.with_label_values(&["retried"]).inc();
@@ -107,20 +113,43 @@ impl Session {
                         metrics.retries.with_label_values(&[effect]).inc();
                     }
                 }
-                tracing::warn!(event_id, event_type, attempt, %worker, outcome = "retried", error,
-                               next_attempt, delay = short(*after), "delivery");
+                let delay = short(*after);
+                delivery!(warn, about, "retried", error, next_attempt, delay);
             }
             Route::Park { after } => {
                 metrics.deliveries.with_label_values(&["parked"]).inc();
-                tracing::info!(event_id, event_type, attempt, %worker, outcome = "parked",
-                               delay = short(*after), "delivery");
+                delivery!(info, about, "parked", delay = short(*after));
             }
             Route::Dead { reason, error } => {
                 metrics.deliveries.with_label_values(&["dead"]).inc();
                 metrics.dead_letters.with_label_values(&[reason]).inc();
-                tracing::error!(event_id, event_type, attempt, %worker, outcome = "dead", reason, error,
-                                "delivery");
+                delivery!(error, about, "dead", error, reason);
             }
+        }
+    }
+}
+
+/// What each line about a delivery says, whatever its outcome.
+struct About<'a> {
+    /// The message's id where it can't be read as an event, if it has one.
+    event_id: String,
+    event_type: &'a str,
+    /// Absent where the message can't be read.
+    task_id: Option<i64>,
+    attempt: u32,
+    worker: &'a str,
+}
+
+impl<'a> About<'a> {
+    fn new(worker: &'a str, delivery: &'a Delivery, event: Option<&'a Event>) -> About<'a> {
+        let message = &delivery.message;
+        let of_message = || message.message_id.clone().unwrap_or_else(|| "none".to_owned());
+        About {
+            event_id: event.map_or_else(of_message, |event| event.metadata.event_id.to_string()),
+            event_type: event.map_or("unknown", |event| event.event_type.as_str()),
+            task_id: event.map(|event| event.payload.task.id),
+            attempt: message.attempt(),
+            worker,
         }
     }
 }
@@ -133,6 +162,6 @@ fn failures(trouble: &Trouble) -> String {
             .collect::<Vec<_>>()
             .join("; "),
         Trouble::Malformed(error) => error.clone(),
-        Trouble::Leased(_) => String::new(),
+        Trouble::NotOurs | Trouble::Leased(_) => String::new(),
     }
 }

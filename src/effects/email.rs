@@ -55,8 +55,13 @@ impl Email {
         let Some(user) = recipient else {
             return Outcome::Skipped("the user is gone".into());
         };
-        match self.mailer.send(&compose(event, user)).await {
-            Ok(()) => Outcome::Done,
+        let mail = compose(event, user);
+        match self.mailer.send(&mail).await {
+            Ok(()) => {
+                let (recipient, message_id) = (mail.to.as_str(), mail.message_id.as_str());
+                tracing::info!(recipient, message_id, "mail");
+                Outcome::Done
+            }
             Err(MailError::Transient(why)) => Outcome::Transient(why),
             Err(MailError::Permanent(why)) => Outcome::Permanent(why),
         }

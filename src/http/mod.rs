@@ -14,42 +14,39 @@ mod fields;
 mod headers;
 pub mod health;
 mod idempotency_key;
+mod last_connections;
 pub mod limits;
-mod observe;
+pub mod observe;
 pub mod openapi;
 pub mod operator;
 mod paging;
 mod preconditions;
 pub mod rate_limits;
+mod server;
 mod sessions;
 mod tasks;
 mod tokens;
 mod users;
 
-use std::net::TcpListener;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use actix_web::dev::{HttpServiceFactory, Server};
-use actix_web::middleware::{Condition, from_fn};
-use actix_web::{App, HttpServer, Route};
-use paperclip::actix::{OpenApiExt, web};
+use actix_web::Route;
+use actix_web::dev::HttpServiceFactory;
+use actix_web::middleware::from_fn;
+use paperclip::actix::web;
+
+pub use server::{serve, serve_monitor};
 
 use crate::access::{Passwords, Tokens};
-use crate::broker::Broker;
 use crate::cache::Scope;
-use crate::dead_letters::DeadLetters;
-use crate::http::admission::{Policy, enforce, identify};
+use crate::http::admission::Policy;
 use crate::http::error::ApiError;
-use crate::http::headers::secured;
-use crate::http::health::{LastReport, Monitored};
-use crate::http::limits::{Limits, with_body, within_limits};
-use crate::http::observe::{RequestId, observe};
-use crate::http::rate_limits::{RateLimits, limit};
+use crate::http::limits::within_limits;
+use crate::http::observe::RequestId;
+use crate::http::rate_limits::RateLimits;
 use crate::publisher::Handover;
 use crate::read_cache::ReadCache;
-use crate::shutdown::Shutdown;
 use crate::store::Store;
 use crate::task_reader::TaskReader;
 use crate::task_writer::TaskWriter;
@@ -213,88 +210,4 @@ fn only_get(path: &str, get: Route) -> impl HttpServiceFactory + use<> {
     let refuse = || async { Err::<&str, _>(ApiError::MethodNotAllowed("GET, HEAD".to_owned())) };
     let other = actix_web::web::route().to(refuse);
     actix_web::web::resource(path).route(get).default_service(other)
-}
-
-/// How long a client may take to send its headers, and how long an idle connection is kept.
-const HEADERS_TIMEOUT: Duration = Duration::from_secs(10);
-const KEEP_ALIVE: Duration = Duration::from_secs(75);
-
-/// The API on a listener. It is stopped by its handle; signals are the caller's.
-///
-/// # Errors
-/// The listener can't be used.
-pub fn serve(
-    listener: TcpListener,
-    state: State,
-    broker: Arc<dyn Broker>,
-    limits: Limits,
-    shutdown: &Shutdown,
-) -> std::io::Result<Server> {
-    let letters = actix_web::web::Data::new(DeadLetters::new(broker.clone()));
-    let monitored = Monitored {
-        store: state.store.clone(),
-        broker,
-        needs_broker: false,
-        cache: state.cache.clone(),
-        metrics: state.metrics.clone(),
-        last: LastReport::default(),
-    };
-    let monitored = actix_web::web::Data::new(monitored);
-    let document = actix_web::web::Data::new(docs::Document(openapi::document().to_string()));
-    let (threads, connections) = limits.threads();
-    let serving = Arc::new(AtomicUsize::new(0));
-    let limits = actix_web::web::Data::new(limits);
-    let server = HttpServer::new(move || {
-        let origins = limits.origins.as_ref();
-        let state = state.apart(serving.fetch_add(1, Ordering::Relaxed) % threads);
-        App::new()
-            // The last one is the outermost.
-            .wrap(from_fn(enforce))
-            .wrap(from_fn(limit))
-            .wrap(from_fn(identify))
-            .wrap(Condition::new(origins.is_some(), cors::cors(origins)))
-            .wrap(from_fn(observe))
-            .wrap(from_fn(secured))
-            .wrap(from_fn(with_body))
-            .app_data(limits.clone())
-            .app_data(actix_web::web::Data::new(state))
-            .app_data(monitored.clone())
-            .app_data(document.clone())
-            .app_data(letters.clone())
-            // Paths are tried in this order, and again for each question about one.
-            .wrap_api()
-            .configure(api)
-            .build()
-            .configure(health::routes)
-            .configure(docs::routes)
-            .configure(operator::routes)
-            .default_service(nothing_here())
-    });
-    Ok(server
-        .workers(threads)
-        .max_connections(connections)
-        .client_request_timeout(HEADERS_TIMEOUT)
-        .keep_alive(KEEP_ALIVE)
-        .shutdown_timeout(shutdown.drain_timeout().as_secs())
-        .disable_signals()
-        .listen(listener)?
-        .run())
-}
-
-/// Health and metrics alone, for a process that serves nothing else.
-///
-/// # Errors
-/// The listener can't be used.
-pub fn serve_monitor(listener: TcpListener, monitored: Monitored) -> std::io::Result<Server> {
-    let monitored = actix_web::web::Data::new(monitored);
-    let server = HttpServer::new(move || {
-        App::new()
-            .wrap(from_fn(observe))
-            .wrap(from_fn(secured))
-            .wrap(from_fn(with_body))
-            .app_data(monitored.clone())
-            .configure(health::routes)
-            .default_service(nothing_here())
-    });
-    Ok(server.workers(1).shutdown_timeout(1).disable_signals().listen(listener)?.run())
 }

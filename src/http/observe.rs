@@ -1,11 +1,11 @@
 //! What surrounds every request: its id, its measurement, and a last look at errors.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
-use actix_web::http::{Method, StatusCode};
+use actix_web::http::{ConnectionType, Method, StatusCode};
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage, ResponseError, web};
 use uuid::Uuid;
@@ -13,6 +13,7 @@ use uuid::Uuid;
 use crate::http::State;
 use crate::http::admission::Route;
 use crate::http::error::{ApiError, PROBLEM_JSON};
+use crate::shutdown::Shutdown;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// A longer id, as one that was made up to fill logs, is replaced.
@@ -70,6 +71,10 @@ pub async fn observe<B: MessageBody + 'static>(
     if let Ok(value) = HeaderValue::from_str(&id) {
         response.headers_mut().insert(REQUEST_ID, value);
     }
+    let stopping = response.request().app_data::<web::Data<Stopping>>();
+    if stopping.is_some_and(|stopping| stopping.0.stopped()) {
+        response.response_mut().head_mut().set_connection_type(ConnectionType::Close);
+    }
     let status = response.status();
     let known_route = response.request().extensions_mut().remove::<Route>();
     let route = known_route.map_or_else(|| response.request().match_pattern(), |route| route.0);
@@ -79,8 +84,43 @@ pub async fn observe<B: MessageBody + 'static>(
         let labels = [known(&method), route.as_str(), status.as_str()];
         state.metrics.http_requests.with_label_values(&labels).observe(elapsed.as_secs_f64());
     }
-    tracing::debug!(request_id = id, %method, route, status = status.as_u16(), ms = elapsed.as_secs_f64() * 1e3, "answered");
+    let log = response.request().app_data::<web::Data<AccessLog>>().map(|log| *log.get_ref());
+    if log.is_some_and(|log| log.has(status, elapsed)) {
+        // Without the query: what is searched for is nobody else's business.
+        let path = response.request().path();
+        let (status, ms) = (status.as_u16(), (elapsed.as_secs_f64() * 1e4).round() / 10.0);
+        tracing::info!(%method, path, status, ms, request_id = id, "request");
+    }
     Ok(response)
+}
+
+/// Whether the process stops: then each answer is the last on its connection.
+pub(super) struct Stopping(pub(super) Shutdown);
+
+/// Which requests have a line in the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum AccessLog {
+    /// Every one.
+    All,
+    /// Those that are answered 4xx or 5xx, or that take more than a second.
+    Errors,
+    /// None.
+    Off,
+}
+
+/// Longer than any request takes that meets nothing in its way.
+const SLOW: Duration = Duration::from_secs(1);
+
+impl AccessLog {
+    fn has(self, status: StatusCode, elapsed: Duration) -> bool {
+        match self {
+            AccessLog::All => true,
+            AccessLog::Errors => {
+                status.is_client_error() || status.is_server_error() || elapsed > SLOW
+            }
+            AccessLog::Off => false,
+        }
+    }
 }
 
 /// Whatever the framework refused by itself is made a problem document like our own.
@@ -111,5 +151,25 @@ fn known(method: &Method) -> &str {
     match method.as_str() {
         known @ ("GET" | "HEAD" | "POST" | "PUT" | "PATCH" | "DELETE" | "OPTIONS") => known,
         _ => "other",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_and_slow_requests_are_what_errors_are() {
+        let (quick, slow) = (Duration::from_millis(900), Duration::from_millis(1_100));
+        for (status, elapsed, logged) in [
+            (StatusCode::OK, quick, false),
+            (StatusCode::NOT_MODIFIED, quick, false),
+            (StatusCode::OK, slow, true),
+            (StatusCode::NOT_FOUND, quick, true),
+            (StatusCode::SERVICE_UNAVAILABLE, quick, true),
+        ] {
+            assert_eq!(AccessLog::Errors.has(status, elapsed), logged, "{status} {elapsed:?}");
+            assert!(AccessLog::All.has(status, elapsed) && !AccessLog::Off.has(status, elapsed));
+        }
     }
 }

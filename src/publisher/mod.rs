@@ -18,6 +18,7 @@ use uuid::Uuid;
 
 pub use handover::{Handover, Ticket};
 
+use crate::authenticity::Authenticity;
 use crate::broker::{Broker, BrokerError, Destination, Outgoing};
 use crate::shutdown::{Backoff, Shutdown};
 use crate::store::outbox::{self, Lease, OutboxRow};
@@ -43,6 +44,7 @@ const LAST_TRIES: u32 = 3;
 /// See the module.
 pub struct Publisher {
     store: Store,
+    authenticity: Authenticity,
     broker: Arc<dyn Broker>,
     metrics: Metrics,
     handover: Handover,
@@ -70,6 +72,7 @@ impl Publisher {
     pub fn new(store: Store, broker: Arc<dyn Broker>, metrics: Metrics) -> (Publisher, Handover) {
         let (handover, handed) = Handover::new();
         let publisher = Publisher {
+            authenticity: Authenticity::new(store.clone()),
             store,
             broker,
             metrics,
@@ -232,10 +235,13 @@ impl Publisher {
         if events.is_empty() {
             return Ok(());
         }
+        let authority = self.authenticity.authority().await?;
         self.sent_at = Instant::now();
         let ids: Vec<Uuid> = events.iter().map(|event| event.id).collect();
-        let messages = events.into_iter().map(|event| event.message);
-        let batch = messages.map(|message| Outgoing { to: Destination::Main, message });
+        let batch = events.into_iter().map(|Publishable { mut message, .. }| {
+            authority.sign(&mut message);
+            Outgoing { to: Destination::Main, message }
+        });
         let publishing = self.broker.publish(batch.collect());
         let until = leased_until - (LEASE - PUBLISH_TIMEOUT);
         let answers = timeout_at(until, publishing)

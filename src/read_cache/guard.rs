@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Mutex;
 
+use crate::cache::Keyspace;
 use crate::store::{Store, StoreError, cache_guard};
 
 /// For how long a reader trusts what it knows of the guard.
@@ -27,9 +28,9 @@ struct Knowledge {
 }
 
 /// What this process knows of the guard.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 struct Known {
-    epoch: i64,
+    keyspace: Keyspace,
     /// When it was asked for: what came after is not known.
     as_of: Instant,
     suspended_until: Option<Instant>,
@@ -38,9 +39,9 @@ struct Known {
 }
 
 impl Known {
-    fn usable_epoch(&self, now: Instant) -> Option<i64> {
+    fn usable(&self, now: Instant) -> Option<Keyspace> {
         let suspended = self.suspended_until.is_some_and(|until| now < until);
-        (!suspended).then_some(self.epoch)
+        (!suspended).then(|| self.keyspace.clone())
     }
 
     fn fresh(&self, now: Instant) -> bool {
@@ -54,9 +55,9 @@ impl Guard {
         Guard { store, knowledge: Mutex::default() }
     }
 
-    /// The epoch in which the cache may be used, if it may.
-    pub(super) async fn usable_epoch(&self) -> Option<i64> {
-        self.known().await?.usable_epoch(Instant::now())
+    /// The part of the cache that may be used, if it may: that of this database and its epoch.
+    pub(super) async fn usable(&self) -> Option<Keyspace> {
+        self.known().await?.usable(Instant::now())
     }
 
     /// Bars everybody from the cache, and returns when everybody knows.
@@ -64,17 +65,17 @@ impl Guard {
         let known_since = {
             let mut knowledge = self.knowledge.lock().await;
             let now = Instant::now();
-            match knowledge.known {
+            match &knowledge.known {
                 Some(Known {
                     suspended_until: Some(until), suspended_since: Some(since), ..
-                }) if until > now + MARGIN => since,
+                }) if *until > now + MARGIN => *since,
                 _ => {
                     let guard =
                         cache_guard::suspend(&mut *self.store.connection().await?, SUSPENSION)
                             .await?;
                     let since = Instant::now();
                     knowledge.known =
-                        Some(Known { suspended_since: Some(since), ..understood(guard, now) });
+                        Some(Known { suspended_since: Some(since), ..understood(&guard, now) });
                     since
                 }
             }
@@ -87,8 +88,8 @@ impl Guard {
     async fn known(&self) -> Option<Known> {
         let mut knowledge = self.knowledge.lock().await;
         let now = Instant::now();
-        if let Some(known) = knowledge.known.filter(|k| k.fresh(now)) {
-            return Some(known);
+        if let Some(known) = knowledge.known.as_ref().filter(|k| k.fresh(now)) {
+            return Some(known.clone());
         }
         // Those who waited for a question that failed don't ask the same again, one by one.
         if knowledge.failed_at.is_some_and(|at| now.duration_since(at) < FRESH) {
@@ -99,17 +100,17 @@ impl Guard {
             Err(error) => Err(error),
         };
         knowledge.failed_at = guard.is_err().then(Instant::now);
-        knowledge.known = guard.ok().map(|guard| understood(guard, now));
-        knowledge.known
+        knowledge.known = guard.ok().map(|guard| understood(&guard, now));
+        knowledge.known.clone()
     }
 }
 
 /// `asked` is from before the question: no younger than the answer.
-fn understood(guard: cache_guard::Guard, asked: Instant) -> Known {
+fn understood(guard: &cache_guard::Guard, asked: Instant) -> Known {
     let suspended = u64::try_from(guard.suspended_ms).unwrap_or_default();
     let now = Instant::now();
     Known {
-        epoch: guard.epoch,
+        keyspace: Keyspace::new(&guard.identity, guard.epoch),
         as_of: asked,
         suspended_until: (suspended > 0).then(|| now + Duration::from_millis(suspended)),
         suspended_since: (suspended > 0).then_some(now),

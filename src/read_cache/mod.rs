@@ -224,8 +224,8 @@ impl Inner {
         if self.broken() {
             return None;
         }
-        let epoch = self.guard.usable_epoch().await?;
-        self.cache.look(epoch, places).await.map_err(|error| self.failed(&error)).ok()
+        let keyspace = self.guard.usable().await?;
+        self.cache.look(&keyspace, places).await.map_err(|error| self.failed(&error)).ok()
     }
 
     async fn fill(&self, slot: &Slot, body: &[u8]) {
@@ -237,8 +237,8 @@ impl Inner {
     async fn invalidate(&self, scopes: Vec<Scope>) {
         if !self.broken() {
             // What the epoch is must be fresh here as well: readers may be in a newer one.
-            if let Some(epoch) = self.guard.usable_epoch().await {
-                match self.cache.invalidate(epoch, &scopes).await {
+            if let Some(keyspace) = self.guard.usable().await {
+                match self.cache.invalidate(&keyspace, &scopes).await {
                     Ok(()) => return,
                     Err(error) => self.failed(&error),
                 }

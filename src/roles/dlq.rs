@@ -8,6 +8,8 @@ use reqwest::StatusCode;
 use serde::de::DeserializeOwned;
 
 use super::parts;
+use crate::authenticity::Authenticity;
+use crate::broker::Broker;
 use crate::broker::amqp::AmqpBroker;
 use crate::config::{BrokerArgs, ConfigError, DataArgs, DatabaseArgs, TlsArgs};
 use crate::dead_letters::{DeadLetter, DeadLetters, Order, Report, Selection};
@@ -131,21 +133,31 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
 /// Has an order carried out where the letters are.
 async fn give<T: DeserializeOwned>(place: &PlaceArgs, order: Order) -> anyhow::Result<T> {
     let tls = place.tls.load()?;
-    let (broker, database) = (place.broker.url(&tls)?, place.database.url(&tls)?);
-    if broker.is_none() && database.is_none() {
-        return ask_running(place, &order).await;
-    }
-    // Without RabbitMQ the letters are in a database, without a database there is RabbitMQ: what is not
-    // used is not connected to.
-    let letters = match broker {
+    let broker = place.broker.url(&tls)?;
+    // Without RabbitMQ the letters are in a database. With it the database has the key that signs what is
+    // replayed; it is connected to for that alone.
+    let needed = broker.is_none() || matches!(order, Order::Replay { .. });
+    let store = match place.database.url(&tls)?.filter(|_| needed) {
         Some(url) => {
-            DeadLetters::new(Arc::new(AmqpBroker::new(url, place.broker.topology()?, "taskd dlq")))
+            super::check_sessions(&url).await?;
+            Some(Store::new(&url, 1)?)
         }
-        None => {
-            let store = Store::new(&place.database.required_url(&tls)?, 1)?;
-            DeadLetters::new(parts::broker(&place.broker, &tls, "taskd dlq", &store, false)?)
-        }
+        None => None,
     };
+    let broker: Arc<dyn Broker> = match (broker, &store) {
+        (Some(url), _) => Arc::new(AmqpBroker::new(url, place.broker.topology()?, "taskd dlq")),
+        (None, Some(store)) => parts::broker(&place.broker, &tls, "taskd dlq", store, false)?,
+        (None, None) => return ask_running(place, &order).await,
+    };
+    if store.is_none() && matches!(order, Order::Replay { .. }) {
+        let problem =
+            "is not set: what is replayed has to be signed, and the key is in the database";
+        return Err(ConfigError::new("DATABASE_URL", problem).into());
+    }
+    let mut letters = DeadLetters::new(broker);
+    if let Some(store) = store {
+        letters = letters.signing(Authenticity::new(store));
+    }
     Ok(serde_json::from_value(letters.obey(order).await?)?)
 }
 

@@ -21,6 +21,7 @@ use tokio::net::TcpSocket;
 
 use crate::broker::{Broker, BrokerError};
 use crate::shutdown::{Shutdown, stop_on_signals};
+use crate::store::pooling::pools_transactions;
 use crate::store::{PostgresUrl, StoreError, migrations};
 
 /// A stop signal for the whole process.
@@ -45,22 +46,39 @@ async fn meet(broker: &dyn Broker, no_declare: bool) -> anyhow::Result<()> {
     }
 }
 
-/// Refuses a database whose schema is behind this program, and one that refuses us. One that is away is no
-/// reason not to start.
-async fn check_schema(url: &PostgresUrl) -> anyhow::Result<()> {
-    let pending = match migrations::status(url).await {
+/// Refuses a database that can't be worked with: one that refuses us, one whose schema is behind this
+/// program, and one behind a pooler that shares sessions between transactions. One that is away is no reason
+/// not to start.
+async fn check_database(url: &PostgresUrl) -> anyhow::Result<()> {
+    let pending = match check_sessions(url).await {
+        Ok(()) => migrations::status(url).await,
+        Err(error) => Err(error),
+    };
+    let pending = match pending {
         Ok(all) => all.into_iter().filter(|migration| !migration.applied).count(),
         Err(error @ StoreError::Unavailable(_)) => {
             tracing::warn!(%error, "starting without the database");
             return Ok(());
         }
-        Err(StoreError::Refused(why)) => anyhow::bail!("DATABASE_URL: the database refuses: {why}"),
         Err(error) => return Err(error.into()),
     };
     if pending > 0 {
         anyhow::bail!("the database lacks {pending} migrations: run `taskd migrate` first");
     }
     Ok(())
+}
+
+/// Refuses a pooler that shares sessions between transactions.
+async fn check_sessions(url: &PostgresUrl) -> Result<(), StoreError> {
+    match pools_transactions(url).await? {
+        false => Ok(()),
+        true => Err(StoreError::Refused(
+            "it leads to a pooler that shares sessions between transactions (in pgbouncer \
+             pool_mode=transaction or statement), and taskd needs a session for each connection: set \
+             pool_mode=session, or name PostgreSQL itself"
+                .to_owned(),
+        )),
+    }
 }
 
 /// How many connections may wait to be accepted.

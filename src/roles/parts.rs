@@ -8,16 +8,18 @@ use chrono::Utc;
 
 use super::upkeep;
 use crate::access::Tokens;
+use crate::authenticity::Authenticity;
 use crate::broker::Broker;
 use crate::broker::amqp::AmqpBroker;
 use crate::broker::tables::TableBroker;
-use crate::cache::{Cache, Limiter};
+use crate::cache::{Cache, Limiter, OfDatabase, RedisCache, RedisUrl};
 use crate::config::{ApiArgs, BrokerArgs, MailArgs};
 use crate::consumer::{Consumer, EXTERNAL_AT_ONCE, Tools};
 use crate::domain::retry::RetryPolicy;
 use crate::domain::schedule::Schedule;
 use crate::effects::{Email, Simulation};
 use crate::http::admission::Policy;
+use crate::http::observe::AccessLog;
 use crate::http::rate_limits::RateLimits;
 use crate::http::{self, State};
 use crate::idempotency::Idempotency;
@@ -28,6 +30,7 @@ use crate::retention::{Retention, purge};
 use crate::retry_router::RetryRouter;
 use crate::shutdown::Shutdown;
 use crate::store::Store;
+use crate::store::installation::Installation;
 use crate::task_reader::TaskReader;
 use crate::task_writer::TaskWriter;
 use crate::telemetry::Metrics;
@@ -84,6 +87,10 @@ pub(super) struct Api {
     pub(super) cache: Option<Arc<dyn Cache>>,
     pub(super) cache_ttl: Duration,
     pub(super) limiter: Option<Arc<dyn Limiter>>,
+    /// Which requests are logged if nothing is said.
+    pub(super) access_log: AccessLog,
+    /// How long connections are still accepted after the stop, for the sake of a proxy.
+    pub(super) farewell: Duration,
 }
 
 /// The API and the publisher, until they are told to stop and have.
@@ -116,13 +123,8 @@ pub(super) async fn serve(
         metrics,
         rates: Arc::new(RateLimits::new(api.args.limits.rates(), api.limiter)),
     };
-    let server = http::serve(listener, state, broker, api.args.requests.limits(), &shutdown)?;
-    let handle = server.handle();
-    let serving = tokio::spawn(server);
-
-    shutdown.requested().await;
-    handle.stop(true).await;
-    serving.await??;
+    let limits = api.args.requests.limits(api.access_log);
+    http::serve(listener, state, broker, limits, &shutdown, api.farewell).await?;
     publisher_shutdown.stop();
     let ending = async { tokio::try_join!(publishing, indexing) };
     tokio::select! {
@@ -130,6 +132,20 @@ pub(super) async fn serve(
         () = shutdown.deadline() => tracing::warn!("out of time; events wait in the outbox"),
     }
     Ok(())
+}
+
+/// Redis, which may be away but must not refuse us.
+pub(super) async fn redis(url: &RedisUrl, prefix: &str) -> anyhow::Result<Arc<RedisCache>> {
+    let redis = RedisCache::new(url, prefix)?;
+    match redis.refusal().await {
+        Some(why) => anyhow::bail!("REDIS_URL: Redis refuses: {why}"),
+        None => Ok(Arc::new(redis)),
+    }
+}
+
+/// Limits that are counted in Redis, for this database.
+pub(super) fn shared_limiter(redis: Arc<RedisCache>, store: &Store) -> Arc<dyn Limiter> {
+    Arc::new(OfDatabase::new(redis, Installation::new(store.clone())))
 }
 
 /// A worker of this name.
@@ -142,9 +158,11 @@ pub(super) fn consumer(
     concurrency: u16,
 ) -> Consumer {
     let Ground { store, broker, metrics } = ground.clone();
+    let authenticity = Authenticity::new(store.clone());
     let tools = Tools {
         idempotency: Idempotency::new(store.clone(), worker),
-        router: RetryRouter::new(broker.clone(), retries, worker),
+        router: RetryRouter::new(broker.clone(), authenticity.clone(), retries, worker),
+        authenticity,
         email: Email::new(store.clone(), mailer),
         simulation,
         metrics,

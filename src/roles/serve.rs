@@ -3,14 +3,20 @@
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::parts::{self, Ground};
-use crate::cache::{Cache, Limiter, RedisCache};
+use crate::cache::Cache;
 use crate::config::{
     ApiArgs, Auth, BrokerArgs, CacheArgs, DatabaseArgs, ShutdownArgs, TlsArgs, no_declare,
 };
+use crate::http::observe::AccessLog;
 use crate::store::Store;
 use crate::telemetry::Metrics;
+
+/// How long connections are still accepted after the stop: a proxy that has requests for this process finds
+/// in each answer that it is the last on its connection.
+const FAREWELL: Duration = Duration::from_millis(250);
 
 /// Options of `taskd serve`.
 #[derive(clap::Args)]
@@ -40,18 +46,18 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let policy = args.api.access.policy(Auth::Tokens, args.api.http.host)?;
     let tls = args.tls.load()?;
     let (database_url, redis_url) = (args.database.required_url(&tls)?, args.cache.url(&tls)?);
-    let (threads, _) = args.api.requests.limits().threads();
+    let (threads, _) = args.api.requests.limits(AccessLog::Errors).threads();
     let store = Store::divided(&database_url, args.database.database_pool_size.into(), threads)?;
     let broker = parts::broker(&args.broker, &tls, "taskd serve", &store, args.no_declare)?;
     let listener = super::listen(SocketAddr::new(args.api.http.host, args.api.http.port), "PORT")?;
     let address = listener.local_addr()?;
     let shutdown = super::shutdown(args.shutdown.drain_timeout)?;
-    super::check_schema(&database_url).await?;
+    super::check_database(&database_url).await?;
     super::meet(broker.as_ref(), args.no_declare).await?;
 
     let ground = Ground { store, broker: broker.clone(), metrics: Metrics::new()? };
     let redis = match &redis_url {
-        Some(url) => Some(Arc::new(RedisCache::new(url, &args.cache.cache_prefix)?)),
+        Some(url) => Some(parts::redis(url, &args.cache.cache_prefix).await?),
         None => None,
     };
     tracing::info!(
@@ -64,8 +70,10 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let api = parts::Api {
         cache: redis.clone().map(|redis| redis as Arc<dyn Cache>),
         cache_ttl: args.cache.cache_ttl,
-        limiter: redis.map(|redis| redis as Arc<dyn Limiter>),
+        limiter: redis.map(|redis| parts::shared_limiter(redis, &ground.store)),
         args: args.api,
+        access_log: AccessLog::Errors,
+        farewell: FAREWELL.min(args.shutdown.drain_timeout / 4),
         policy,
     };
     parts::serve(listener, ground, api, shutdown).await?;

@@ -66,7 +66,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
                 .ok_or_else(|| ConfigError::new("--expires-in", "is beyond the end of time"))?,
         ),
     };
-    super::check_schema(&url).await?;
+    super::check_database(&url).await?;
     let store = Store::new(&url, 1)?;
     let mut connection = store.connection().await?;
     let user_id = user(&mut connection, &args.user, args.admin).await?;

@@ -10,13 +10,14 @@ use anyhow::Context;
 
 use super::parts::{self, Ground};
 use super::upkeep;
-use crate::cache::{Cache, Limiter, MemoryCache, RedisCache, RedisUrl};
+use crate::cache::{Cache, Limiter, MemoryCache, RedisUrl};
 use crate::config::{
     ApiArgs, Auth, BrokerArgs, CacheArgs, DEFAULT_MAIL_DIR, DataArgs, DatabaseArgs, MailArgs,
     RetentionArgs, SimulationArgs, TlsArgs, duration,
 };
 use crate::domain::schedule::Schedule;
 use crate::http::admission::Policy;
+use crate::http::observe::AccessLog;
 use crate::store::migrations::Migrator;
 use crate::store::{PostgresUrl, Store, outbox, processed};
 use crate::telemetry::Metrics;
@@ -75,6 +76,10 @@ pub async fn run(mut args: Args) -> anyhow::Result<ExitCode> {
     let shutdown = super::shutdown(args.drain_timeout)?;
 
     let database = Database::open(&args, &tls).await?;
+    // An embedded database has one connection at a time, and nobody in between.
+    if !database.is_embedded() {
+        super::check_sessions(database.url()).await?;
+    }
     Migrator::connect(database.url()).await?.up()?;
     let pool_size = if database.is_embedded() { 1 } else { args.database.database_pool_size };
     let store = Store::new(database.url(), pool_size.into())?;
@@ -85,8 +90,8 @@ pub async fn run(mut args: Args) -> anyhow::Result<ExitCode> {
     super::meet(broker.as_ref(), false).await?;
     let (cache, limiter): (Arc<dyn Cache>, Option<Arc<dyn Limiter>>) = match &redis_url {
         Some(url) => {
-            let redis = Arc::new(RedisCache::new(url, &args.cache.cache_prefix)?);
-            (redis.clone(), Some(redis))
+            let redis = parts::redis(url, &args.cache.cache_prefix).await?;
+            (redis.clone(), Some(parts::shared_limiter(redis, &store)))
         }
         None => (Arc::new(MemoryCache::default()), None),
     };
@@ -109,6 +114,8 @@ pub async fn run(mut args: Args) -> anyhow::Result<ExitCode> {
         cache_ttl: args.cache.cache_ttl,
         limiter,
         args: args.api.clone(),
+        access_log: AccessLog::All,
+        farewell: Duration::ZERO,
         policy,
     };
     let serving = parts::serve(listener, ground, api, shutdown.clone());

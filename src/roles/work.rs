@@ -63,7 +63,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         args.monitor.metrics_addr.map(|a| super::listen(a, "METRICS_ADDR")).transpose()?;
     let mailer = parts::mailer(&args.mail, &tls)?;
     let shutdown = super::shutdown(args.shutdown.drain_timeout)?;
-    super::check_schema(&database_url).await?;
+    super::check_database(&database_url).await?;
     super::meet(broker.as_ref(), args.no_declare).await?;
 
     let ground = Ground { store, broker: broker.clone(), metrics: Metrics::new()? };

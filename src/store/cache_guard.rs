@@ -3,15 +3,19 @@
 use std::time::Duration;
 
 use diesel::prelude::*;
-use diesel::sql_types::BigInt;
+use diesel::sql_types::{BigInt, Text};
 use diesel_async::AsyncPgConnection;
 
 use crate::store::StoreError;
+use crate::store::installation::IDENTITY;
 use crate::store::sql::{RunQueryDsl, Statement};
 
 /// What stands in the row.
-#[derive(Debug, Clone, Copy, QueryableByName)]
+#[derive(Debug, Clone, QueryableByName)]
 pub struct Guard {
+    /// Tells the database from every other; part of every cache key as well.
+    #[diesel(sql_type = Text)]
+    pub identity: String,
     /// Part of every cache key: entries of another epoch are not seen.
     #[diesel(sql_type = BigInt)]
     pub epoch: i64,
@@ -20,7 +24,7 @@ pub struct Guard {
     pub suspended_ms: i64,
 }
 
-const REMAINING: &str = "epoch, CASE WHEN suspended_until > now()
+const STATE: &str = "epoch, CASE WHEN suspended_until > now()
      THEN ceil(extract(epoch FROM suspended_until - now()) * 1000)::bigint ELSE 0 END AS suspended_ms";
 
 /// Reads it.
@@ -28,7 +32,7 @@ const REMAINING: &str = "epoch, CASE WHEN suspended_until > now()
 /// # Errors
 /// The database fails.
 pub async fn read(connection: &mut AsyncPgConnection) -> Result<Guard, StoreError> {
-    Ok(Statement::new(format!("SELECT {REMAINING} FROM cache_guard"))
+    Ok(Statement::new(format!("SELECT {STATE}, {IDENTITY} AS identity FROM cache_guard"))
         .get_result(connection)
         .await?)
 }
@@ -44,7 +48,7 @@ pub async fn suspend(
     let statement = Statement::new(format!(
         "UPDATE cache_guard SET epoch = epoch + 1,
              suspended_until = greatest(suspended_until, now() + $1 * interval '1 ms')
-         RETURNING {REMAINING}"
+         RETURNING {STATE}, {IDENTITY} AS identity"
     ))
     .bind::<BigInt, _>(duration.as_millis() as i64);
     Ok(statement.get_result(connection).await?)

@@ -21,6 +21,8 @@ use crate::store::sqlstate::{ReadOnlySince, WithCodes};
 use crate::store::{PostgresUrl, StoreError};
 use crate::tls;
 
+/// How long a database may take to let in whoever starts: an embedded one has just been started itself.
+pub(super) const PATIENCE: Duration = Duration::from_secs(15);
 /// A peer that acknowledges nothing for this long is gone, reset or not.
 const UNACKNOWLEDGED: Duration = Duration::from_secs(10);
 /// How the server notices that we are gone, without a word, and lets go of our locks: a transaction in
@@ -88,6 +90,17 @@ pub(super) async fn connect(
     statement_timeout: &str,
     read_only: &ReadOnlySince,
 ) -> Result<AsyncPgConnection, ConnectError> {
+    let client = client(url, within, statement_timeout, read_only).await?;
+    AsyncPgConnection::try_from(client).await.map_err(ConnectError::away)
+}
+
+/// The same for who needs no more than the client under it.
+pub(super) async fn client(
+    url: &PostgresUrl,
+    within: Duration,
+    statement_timeout: &str,
+    read_only: &ReadOnlySince,
+) -> Result<Client, ConnectError> {
     let count = url.hosts.len();
     let first = url.serving.load(Ordering::Relaxed);
     let patience = within / u32::try_from(count).unwrap_or(1);
@@ -104,8 +117,7 @@ pub(super) async fn connect(
         match opened {
             Ok(client) => {
                 url.serving.store(index, Ordering::Relaxed);
-                let connection = AsyncPgConnection::try_from(client).await;
-                return connection.map_err(ConnectError::away);
+                return Ok(client);
             }
             Err(error) if count == 1 => return Err(error),
             Err(ConnectError { why, refused }) => {

@@ -1,7 +1,7 @@
 //! Writes that are carried out once for each key, with the answer each was given.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Binary, Bool, Jsonb, SmallInt, Text};
@@ -75,6 +75,13 @@ where
 /// Names the record, where it turns out to be there after all: nothing is kept of the write then.
 const RECORD: &str = "idempotency_keys";
 
+/// How long a request waits for another that is being carried out under its key. The other may be its own
+/// first try, at an instance that was just killed: a proxy sends it again sooner than the database has
+/// noticed and let go of the lock.
+const IN_USE_FOR: Duration = Duration::from_secs(1);
+/// How often it looks.
+const LOOK_AGAIN: Duration = Duration::from_millis(25);
+
 async fn within<T, W>(
     connection: &mut AsyncPgConnection,
     request: &Request,
@@ -86,8 +93,12 @@ where
 {
     // The lock ends with the transaction, after its commit can be seen. The record is looked up by a
     // statement of its own: one that began before it had the lock could miss what came meanwhile.
-    if !try_lock(connection, request).await? {
-        return Ok(Outcome::InUse);
+    let waiting_since = Instant::now();
+    while !try_lock(connection, request).await? {
+        if waiting_since.elapsed() > IN_USE_FOR {
+            return Ok(Outcome::InUse);
+        }
+        tokio::time::sleep(LOOK_AGAIN).await;
     }
     if let Some((fingerprint, kept)) = find(connection, request).await? {
         let same = fingerprint == request.fingerprint;

@@ -1,7 +1,5 @@
 //! The schema's history, compiled in.
 
-use std::time::Duration;
-
 use diesel::migration::{Migration, MigrationSource};
 use diesel::pg::Pg;
 use diesel::prelude::*;
@@ -9,7 +7,7 @@ use diesel::sql_types::{BigInt, Bool, Text};
 use diesel_async::{AsyncMigrationHarness, AsyncPgConnection};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 
-use crate::store::connect::connect;
+use crate::store::connect::{PATIENCE, connect};
 use crate::store::sql::{RunQueryDsl, Statement};
 use crate::store::sqlstate::ReadOnlySince;
 use crate::store::{PostgresUrl, StoreError};
@@ -18,9 +16,6 @@ const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations");
 
 /// Names the advisory lock of whoever migrates: "taskdmig" in ASCII.
 const LOCK: i64 = 0x7461_736b_646d_6967;
-
-/// How long a database may take to let a migrator in: an embedded one has just been started.
-const PATIENCE: Duration = Duration::from_secs(15);
 
 /// A migration and whether the database has it.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -10,12 +10,14 @@ pub mod defective;
 pub mod embedded;
 pub mod events;
 pub mod idempotency_keys;
+pub mod installation;
 pub mod migrations;
 pub mod outbox;
 pub mod pool;
 pub mod processed;
 pub mod queue;
 pub mod retention;
+pub mod pooling;
 mod schema;
 mod sql;
 mod sqlstate;
@@ -40,7 +42,7 @@ pub enum StoreError {
     #[error("the database can't be reached: {0}")]
     Unavailable(String),
     /// It refuses who asks, or has no such database: the same will not work until somebody mends it.
-    #[error("the database refuses: {0}")]
+    #[error("DATABASE_URL: {0}")]
     Refused(String),
     /// Another transaction was in the way, and nothing was done: the same may work at once.
     #[error("another transaction was in the way: {0}")]

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use chrono::Utc;
 use serde_json::json;
+use taskd::broker::Signer;
 use uuid::Uuid;
 
 use crate::Size;
@@ -18,10 +19,10 @@ const PATIENCE: Duration = Duration::from_secs(180);
 const OUTCOMES: &str = "taskd_deliveries_total";
 
 /// Publishes events of distinct tasks, and waits until the broker has them all.
-pub async fn fill(queue: &str, count: usize, user: Option<i64>) {
+pub async fn fill(queue: &str, count: usize, user: Option<i64>, signer: &Signer) {
     let amqp = Amqp::connect().await;
     for task in 1..=count {
-        amqp.publish(queue, event(task, user)).await;
+        amqp.publish(queue, event(task, user).signed(signer)).await;
     }
     eventually_within(PATIENCE, "the queue is full", || async {
         (amqp.count(queue).await? as usize == count).then_some(())
@@ -78,7 +79,7 @@ impl Drain {
         // It declares the queues with the delays that the worker will have.
         let declared = world.run_with(&["topology", "declare"], more).await;
         declared.succeeded();
-        fill(&world.queue, count, user).await;
+        fill(&world.queue, count, user, &world.db().await.signer().await).await;
         let arguments = [&["work"], flags].concat();
         let mut work = Program::start(&world, &arguments, more, "health and metrics").await;
         work.line("consuming").await;

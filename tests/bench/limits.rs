@@ -11,6 +11,8 @@ use amqprs::{BasicProperties, FieldTable};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::sleep_until;
 
+use taskd::broker::Signer;
+
 use crate::drains::fill;
 use crate::harness::{Amqp, World, rabbitmq_url};
 
@@ -61,7 +63,7 @@ impl Client {
 /// Messages a second that are consumed and acked.
 pub async fn consume(world: &World, count: usize) -> f64 {
     let client = Client::new(world).await;
-    fill(&client.queue, count, None).await;
+    fill(&client.queue, count, None, &Signer::new(b"of the limit")).await;
     let started = Instant::now();
     let mut arriving = client.consume().await;
     for taken in 1..=count {

@@ -30,7 +30,7 @@ pub async fn frozen() -> Vec<Reading> {
 async fn run(signal: &str, what: &'static str, most: f64) -> Vec<Reading> {
     let world = World::new().await;
     world.declare().await;
-    fill(&world.queue, EVENTS as usize, None).await;
+    fill(&world.queue, EVENTS as usize, None, &world.db().await.signer().await).await;
     let victim = Program::start(&world, &["work", "--name", "victim"], &[], "consuming").await;
     let other = Program::start(&world, &["work", "--name", "other"], &[], "consuming").await;
     let db = world.db().await;

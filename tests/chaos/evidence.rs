@@ -1,9 +1,10 @@
 //! What is found after a run: in the database, in the mail server, among the dead letters.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
+use taskd::broker::message::reason;
 
 use super::system::System;
 
@@ -69,6 +70,12 @@ impl Evidence {
             tasks,
             letters: letters(system).await,
         }
+    }
+
+    /// The events that have a dead letter of ours: a forged one says nothing of the event it names.
+    pub fn dead(&self) -> HashSet<&str> {
+        let ours = self.letters.iter().filter(|letter| letter["reason"] != reason::NOT_OURS);
+        ours.filter_map(|letter| letter["eventId"].as_str()).collect()
     }
 
     /// Everything known of an event, in the order of time where there is one.

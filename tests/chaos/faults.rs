@@ -38,6 +38,9 @@ pub enum Kind {
     Mail(&'static str),
     /// Copies of messages that were published before.
     Duplicates,
+    /// Messages of somebody else who may publish: unsigned, changed after they were signed, or with a header
+    /// of ours added.
+    Forged,
     /// Copies of messages, the latest first, beside those that are being published.
     Disorder,
     /// The queues are deleted, once they are empty.
@@ -46,6 +49,8 @@ pub enum Kind {
     BrokerDiskFull,
     /// PostgreSQL has no room left and answers every insert with that.
     DatabaseDiskFull,
+    /// PostgreSQL can only be read, as an old primary after a failover.
+    ReadOnly,
 }
 
 /// For how long after its end a fault may still be felt: a request that hung in it answers after its
@@ -58,7 +63,7 @@ const NO_SOONER: TimeDelta = TimeDelta::seconds(20);
 const RUN_TIMEOUT: TimeDelta = TimeDelta::seconds(16);
 
 /// Every fault by its name.
-const FAULTS: [(&str, Kind); 36] = [
+const FAULTS: [(&str, Kind); 38] = [
     ("kill-serve", Kind::Kill(Role::Serve)),
     ("kill-work", Kind::Kill(Role::Work)),
     ("kill-purge", Kind::Kill(Role::Purge)),
@@ -92,9 +97,11 @@ const FAULTS: [(&str, Kind); 36] = [
     ("mail-drops", Kind::Mail("drops")),
     ("duplicates", Kind::Duplicates),
     ("disorder", Kind::Disorder),
+    ("forged", Kind::Forged),
     ("topology-deleted", Kind::TopologyDeleted),
     ("rabbitmq-disk-full", Kind::BrokerDiskFull),
     ("postgres-disk-full", Kind::DatabaseDiskFull),
+    ("postgres-read-only", Kind::ReadOnly),
 ];
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -172,14 +179,17 @@ impl Fault {
             | Kind::HalfOpen(service)
             | Kind::Slow(service)
             | Kind::Throttled(service) => service == Postgres,
-            Kind::DatabaseDiskFull => true,
+            Kind::DatabaseDiskFull | Kind::ReadOnly => true,
             _ => false,
         }
     }
 
     /// Whether a message may die of it for this reason.
     pub fn kills(&self, reason: &str) -> bool {
-        matches!((self.kind, reason), (Kind::Mail("5xx"), reason::PERMANENT))
+        matches!(
+            (self.kind, reason),
+            (Kind::Mail("5xx"), reason::PERMANENT) | (Kind::Forged, reason::NOT_OURS)
+        )
     }
 
     /// Whether a write may have been carried out although it was answered 5xx: its answer came after

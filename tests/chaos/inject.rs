@@ -3,12 +3,14 @@
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use amqprs::BasicProperties;
+use amqprs::{BasicProperties, FieldValue};
 use chrono::Utc;
 use rand::RngExt;
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
 use serde_json::{Value, json};
+use taskd::broker::Signer;
+use taskd::broker::message::RECORDED;
 
 use super::faults::Service::{self, Postgres, Rabbitmq, Redis};
 use super::faults::{Fault, Injected, Kind};
@@ -93,6 +95,7 @@ impl Fault {
             }
             Kind::Duplicates => copy(system, random, 1).await,
             Kind::Disorder => copy(system, random, 2).await,
+            Kind::Forged => forge(system).await,
             Kind::TopologyDeleted => delete_topology(system).await,
             Kind::BrokerDiskFull => {
                 system.private.set_disk_alarm(true);
@@ -105,16 +108,24 @@ impl Fault {
                 tokio::time::sleep(some_seconds).await;
                 db.run("DROP FUNCTION chaos_disk_full() CASCADE").await;
             }
+            Kind::ReadOnly => {
+                let db = system.db().await;
+                db.run("ALTER SYSTEM SET default_transaction_read_only = on").await;
+                db.run("SELECT pg_reload_conf()").await;
+                tokio::time::sleep(some_seconds).await;
+                db.run("ALTER SYSTEM RESET default_transaction_read_only").await;
+                db.run("SELECT pg_reload_conf()").await;
+            }
         }
         Injected { fault: self, from, until: Utc::now() }
     }
 }
 
-/// What PostgreSQL answers when it can't make a file longer (SQLSTATE 53100).
+/// What PostgreSQL answers when it can't make a file longer (SQLSTATE 53100), to whom it speaks German.
 const DISK_FULL: &str = "
     CREATE FUNCTION chaos_disk_full() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-        RAISE EXCEPTION 'could not extend file \"base/5/16400\": No space left on device'
-            USING ERRCODE = 'disk_full', HINT = 'Check free disk space.';
+        RAISE EXCEPTION 'konnte Datei »base/5/16400« nicht erweitern: auf dem Gerät ist kein Platz mehr'
+            USING ERRCODE = 'disk_full', HINT = 'Prüfen Sie den freien Plattenplatz.';
     END $$;
     CREATE TRIGGER chaos BEFORE INSERT ON tasks EXECUTE FUNCTION chaos_disk_full();
     CREATE TRIGGER chaos BEFORE INSERT ON events EXECUTE FUNCTION chaos_disk_full();
@@ -143,20 +154,53 @@ async fn weather(proxy: &Proxy, weather: Weather, lasting: Duration) {
 /// Publishes copies of the latest events' messages, some of which are under way just now: in any
 /// order, so often each.
 async fn copy(system: &System, random: &mut StdRng, times: usize) {
-    let events = system
-        .db()
-        .await
+    let (messages, signer) = latest(system).await;
+    let mut copies: Vec<&Raw> = messages.iter().cycle().take(messages.len() * times).collect();
+    if times == 1 {
+        copies.shuffle(random);
+    }
+    let amqp = system.amqp().await;
+    for message in copies {
+        amqp.publish(&system.world.queue, message.clone().signed(&signer)).await;
+    }
+    amqp.close().await;
+}
+
+/// Publishes what somebody else could make of the latest events' messages.
+async fn forge(system: &System) {
+    let (messages, signer) = latest(system).await;
+    let amqp = system.amqp().await;
+    for (number, message) in messages.into_iter().enumerate() {
+        let forged = match number % 3 {
+            0 => message,
+            1 => {
+                let mut changed = message.signed(&signer);
+                changed.body.push(b' ');
+                changed
+            }
+            _ => {
+                let mut changed = message.signed(&signer);
+                let mut headers = changed.properties.headers().cloned().unwrap_or_default();
+                headers.insert(RECORDED.try_into().unwrap(), FieldValue::t(true));
+                changed.properties.with_headers(headers);
+                changed
+            }
+        };
+        amqp.publish(&system.world.queue, forged).await;
+    }
+    amqp.close().await;
+}
+
+/// The messages of the latest events, not signed yet, and what signs them.
+async fn latest(system: &System) -> (Vec<Raw>, Signer) {
+    let db = system.db().await;
+    let events = db
         .rows(&format!(
             "SELECT id, type, payload, occurred_at FROM events
              WHERE occurred_at > now() - interval '{COPIED_WITHIN}' ORDER BY seq DESC LIMIT {COPIES}"
         ))
         .await;
-    let mut copies: Vec<&Value> = events.iter().cycle().take(events.len() * times).collect();
-    if times == 1 {
-        copies.shuffle(random);
-    }
-    let amqp = system.amqp().await;
-    for event in copies {
+    let message = |event: &Value| {
         let text = |name: &str| event[name].as_str().unwrap().to_owned();
         let body = json!({
             "type": text("type"),
@@ -164,15 +208,14 @@ async fn copy(system: &System, random: &mut StdRng, times: usize) {
             "metadata": { "eventId": text("id"), "timestamp": text("occurred_at"),
                           "source": "taskd", "schemaVersion": 1 },
         });
-        let raw = Raw {
+        Raw {
             body: body.to_string().into_bytes(),
             message_id: Some(text("id")),
             message_type: Some(text("type")),
             properties: BasicProperties::default(),
-        };
-        amqp.publish(&system.world.queue, raw).await;
-    }
-    amqp.close().await;
+        }
+    };
+    (events.iter().map(message).collect(), db.signer().await)
 }
 
 /// Deletes the queues at a moment when nothing is in them or in a worker's hand: what a queue holds

@@ -17,22 +17,22 @@ mod faults;
 #[allow(dead_code, unused_imports, unused_macros, reason = "shared with the other tests")]
 mod harness;
 mod inject;
+mod probes;
 mod reconcile;
 mod report;
 mod system;
 
-use std::collections::HashSet;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use rand::SeedableRng;
 use rand::rngs::StdRng;
-use serde_json::Value;
 
 use client::Traffic;
 use evidence::Evidence;
 use faults::Injected;
 use harness::{Verdict, eventually_within};
+use probes::Probes;
 use system::{SETTLED, System};
 use taskd::defects::Defect;
 
@@ -64,6 +64,7 @@ async fn chaos() {
     let defect = (!defect.is_empty()).then_some(defect.as_str());
 
     let system = System::start(defect).await;
+    let probes = Probes::start(&system);
     let traffic = Traffic::start(&system, seed, CLIENTS, RATE);
     let mut random = StdRng::seed_from_u64(seed);
     let started = Instant::now();
@@ -84,6 +85,7 @@ async fn chaos() {
     }
     system.all_up().await;
     let met = traffic.end().await;
+    probes.end().await;
     // What a defect has lost will never come.
     rest(&system, if defect.is_some() { LOST } else { SETTLED }).await;
     conclude(&system, &met, &injected, defect).await;
@@ -109,8 +111,7 @@ async fn rest(system: &System, patience: Duration) {
     let started = Instant::now();
     while started.elapsed() < patience {
         let found = Evidence::gather(system).await;
-        let dead: HashSet<&str> =
-            found.letters.iter().filter_map(|l| l["eventId"].as_str()).collect();
+        let dead = found.dead();
         let settled = found.events.iter().all(|event| {
             event.published
                 && found.activity.contains_key(&event.id)
@@ -127,7 +128,7 @@ async fn rest(system: &System, patience: Duration) {
 async fn conclude(system: &System, met: &client::Met, injected: &[Injected], defect: Option<&str>) {
     let found = Evidence::gather(system).await;
     let mut outcome = reconcile::reconcile(met, &found, injected);
-    for fallen in system.fallen() {
+    for fallen in system.fallen().into_iter().chain(system.panics()) {
         outcome.violations.push(reconcile::Violation { what: fallen, events: Vec::new() });
     }
     let replayed = replay(system, &found).await;
@@ -151,8 +152,7 @@ async fn conclude(system: &System, met: &client::Met, injected: &[Injected], def
 /// database effect again. Where there was a mail before, of another copy of the message or with its answer
 /// lost, there is one more at most.
 async fn replay(system: &System, found: &Evidence) -> Vec<reconcile::Violation> {
-    let dead: Vec<&str> =
-        found.letters.iter().filter_map(|l: &Value| l["eventId"].as_str()).collect();
+    let dead = found.dead();
     if dead.is_empty() {
         return Vec::new();
     }

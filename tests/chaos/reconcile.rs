@@ -142,7 +142,7 @@ fn tasks(found: &Evidence, outcome: &mut Outcome) {
 /// Every event is published, has its database effect once, and its mail at least once unless it is
 /// among the dead letters; and nothing has an effect that is no event.
 fn effects(found: &Evidence, outcome: &mut Outcome) {
-    let dead: HashSet<&str> = found.letters.iter().filter_map(|l| l["eventId"].as_str()).collect();
+    let dead = found.dead();
     let mut wrong = |what: &str, event: &Event| {
         outcome.violations.push(violation(what.to_owned(), &[event]));
     };

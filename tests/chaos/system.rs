@@ -205,7 +205,18 @@ impl System {
         self.fallen.lock().unwrap().iter().cloned().chain(now).collect()
     }
 
-    fn listening(&self) -> Vec<u16> {
+    /// The processes that have panicked, which none may.
+    pub fn panics(&self) -> Vec<String> {
+        let logs = self.logs().into_iter();
+        let panicked = logs.filter_map(|(name, path)| {
+            let log = std::fs::read_to_string(path).unwrap_or_default();
+            let line = log.lines().find(|line| line.contains("panicked at"))?;
+            Some(format!("{name} has panicked: {line}"))
+        });
+        panicked.collect()
+    }
+
+    pub fn listening(&self) -> Vec<u16> {
         let members = self.members.lock().unwrap();
         let listening = members.iter().filter(|member| member.role != Role::Purge);
         listening.map(|member| member.port).collect()

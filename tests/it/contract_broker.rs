@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
+use taskd::authenticity::Authenticity;
 use taskd::broker::amqp::{AmqpBroker, AmqpUrl};
 use taskd::broker::message::{self, Message, reason};
 use taskd::broker::tables::TableBroker;
@@ -23,6 +24,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A broker of its own for a test, and another connection to the same.
 struct Rig {
+    // Before the database, which ends when its last connection has.
+    store: Store,
     broker: Arc<dyn Broker>,
     other: Arc<dyn Broker>,
     /// Ends after those who are connected to it.
@@ -40,18 +43,15 @@ impl Rig {
             let url = AmqpUrl::parse(&rabbitmq_url(), &Tls::default()).unwrap();
             Arc::new(AmqpBroker::new(url, topology.clone(), "contract"))
         };
-        let rig = Rig::of(connect(), connect(), world);
+        let rig = Rig::of(connect(), connect(), store_of(&world), world);
         rig.broker.declare().await.unwrap();
         rig
     }
 
     async fn tables() -> Rig {
         let world = World::new().await;
-        let connect = || {
-            let url = PostgresUrl::parse(world.database_url(), &Tls::default()).unwrap();
-            Arc::new(TableBroker::new(Store::new(&url, 4).unwrap(), &world.queue, &world.dlq))
-        };
-        Rig::of(connect(), connect(), world)
+        let connect = || Arc::new(TableBroker::new(store_of(&world), &world.queue, &world.dlq));
+        Rig::of(connect(), connect(), store_of(&world), world)
     }
 
     /// On the one connection that an embedded database has.
@@ -60,17 +60,23 @@ impl Rig {
         let world = World::alone();
         let (database, store) = embedded_database(&world).await;
         let connect = || Arc::new(TableBroker::new(store.clone(), &world.queue, &world.dlq));
-        Rig { _database: Some(database), ..Rig::of(connect(), connect(), world) }
+        Rig { _database: Some(database), ..Rig::of(connect(), connect(), store, world) }
     }
 
-    fn of(broker: Arc<dyn Broker>, other: Arc<dyn Broker>, world: World) -> Rig {
+    fn of(broker: Arc<dyn Broker>, other: Arc<dyn Broker>, store: Store, world: World) -> Rig {
         Rig {
             broker,
             other,
             #[cfg(feature = "embedded")]
             _database: None,
             _world: world,
+            store,
         }
+    }
+
+    /// The dead letters, for an operator.
+    fn letters(&self) -> DeadLetters {
+        DeadLetters::new(self.other.clone()).signing(Authenticity::new(self.store.clone()))
     }
 
     async fn publish(&self, to: Destination, messages: impl IntoIterator<Item = Message>) {
@@ -79,6 +85,11 @@ impl Rig {
             answer.unwrap();
         }
     }
+}
+
+fn store_of(world: &World) -> Store {
+    let url = PostgresUrl::parse(world.database_url(), &Tls::default()).unwrap();
+    Store::new(&url, 4).unwrap()
 }
 
 /// An embedded database in a world's directory, and its one connection.
@@ -276,7 +287,7 @@ async fn a_consumer_that_stops_leaves_the_rest_to_the_next(rig: Rig) {
 
 async fn dead_letters_wait_in_order_and_are_back_after_a_look(rig: Rig) {
     rig.publish(Destination::DeadLetter, (0..5).map(numbered)).await;
-    let letters = DeadLetters::new(rig.other.clone());
+    let letters = rig.letters();
     let ids = |letters: &[DeadLetter]| letters.iter().map(|l| l.id.clone()).collect::<Vec<_>>();
     for _ in 0..3 {
         let (listed, total) = letters.list(3).await.unwrap();
@@ -297,7 +308,7 @@ async fn a_replayed_letter_is_a_first_attempt_with_its_history(rig: Rig) {
     letter.set_text(message::HISTORY, "[]");
     letter.set_text(message::DEAD_REASON, reason::EXHAUSTED);
     rig.publish(Destination::DeadLetter, [letter]).await;
-    let letters = DeadLetters::new(rig.other.clone());
+    let letters = rig.letters();
     assert_eq!(letters.replay(&Selection::All).await.unwrap().letters.len(), 1);
     let mut consumption = rig.broker.consume(10).await.unwrap();
     let again = next(&mut consumption).await.message;
@@ -310,7 +321,7 @@ async fn a_replayed_letter_is_a_first_attempt_with_its_history(rig: Rig) {
 async fn what_comes_back_too_often_is_set_aside(rig: Rig) {
     rig.publish(Destination::Main, [numbered(1)]).await;
     let mut consumption = rig.broker.consume(1).await.unwrap();
-    let letters = DeadLetters::new(rig.other.clone());
+    let letters = rig.letters();
     let started = Instant::now();
     let letter = loop {
         if let Some(letter) = letters.list(1).await.unwrap().0.pop() {
@@ -349,7 +360,7 @@ async fn what_another_runtime_asked_for_first_outlives_it(rig: Rig) {
 async fn a_letter_that_somebody_has_just_looked_at_is_found() {
     let rig = Rig::rabbitmq().await;
     rig.publish(Destination::DeadLetter, (0..3).map(numbered)).await;
-    let letters = DeadLetters::new(rig.other.clone());
+    let letters = rig.letters();
     for _ in 0..10 {
         let mut look = rig.broker.dead_letters().await.unwrap();
         while look.next().await.unwrap().is_some() {}

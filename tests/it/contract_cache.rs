@@ -2,11 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use taskd::cache::{Cache, Entry, MemoryCache, Place, RedisCache, Scope, Slot};
+use taskd::cache::{Cache, Entry, Keyspace, MemoryCache, Place, RedisCache, Scope, Slot};
 
 use crate::harness::{World, against_redis_and_memory, eventually};
 
 const EPOCH: i64 = 1;
+const DATABASE: &str = "database";
 const TTL: Duration = Duration::from_secs(60);
 
 against_redis_and_memory!(
@@ -27,9 +28,13 @@ fn memory_cache() -> MemoryCache {
     MemoryCache::default()
 }
 
+fn keyspace(epoch: i64) -> Keyspace {
+    Keyspace::new(DATABASE, epoch)
+}
+
 async fn look(cache: &dyn Cache, epoch: i64, scope: Scope, key: &str) -> Entry {
     let place = Place { scope, key: key.to_owned() };
-    let found = cache.look(epoch, &[&place]).await.unwrap();
+    let found = cache.look(&keyspace(epoch), &[&place]).await.unwrap();
     assert_eq!(found.len(), 1);
     found[0].clone()
 }
@@ -67,7 +72,7 @@ async fn an_invalidated_scope_misses_and_no_other(cache: &dyn Cache) {
     for scope in [Scope::Task(1), Scope::Task(2), Scope::TaskLists] {
         fill(cache, scope, "", b"old").await;
     }
-    cache.invalidate(EPOCH, &[Scope::Task(1), Scope::TaskLists]).await.unwrap();
+    cache.invalidate(&keyspace(EPOCH), &[Scope::Task(1), Scope::TaskLists]).await.unwrap();
     miss(cache, EPOCH, Scope::Task(1), "").await;
     miss(cache, EPOCH, Scope::TaskLists, "").await;
     assert_eq!(hit(cache, Scope::Task(2), "").await, b"old");
@@ -75,7 +80,7 @@ async fn an_invalidated_scope_misses_and_no_other(cache: &dyn Cache) {
 
 async fn a_slow_reader_files_old_data_where_nobody_looks(cache: &dyn Cache) {
     let slot = miss(cache, EPOCH, Scope::Task(1), "").await;
-    cache.invalidate(EPOCH, &[Scope::Task(1)]).await.unwrap();
+    cache.invalidate(&keyspace(EPOCH), &[Scope::Task(1)]).await.unwrap();
     cache.fill(&slot, b"old", TTL).await.unwrap();
     miss(cache, EPOCH, Scope::Task(1), "").await;
 }
@@ -88,7 +93,7 @@ async fn a_look_at_many_places_answers_for_each(cache: &dyn Cache) {
     // Whatever has been asked for before may take another way.
     for _ in 0..3 {
         let places = [task(2), lists("b"), task(1), lists("a"), lists("b")];
-        let found = cache.look(EPOCH, &places.iter().collect::<Vec<_>>()).await.unwrap();
+        let found = cache.look(&keyspace(EPOCH), &places.iter().collect::<Vec<_>>()).await.unwrap();
         let values = found.iter().map(|entry| match entry {
             Entry::Hit(value) => Some(value.to_vec()),
             _ => None,
@@ -96,8 +101,8 @@ async fn a_look_at_many_places_answers_for_each(cache: &dyn Cache) {
         let wanted = [None, None, Some(b"task 1".to_vec()), Some(b"page a".to_vec()), None];
         assert!(values.eq(wanted), "{found:?}");
     }
-    cache.invalidate(EPOCH, &[Scope::TaskLists]).await.unwrap();
-    let found = cache.look(EPOCH, &[&task(1), &lists("a")]).await.unwrap();
+    cache.invalidate(&keyspace(EPOCH), &[Scope::TaskLists]).await.unwrap();
+    let found = cache.look(&keyspace(EPOCH), &[&task(1), &lists("a")]).await.unwrap();
     assert!(matches!(found[..], [Entry::Hit(_), Entry::Miss(_)]), "{found:?}");
 }
 
@@ -126,7 +131,7 @@ async fn what_one_process_ends_no_other_finds_in_its_own_memory() {
         for _ in 0..3 {
             assert_eq!(hit(&two, scope, "").await, format!("{round}").as_bytes());
         }
-        one.invalidate(EPOCH, &[scope]).await.unwrap();
+        one.invalidate(&keyspace(EPOCH), &[scope]).await.unwrap();
         assert!(!matches!(look(&two, EPOCH, scope, "").await, Entry::Hit(_)));
     }
 }
@@ -149,12 +154,12 @@ async fn while_a_process_writes_all_the_time_nothing_is_filled_and_soon_after_it
     let (writer, reader) = (redis_cache(&world), redis_cache(&world));
     fill_when_settled(&reader, Scope::TaskLists, b"old").await;
     // A write now and then is none to wait for.
-    writer.invalidate(EPOCH, &[Scope::TaskLists]).await.unwrap();
+    writer.invalidate(&keyspace(EPOCH), &[Scope::TaskLists]).await.unwrap();
     fill(&reader, Scope::TaskLists, "", b"newer").await;
     // As many writes as it takes until one of them has begun a stretch.
     eventually("a stretch", || async {
         for _ in 0..20 {
-            writer.invalidate(EPOCH, &[Scope::TaskLists]).await.unwrap();
+            writer.invalidate(&keyspace(EPOCH), &[Scope::TaskLists]).await.unwrap();
         }
         matches!(look(&reader, EPOCH, Scope::TaskLists, "").await, Entry::Unsettled).then_some(())
     })

@@ -72,6 +72,7 @@ async fn no_text_becomes_a_header_or_markup_of_a_mail() {
 #[ignore = "needs services: scripts/test"]
 async fn no_text_becomes_a_line_of_the_log() {
     let world = World::new().await;
+    world.take_unsigned().await;
     world.declare().await;
     let amqp = world.amqp().await;
     let raw = Raw {

@@ -21,6 +21,7 @@ const FLOORS: [&[&str]; 7] = [
         "retention",
         "read_cache",
         "access",
+        "authenticity",
     ],
     &["store", "broker", "cache", "mail"],
     &["domain"],

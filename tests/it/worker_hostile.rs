@@ -63,6 +63,7 @@ fn hostile(good: &Raw, random: &mut StdRng) -> Raw {
 #[ignore = "needs services: scripts/test"]
 async fn ten_thousand_hostile_messages_are_dead_letters_and_hold_nothing_up() {
     let world = World::new().await;
+    world.take_unsigned().await;
     let serve = world.serve().await;
     let amqp = world.amqp().await;
     for number in 0..GOOD {

@@ -79,6 +79,7 @@ fn malformed(good: &Raw) -> Vec<(String, Raw)> {
 #[ignore = "needs services: scripts/test"]
 async fn every_malformed_message_is_a_dead_letter_and_the_good_ones_between_are_processed() {
     let world = World::new().await;
+    world.take_unsigned().await;
     let serve = world.serve().await;
     let api = serve.api();
     for number in 0..10 {
@@ -132,6 +133,7 @@ async fn every_malformed_message_is_a_dead_letter_and_the_good_ones_between_are_
 #[ignore = "needs services: scripts/test"]
 async fn a_dead_letter_keeps_body_and_headers_as_they_were() {
     let world = World::new().await;
+    world.take_unsigned().await;
     let _work = world.work("w", &[]).await;
     let amqp = world.amqp().await;
     let mut headers = amqprs::FieldTable::new();
@@ -152,6 +154,7 @@ async fn a_dead_letter_keeps_body_and_headers_as_they_were() {
 #[ignore = "needs services: scripts/test"]
 async fn headers_that_would_outgrow_a_frame_stop_no_dead_letter() {
     let world = World::new().await;
+    world.take_unsigned().await;
     let _work = world.work("w", &[]).await;
     let amqp = world.amqp().await;
     // A byte of such a value arrives as one byte, and a number would be sent on as nine.

@@ -7,7 +7,7 @@ use amqprs::channel::{BasicPublishArguments, BasicQosArguments, Channel, Confirm
 use amqprs::connection::Connection;
 use tokio::runtime::Handle;
 use tokio::sync::{Mutex, oneshot};
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout_at};
 
 use super::confirms::Confirms;
 use super::connection::{Line, call, connect, open_channel};
@@ -18,7 +18,6 @@ use crate::broker::{BrokerError, Message};
 /// How long a batch may wait for its confirms. A quorum queue answers in milliseconds; a broker
 /// out of memory or disk answers not at all.
 pub(super) const CONFIRM_TIMEOUT: Duration = Duration::from_secs(5);
-const PING_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The publishing side: a session that is made when needed and dropped when broken.
 pub(super) struct Publisher {
@@ -83,20 +82,15 @@ impl Publisher {
 
     /// A round trip on the publishing connection, by a channel that nothing is published on.
     pub(super) async fn ping(&self) -> Result<(), BrokerError> {
-        let asked = async {
-            let session = self.session().await?;
-            let answer = session.pings.ask("asking for a sign of life", |channel| async move {
-                channel.basic_qos(BasicQosArguments::new(0, 1, false)).await
-            });
-            let answer = answer.await;
-            if answer.is_err() {
-                self.forget(&session).await;
-            }
-            answer
-        };
-        timeout(PING_TIMEOUT, asked).await.unwrap_or_else(|_| {
-            Err(BrokerError::Unavailable(format!("no answer within {} s", PING_TIMEOUT.as_secs())))
-        })
+        let session = self.session().await?;
+        let asking = session.pings.ask("asking for a sign of life", |channel| async move {
+            channel.basic_qos(BasicQosArguments::new(0, 1, false)).await
+        });
+        let answer = asking.await;
+        if answer.is_err() {
+            self.forget(&session).await;
+        }
+        answer
     }
 
     pub(super) async fn close(&self) {

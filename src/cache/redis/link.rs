@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use deadpool_redis::redis::aio::MultiplexedConnection;
-use deadpool_redis::redis::{self, FromRedisValue};
-use deadpool_redis::{Manager, Pool, Runtime};
+use deadpool_redis::redis::{self, ErrorKind, FromRedisValue};
+use deadpool_redis::{Manager, Pool, PoolError, Runtime};
 use tokio::sync::Mutex;
 
 use super::RedisUrl;
@@ -43,6 +43,19 @@ impl Server {
             .recycle_timeout(Some(CONNECT_TIMEOUT))
             .build()?;
         Ok(Server { pool, link: Mutex::new(None) })
+    }
+
+    /// Why the server refuses us, if it is there and does.
+    pub(super) async fn refusal(&self) -> Option<String> {
+        let error = match self.pool.get().await.err()? {
+            PoolError::Backend(error) => error,
+            _ => return None,
+        };
+        // What it says of itself while it starts, or of its part in a cluster, passes.
+        let passes =
+            matches!(error.code(), Some("LOADING" | "BUSY" | "MASTERDOWN" | "CLUSTERDOWN"));
+        let said = error.code().is_some() || error.kind() == ErrorKind::AuthenticationFailed;
+        (said && !passes).then(|| error.to_string())
     }
 
     /// The same server by a connection of its own, whose task runs where it is first used.

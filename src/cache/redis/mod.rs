@@ -20,7 +20,7 @@ use self::limiter::TAKE;
 use self::link::{Link, Server, timed};
 use self::stretches::{Settled, Step, Stretches};
 pub use self::url::RedisUrl;
-use super::{Cache, CacheError, Entry, Place, Scope, Slot, new_generation};
+use super::{Cache, CacheError, Entry, Keyspace, Place, Scope, Slot, new_generation};
 
 /// How long a generation is kept, in seconds. Without one a reader begins a new one, so this only bounds
 /// memory.
@@ -56,12 +56,17 @@ impl RedisCache {
         })
     }
 
-    fn generation_key(&self, run: &str, epoch: i64, scope: Scope) -> String {
-        format!("{}:{run}:{epoch}:generation:{scope}", self.prefix)
+    /// Why the server refuses us, if it is there and does: wrong credentials, no such database.
+    pub async fn refusal(&self) -> Option<String> {
+        self.server.refusal().await
     }
 
-    fn entry_key(&self, run: &str, epoch: i64, place: &Place) -> String {
-        format!("{}:{run}:{epoch}:entry:{}:{}", self.prefix, place.scope, place.key)
+    fn generation_key(&self, run: &str, keyspace: &Keyspace, scope: Scope) -> String {
+        format!("{}:{run}:{keyspace}:generation:{scope}", self.prefix)
+    }
+
+    fn entry_key(&self, run: &str, keyspace: &Keyspace, place: &Place) -> String {
+        format!("{}:{run}:{keyspace}:entry:{}:{}", self.prefix, place.scope, place.key)
     }
 
     /// Begins the first generation, unless somebody else just has. Returns the one that counts.
@@ -81,14 +86,14 @@ impl RedisCache {
     async fn read(
         &self,
         link: &mut Link,
-        epoch: i64,
+        keyspace: &Keyspace,
         scopes: HashSet<Scope>,
         places: Vec<&Place>,
     ) -> Result<Read, CacheError> {
         let (run, scopes) = (&link.run, Vec::from_iter(scopes));
         let mut keys: Vec<String> =
-            scopes.iter().map(|scope| self.generation_key(run, epoch, *scope)).collect();
-        keys.extend(places.iter().map(|place| self.entry_key(run, epoch, place)));
+            scopes.iter().map(|scope| self.generation_key(run, keyspace, *scope)).collect();
+        keys.extend(places.iter().map(|place| self.entry_key(run, keyspace, place)));
         let values: Vec<Option<Bytes>> =
             timed(redis::cmd("MGET").arg(&keys).query_async(&mut link.connection)).await?;
         if values.len() != keys.len() {
@@ -185,7 +190,7 @@ fn stretch(generation: &str) -> &str {
 
 #[async_trait]
 impl Cache for RedisCache {
-    async fn look(&self, epoch: i64, places: &[&Place]) -> Result<Vec<Entry>, CacheError> {
+    async fn look(&self, keyspace: &Keyspace, places: &[&Place]) -> Result<Vec<Entry>, CacheError> {
         let copies: Vec<Option<Copy>> = places.iter().map(|place| self.copies.get(place)).collect();
         let scopes: HashSet<Scope> = places.iter().map(|place| place.scope).collect();
         self.server
@@ -193,7 +198,7 @@ impl Cache for RedisCache {
                 // One round trip for all generations, and the entries of which there is no copy.
                 let uncopied = places.iter().zip(&copies).filter(|(_, copy)| copy.is_none());
                 let uncopied = uncopied.map(|(place, _)| *place).collect();
-                let read = self.read(&mut link, epoch, scopes, uncopied).await?;
+                let read = self.read(&mut link, keyspace, scopes, uncopied).await?;
                 let mut values = read.values.into_iter();
                 let mut found = Vec::with_capacity(places.len());
                 let mut outdated = Vec::new();
@@ -210,7 +215,8 @@ impl Cache for RedisCache {
                 }
                 if !outdated.is_empty() {
                     let again = outdated.iter().map(|index| places[*index]).collect();
-                    let values = self.read(&mut link, epoch, HashSet::new(), again).await?.values;
+                    let values =
+                        self.read(&mut link, keyspace, HashSet::new(), again).await?.values;
                     for (index, value) in outdated.into_iter().zip(values) {
                         let generation = &read.generations[&places[index].scope];
                         found[index] = self.entry(places[index], Some(value), generation);
@@ -244,14 +250,14 @@ impl Cache for RedisCache {
             .await
     }
 
-    async fn invalidate(&self, epoch: i64, scopes: &[Scope]) -> Result<(), CacheError> {
+    async fn invalidate(&self, keyspace: &Keyspace, scopes: &[Scope]) -> Result<(), CacheError> {
         let asked = Instant::now();
         self.server
             .with_link(async |mut link| {
                 let mut pipeline = redis::pipe();
                 let mut stretch_begun = None;
                 for scope in scopes {
-                    let key = self.generation_key(&link.run, epoch, *scope);
+                    let key = self.generation_key(&link.run, keyspace, *scope);
                     match scope {
                         Scope::Task(_) => {
                             set_generation(&mut pipeline, &key, &new_generation());

@@ -1,6 +1,7 @@
 //! A look into the database, past the program.
 
 use serde_json::Value;
+use taskd::broker::Signer;
 use tokio_postgres::NoTls;
 use tokio_postgres::types::ToSql;
 
@@ -38,6 +39,13 @@ impl Db {
         let sql = format!("SELECT to_jsonb(t)::text FROM ({sql}) t");
         let rows = self.0.query(&sql, &[]).await.unwrap_or_else(|error| panic!("{sql}: {error:?}"));
         rows.iter().map(|row| serde_json::from_str(row.get(0)).unwrap()).collect()
+    }
+
+    /// What signs messages as this installation.
+    pub async fn signer(&self) -> Signer {
+        let sql = "SELECT message_key FROM installation";
+        let row = self.0.query_one(sql, &[]).await.unwrap();
+        Signer::new(&row.get::<_, Vec<u8>>(0))
     }
 
     /// How many rows a table has.

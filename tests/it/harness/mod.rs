@@ -16,7 +16,7 @@ pub use authority::{Authority, Identity, Wire};
 pub use cleanup::redis_contents;
 pub use db::Db;
 pub use private::Private;
-pub use process::{Finished, Process};
+pub use process::{Finished, Process, run};
 pub use proxy::{Proxy, Weather};
 pub use smtp::{Smtp, Verdict};
 
@@ -172,6 +172,11 @@ impl World {
 
     pub async fn db(&self) -> Db {
         Db::connect(self.database_url()).await
+    }
+
+    /// Lets workers that start from now on take messages that are not signed, for tests of what comes after.
+    pub async fn take_unsigned(&self) {
+        self.db().await.run("UPDATE installation SET unsigned_until = 'infinity'").await;
     }
 
     pub async fn amqp(&self) -> Amqp {

@@ -1,0 +1,122 @@
+//! The last connections of a process that stops.
+//!
+//! A connection that waits to be accepted when its listener is closed is reset, and with it a request that
+//! a proxy may already have sent, and must not send again. The server closes its listener somewhere between
+//! two looks at it. So for the time of its end another accepts from the same listener: one that closes it
+//! right after nothing more waits.
+
+use std::net::TcpListener;
+use std::rc::Rc;
+use std::thread::JoinHandle;
+
+use actix_http::{HttpService, KeepAlive, Request, Response};
+use actix_service::{IntoServiceFactory, Service, ServiceFactory, ServiceFactoryExt, map_config};
+use actix_web::Error;
+use actix_web::body::MessageBody;
+use actix_web::dev::AppConfig;
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::server::HEADERS_TIMEOUT;
+
+/// Accepts connections and answers one request on each, until it is closed.
+pub(super) struct LastConnections {
+    close: CancellationToken,
+    thread: JoinHandle<()>,
+}
+
+impl LastConnections {
+    /// Starts to accept, in a thread of its own.
+    ///
+    /// # Errors
+    /// The listener can't be used.
+    pub(super) fn start<F, I, S, B>(
+        listener: TcpListener,
+        app: F,
+    ) -> std::io::Result<LastConnections>
+    where
+        F: Fn() -> I + Send + 'static,
+        I: IntoServiceFactory<S, Request>,
+        S: ServiceFactory<Request, Config = AppConfig> + 'static,
+        S::Error: Into<Error> + 'static,
+        S::InitError: std::fmt::Debug,
+        S::Response: Into<Response<B>> + 'static,
+        <S::Service as Service<Request>>::Future: 'static,
+        S::Service: 'static,
+        B: MessageBody + 'static,
+    {
+        listener.set_nonblocking(true)?;
+        let close = CancellationToken::new();
+        let closed = close.clone();
+        let thread = std::thread::Builder::new().name("last connections".to_owned());
+        let thread = thread.spawn(move || {
+            let accepting = accept(listener, app, closed);
+            if let Err(error) = actix_web::rt::System::new().block_on(accepting) {
+                tracing::warn!(%error, "the last connections could not be served");
+            }
+        })?;
+        Ok(LastConnections { close, thread })
+    }
+
+    /// Closes the listener at a moment when nobody waits, and returns when every request is answered.
+    pub(super) async fn close(self) {
+        self.close.cancel();
+        // A thread that has panicked has said so.
+        let _ = tokio::task::spawn_blocking(|| self.thread.join()).await;
+    }
+}
+
+async fn accept<F, I, S, B>(
+    listener: TcpListener,
+    app: F,
+    closed: CancellationToken,
+) -> std::io::Result<()>
+where
+    F: Fn() -> I,
+    I: IntoServiceFactory<S, Request>,
+    S: ServiceFactory<Request, Config = AppConfig> + 'static,
+    S::Error: Into<Error> + 'static,
+    S::InitError: std::fmt::Debug,
+    S::Response: Into<Response<B>> + 'static,
+    <S::Service as Service<Request>>::Future: 'static,
+    S::Service: 'static,
+    B: MessageBody + 'static,
+{
+    let app = app().into_factory().map_err(|error| error.into().error_response());
+    let factory = HttpService::build()
+        .keep_alive(KeepAlive::Disabled)
+        .client_request_timeout(HEADERS_TIMEOUT)
+        .finish(map_config(app, |()| AppConfig::default()))
+        .tcp();
+    let service = factory.new_service(()).await;
+    let service = Rc::new(service.map_err(|()| std::io::Error::other("the app can't be made"))?);
+    let mut serving = JoinSet::new();
+    let mut serve = |stream: TcpStream| {
+        let service = Rc::clone(&service);
+        serving.spawn_local(async move {
+            // A client that breaks off is none of ours.
+            let _ = service.call(stream).await;
+        });
+    };
+    let listener = tokio::net::TcpListener::from_std(listener)?;
+    loop {
+        tokio::select! {
+            () = closed.cancelled() => break,
+            accepted = listener.accept() => {
+                if let Ok((stream, _)) = accepted {
+                    serve(stream);
+                }
+            }
+        }
+    }
+    // Asked of the system, not of the runtime, which may not know yet of who came just now.
+    let listener = listener.into_std()?;
+    while let Ok((stream, _)) = listener.accept() {
+        stream.set_nonblocking(true)?;
+        serve(TcpStream::from_std(stream)?);
+    }
+    drop(listener);
+    while serving.join_next().await.is_some() {}
+    Ok(())
+}
