@@ -3,13 +3,15 @@
 use std::collections::{HashMap, HashSet};
 use std::fmt::Write;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::Value;
 
 use crate::batcher::Batcher;
 use crate::domain::event::{Event, EventType};
+use crate::domain::rate::Limit;
 use crate::domain::task::Task;
-use crate::effects::Outcome;
+use crate::effects::{MailLimit, Outcome};
 use crate::mail::{Mail, MailError, Mailer};
 use crate::store::users::{self, User};
 use crate::store::{Store, StoreError};
@@ -20,6 +22,7 @@ pub struct Email {
     /// Mails that are due at the same time look for their users together.
     users: Batcher<i64, Result<Option<User>, StoreError>>,
     mailer: Arc<dyn Mailer>,
+    limit: Option<MailLimit>,
 }
 
 /// How many users are looked for at a time.
@@ -27,7 +30,9 @@ const BATCH: usize = 128;
 
 impl Email {
     /// Users are looked up in `store` when the mail is due: an address may have changed since.
-    pub fn new(store: Store, mailer: Arc<dyn Mailer>) -> Email {
+    /// Each user gets as many mails as `limit` says.
+    pub fn new(store: Store, mailer: Arc<dyn Mailer>, limit: Limit) -> Email {
+        let limit = limit.0.map(|rate| MailLimit::new(store.clone(), rate));
         let users = Batcher::start(BATCH, move |ids: Vec<i64>| {
             let store = store.clone();
             async move {
@@ -37,7 +42,7 @@ impl Email {
                 }
             }
         });
-        Email { users, mailer }
+        Email { users, mailer, limit }
     }
 
     /// The user who gets the mail for an event, as it is now.
@@ -48,6 +53,17 @@ impl Email {
         let Some(id) = event.payload.task.user_id else { return Ok(None) };
         let ended = || Err(StoreError::Fault("the look-up of users has failed".into()));
         self.users.call(id).await.unwrap_or_else(ended)
+    }
+
+    /// Counts a mail for this user: `None` if it may go out, else how long it has to wait.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub async fn wait(&self, user: &User) -> Result<Option<Duration>, StoreError> {
+        match &self.limit {
+            Some(limit) => limit.take(user.id).await,
+            None => Ok(None),
+        }
     }
 
     /// Sends the mail for an event.

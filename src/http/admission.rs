@@ -30,9 +30,12 @@ pub enum Need {
 use Need::{Admin, AdminUnlessMetricsArePublic, Nothing, Token};
 
 /// Method, route, need. HEAD goes with GET.
-pub const RULES: [(&str, &str, Need); 32] = [
+pub const RULES: [(&str, &str, Need); 41] = [
     ("POST", "/sessions", Nothing),
+    ("GET", "/sessions", Token),
+    ("DELETE", "/sessions", Token),
     ("DELETE", "/sessions/current", Token),
+    ("DELETE", "/sessions/{id}", Token),
     ("GET", "/tokens", Token),
     ("POST", "/tokens", Token),
     ("DELETE", "/tokens/{id}", Token),
@@ -41,6 +44,12 @@ pub const RULES: [(&str, &str, Need); 32] = [
     ("GET", "/users/{id}", Token),
     ("PATCH", "/users/{id}", Token),
     ("DELETE", "/users/{id}", Admin),
+    ("GET", "/users/{id}/tokens", Token),
+    ("DELETE", "/users/{id}/tokens", Token),
+    ("DELETE", "/users/{id}/tokens/{tokenId}", Token),
+    ("GET", "/users/{id}/sessions", Token),
+    ("DELETE", "/users/{id}/sessions", Token),
+    ("DELETE", "/users/{id}/sessions/{sessionId}", Token),
     ("GET", "/categories", Token),
     ("POST", "/categories", Admin),
     ("GET", "/categories/{id}", Token),

@@ -11,6 +11,7 @@ use serde::Serialize;
 use crate::access::PasswordError;
 use crate::http::observe::RequestId;
 use crate::store::StoreError;
+use crate::store::credentials::{MOST_TOKENS, Refusal};
 
 /// The media type of a problem document.
 pub const PROBLEM_JSON: &str = "application/problem+json";
@@ -57,6 +58,9 @@ pub enum ApiError {
     /// Nobody has this address with this password.
     #[error("no user has this e-mail address and this password")]
     BadCredentials,
+    /// The user's own password, which a change asks for, is another.
+    #[error("currentPassword is not this user's password; nothing was changed")]
+    WrongPassword,
     /// The caller may not do this.
     #[error("{0}")]
     Forbidden(&'static str),
@@ -66,6 +70,14 @@ pub enum ApiError {
     /// Another category has this name.
     #[error("another category has this name")]
     CategoryNameTaken,
+    /// A user has as many API tokens as it may have.
+    #[error(
+        "this user has {MOST_TOKENS} API tokens, which is the most: revoke some that are not used"
+    )]
+    TooManyTokens,
+    /// Nobody could manage users any more.
+    #[error("this is the only admin: make another user one first")]
+    LastAdmin,
     /// A request with the same `Idempotency-Key` is being carried out.
     #[error("a request with this Idempotency-Key is being carried out; repeat it for the answer")]
     IdempotencyKeyInUse,
@@ -174,6 +186,9 @@ impl ApiError {
             ApiError::BadCredentials => {
                 (StatusCode::UNAUTHORIZED, "bad_credentials", "Wrong e-mail address or password")
             }
+            ApiError::WrongPassword => {
+                (StatusCode::FORBIDDEN, "wrong_password", "The current password is another")
+            }
             ApiError::Forbidden(_) => (StatusCode::FORBIDDEN, "forbidden", "Not allowed"),
             ApiError::EmailTaken => {
                 (StatusCode::CONFLICT, "email_taken", "The e-mail address is taken")
@@ -181,6 +196,10 @@ impl ApiError {
             ApiError::CategoryNameTaken => {
                 (StatusCode::CONFLICT, "category_name_taken", "The category's name is taken")
             }
+            ApiError::TooManyTokens => {
+                (StatusCode::CONFLICT, "too_many_tokens", "The user has too many API tokens")
+            }
+            ApiError::LastAdmin => (StatusCode::CONFLICT, "last_admin", "There must be an admin"),
             ApiError::IdempotencyKeyInUse => {
                 (StatusCode::CONFLICT, "idempotency_key_in_use", "The request is being carried out")
             }
@@ -279,8 +298,13 @@ impl Apiv2Errors for ApiError {}
 
 impl From<PasswordError> for ApiError {
     fn from(error: PasswordError) -> ApiError {
-        tracing::error!(request_id = RequestId::current(), %error, "answering 500");
-        ApiError::Internal
+        match error {
+            PasswordError::Busy => ApiError::Unavailable,
+            PasswordError::Failed => {
+                tracing::error!(request_id = RequestId::current(), %error, "answering 500");
+                ApiError::Internal
+            }
+        }
     }
 }
 
@@ -297,6 +321,10 @@ impl From<StoreError> for ApiError {
                 tracing::warn!(request_id, %error, "answering 503");
                 ApiError::Timeout
             }
+            StoreError::Denied(Refusal::StalePassword) => ApiError::WrongPassword,
+            StoreError::Denied(Refusal::Ended) => ApiError::InvalidToken,
+            StoreError::Denied(Refusal::TooManyTokens) => ApiError::TooManyTokens,
+            StoreError::Denied(Refusal::LastAdmin) => ApiError::LastAdmin,
             StoreError::Missing(_) | StoreError::Taken(_) | StoreError::Fault(_) => {
                 tracing::error!(request_id, %error, "answering 500");
                 ApiError::Internal

@@ -64,7 +64,7 @@ pub async fn create(
 ) -> Result<Created<Task>, ApiError> {
     let Once(input, key) = request;
     let fields = owned(caller, input.into())?;
-    to_the_end(async move {
+    to_the_end(&state.clone(), caller.user_id(), async move {
         let task = Task::create(fields, Utc::now());
         let (user_id, category_id) = (task.user_id, task.category_id);
         let created =
@@ -183,7 +183,7 @@ pub async fn delete(
     preconditions: Preconditions,
 ) -> Result<Deleted, ApiError> {
     let id = id.0;
-    to_the_end(async move {
+    to_the_end(&state.clone(), caller.user_id(), async move {
         let mut conflicts = Conflicts::default();
         for _ in 0..MOST_TRIES {
             let mut connection = state.store.connection().await?;
@@ -255,7 +255,7 @@ async fn update(
     preconditions: Preconditions,
     decide: impl Fn(&Task) -> Result<TaskFields, ApiError> + Send + Sync + 'static,
 ) -> Result<Answer<Task>, ApiError> {
-    to_the_end(async move {
+    to_the_end(&state.clone(), caller.user_id(), async move {
         let mut conflicts = Conflicts::default();
         for _ in 0..MOST_TRIES {
             let mut connection = state.store.connection().await?;

@@ -7,6 +7,7 @@ mod parts;
 pub mod purge;
 pub mod serve;
 pub mod token;
+mod token_list;
 pub mod topology;
 pub mod up;
 mod upkeep;

@@ -6,7 +6,7 @@ use diesel_async::AsyncPgConnection;
 
 use crate::store::schema::users;
 use crate::store::sql::{RunQueryDsl, transaction};
-use crate::store::{StoreError, tasks, tokens};
+use crate::store::{StoreError, mail_limits, tasks, tokens};
 
 diesel::define_sql_function! {
     /// The column's index is on this.
@@ -151,7 +151,7 @@ pub async fn update(
     }
     transaction(connection, async |connection| {
         let updated = update.get_result(connection).await.optional()?;
-        tokens::end_sessions(connection, id).await?;
+        tokens::delete_all(connection, id, tokens::Kind::Session).await?;
         Ok(updated)
     })
     .await
@@ -190,6 +190,7 @@ pub async fn delete(
         }
         let detached = tasks::detach(connection, tasks::Owner::User(id), now).await?;
         diesel::delete(users::table.find(id)).execute(connection).await?;
+        mail_limits::forget(connection, id).await?;
         Ok(Some(detached))
     })
     .await

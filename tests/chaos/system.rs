@@ -98,6 +98,7 @@ impl System {
             ("AUTH", "tokens".to_owned()),
             ("RATE_LIMIT_READS", "off".to_owned()),
             ("RATE_LIMIT_WRITES", "off".to_owned()),
+            ("MAIL_LIMIT", "off".to_owned()),
             ("RETRY_DELAYS", RETRY_DELAYS.to_owned()),
             ("PROCESSED_RETENTION", PROCESSED_RETENTION.to_owned()),
             ("PURGE_CRON", "* * * * *".to_owned()),

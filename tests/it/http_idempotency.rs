@@ -47,6 +47,7 @@ pub fn lasting(answer: &Answer) -> (u16, String, Vec<(String, String)>) {
         .map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned()))
         .filter(|(name, _)| {
             !["x-request-id", "date", "idempotency-replayed"].contains(&name.as_str())
+                && !name.starts_with("ratelimit")
         })
         .collect();
     headers.sort();

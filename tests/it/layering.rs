@@ -24,7 +24,7 @@ const FLOORS: [&[&str]; 7] = [
     ],
     &["store", "broker", "cache", "mail"],
     &["domain"],
-    &["secret", "tls", "shutdown", "telemetry", "batcher", "defects"],
+    &["secret", "tls", "shutdown", "telemetry", "batcher", "turns", "defects"],
 ];
 
 fn floor(module: &str) -> usize {

@@ -15,6 +15,7 @@
 mod harness;
 
 mod access;
+mod access_changes;
 mod cache;
 mod commit;
 mod contract_broker;
@@ -41,6 +42,7 @@ mod layering;
 mod licences;
 mod lists;
 mod lists_stretches;
+mod mail_limit;
 mod mail_record;
 mod openapi;
 mod outages;

@@ -134,6 +134,7 @@ impl World {
             ("DATABASE_POOL_SIZE", "6".to_owned()),
             ("PORT", "0".to_owned()),
             ("AUTH", "none".to_owned()),
+            ("MAIL_LIMIT", "off".to_owned()),
             ("METRICS_ADDR", "127.0.0.1:0".to_owned()),
             ("LOG_FORMAT", "json".to_owned()),
         ];
