@@ -132,13 +132,20 @@ fn rows(event: &Event, task: &Task) -> Vec<(String, String)> {
     if let Some(due) = task.due_at {
         rows.push(("Due".to_owned(), due.to_rfc3339_opts(chrono::SecondsFormat::Secs, true)));
     }
-    for (field, change) in event.payload.changes.iter().flatten() {
+    let changes = event.payload.changes.as_ref();
+    let is_given = changes.is_some_and(|changes| changes.contains_key("userId"));
+    for (field, change) in changes.into_iter().flatten() {
         let side = |name: &str| match change.get(name) {
             Some(Value::String(text)) => text.clone(),
             Some(Value::Null) | None => "(none)".to_owned(),
             Some(other) => other.to_string(),
         };
-        rows.push((format!("Changed {field}"), format!("{} → {}", side("from"), side("to"))));
+        // What a task was when it was somebody else's is not for its new user.
+        let change = match is_given {
+            true => side("to"),
+            false => format!("{} → {}", side("from"), side("to")),
+        };
+        rows.push((format!("Changed {field}"), change));
     }
     rows
 }
@@ -205,5 +212,45 @@ mod tests {
             "{}",
             mail.html
         );
+    }
+
+    #[test]
+    fn the_mail_to_a_new_user_says_nothing_of_what_the_task_was_before() {
+        let fields = TaskFields {
+            title: "private title".into(),
+            description: Some("private text".into()),
+            status: Status::Pending,
+            user_id: Some(1),
+            category_id: None,
+            due_at: None,
+        };
+        let before = Task { id: 7, ..Task::create(fields.clone(), Utc::now()) };
+        let given = TaskFields {
+            title: "public title".into(),
+            description: None,
+            user_id: Some(2),
+            ..fields
+        };
+        let new = NewEvent::updated(&before, before.update(given, Utc::now()).unwrap());
+        let metadata = Metadata {
+            event_id: new.id,
+            timestamp: Utc::now(),
+            source: SOURCE.into(),
+            schema_version: SCHEMA_VERSION,
+        };
+        let event = Event { event_type: new.event_type, payload: new.payload, metadata };
+        let user = User {
+            id: 2,
+            email: "b@example.com".into(),
+            name: None,
+            created_at: Utc::now(),
+            updated_at: Utc::now(),
+            role: "member".into(),
+        };
+        let mail = compose(&event, &user);
+        for text in [&mail.text, &mail.html, &mail.subject] {
+            assert!(!text.contains("private"), "{text}");
+        }
+        assert!(mail.text.contains("Changed title: public title"), "{}", mail.text);
     }
 }

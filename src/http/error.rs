@@ -23,7 +23,7 @@ const RETRY_AFTER_SECONDS: u32 = 2;
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum ApiError {
     /// The request is understood, and these parts of it are wrong.
-    #[error("the request is not valid")]
+    #[error("{}", summary(.0))]
     Validation(Vec<Fault>),
     /// The body is no JSON text.
     #[error("the body is not JSON: {0}")]
@@ -34,6 +34,12 @@ pub enum ApiError {
     /// The body is packed.
     #[error("the body must be sent as it is, without Content-Encoding")]
     UnsupportedEncoding,
+    /// The request offers a websocket, which the HTTP library would have instead of the body.
+    #[error("nothing but HTTP/1.1 is spoken here: send the request without Upgrade")]
+    UpgradeUnsupported,
+    /// A request before it on the connection has said that it is the last.
+    #[error("this connection was to be closed; nothing was done")]
+    AfterClose,
     /// The body is longer than this many bytes.
     #[error("the body has more than {0} bytes")]
     PayloadTooLarge(usize),
@@ -44,10 +50,10 @@ pub enum ApiError {
     #[error("there is no such {0}")]
     NotFound(&'static str),
     /// There is nothing at this path.
-    #[error("there is nothing at this path")]
+    #[error("there is nothing at this path; /openapi.json has those there are")]
     RouteNotFound,
     /// What is at this path can't be used this way.
-    #[error("this path answers to {0}")]
+    #[error("this method is not for this path, which answers to {0}")]
     MethodNotAllowed(String),
     /// The route needs a token, and the request has none.
     #[error("send a token: Authorization: Bearer …")]
@@ -126,6 +132,24 @@ pub enum Place {
     Header,
 }
 
+/// The first fault in words, and how many more there are.
+fn summary(faults: &[Fault]) -> String {
+    let Some(first) = faults.first() else { return "the request is not valid".to_owned() };
+    let name = first.pointer.trim_start_matches('/').replace("~1", "/").replace("~0", "~");
+    let what = match (first.r#in, name.as_str()) {
+        (Place::Body, "") => "the body".to_owned(),
+        (Place::Body, name) => name.to_owned(),
+        (Place::Query, name) => format!("the parameter {name}"),
+        (Place::Path, name) => format!("{name} in the path"),
+        (Place::Header, name) => format!("the header {name}"),
+    };
+    let more = match faults.len() {
+        1 => String::new(),
+        count => format!("; {} more under errors", count - 1),
+    };
+    format!("{what} {}{more}", first.message)
+}
+
 impl Fault {
     /// A fault of the member or parameter of that name.
     pub fn new(place: Place, name: &str, message: impl Into<String>) -> Fault {
@@ -166,6 +190,12 @@ impl ApiError {
                 "unsupported_content_encoding",
                 "The body is packed",
             ),
+            ApiError::UpgradeUnsupported => {
+                (StatusCode::BAD_REQUEST, "upgrade_unsupported", "No other protocol is spoken")
+            }
+            ApiError::AfterClose => {
+                (StatusCode::BAD_REQUEST, "connection_closed", "The connection was to be closed")
+            }
             ApiError::SlowBody => {
                 (StatusCode::REQUEST_TIMEOUT, "request_timeout", "The request took too long")
             }

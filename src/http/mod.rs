@@ -3,6 +3,7 @@
 pub mod admission;
 mod answer;
 pub mod caller;
+mod connection;
 mod categories;
 pub mod cors;
 pub mod cursor;
@@ -13,7 +14,9 @@ mod events;
 mod fields;
 mod headers;
 pub mod health;
+mod hints;
 mod idempotency_key;
+mod json;
 pub mod limits;
 mod observe;
 pub mod openapi;
@@ -21,10 +24,12 @@ pub mod operator;
 mod paging;
 mod preconditions;
 pub mod rate_limits;
+mod server;
 mod sessions;
 mod tasks;
 mod tokens;
 mod users;
+mod wire;
 
 use std::net::TcpListener;
 use std::sync::Arc;
@@ -33,7 +38,7 @@ use std::time::Duration;
 
 use actix_web::dev::{HttpServiceFactory, Server};
 use actix_web::middleware::{Condition, from_fn};
-use actix_web::{App, HttpServer, Route};
+use actix_web::{App, Route};
 use paperclip::actix::{OpenApiExt, web};
 
 use crate::access::{Passwords, Tokens};
@@ -41,12 +46,14 @@ use crate::broker::Broker;
 use crate::cache::Scope;
 use crate::dead_letters::DeadLetters;
 use crate::http::admission::{Policy, enforce, identify};
+use crate::http::connection::minded;
 use crate::http::error::ApiError;
 use crate::http::headers::secured;
 use crate::http::health::{LastReport, Monitored};
 use crate::http::limits::{Limits, with_body, within_limits};
 use crate::http::observe::{RequestId, observe};
 use crate::http::rate_limits::{RateLimits, limit};
+use crate::http::server::Bounds;
 use crate::publisher::Handover;
 use crate::read_cache::ReadCache;
 use crate::shutdown::Shutdown;
@@ -269,10 +276,6 @@ fn only_get(path: &str, get: Route) -> impl HttpServiceFactory + use<> {
     actix_web::web::resource(path).route(get).default_service(other)
 }
 
-/// How long a client may take to send its headers, and how long an idle connection is kept.
-const HEADERS_TIMEOUT: Duration = Duration::from_secs(10);
-const KEEP_ALIVE: Duration = Duration::from_secs(75);
-
 /// The API on a listener. It is stopped by its handle; signals are the caller's.
 ///
 /// # Errors
@@ -291,14 +294,18 @@ pub fn serve(
         needs_broker: false,
         cache: state.cache.clone(),
         metrics: state.metrics.clone(),
+        // The table has a rule for it.
+        metrics_for_admins: None,
         last: LastReport::default(),
     };
     let monitored = actix_web::web::Data::new(monitored);
-    let document = actix_web::web::Data::new(docs::Document(openapi::document().to_string()));
+    let document =
+        actix_web::web::Data::new(docs::Document(openapi::document().to_string().into()));
     let (threads, connections) = limits.threads();
     let serving = Arc::new(AtomicUsize::new(0));
+    let request_timeout = limits.request_timeout;
     let limits = actix_web::web::Data::new(limits);
-    let server = HttpServer::new(move || {
+    let app = move || {
         let origins = limits.origins.as_ref();
         let state = state.apart(serving.fetch_add(1, Ordering::Relaxed) % threads);
         App::new()
@@ -310,6 +317,7 @@ pub fn serve(
             .wrap(from_fn(observe))
             .wrap(from_fn(secured))
             .wrap(from_fn(with_body))
+            .wrap(from_fn(minded))
             .app_data(limits.clone())
             .app_data(actix_web::web::Data::new(state))
             .app_data(monitored.clone())
@@ -323,16 +331,13 @@ pub fn serve(
             .configure(docs::routes)
             .configure(operator::routes)
             .default_service(nothing_here())
-    });
-    Ok(server
-        .workers(threads)
-        .max_connections(connections)
-        .client_request_timeout(HEADERS_TIMEOUT)
-        .keep_alive(KEEP_ALIVE)
-        .shutdown_timeout(shutdown.drain_timeout().as_secs())
-        .disable_signals()
-        .listen(listener)?
-        .run())
+    };
+    let shutdown_seconds = shutdown.drain_timeout().as_secs();
+    server::server(
+        listener,
+        app,
+        Bounds { threads, connections, request_timeout, shutdown_seconds },
+    )
 }
 
 /// Health and metrics alone, for a process that serves nothing else.
@@ -341,14 +346,25 @@ pub fn serve(
 /// The listener can't be used.
 pub fn serve_monitor(listener: TcpListener, monitored: Monitored) -> std::io::Result<Server> {
     let monitored = actix_web::web::Data::new(monitored);
-    let server = HttpServer::new(move || {
+    let app = move || {
         App::new()
             .wrap(from_fn(observe))
             .wrap(from_fn(secured))
             .wrap(from_fn(with_body))
+            .wrap(from_fn(minded))
             .app_data(monitored.clone())
             .configure(health::routes)
             .default_service(nothing_here())
-    });
-    Ok(server.workers(1).shutdown_timeout(1).disable_signals().listen(listener)?.run())
+    };
+    let bounds = Bounds {
+        threads: 1,
+        connections: MONITORING_CONNECTIONS,
+        // Whoever probes is answered within a second.
+        request_timeout: Duration::from_secs(1),
+        shutdown_seconds: 1,
+    };
+    server::server(listener, app, bounds)
 }
+
+/// Of whatever watches a process.
+const MONITORING_CONNECTIONS: usize = 1_000;

@@ -29,7 +29,7 @@ pub mod users;
 
 pub use conflicts::Conflicts;
 pub use diesel_async::AsyncPgConnection as Connection;
-pub use pool::{Service, Store};
+pub use pool::{READ_ONLY, Service, Store};
 pub use url::PostgresUrl;
 
 use diesel::result::{DatabaseErrorKind, Error};

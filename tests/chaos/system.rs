@@ -75,7 +75,7 @@ impl System {
             smtp,
         };
         system.environment = system.variables(defect);
-        system.command(&["migrate"]).await;
+        system.command(&["migrate", "--example"]).await;
         system.token =
             system.command(&["token", "create", "--user", "1", "--admin"]).await.trim().to_owned();
         for number in 0..3 {

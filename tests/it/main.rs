@@ -16,6 +16,7 @@ mod harness;
 
 mod access;
 mod access_changes;
+mod access_leaks;
 mod cache;
 mod commit;
 mod contract_broker;
@@ -27,6 +28,7 @@ mod events;
 mod failover;
 mod half_open;
 mod http_categories;
+mod http_connections;
 mod http_errors;
 mod http_events;
 mod http_headers;

@@ -11,7 +11,7 @@ mod user;
 pub use access::{NewTokenView, OpenSessionView, SessionInput, SessionView, TokenInput, TokenView};
 pub use category::{CategoryInput, CategoryPatch, CategoryView};
 pub use event::{EffectView, EventDetailView, EventView};
-pub use task::{ActivityView, TaskInput, TaskPatch, moment, storable};
+pub use task::{ActivityView, TaskInput, TaskPatch, cleared, moment, storable};
 pub use user::{UserInput, UserPatch, UserView};
 
 use paperclip::actix::Apiv2Schema;

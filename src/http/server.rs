@@ -1,0 +1,82 @@
+//! The server of HTTP: threads, connections and their limits. Built from the parts of the framework's own
+//! `HttpServer`, which has no place for a connection of ours.
+
+use std::net::TcpListener;
+use std::time::Duration;
+
+use actix_http::{HttpService, Protocol, Request, Response};
+use actix_service::{
+    IntoServiceFactory, Service, ServiceFactory, ServiceFactoryExt, fn_service, map_config,
+};
+use actix_web::body::MessageBody;
+use actix_web::dev::{AppConfig, Server};
+use tokio::net::TcpStream;
+
+use super::connection::connected;
+use super::wire::{Patience, Wire};
+
+/// How long a client may take to send its headers, and how long an idle connection is kept.
+const HEADERS_TIMEOUT: Duration = Duration::from_secs(10);
+const KEEP_ALIVE: Duration = Duration::from_secs(75);
+/// How long a connection may take to be closed after its last answer.
+const CLOSING_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// How many threads serve, how many connections each has, how long a request may take, and how long all may
+/// when it stops.
+pub(super) struct Bounds {
+    pub(super) threads: usize,
+    pub(super) connections: usize,
+    pub(super) request_timeout: Duration,
+    pub(super) shutdown_seconds: u64,
+}
+
+/// Serves an app, which each thread makes for itself. It is stopped by its handle; signals are the caller's.
+///
+/// # Errors
+/// The listener can't be used.
+pub(super) fn server<F, I, S, B>(
+    listener: TcpListener,
+    app: F,
+    bounds: Bounds,
+) -> std::io::Result<Server>
+where
+    F: Fn() -> I + Send + Clone + 'static,
+    I: IntoServiceFactory<S, Request>,
+    S: ServiceFactory<Request, Config = AppConfig> + 'static,
+    S::Error: Into<actix_web::Error> + 'static,
+    S::InitError: std::fmt::Debug,
+    S::Response: Into<Response<B>> + 'static,
+    S::Service: 'static,
+    <S::Service as Service<Request>>::Future: 'static,
+    B: MessageBody + 'static,
+{
+    let address = listener.local_addr()?;
+    let builder = actix_server::ServerBuilder::new()
+        .workers(bounds.threads)
+        .max_concurrent_connections(bounds.connections)
+        .shutdown_timeout(bounds.shutdown_seconds)
+        .disable_signals();
+    let stopping = builder.graceful_shutdown_signal();
+    let patience = Patience::new(KEEP_ALIVE, bounds.request_timeout);
+    let serve = move || {
+        let stopping = stopping.clone();
+        let app = app().into_factory().map_err(|error| error.into().error_response());
+        let http = HttpService::build()
+            .graceful_shutdown_signal(move || {
+                let stopping = stopping.clone();
+                async move { stopping.notified().await }
+            })
+            .keep_alive(KEEP_ALIVE)
+            .client_request_timeout(HEADERS_TIMEOUT)
+            .client_disconnect_timeout(CLOSING_TIMEOUT)
+            .local_addr(address)
+            .on_connect_ext(|_: &Wire, data: &mut _| connected(data))
+            .finish(map_config(app, |()| AppConfig::default()));
+        fn_service(move |stream: TcpStream| async move {
+            let peer = stream.peer_addr().ok();
+            Ok((Wire::new(stream, patience), Protocol::Http1, peer))
+        })
+        .and_then(http)
+    };
+    Ok(builder.listen(format!("http on {address}"), listener, serve)?.run())
+}
