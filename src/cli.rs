@@ -35,7 +35,7 @@ pub enum Role {
     Purge(purge::Args),
     /// Bring the database schema up to date
     Migrate(migrate::Args),
-    /// Tokens for the API: the first one can't be asked for there
+    /// Tokens for the API: make the first one, list and revoke any
     Token(token::Args),
     /// Dead letters: look at them, send them round again, throw them away
     Dlq(dlq::Args),

@@ -134,7 +134,7 @@ pub struct Report {
 
 /// What to do with which letters; it can be sent to a process that has them to itself.
 #[derive(Debug, Serialize, Deserialize)]
-#[serde(tag = "action", rename_all = "camelCase")]
+#[serde(tag = "action", rename_all = "camelCase", deny_unknown_fields)]
 #[expect(missing_docs, reason = "named like the functions of `DeadLetters`")]
 pub enum Order {
     List { limit: usize },

@@ -34,4 +34,5 @@ pub mod tls;
 pub mod shutdown;
 pub mod telemetry;
 pub mod batcher;
+pub mod turns;
 pub mod defects;

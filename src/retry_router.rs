@@ -23,7 +23,7 @@ pub enum Trouble {
     Transient(Vec<(&'static str, String)>),
     /// Effects failed for reasons that will not.
     Permanent(Vec<(&'static str, String)>),
-    /// Another worker is at it, for so long at most.
+    /// Another worker is at it, for so long at most, or it is not its turn for so long.
     Leased(Duration),
 }
 

@@ -2,6 +2,8 @@
 
 mod escape;
 
+pub use escape::printable;
+
 use clap::ValueEnum;
 use prometheus::{
     Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry,

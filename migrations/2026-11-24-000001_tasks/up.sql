@@ -42,7 +42,3 @@ CREATE INDEX tasks_status     ON tasks (status, created_at, id);
 CREATE INDEX tasks_user       ON tasks (user_id, created_at, id);
 CREATE INDEX tasks_category   ON tasks (category_id, created_at, id);
 CREATE INDEX tasks_search     ON tasks USING gin (title gin_trgm_ops, description gin_trgm_ops);
-
--- The example in the README writes a task for user 1. Nobody can sign in as it: it has no password.
-INSERT INTO users (email, name, created_at, updated_at)
-VALUES ('user1@example.com', 'Example User', now(), now());

@@ -4,9 +4,9 @@ mod passwords;
 mod seal;
 mod tokens;
 
-pub use passwords::{PasswordError, Passwords};
+pub use passwords::{Asker, PasswordError, Passwords};
 pub use seal::Seal;
-pub use tokens::{Tokens, issue};
+pub use tokens::{Tokens, issue, issue_session, issue_token};
 
 use crate::domain::user::Role;
 use crate::store::tokens::Holder;
@@ -26,6 +26,14 @@ impl Caller {
         match self {
             Caller::Anybody => None,
             Caller::Known(holder) => Some(holder.user_id),
+        }
+    }
+
+    /// The holder of its token, where it has one.
+    pub fn holder(&self) -> Option<Holder> {
+        match self {
+            Caller::Anybody => None,
+            Caller::Known(holder) => Some(*holder),
         }
     }
 

@@ -1,5 +1,11 @@
 //! Passwords: argon2id (RFC 9106), off the async threads, a few at a time.
+//!
+//! Hashes wait in one queue of bounded length, in which a user has one place and an address a few. So
+//! nobody can fill it alone, and who waits is answered within the deadline of a request. A hash belongs
+//! to the handler of its request, before anything that goes on without its client: who hangs up leaves
+//! the queue.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use argon2::password_hash::rand_core::OsRng;
@@ -7,27 +13,57 @@ use argon2::password_hash::{PasswordHash, SaltString};
 use argon2::{Argon2, PasswordHasher, PasswordVerifier};
 use tokio::sync::Semaphore;
 
+use crate::turns::Turns;
+
 /// What is compared with where there is nothing to compare with, so that a wrong e-mail address
 /// takes as long as a wrong password. It has the parameters of [`Argon2::default`], and no password
 /// is known for it.
 const DECOY: &str = "$argon2id$v=19$m=19456,t=2,p=1$dGFza2QgZGVjb3kgc2FsdA$\
      AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
 
-/// A password could not be hashed: a fault of ours.
+/// How many hashes wait or run at a time. At 20 ms each the last one waits for three seconds.
+const QUEUE: usize = 128;
+/// How many of them one address has: people behind one address sign in at the same time.
+const OF_AN_ADDRESS: usize = 8;
+
+/// A password was not hashed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a password could not be hashed")]
-pub struct PasswordError;
+pub enum PasswordError {
+    /// A fault of ours.
+    #[error("a password could not be hashed")]
+    Failed,
+    /// Too many wait already.
+    #[error("too many passwords wait to be hashed")]
+    Busy,
+}
+
+/// For whom a password is hashed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asker {
+    /// A user, who has one hash at a time.
+    User(i64),
+    /// Whoever has this address; `None` where it is not known.
+    Address(Option<IpAddr>),
+}
 
 /// Hashes and verifies. Each takes some 20 ms of one core and 19 MiB.
 pub struct Passwords {
     turns: Arc<Semaphore>,
+    places: Semaphore,
+    users: Turns<i64>,
+    addresses: Turns<Option<IpAddr>>,
 }
 
 impl Default for Passwords {
     /// Half of the cores at a time: a burst of sign-ins leaves the other half to other requests.
     fn default() -> Passwords {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        Passwords { turns: Arc::new(Semaphore::new((cores / 2).max(1))) }
+        Passwords {
+            turns: Arc::new(Semaphore::new((cores / 2).max(1))),
+            places: Semaphore::new(QUEUE),
+            users: Turns::new(1),
+            addresses: Turns::new(OF_AN_ADDRESS),
+        }
     }
 }
 
@@ -37,12 +73,12 @@ impl Passwords {
     ///
     /// # Errors
     /// See [`PasswordError`].
-    pub async fn hash(&self, password: String) -> Result<String, PasswordError> {
-        let hashed = self.in_turn(move || {
+    pub async fn hash(&self, asker: Asker, password: String) -> Result<String, PasswordError> {
+        let hashed = self.in_turn(asker, move || {
             let salt = SaltString::generate(&mut OsRng);
             Argon2::default().hash_password(password.as_bytes(), &salt).map(|hash| hash.to_string())
         });
-        hashed.await?.map_err(|_| PasswordError)
+        hashed.await?.map_err(|_| PasswordError::Failed)
     }
 
     /// Whether a password is the one of this hash. Without a hash it takes as long and is not.
@@ -51,12 +87,13 @@ impl Passwords {
     /// See [`PasswordError`].
     pub async fn verify(
         &self,
+        asker: Asker,
         password: String,
         hash: Option<String>,
     ) -> Result<bool, PasswordError> {
-        let verified = self.in_turn(move || {
+        let verified = self.in_turn(asker, move || {
             let hash = hash.as_deref().unwrap_or(DECOY);
-            let hash = PasswordHash::new(hash).map_err(|_| PasswordError)?;
+            let hash = PasswordHash::new(hash).map_err(|_| PasswordError::Failed)?;
             Ok(Argon2::default().verify_password(password.as_bytes(), &hash).is_ok())
         });
         verified.await?
@@ -67,40 +104,56 @@ impl Passwords {
     ///
     /// # Errors
     /// See [`PasswordError`].
-    pub async fn key(&self, password: String, salt: Vec<u8>) -> Result<[u8; 32], PasswordError> {
-        let made = self.in_turn(move || {
+    pub async fn key(
+        &self,
+        asker: Asker,
+        password: String,
+        salt: Vec<u8>,
+    ) -> Result<[u8; 32], PasswordError> {
+        let made = self.in_turn(asker, move || {
             let mut key = [0; 32];
             let made = Argon2::default().hash_password_into(password.as_bytes(), &salt, &mut key);
             made.map(|()| key)
         });
-        made.await?.map_err(|_| PasswordError)
+        made.await?.map_err(|_| PasswordError::Failed)
     }
 
     /// One who gives up waiting leaves the queue; one whose turn has come keeps it to the end.
     async fn in_turn<T: Send + 'static>(
         &self,
+        asker: Asker,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, PasswordError> {
-        let turn = Arc::clone(&self.turns).acquire_owned().await.map_err(|_| PasswordError)?;
+        // Before the queue: what waits here has no place in it.
+        let _own = match asker {
+            Asker::User(user) => (self.users.take(user).await, None),
+            Asker::Address(address) => (None, self.addresses.take(address).await),
+        };
+        let _place = self.places.try_acquire().map_err(|_| PasswordError::Busy)?;
+        let turn = Arc::clone(&self.turns).acquire_owned().await;
+        let turn = turn.map_err(|_| PasswordError::Failed)?;
         let done = tokio::task::spawn_blocking(move || {
             let _turn = turn;
             work()
         });
-        done.await.map_err(|_| PasswordError)
+        done.await.map_err(|_| PasswordError::Failed)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use futures_util::FutureExt;
+
+    const ASKER: Asker = Asker::User(1);
 
     #[tokio::test]
     async fn a_password_is_known_again_and_no_other() {
         let passwords = Passwords::default();
-        let hash = passwords.hash("correct horse".into()).await.unwrap();
-        assert!(passwords.verify("correct horse".into(), Some(hash.clone())).await.unwrap());
-        assert!(!passwords.verify("correct hors".into(), Some(hash.clone())).await.unwrap());
-        assert!(!passwords.verify("correct horse".into(), None).await.unwrap());
+        let hash = passwords.hash(ASKER, "correct horse".into()).await.unwrap();
+        assert!(passwords.verify(ASKER, "correct horse".into(), Some(hash.clone())).await.unwrap());
+        assert!(!passwords.verify(ASKER, "correct hors".into(), Some(hash.clone())).await.unwrap());
+        assert!(!passwords.verify(ASKER, "correct horse".into(), None).await.unwrap());
         let parameters = |hash: &str| PasswordHash::new(hash).unwrap().params.clone();
         assert_eq!(parameters(&hash), parameters(DECOY));
     }
@@ -109,11 +162,33 @@ mod tests {
     async fn a_key_is_of_one_password_and_one_salt() {
         let passwords = Passwords::default();
         let key = async |password: &str, salt: &str| {
-            passwords.key(password.into(), salt.into()).await.unwrap()
+            passwords.key(ASKER, password.into(), salt.into()).await.unwrap()
         };
         let one = key("correct horse", "some salt").await;
         assert_eq!(one, key("correct horse", "some salt").await);
         assert_ne!(one, key("correct hors", "some salt").await);
         assert_ne!(one, key("correct horse", "some other salt").await);
+    }
+
+    #[tokio::test]
+    async fn one_user_has_one_place_in_the_queue_and_who_leaves_frees_it() {
+        let passwords = Passwords::default();
+        // Nobody's turn comes, so whoever is in the queue stays there.
+        let _all = passwords.turns.acquire_many(passwords.turns.available_permits() as u32).await;
+        let ask = |asker: Asker| Box::pin(passwords.hash(asker, "correct horse".into()));
+        let mut waiting: Vec<_> = (0..500).map(|_| ask(Asker::User(1))).collect();
+        waiting.extend((0..500).map(|_| ask(Asker::Address(None))));
+        for one in &mut waiting {
+            assert!(tokio::task::unconstrained(one).now_or_never().is_none());
+        }
+        assert_eq!(passwords.places.available_permits(), QUEUE - 1 - OF_AN_ADDRESS);
+        drop(waiting);
+        assert_eq!(passwords.places.available_permits(), QUEUE);
+        let mut many: Vec<_> = (0..QUEUE as i64).map(|user| ask(Asker::User(user))).collect();
+        for one in &mut many {
+            assert!(tokio::task::unconstrained(one).now_or_never().is_none());
+        }
+        let refused = tokio::task::unconstrained(ask(Asker::User(-1))).now_or_never();
+        assert_eq!(refused, Some(Err(PasswordError::Busy)));
     }
 }

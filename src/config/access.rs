@@ -31,6 +31,9 @@ pub struct AccessArgs {
     /// How long somebody who signs in is signed in
     #[arg(long, env = "SESSION_LIFETIME", value_name = "SESSION_LIFETIME", default_value = "12h", value_parser = duration)]
     pub session_lifetime: Duration,
+    /// How long an API token that is asked for by request is good at most, and if nothing is said
+    #[arg(long, env = "TOKEN_MAX_LIFETIME", value_name = "TOKEN_MAX_LIFETIME", default_value = "365d", value_parser = duration)]
+    pub token_max_lifetime: Duration,
 }
 
 impl AccessArgs {

@@ -1,10 +1,16 @@
 //! How many requests are let in, and whose word on where they come from is taken.
 
+use std::time::Duration;
+
 use clap::Args;
 
-use crate::domain::rate::Limit;
+use crate::domain::rate::{Limit, Rate};
+use crate::http::admission::Policy;
 use crate::http::caller::Networks;
 use crate::http::rate_limits::Rates;
+
+/// More than a person or a usual program writes, and less than what keeps workers from others' work.
+const USUAL_WRITES: Rate = Rate::of(600, Duration::from_secs(60));
 
 /// How many requests a client may send.
 #[derive(Debug, Clone, Args)]
@@ -13,14 +19,9 @@ pub struct LimitArgs {
     /// GETs a client may send, such as 600/1m, or off
     #[arg(long, env = "RATE_LIMIT_READS", value_name = "RATE_LIMIT_READS", default_value = "off")]
     rate_limit_reads: Limit,
-    /// Other requests a client may send, such as 120/1m, or off
-    #[arg(
-        long,
-        env = "RATE_LIMIT_WRITES",
-        value_name = "RATE_LIMIT_WRITES",
-        default_value = "off"
-    )]
-    rate_limit_writes: Limit,
+    /// Other requests a client may send, such as 120/1m, or off [default: 600/1m; with AUTH=none: off]
+    #[arg(long, env = "RATE_LIMIT_WRITES", value_name = "RATE_LIMIT_WRITES")]
+    rate_limit_writes: Option<Limit>,
     /// Attempts to sign in from one address, or off
     #[arg(
         long,
@@ -35,11 +36,13 @@ pub struct LimitArgs {
 }
 
 impl LimitArgs {
-    /// What is let in.
-    pub fn rates(&self) -> Rates {
+    /// What is let in. Where nobody says who they are, nobody is told apart, so that nothing is limited there
+    /// unless that is asked for.
+    pub fn rates(&self, policy: Policy) -> Rates {
+        let usual = if policy.anybody { Limit(None) } else { Limit(Some(USUAL_WRITES)) };
         Rates {
             reads: self.rate_limit_reads,
-            writes: self.rate_limit_writes,
+            writes: self.rate_limit_writes.unwrap_or(usual),
             sign_in: self.rate_limit_sign_in,
             trusted_proxies: self.trusted_proxies.clone(),
         }

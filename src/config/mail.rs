@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::ConfigError;
+use crate::domain::rate::Limit;
 use crate::mail::SmtpUrl;
 use crate::secret::Secret;
 use crate::tls::Tls;
@@ -30,6 +31,9 @@ pub struct MailArgs {
         default_value = "taskd <taskd@localhost>"
     )]
     pub mail_from: lettre::message::Mailbox,
+    /// How many mails each user gets, such as 60/1h, or off; what is over it is mailed later
+    #[arg(long, env = "MAIL_LIMIT", value_name = "MAIL_LIMIT", default_value = "60/1h")]
+    pub mail_limit: Limit,
 }
 
 impl MailArgs {

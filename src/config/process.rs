@@ -91,4 +91,8 @@ pub struct MonitorArgs {
     /// Address for /healthz, /readyz and /metrics, such as 127.0.0.1:9464; none by default
     #[arg(long, env = "METRICS_ADDR", value_name = "METRICS_ADDR")]
     pub metrics_addr: Option<SocketAddr>,
+    /// Whether anybody may read /metrics there; otherwise it takes an admin's token
+    #[arg(long, env = "METRICS_PUBLIC", value_name = "METRICS_PUBLIC", default_value_t = true,
+          action = clap::ArgAction::Set)]
+    pub metrics_public: bool,
 }

@@ -32,6 +32,8 @@ pub(super) enum Progress {
     AlreadyDone,
     /// Another worker is at it.
     Leased(Duration),
+    /// Not begun, since it has to wait for so long: its user has had as many mails as it gets for now.
+    Limited(Duration),
 }
 
 impl Progress {
@@ -39,7 +41,7 @@ impl Progress {
         match self {
             Progress::Ended(Outcome::Transient(_)) => Some(Cause::Transient),
             Progress::Ended(Outcome::Permanent(_)) => Some(Cause::Permanent),
-            Progress::Leased(remaining) => Some(Cause::Leased(*remaining)),
+            Progress::Leased(wait) | Progress::Limited(wait) => Some(Cause::Leased(*wait)),
             _ => None,
         }
     }
@@ -98,10 +100,14 @@ impl Job {
         }
     }
 
-    /// The effects that were tried here and have not happened.
+    /// The effects that were to be run here and have not happened.
     pub(super) fn left_open(&self) -> Vec<&'static str> {
         let failed = |progress: &Progress| {
-            matches!(progress, Progress::Ended(Outcome::Transient(_) | Outcome::Permanent(_)))
+            matches!(
+                progress,
+                Progress::Ended(Outcome::Transient(_) | Outcome::Permanent(_))
+                    | Progress::Limited(_)
+            )
         };
         self.effects.iter().filter(|(_, p)| failed(p)).map(|(effect, _)| effect.name()).collect()
     }
@@ -155,6 +161,13 @@ impl Session {
             Ok(recipient) => recipient,
             Err(error) => return failed(error),
         };
+        if let Some(user) = &recipient {
+            match self.hold(|| self.tools.email.wait(user)).await? {
+                Ok(None) => {}
+                Ok(Some(wait)) => return Ok(Progress::Limited(wait)),
+                Err(error) => return failed(error),
+            }
+        }
         let name = effect.name();
         let idempotency = &self.tools.idempotency;
         let outcome = match self.hold(|| idempotency.claim(name, subject)).await? {

@@ -40,6 +40,11 @@ const LEAST_INTERVAL: u64 = 100;
 const LONGEST_PERIOD: Duration = Duration::from_secs(24 * 3600);
 
 impl Rate {
+    /// A rate that is no setting. The period must be from a second to a day.
+    pub const fn of(count: u32, period: Duration) -> Rate {
+        Rate { count, period }
+    }
+
     /// How many.
     pub fn count(self) -> u32 {
         self.count

@@ -36,7 +36,7 @@ pub enum Cause {
     Transient,
     /// An effect failed for a reason that will not.
     Permanent,
-    /// Another worker is at it, for so long at most.
+    /// Another worker is at it, for so long at most, or it is not its turn for so long.
     Leased(Duration),
 }
 

@@ -3,13 +3,15 @@
 use std::collections::{HashMap, HashSet};
 use std::fmt::Write;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::Value;
 
 use crate::batcher::Batcher;
 use crate::domain::event::{Event, EventType};
+use crate::domain::rate::Limit;
 use crate::domain::task::Task;
-use crate::effects::Outcome;
+use crate::effects::{MailLimit, Outcome};
 use crate::mail::{Mail, MailError, Mailer};
 use crate::store::users::{self, User};
 use crate::store::{Store, StoreError};
@@ -20,6 +22,7 @@ pub struct Email {
     /// Mails that are due at the same time look for their users together.
     users: Batcher<i64, Result<Option<User>, StoreError>>,
     mailer: Arc<dyn Mailer>,
+    limit: Option<MailLimit>,
 }
 
 /// How many users are looked for at a time.
@@ -27,7 +30,9 @@ const BATCH: usize = 128;
 
 impl Email {
     /// Users are looked up in `store` when the mail is due: an address may have changed since.
-    pub fn new(store: Store, mailer: Arc<dyn Mailer>) -> Email {
+    /// Each user gets as many mails as `limit` says.
+    pub fn new(store: Store, mailer: Arc<dyn Mailer>, limit: Limit) -> Email {
+        let limit = limit.0.map(|rate| MailLimit::new(store.clone(), rate));
         let users = Batcher::start(BATCH, move |ids: Vec<i64>| {
             let store = store.clone();
             async move {
@@ -37,7 +42,7 @@ impl Email {
                 }
             }
         });
-        Email { users, mailer }
+        Email { users, mailer, limit }
     }
 
     /// The user who gets the mail for an event, as it is now.
@@ -48,6 +53,17 @@ impl Email {
         let Some(id) = event.payload.task.user_id else { return Ok(None) };
         let ended = || Err(StoreError::Fault("the look-up of users has failed".into()));
         self.users.call(id).await.unwrap_or_else(ended)
+    }
+
+    /// Counts a mail for this user: `None` if it may go out, else how long it has to wait.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub async fn wait(&self, user: &User) -> Result<Option<Duration>, StoreError> {
+        match &self.limit {
+            Some(limit) => limit.take(user.id).await,
+            None => Ok(None),
+        }
     }
 
     /// Sends the mail for an event.
@@ -121,13 +137,20 @@ fn rows(event: &Event, task: &Task) -> Vec<(String, String)> {
     if let Some(due) = task.due_at {
         rows.push(("Due".to_owned(), due.to_rfc3339_opts(chrono::SecondsFormat::Secs, true)));
     }
-    for (field, change) in event.payload.changes.iter().flatten() {
+    let changes = event.payload.changes.as_ref();
+    let is_given = changes.is_some_and(|changes| changes.contains_key("userId"));
+    for (field, change) in changes.into_iter().flatten() {
         let side = |name: &str| match change.get(name) {
             Some(Value::String(text)) => text.clone(),
             Some(Value::Null) | None => "(none)".to_owned(),
             Some(other) => other.to_string(),
         };
-        rows.push((format!("Changed {field}"), format!("{} → {}", side("from"), side("to"))));
+        // What a task was when it was somebody else's is not for its new user.
+        let change = match is_given {
+            true => side("to"),
+            false => format!("{} → {}", side("from"), side("to")),
+        };
+        rows.push((format!("Changed {field}"), change));
     }
     rows
 }
@@ -194,5 +217,45 @@ mod tests {
             "{}",
             mail.html
         );
+    }
+
+    #[test]
+    fn the_mail_to_a_new_user_says_nothing_of_what_the_task_was_before() {
+        let fields = TaskFields {
+            title: "private title".into(),
+            description: Some("private text".into()),
+            status: Status::Pending,
+            user_id: Some(1),
+            category_id: None,
+            due_at: None,
+        };
+        let before = Task { id: 7, ..Task::create(fields.clone(), Utc::now()) };
+        let given = TaskFields {
+            title: "public title".into(),
+            description: None,
+            user_id: Some(2),
+            ..fields
+        };
+        let new = NewEvent::updated(&before, before.update(given, Utc::now()).unwrap());
+        let metadata = Metadata {
+            event_id: new.id,
+            timestamp: Utc::now(),
+            source: SOURCE.into(),
+            schema_version: SCHEMA_VERSION,
+        };
+        let event = Event { event_type: new.event_type, payload: new.payload, metadata };
+        let user = User {
+            id: 2,
+            email: "b@example.com".into(),
+            name: None,
+            created_at: Utc::now(),
+            updated_at: Utc::now(),
+            role: "member".into(),
+        };
+        let mail = compose(&event, &user);
+        for text in [&mail.text, &mail.html, &mail.subject] {
+            assert!(!text.contains("private"), "{text}");
+        }
+        assert!(mail.text.contains("Changed title: public title"), "{}", mail.text);
     }
 }

@@ -1,6 +1,7 @@
 //! The side work that events bring about.
 
 mod email;
+mod mail_limit;
 
 use std::collections::BTreeMap;
 use std::str::FromStr;
@@ -10,6 +11,7 @@ use crate::domain::event::{Event, EventType};
 use crate::store::activity;
 
 pub use email::Email;
+pub use mail_limit::MailLimit;
 
 /// Which effects each type of event has. This is the one place that says so. A message that has failed
 /// before an effect was added here never has that effect: what it has no record of counts as done.

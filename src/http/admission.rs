@@ -2,6 +2,7 @@
 
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{Payload, ServiceRequest, ServiceResponse};
+use actix_web::http::Method;
 use actix_web::http::header::{AUTHORIZATION, HeaderMap};
 use actix_web::middleware::Next;
 use actix_web::web::Data;
@@ -10,9 +11,10 @@ use futures_util::future::{Ready, ready};
 use paperclip::actix::OperationModifier;
 use paperclip::v2::schema::Apiv2Schema;
 
-use crate::access::Caller;
-use crate::http::State;
-use crate::http::error::ApiError;
+use crate::access::{Caller, Tokens};
+use crate::http::error::{ApiError, Fault, Place};
+use crate::http::idempotency_key::HEADER;
+use crate::http::{State, operator};
 use crate::secret::Secret;
 
 /// What a caller must have.
@@ -30,9 +32,12 @@ pub enum Need {
 use Need::{Admin, AdminUnlessMetricsArePublic, Nothing, Token};
 
 /// Method, route, need. HEAD goes with GET.
-pub const RULES: [(&str, &str, Need); 32] = [
+pub const RULES: [(&str, &str, Need); 41] = [
     ("POST", "/sessions", Nothing),
+    ("GET", "/sessions", Token),
+    ("DELETE", "/sessions", Token),
     ("DELETE", "/sessions/current", Token),
+    ("DELETE", "/sessions/{id}", Token),
     ("GET", "/tokens", Token),
     ("POST", "/tokens", Token),
     ("DELETE", "/tokens/{id}", Token),
@@ -41,6 +46,12 @@ pub const RULES: [(&str, &str, Need); 32] = [
     ("GET", "/users/{id}", Token),
     ("PATCH", "/users/{id}", Token),
     ("DELETE", "/users/{id}", Admin),
+    ("GET", "/users/{id}/tokens", Token),
+    ("DELETE", "/users/{id}/tokens", Token),
+    ("DELETE", "/users/{id}/tokens/{tokenId}", Token),
+    ("GET", "/users/{id}/sessions", Token),
+    ("DELETE", "/users/{id}/sessions", Token),
+    ("DELETE", "/users/{id}/sessions/{sessionId}", Token),
     ("GET", "/categories", Token),
     ("POST", "/categories", Admin),
     ("GET", "/categories/{id}", Token),
@@ -108,10 +119,25 @@ pub async fn enforce<B: MessageBody + 'static>(
     next: Next<B>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
     let refusal = request.extensions_mut().remove::<Refusal>();
-    match refusal {
+    match refusal.or_else(|| misplaced_key(&request).map(Refusal)) {
         Some(Refusal(error)) => Ok(request.into_response(error.error_response())),
         None => Ok(next.call(request).await?.map_into_boxed_body()),
     }
+}
+
+/// Refuses an `Idempotency-Key` where it would not be looked at: whoever sends one relies on it.
+fn misplaced_key(request: &ServiceRequest) -> Option<ApiError> {
+    let message = match *request.method() {
+        Method::PUT | Method::PATCH | Method::DELETE => {
+            "is for POST: repeated, this request does the same again; with If-Match it is carried out once at most"
+        }
+        Method::POST if request.match_info().as_str() == operator::PATH => {
+            "is not taken here: repeated, an order does the same again"
+        }
+        _ => return None,
+    };
+    let fault = Fault::new(Place::Header, HEADER, message);
+    request.headers().contains_key(HEADER).then(|| ApiError::Validation(vec![fault]))
 }
 
 /// Who calls, where the route needs to know.
@@ -139,10 +165,19 @@ async fn caller(request: &ServiceRequest, route: Option<&str>) -> Result<Option<
         None => return Err(ApiError::Unauthenticated),
     };
     if admin && !caller.is_admin() {
-        return Err(ApiError::Forbidden("this is for admins"));
+        return Err(FOR_ADMINS);
     }
     Ok(Some(caller))
 }
+
+/// Lets only an admin's token in, for a process without the table.
+pub(super) async fn admin_only(request: &HttpRequest, tokens: &Tokens) -> Result<(), ApiError> {
+    let token = bearer(request.headers())?.ok_or(ApiError::Unauthenticated)?;
+    let holder = tokens.holder(token).await?.ok_or(ApiError::InvalidToken)?;
+    if Caller::Known(holder).is_admin() { Ok(()) } else { Err(FOR_ADMINS) }
+}
+
+const FOR_ADMINS: ApiError = ApiError::Forbidden("this is for admins");
 
 /// A method that a route doesn't have: 405 with those that it has. A route that isn't in the table is
 /// nobody's.

@@ -47,6 +47,12 @@ impl<T> Answer<T> {
         self
     }
 
+    /// With one header more.
+    pub fn with(mut self, name: HeaderName, value: String) -> Answer<T> {
+        self.headers.push((name, value));
+        self
+    }
+
     fn bytes(body: Bytes) -> Answer<T> {
         Answer { status: StatusCode::OK, headers: Vec::new(), body, described: PhantomData }
     }

@@ -3,10 +3,16 @@
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::str::FromStr;
 
-use actix_web::{HttpMessage, HttpRequest};
+use actix_web::dev::Payload;
+use actix_web::{FromRequest, HttpMessage, HttpRequest};
+use futures_util::future::{Ready, ready};
 use ipnet::IpNet;
+use paperclip::actix::OperationModifier;
+use paperclip::v2::schema::Apiv2Schema;
 
 use crate::access::Caller;
+use crate::http::State;
+use crate::http::error::ApiError;
 
 /// Names who sends a request; where nobody has to say who they are, it is the empty text.
 pub fn name(request: &HttpRequest) -> String {
@@ -19,13 +25,33 @@ pub fn of_user(user: i64) -> String {
     format!("user:{user}")
 }
 
-/// Names the token a request brings, if it is anybody's.
-pub fn token(request: &HttpRequest) -> Option<i64> {
-    match request.extensions().get::<Caller>()? {
-        Caller::Known(holder) => Some(holder.token_id),
-        Caller::Anybody => None,
+/// The user whose token a request brings, if it is anybody's.
+pub fn user(request: &HttpRequest) -> Option<i64> {
+    request.extensions().get::<Caller>()?.user_id()
+}
+
+/// Where a request comes from, for a handler.
+pub struct Client(HttpRequest);
+
+impl Client {
+    /// Its address: of IPv6 the first of its network, so that who has all of that counts as one.
+    pub fn address(&self, state: &State) -> Option<IpAddr> {
+        address(&self.0, state.rates.trusted_proxies()).map(network)
     }
 }
+
+impl FromRequest for Client {
+    type Error = ApiError;
+    type Future = Ready<Result<Client, ApiError>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        ready(Ok(Client(request.clone())))
+    }
+}
+
+// It is no parameter.
+impl Apiv2Schema for Client {}
+impl OperationModifier for Client {}
 
 /// Networks, as addresses and in CIDR notation.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -94,11 +120,17 @@ fn read(element: &[u8]) -> Option<IpAddr> {
 /// Whose address it is: who has one of IPv6 usually has all of its /64 (RFC 6177), so they count as
 /// one.
 pub fn household(address: IpAddr) -> String {
-    match address {
+    match network(address) {
         IpAddr::V4(address) => address.to_string(),
+        IpAddr::V6(address) => format!("{address}/64"),
+    }
+}
+
+fn network(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(_) => address,
         IpAddr::V6(address) => {
-            let network = u128::from(address) & !u128::from(u64::MAX);
-            format!("{}/64", Ipv6Addr::from(network))
+            IpAddr::V6(Ipv6Addr::from(u128::from(address) & !u128::from(u64::MAX)))
         }
     }
 }

@@ -4,6 +4,7 @@ use actix_web::web::Data;
 use chrono::{SubsecRound, Utc};
 use paperclip::actix::api_v2_operation;
 
+use crate::access::Caller;
 use crate::cache::Scope;
 use crate::http::answer::{Answer, Created, Deleted};
 use crate::http::dto::{CategoryInput, CategoryPage, CategoryPatch, CategoryView};
@@ -41,10 +42,11 @@ pub async fn list(
 )]
 pub async fn create(
     state: Data<State>,
+    caller: Caller,
     request: Once<CategoryInput>,
 ) -> Result<Created<CategoryView>, ApiError> {
     let Once(input, key) = request;
-    to_the_end(async move {
+    to_the_end(&state.clone(), caller.user_id(), async move {
         let written = key.write(&state, async |connection| {
             let now = Utc::now().trunc_subsecs(6);
             let category = categories::insert(connection, input.name, now).await?;
@@ -68,11 +70,12 @@ pub async fn get(state: Data<State>, id: Id) -> Result<Answer<CategoryView>, Api
 )]
 pub async fn patch(
     state: Data<State>,
+    caller: Caller,
     id: Id,
     input: Body<CategoryPatch>,
 ) -> Result<Answer<CategoryView>, ApiError> {
     let (id, patch) = (id.0, input.0);
-    let category = to_the_end(async move {
+    let category = to_the_end(&state.clone(), caller.user_id(), async move {
         let mut connection = state.store.connection().await?;
         let category = match patch.name {
             Patch::Set(name) => {
@@ -93,9 +96,9 @@ pub async fn patch(
     tags("categories"),
     summary = "Delete a category; its tasks stay"
 )]
-pub async fn delete(state: Data<State>, id: Id) -> Result<Deleted, ApiError> {
+pub async fn delete(state: Data<State>, caller: Caller, id: Id) -> Result<Deleted, ApiError> {
     let id = id.0;
-    to_the_end(async move {
+    to_the_end(&state.clone(), caller.user_id(), async move {
         let deleted =
             categories::delete(&mut *state.store.connection().await?, id, Utc::now()).await?;
         let tasks = deleted.ok_or(ApiError::NotFound("category"))?;

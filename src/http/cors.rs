@@ -57,7 +57,7 @@ const SENT: [&str; 6] = [
     "X-Request-Id",
 ];
 /// What a page may read besides what it always may.
-const READ: [&str; 10] = [
+const READ: [&str; 11] = [
     "ETag",
     "Link",
     "Location",
@@ -67,6 +67,7 @@ const READ: [&str; 10] = [
     "RateLimit-Remaining",
     "RateLimit-Reset",
     "Retry-After",
+    "Taskd-Cleared",
     "X-Request-Id",
 ];
 /// How long a browser may remember what is allowed, in seconds.

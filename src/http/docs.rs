@@ -1,10 +1,11 @@
 //! The documents about the API: OpenAPI, Swagger UI, the event schemas.
 
-use std::sync::{Arc, LazyLock};
+use std::collections::HashMap;
+use std::sync::{Arc, LazyLock, PoisonError, RwLock};
 
+use actix_web::HttpResponse;
 use actix_web::http::header::{CONTENT_ENCODING, CONTENT_TYPE, LOCATION};
-use actix_web::web::{self, Data, Path};
-use actix_web::{HttpRequest, HttpResponse};
+use actix_web::web::{self, Bytes, Data, Path};
 use utoipa_swagger_ui::Config;
 
 use crate::domain::event::EventType;
@@ -12,7 +13,15 @@ use crate::domain::schemas;
 use crate::http::error::ApiError;
 
 /// The OpenAPI document, as it is served.
-pub struct Document(pub String);
+pub struct Document(pub Bytes);
+
+/// A file of Swagger UI. Its bytes are shared by all answers: what a client doesn't take costs no copy.
+#[derive(Clone)]
+struct Asset {
+    bytes: Bytes,
+    content_type: String,
+    is_packed: bool,
+}
 
 /// Adds the routes; they answer from a [`Document`] in the app's data.
 pub fn routes(config: &mut web::ServiceConfig) {
@@ -32,19 +41,35 @@ async fn to_docs() -> HttpResponse {
     HttpResponse::Found().insert_header((LOCATION, "/docs/")).finish()
 }
 
-async fn swagger_ui(file: Path<String>, _request: HttpRequest) -> Result<HttpResponse, ApiError> {
+async fn swagger_ui(file: Path<String>) -> Result<HttpResponse, ApiError> {
+    let asset = asset(&file)?.ok_or(ApiError::RouteNotFound)?;
+    let mut response = HttpResponse::Ok();
+    response.insert_header((CONTENT_TYPE, asset.content_type));
+    if asset.is_packed {
+        response.insert_header((CONTENT_ENCODING, "gzip"));
+    }
+    Ok(response.body(asset.bytes))
+}
+
+fn asset(file: &str) -> Result<Option<Asset>, ApiError> {
     static CONFIG: LazyLock<Arc<Config<'static>>> =
         LazyLock::new(|| Arc::new(Config::new(["/openapi.json"]).try_it_out_enabled(true)));
-    match utoipa_swagger_ui::serve(&file, Arc::clone(&CONFIG)) {
-        Ok(Some(asset)) => {
-            let mut response = HttpResponse::Ok();
-            response.insert_header((CONTENT_TYPE, asset.content_type));
-            if asset.gzpipped {
-                response.insert_header((CONTENT_ENCODING, "gzip"));
-            }
-            Ok(response.body(asset.bytes.into_owned()))
+    // As many as there are files: of other names nothing is kept.
+    static ASSETS: LazyLock<RwLock<HashMap<String, Asset>>> = LazyLock::new(RwLock::default);
+    if let Some(asset) = ASSETS.read().unwrap_or_else(PoisonError::into_inner).get(file) {
+        return Ok(Some(asset.clone()));
+    }
+    match utoipa_swagger_ui::serve(file, Arc::clone(&CONFIG)) {
+        Ok(Some(found)) => {
+            let asset = Asset {
+                bytes: Bytes::from(found.bytes.into_owned()),
+                content_type: found.content_type,
+                is_packed: found.gzpipped,
+            };
+            let mut assets = ASSETS.write().unwrap_or_else(PoisonError::into_inner);
+            Ok(Some(assets.entry(file.to_owned()).or_insert(asset).clone()))
         }
-        Ok(None) => Err(ApiError::RouteNotFound),
+        Ok(None) => Ok(None),
         Err(error) => {
             tracing::error!(%error, "Swagger UI can't be served");
             Err(ApiError::Internal)

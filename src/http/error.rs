@@ -11,6 +11,7 @@ use serde::Serialize;
 use crate::access::PasswordError;
 use crate::http::observe::RequestId;
 use crate::store::StoreError;
+use crate::store::credentials::{MOST_TOKENS, Refusal};
 
 /// The media type of a problem document.
 pub const PROBLEM_JSON: &str = "application/problem+json";
@@ -22,7 +23,7 @@ const RETRY_AFTER_SECONDS: u32 = 2;
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum ApiError {
     /// The request is understood, and these parts of it are wrong.
-    #[error("the request is not valid")]
+    #[error("{}", summary(.0))]
     Validation(Vec<Fault>),
     /// The body is no JSON text.
     #[error("the body is not JSON: {0}")]
@@ -33,6 +34,12 @@ pub enum ApiError {
     /// The body is packed.
     #[error("the body must be sent as it is, without Content-Encoding")]
     UnsupportedEncoding,
+    /// The request offers a websocket, which the HTTP library would have instead of the body.
+    #[error("nothing but HTTP/1.1 is spoken here: send the request without Upgrade")]
+    UpgradeUnsupported,
+    /// A request before it on the connection has said that it is the last.
+    #[error("this connection was to be closed; nothing was done")]
+    AfterClose,
     /// The body is longer than this many bytes.
     #[error("the body has more than {0} bytes")]
     PayloadTooLarge(usize),
@@ -43,10 +50,10 @@ pub enum ApiError {
     #[error("there is no such {0}")]
     NotFound(&'static str),
     /// There is nothing at this path.
-    #[error("there is nothing at this path")]
+    #[error("there is nothing at this path; /openapi.json has those there are")]
     RouteNotFound,
     /// What is at this path can't be used this way.
-    #[error("this path answers to {0}")]
+    #[error("this method is not for this path, which answers to {0}")]
     MethodNotAllowed(String),
     /// The route needs a token, and the request has none.
     #[error("send a token: Authorization: Bearer …")]
@@ -57,6 +64,9 @@ pub enum ApiError {
     /// Nobody has this address with this password.
     #[error("no user has this e-mail address and this password")]
     BadCredentials,
+    /// The user's own password, which a change asks for, is another.
+    #[error("currentPassword is not this user's password; nothing was changed")]
+    WrongPassword,
     /// The caller may not do this.
     #[error("{0}")]
     Forbidden(&'static str),
@@ -66,6 +76,14 @@ pub enum ApiError {
     /// Another category has this name.
     #[error("another category has this name")]
     CategoryNameTaken,
+    /// A user has as many API tokens as it may have.
+    #[error(
+        "this user has {MOST_TOKENS} API tokens, which is the most: revoke some that are not used"
+    )]
+    TooManyTokens,
+    /// Nobody could manage users any more.
+    #[error("this is the only admin: make another user one first")]
+    LastAdmin,
     /// A request with the same `Idempotency-Key` is being carried out.
     #[error("a request with this Idempotency-Key is being carried out; repeat it for the answer")]
     IdempotencyKeyInUse,
@@ -114,6 +132,24 @@ pub enum Place {
     Header,
 }
 
+/// The first fault in words, and how many more there are.
+fn summary(faults: &[Fault]) -> String {
+    let Some(first) = faults.first() else { return "the request is not valid".to_owned() };
+    let name = first.pointer.trim_start_matches('/').replace("~1", "/").replace("~0", "~");
+    let what = match (first.r#in, name.as_str()) {
+        (Place::Body, "") => "the body".to_owned(),
+        (Place::Body, name) => name.to_owned(),
+        (Place::Query, name) => format!("the parameter {name}"),
+        (Place::Path, name) => format!("{name} in the path"),
+        (Place::Header, name) => format!("the header {name}"),
+    };
+    let more = match faults.len() {
+        1 => String::new(),
+        count => format!("; {} more under errors", count - 1),
+    };
+    format!("{what} {}{more}", first.message)
+}
+
 impl Fault {
     /// A fault of the member or parameter of that name.
     pub fn new(place: Place, name: &str, message: impl Into<String>) -> Fault {
@@ -154,6 +190,12 @@ impl ApiError {
                 "unsupported_content_encoding",
                 "The body is packed",
             ),
+            ApiError::UpgradeUnsupported => {
+                (StatusCode::BAD_REQUEST, "upgrade_unsupported", "No other protocol is spoken")
+            }
+            ApiError::AfterClose => {
+                (StatusCode::BAD_REQUEST, "connection_closed", "The connection was to be closed")
+            }
             ApiError::SlowBody => {
                 (StatusCode::REQUEST_TIMEOUT, "request_timeout", "The request took too long")
             }
@@ -174,6 +216,9 @@ impl ApiError {
             ApiError::BadCredentials => {
                 (StatusCode::UNAUTHORIZED, "bad_credentials", "Wrong e-mail address or password")
             }
+            ApiError::WrongPassword => {
+                (StatusCode::FORBIDDEN, "wrong_password", "The current password is another")
+            }
             ApiError::Forbidden(_) => (StatusCode::FORBIDDEN, "forbidden", "Not allowed"),
             ApiError::EmailTaken => {
                 (StatusCode::CONFLICT, "email_taken", "The e-mail address is taken")
@@ -181,6 +226,10 @@ impl ApiError {
             ApiError::CategoryNameTaken => {
                 (StatusCode::CONFLICT, "category_name_taken", "The category's name is taken")
             }
+            ApiError::TooManyTokens => {
+                (StatusCode::CONFLICT, "too_many_tokens", "The user has too many API tokens")
+            }
+            ApiError::LastAdmin => (StatusCode::CONFLICT, "last_admin", "There must be an admin"),
             ApiError::IdempotencyKeyInUse => {
                 (StatusCode::CONFLICT, "idempotency_key_in_use", "The request is being carried out")
             }
@@ -279,8 +328,13 @@ impl Apiv2Errors for ApiError {}
 
 impl From<PasswordError> for ApiError {
     fn from(error: PasswordError) -> ApiError {
-        tracing::error!(request_id = RequestId::current(), %error, "answering 500");
-        ApiError::Internal
+        match error {
+            PasswordError::Busy => ApiError::Unavailable,
+            PasswordError::Failed => {
+                tracing::error!(request_id = RequestId::current(), %error, "answering 500");
+                ApiError::Internal
+            }
+        }
     }
 }
 
@@ -297,6 +351,10 @@ impl From<StoreError> for ApiError {
                 tracing::warn!(request_id, %error, "answering 503");
                 ApiError::Timeout
             }
+            StoreError::Denied(Refusal::StalePassword) => ApiError::WrongPassword,
+            StoreError::Denied(Refusal::Ended) => ApiError::InvalidToken,
+            StoreError::Denied(Refusal::TooManyTokens) => ApiError::TooManyTokens,
+            StoreError::Denied(Refusal::LastAdmin) => ApiError::LastAdmin,
             StoreError::Missing(_) | StoreError::Taken(_) | StoreError::Fault(_) => {
                 tracing::error!(request_id, %error, "answering 500");
                 ApiError::Internal

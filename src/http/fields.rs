@@ -16,7 +16,10 @@ use paperclip::v2::schema::Apiv2Schema;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
+use crate::domain::task::Status;
+use crate::domain::user::Role;
 use crate::http::error::{ApiError, Fault, Place};
+use crate::http::{hints, json};
 
 /// No body of ours is longer: a description of 10,000 characters takes at most 120 kB in JSON.
 pub const BODY_BYTES: usize = 256 * 1024;
@@ -25,6 +28,8 @@ pub const BODY_BYTES: usize = 256 * 1024;
 pub struct Fields {
     place: Place,
     left: Map<String, Value>,
+    /// What was asked for so far: at the end, all there is.
+    known: Vec<&'static str>,
     faults: Vec<Fault>,
 }
 
@@ -65,7 +70,7 @@ impl<T: Apiv2Schema> Apiv2Schema for Patch<T> {
 
 impl Fields {
     fn new(place: Place, left: Map<String, Value>) -> Fields {
-        Fields { place, left, faults: Vec::new() }
+        Fields { place, left, known: Vec::new(), faults: Vec::new() }
     }
 
     /// Notes a fault of the member of that name.
@@ -75,7 +80,7 @@ impl Fields {
 
     /// A member that must be there. Where it isn't, or is wrong, a stand-in is returned, so that
     /// the others can be looked at too.
-    pub fn required<T: DeserializeOwned + Default>(&mut self, name: &str) -> T {
+    pub fn required<T: Expected + Default>(&mut self, name: &'static str) -> T {
         match self.patch(name) {
             Patch::Set(value) => value,
             Patch::Null => {
@@ -92,7 +97,7 @@ impl Fields {
     }
 
     /// A member that may be absent but not null.
-    pub fn unless_absent<T: DeserializeOwned>(&mut self, name: &str) -> Option<T> {
+    pub fn unless_absent<T: Expected>(&mut self, name: &'static str) -> Option<T> {
         match self.patch(name) {
             Patch::Set(value) => Some(value),
             Patch::Absent => None,
@@ -104,12 +109,13 @@ impl Fields {
     }
 
     /// A member that may be absent or null.
-    pub fn optional<T: DeserializeOwned>(&mut self, name: &str) -> Option<T> {
+    pub fn optional<T: Expected>(&mut self, name: &'static str) -> Option<T> {
         self.patch(name).or(None)
     }
 
     /// A member that says something by being absent, and something else by being null.
-    pub fn patch<T: DeserializeOwned>(&mut self, name: &str) -> Patch<T> {
+    pub fn patch<T: Expected>(&mut self, name: &'static str) -> Patch<T> {
+        self.known.push(name);
         match self.left.remove(name) {
             None => Patch::Absent,
             Some(Value::Null) => Patch::Null,
@@ -118,14 +124,15 @@ impl Fields {
                 Patch::Absent
             }
             // No member of ours is one; serde would read an enum from `{"pending": null}` as well.
-            Some(Value::Object(_) | Value::Array(_)) => {
-                self.fault(name, "must not be an object or an array");
+            Some(value @ (Value::Object(_) | Value::Array(_))) => {
+                self.fault(name, not_expected::<T>(&value));
                 Patch::Absent
             }
-            Some(value) => match serde_json::from_value(value) {
+            // The library's words for what is wrong are for programmers.
+            Some(value) => match serde_json::from_value(value.clone()) {
                 Ok(value) => Patch::Set(value),
-                Err(error) => {
-                    self.fault(name, error.to_string());
+                Err(_) => {
+                    self.fault(name, not_expected::<T>(&value));
                     Patch::Absent
                 }
             },
@@ -135,7 +142,7 @@ impl Fields {
     /// A query parameter; `expected` completes "must be …".
     pub fn parameter<T>(
         &mut self,
-        name: &str,
+        name: &'static str,
         expected: impl Display,
         read: impl FnOnce(&str) -> Option<T>,
     ) -> Option<T> {
@@ -154,9 +161,14 @@ impl Fields {
         for (path, error) in report.iter() {
             let name = camel_case(&path.to_string());
             if !self.faulty(&name) {
-                self.fault(&name, error.message());
+                self.fault(&name, plain(error.message()));
             }
         }
+    }
+
+    /// Whether the member is there.
+    pub fn has(&self, name: &str) -> bool {
+        self.left.contains_key(name)
     }
 
     fn faulty(&self, name: &str) -> bool {
@@ -167,10 +179,85 @@ impl Fields {
     fn finish<T>(mut self, value: T) -> Result<T, ApiError> {
         let unknown: Vec<String> = self.left.keys().cloned().collect();
         for name in unknown {
-            self.fault(&name, "is not known here");
+            let message = hints::unknown(self.place, &name, &self.known);
+            self.fault(&name, message);
         }
         if self.faults.is_empty() { Ok(value) } else { Err(ApiError::Validation(self.faults)) }
     }
+}
+
+/// What a member must be, in words that complete "must be …".
+pub trait Expected: DeserializeOwned {
+    /// Such as "a whole number".
+    fn expected() -> String;
+}
+
+impl Expected for String {
+    fn expected() -> String {
+        "a text".to_owned()
+    }
+}
+
+impl Expected for i64 {
+    fn expected() -> String {
+        "a whole number".to_owned()
+    }
+}
+
+impl Expected for bool {
+    fn expected() -> String {
+        "true or false".to_owned()
+    }
+}
+
+impl Expected for Status {
+    fn expected() -> String {
+        format!("one of {}", Status::ALL.map(Status::as_str).join(", "))
+    }
+}
+
+impl Expected for Role {
+    fn expected() -> String {
+        format!("one of {}", Role::ALL.map(Role::as_str).join(", "))
+    }
+}
+
+/// Says what a value is and what it must be. The value itself may be a secret.
+fn not_expected<T: Expected>(value: &Value) -> String {
+    let kind = match value {
+        Value::Null => "null",
+        Value::Bool(_) => "true or false",
+        Value::Number(number) if number.is_f64() => "a number with a fraction, or as large",
+        Value::Number(_) => "a number",
+        Value::String(_) => "this text",
+        Value::Array(_) => "an array",
+        Value::Object(_) => "an object",
+    };
+    format!("must be {}, not {kind}", T::expected())
+}
+
+/// The library's messages, as people write.
+fn plain(message: &str) -> String {
+    let of = |prefix: &str| message.strip_prefix(prefix);
+    if let Some(least) = of("length is lower than ") {
+        return match least {
+            "1" => "must not be empty".to_owned(),
+            _ => format!("must have at least {least} characters"),
+        };
+    }
+    if let Some(most) = of("length is greater than ") {
+        return format!("must have {most} characters at most");
+    }
+    if let Some(least) = of("lower than ") {
+        return format!("must be {least} or more");
+    }
+    if let Some(most) = of("greater than ") {
+        return format!("must be {most} or less");
+    }
+    if of("not a valid email").is_some() {
+        return "must be an e-mail address such as ada@example.com".to_owned();
+    }
+    message.to_owned()
 }
 
 fn camel_case(snake: &str) -> String {
@@ -221,28 +308,7 @@ impl<T: FromFields> Body<T> {
         request: &HttpRequest,
         payload: &mut Payload,
     ) -> impl Future<Output = Result<Map<String, Value>, ApiError>> + use<T> {
-        let supported =
-            media_type(request).is_some_and(|kind| T::MEDIA_TYPES.contains(&kind.as_str()));
-        let declared =
-            request.headers().get("content-length").and_then(|v| v.to_str().ok()?.parse().ok());
-        let payload = payload.take();
-        async move {
-            if !supported {
-                return Err(ApiError::UnsupportedMediaType(
-                    T::MEDIA_TYPES.first().copied().unwrap_or_default(),
-                ));
-            }
-            let bytes = read(payload, declared).await?;
-            let malformed = |e: serde_json::Error| ApiError::MalformedJson(e.to_string());
-            match serde_json::from_slice(&bytes).map_err(malformed)? {
-                Value::Object(members) => Ok(members),
-                _ => Err(ApiError::Validation(vec![Fault {
-                    r#in: Place::Body,
-                    pointer: String::new(),
-                    message: "must be a JSON object".into(),
-                }])),
-            }
-        }
+        members(request, payload, T::MEDIA_TYPES)
     }
 
     /// What they are read as.
@@ -250,6 +316,26 @@ impl<T: FromFields> Body<T> {
         let mut fields = Fields::new(Place::Body, members);
         let value = T::from_fields(&mut fields);
         fields.finish(Body(value))
+    }
+}
+
+/// The members of a body of one of these media types.
+pub fn members(
+    request: &HttpRequest,
+    payload: &mut Payload,
+    media_types: &'static [&'static str],
+) -> impl Future<Output = Result<Map<String, Value>, ApiError>> + use<> {
+    let supported = media_type(request).is_some_and(|kind| media_types.contains(&kind.as_str()));
+    let declared =
+        request.headers().get("content-length").and_then(|v| v.to_str().ok()?.parse().ok());
+    let payload = payload.take();
+    async move {
+        if !supported {
+            return Err(ApiError::UnsupportedMediaType(
+                media_types.first().copied().unwrap_or_default(),
+            ));
+        }
+        json::object(&read(payload, declared).await?)
     }
 }
 
@@ -308,15 +394,43 @@ impl FromRequest for Id {
     type Future = Ready<Result<Self, ApiError>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        let text = request.match_info().get("id").unwrap_or_default();
-        // i64::from_str would take a plus sign as well.
-        let id =
-            text.parse().ok().filter(|id| *id >= 1 && text.bytes().all(|b| b.is_ascii_digit()));
-        ready(id.map(Id).ok_or_else(|| {
-            let message = format!("must be a whole number from 1 to {}", i64::MAX);
-            ApiError::Validation(vec![Fault::new(Place::Path, "id", message)])
-        }))
+        ready(path_id(request, "id").map(Id))
     }
+}
+
+/// The `{tokenId}` in a path.
+#[derive(Debug, Clone, Copy)]
+pub struct TokenId(pub i64);
+/// The `{sessionId}` in a path.
+#[derive(Debug, Clone, Copy)]
+pub struct SessionId(pub i64);
+
+impl FromRequest for TokenId {
+    type Error = ApiError;
+    type Future = Ready<Result<Self, ApiError>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        ready(path_id(request, "tokenId").map(TokenId))
+    }
+}
+
+impl FromRequest for SessionId {
+    type Error = ApiError;
+    type Future = Ready<Result<Self, ApiError>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        ready(path_id(request, "sessionId").map(SessionId))
+    }
+}
+
+fn path_id(request: &HttpRequest, name: &str) -> Result<i64, ApiError> {
+    let text = request.match_info().get(name).unwrap_or_default();
+    // i64::from_str would take a plus sign as well.
+    let id = text.parse().ok().filter(|id| *id >= 1 && text.bytes().all(|b| b.is_ascii_digit()));
+    id.ok_or_else(|| {
+        let message = format!("must be a whole number from 1 to {}", i64::MAX);
+        ApiError::Validation(vec![Fault::new(Place::Path, name, message)])
+    })
 }
 
 /// The description of each is that of the framework's own extractor for the same thing.
@@ -336,12 +450,30 @@ macro_rules! described_as {
 described_as!(Body<T>, actix_web::web::Json<T>, T: Apiv2Schema);
 described_as!(Params<T>, actix_web::web::Query<T>, T: Apiv2Schema);
 described_as!(Id, actix_web::web::Path<IdPath>,);
+described_as!(TokenId, actix_web::web::Path<TokenIdPath>,);
+described_as!(SessionId, actix_web::web::Path<SessionIdPath>,);
 
 #[derive(paperclip::actix::Apiv2Schema, serde::Deserialize)]
 #[expect(dead_code, reason = "only described")]
 struct IdPath {
     /// The id.
     id: i64,
+}
+
+#[derive(paperclip::actix::Apiv2Schema, serde::Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[expect(dead_code, reason = "only described")]
+struct TokenIdPath {
+    /// The token's id.
+    token_id: i64,
+}
+
+#[derive(paperclip::actix::Apiv2Schema, serde::Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[expect(dead_code, reason = "only described")]
+struct SessionIdPath {
+    /// The session's id.
+    session_id: i64,
 }
 
 #[cfg(test)]
@@ -374,6 +506,69 @@ mod tests {
         let Err(ApiError::Validation(faults)) = fields.finish(()) else { panic!("no faults") };
         let pointers: Vec<&str> = faults.iter().map(|f| f.pointer.as_str()).collect();
         assert_eq!(pointers, ["/a", "/b", "/c", "/~0~1"]);
+    }
+
+    /// Each rule that a DTO has, with a value that breaks it.
+    #[derive(Validate)]
+    struct Ruled {
+        #[garde(length(chars, min = 8))]
+        short: String,
+        #[garde(length(chars, min = 1))]
+        empty: String,
+        #[garde(length(chars, max = 2))]
+        long: String,
+        #[garde(range(min = 1))]
+        low: i64,
+        #[garde(range(max = 1))]
+        high: i64,
+        #[garde(email)]
+        email: String,
+    }
+
+    #[test]
+    fn faults_are_said_in_plain_words() {
+        let mut fields = fields(
+            json!({ "text": 1, "number": "x", "large": 1.5, "bool": {}, "status": 3, "role": "x" }),
+        );
+        fields.required::<String>("text");
+        fields.required::<i64>("number");
+        fields.required::<i64>("large");
+        fields.unless_absent::<bool>("bool");
+        fields.optional::<Status>("status");
+        fields.optional::<Role>("role");
+        fields.validate(&Ruled {
+            short: "x".into(),
+            empty: String::new(),
+            long: "xxx".into(),
+            low: 0,
+            high: 2,
+            email: "x".into(),
+        });
+        let mut said: Vec<&str> =
+            fields.faults.iter().map(|fault| fault.message.as_str()).collect();
+        // The library reports the rules that are broken in any order.
+        said[6..].sort_unstable();
+        let mut rules = [
+            "must have at least 8 characters",
+            "must not be empty",
+            "must have 2 characters at most",
+            "must be 1 or more",
+            "must be 1 or less",
+            "must be an e-mail address such as ada@example.com",
+        ];
+        rules.sort_unstable();
+        assert_eq!(said[6..], rules);
+        assert_eq!(
+            said[..6],
+            [
+                "must be a text, not a number",
+                "must be a whole number, not this text",
+                "must be a whole number, not a number with a fraction, or as large",
+                "must be true or false, not an object",
+                "must be one of pending, in-progress, completed, not a number",
+                "must be one of member, admin, not this text",
+            ]
+        );
     }
 
     #[test]

@@ -8,9 +8,11 @@
 use std::net::TcpListener;
 use std::rc::Rc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
-use actix_http::{HttpService, KeepAlive, Request, Response};
-use actix_service::{IntoServiceFactory, Service, ServiceFactory, ServiceFactoryExt, map_config};
+use actix_http::{KeepAlive, Request, Response};
+use actix_server::ServerBuilder;
+use actix_service::{IntoServiceFactory, Service, ServiceFactory};
 use actix_web::Error;
 use actix_web::body::MessageBody;
 use actix_web::dev::AppConfig;
@@ -18,7 +20,8 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::server::HEADERS_TIMEOUT;
+use super::server::{Serving, connections};
+use super::wire::Patience;
 
 /// Accepts connections and answers one request on each, until it is closed.
 pub(super) struct LastConnections {
@@ -34,6 +37,7 @@ impl LastConnections {
     pub(super) fn start<F, I, S, B>(
         listener: TcpListener,
         app: F,
+        request_timeout: Duration,
     ) -> std::io::Result<LastConnections>
     where
         F: Fn() -> I + Send + 'static,
@@ -51,7 +55,7 @@ impl LastConnections {
         let closed = close.clone();
         let thread = std::thread::Builder::new().name("last connections".to_owned());
         let thread = thread.spawn(move || {
-            let accepting = accept(listener, app, closed);
+            let accepting = accept(listener, app, request_timeout, closed);
             if let Err(error) = actix_web::rt::System::new().block_on(accepting) {
                 tracing::warn!(%error, "the last connections could not be served");
             }
@@ -70,6 +74,7 @@ impl LastConnections {
 async fn accept<F, I, S, B>(
     listener: TcpListener,
     app: F,
+    request_timeout: Duration,
     closed: CancellationToken,
 ) -> std::io::Result<()>
 where
@@ -83,12 +88,13 @@ where
     S::Service: 'static,
     B: MessageBody + 'static,
 {
-    let app = app().into_factory().map_err(|error| error.into().error_response());
-    let factory = HttpService::build()
-        .keep_alive(KeepAlive::Disabled)
-        .client_request_timeout(HEADERS_TIMEOUT)
-        .finish(map_config(app, |()| AppConfig::default()))
-        .tcp();
+    let serving = Serving {
+        address: listener.local_addr()?,
+        patience: Patience::new(Duration::ZERO, request_timeout),
+        keep_alive: KeepAlive::Disabled,
+        stopping: ServerBuilder::new().graceful_shutdown_signal(),
+    };
+    let factory = connections(&app, serving);
     let service = factory.new_service(()).await;
     let service = Rc::new(service.map_err(|()| std::io::Error::other("the app can't be made"))?);
     let mut serving = JoinSet::new();

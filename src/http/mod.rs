@@ -3,6 +3,7 @@
 pub mod admission;
 mod answer;
 pub mod caller;
+mod connection;
 mod categories;
 pub mod cors;
 pub mod cursor;
@@ -13,8 +14,10 @@ mod events;
 mod fields;
 mod headers;
 pub mod health;
+mod hints;
 mod idempotency_key;
 mod last_connections;
+mod json;
 pub mod limits;
 pub mod observe;
 pub mod openapi;
@@ -23,10 +26,12 @@ mod paging;
 mod preconditions;
 pub mod rate_limits;
 mod server;
+mod serving;
 mod sessions;
 mod tasks;
 mod tokens;
 mod users;
+mod wire;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,7 +41,7 @@ use actix_web::dev::HttpServiceFactory;
 use actix_web::middleware::from_fn;
 use paperclip::actix::web;
 
-pub use server::{serve, serve_monitor};
+pub use serving::{serve, serve_monitor};
 
 use crate::access::{Passwords, Tokens};
 use crate::cache::Scope;
@@ -51,6 +56,7 @@ use crate::store::Store;
 use crate::task_reader::TaskReader;
 use crate::task_writer::TaskWriter;
 use crate::telemetry::Metrics;
+use crate::turns::Turns;
 
 /// What the handlers work with.
 #[derive(Clone)]
@@ -75,10 +81,19 @@ pub struct State {
     pub tokens: Tokens,
     /// Hashes and verifies.
     pub passwords: Arc<Passwords>,
+    /// The writes of each user that go on.
+    pub writes: Arc<Turns<i64>>,
     /// How long somebody is signed in.
     pub session_lifetime: Duration,
+    /// How long an API token is good at most.
+    pub token_lifetime: Duration,
     /// How strict this instance is.
     pub policy: Policy,
+}
+
+/// For [`State::writes`].
+pub fn writes() -> Arc<Turns<i64>> {
+    Arc::new(Turns::new(WRITES_OF_A_USER))
 }
 
 impl State {
@@ -103,13 +118,28 @@ impl State {
     }
 }
 
+/// How many writes of a user go on at a time in one process. More than a client sends side by side; of one
+/// that hangs up again and again no more than these go on.
+const WRITES_OF_A_USER: usize = 32;
+
 /// Runs a write in a task of its own. The framework drops a handler whose client hangs up; what
 /// has begun must be finished all the same, or a committed write would leave the cache stale.
-async fn to_the_end<T, F>(write: F) -> Result<T, ApiError>
+///
+/// A user's writes wait for their turn here, in the handler, so that hanging up costs the server nothing.
+/// Where nobody says who they are, nobody is told apart.
+async fn to_the_end<T, F>(state: &State, user: Option<i64>, write: F) -> Result<T, ApiError>
 where
     T: Send + 'static,
     F: Future<Output = Result<T, ApiError>> + Send + 'static,
 {
+    let turn = match user {
+        Some(user) => state.writes.take(user).await,
+        None => None,
+    };
+    let write = async move {
+        let _turn = turn;
+        write.await
+    };
     let id = RequestId::current();
     tokio::spawn(RequestId::within(id, write)).await.unwrap_or_else(|error| {
         tracing::error!(%error, "a write failed to end");
@@ -143,12 +173,19 @@ fn api(config: &mut web::ServiceConfig<'_>) {
         .service(
             web::resource("/sessions")
                 .wrap(from_fn(within_limits))
-                .route(web::post().to(sessions::create)),
+                .route(web::get().to(sessions::list))
+                .route(web::post().to(sessions::create))
+                .route(web::delete().to(sessions::delete_all)),
         )
         .service(
             web::resource("/sessions/current")
                 .wrap(from_fn(within_limits))
                 .route(web::delete().to(sessions::delete_current)),
+        )
+        .service(
+            web::resource("/sessions/{id}")
+                .wrap(from_fn(within_limits))
+                .route(web::delete().to(sessions::delete)),
         )
         .service(
             web::resource("/tokens")
@@ -173,6 +210,28 @@ fn api(config: &mut web::ServiceConfig<'_>) {
                 .route(web::get().to(users::get))
                 .route(web::patch().to(users::patch))
                 .route(web::delete().to(users::delete)),
+        )
+        .service(
+            web::resource("/users/{id}/tokens")
+                .wrap(from_fn(within_limits))
+                .route(web::get().to(tokens::list_of_user))
+                .route(web::delete().to(tokens::delete_of_user)),
+        )
+        .service(
+            web::resource("/users/{id}/tokens/{tokenId}")
+                .wrap(from_fn(within_limits))
+                .route(web::delete().to(tokens::delete_one_of_user)),
+        )
+        .service(
+            web::resource("/users/{id}/sessions")
+                .wrap(from_fn(within_limits))
+                .route(web::get().to(sessions::list_of_user))
+                .route(web::delete().to(sessions::delete_of_user)),
+        )
+        .service(
+            web::resource("/users/{id}/sessions/{sessionId}")
+                .wrap(from_fn(within_limits))
+                .route(web::delete().to(sessions::delete_one_of_user)),
         )
         .service(
             web::resource("/categories")

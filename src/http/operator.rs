@@ -1,11 +1,15 @@
 //! Dead letters over HTTP, for admins, and for `taskd dlq` to reach a process that has them to itself.
 
+use actix_web::dev::Payload;
 use actix_web::middleware::from_fn;
 use actix_web::web::{self, Data};
-use actix_web::{HttpResponse, Responder};
+use actix_web::{FromRequest, HttpRequest, HttpResponse, Responder};
+use futures_util::future::LocalBoxFuture;
+use serde_json::Value;
 
 use crate::dead_letters::{DeadLetters, Order};
-use crate::http::error::ApiError;
+use crate::http::error::{ApiError, Fault, Place};
+use crate::http::fields::members;
 use crate::http::limits::within_limits;
 
 /// Where orders go.
@@ -16,12 +20,28 @@ pub fn routes(config: &mut web::ServiceConfig) {
     config.service(web::resource(PATH).wrap(from_fn(within_limits)).route(web::post().to(obey)));
 }
 
-async fn obey(
-    letters: Data<DeadLetters>,
-    order: Result<web::Json<Order>, actix_web::Error>,
-) -> Result<impl Responder, ApiError> {
-    let order = order.map_err(|error| ApiError::MalformedJson(error.to_string()))?.into_inner();
-    letters.obey(order).await.map(|answer| HttpResponse::Ok().json(answer)).map_err(|error| {
+/// An order, read as strictly and with the same bounds as every other body.
+struct Ordered(Order);
+
+impl FromRequest for Ordered {
+    type Error = ApiError;
+    type Future = LocalBoxFuture<'static, Result<Ordered, ApiError>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let members = members(request, payload, &["application/json"]);
+        Box::pin(async move {
+            let order = serde_json::from_value(Value::Object(members.await?));
+            order.map(Ordered).map_err(|error| {
+                let message = format!("is no order: {error}");
+                let fault = Fault { r#in: Place::Body, pointer: String::new(), message };
+                ApiError::Validation(vec![fault])
+            })
+        })
+    }
+}
+
+async fn obey(letters: Data<DeadLetters>, order: Ordered) -> Result<impl Responder, ApiError> {
+    letters.obey(order.0).await.map(|answer| HttpResponse::Ok().json(answer)).map_err(|error| {
         tracing::warn!(%error, "answering 503");
         ApiError::Unavailable
     })

@@ -106,7 +106,10 @@ impl FromFields for TaskParams {
     fn from_fields(fields: &mut Fields) -> TaskParams {
         let orders = from_fn(|f| {
             let names = SortKey::ALL.map(SortKey::name).join(", ");
-            write!(f, "one of {names}, with - before it for descending")
+            write!(
+                f,
+                "one of {names}, with - before it for descending, such as -createdAt for newest first"
+            )
         });
         let statuses =
             from_fn(|f| write!(f, "one of {}", Status::ALL.map(Status::as_str).join(", ")));

@@ -1,5 +1,5 @@
-//! How many requests a client may send: by token, or by address where there is none that is anybody's.
-//! Every answer of a limited route says what is left, with `RateLimit` and `RateLimit-Policy`
+//! How many requests a client may send: by the user whose token it brings, whichever of its tokens that
+//! is, or by address where there is none that is anybody's. Every answer of a limited route says what is left, with `RateLimit` and `RateLimit-Policy`
 //! (draft-ietf-httpapi-ratelimit-headers-10) and, for clients that know the draft's earlier form (-06),
 //! `RateLimit-Limit`, `-Remaining` and `-Reset`; beyond it is 429.
 //!
@@ -23,6 +23,10 @@ use crate::http::State;
 use crate::http::caller::{self, Networks};
 use crate::http::error::ApiError;
 
+/// How often a user may change its own address. Until addresses are confirmed, each change may be to a
+/// stranger's, who then gets mail.
+const ADDRESS_CHANGES: Rate = Rate::of(5, Duration::from_secs(24 * 3600));
+
 /// What counts together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Class {
@@ -33,11 +37,10 @@ enum Class {
 
 impl Class {
     /// The class of a request, by the path as the router sees it: percent-encoding hides nothing.
-    /// What watches the service is never limited, nor are documents that are compiled in.
+    /// What watches the service is never limited.
     fn of(method: &Method, path: &str) -> Option<Class> {
         match path {
-            "/healthz" | "/readyz" | "/metrics" | "/openapi.json" | "/docs" => None,
-            _ if path.starts_with("/docs/") || path.starts_with("/schemas/") => None,
+            "/healthz" | "/readyz" | "/metrics" => None,
             "/sessions" if *method == Method::POST => Some(Class::SignIn),
             _ => match *method {
                 // A question about what is allowed, which browsers ask by themselves.
@@ -85,6 +88,11 @@ impl RateLimits {
         RateLimits { rates, shared, own, breaker }
     }
 
+    /// See [`Rates::trusted_proxies`].
+    pub fn trusted_proxies(&self) -> &Networks {
+        &self.rates.trusted_proxies
+    }
+
     fn rate(&self, class: Class) -> Option<Rate> {
         let limit = match class {
             Class::Reads => self.rates.reads,
@@ -95,12 +103,34 @@ impl RateLimits {
     }
 
     fn key(&self, class: Class, request: &HttpRequest) -> String {
-        if let Some(token) = caller::token(request).filter(|_| class != Class::SignIn) {
-            return format!("{}:token:{token}", class.name());
+        if let Some(user) = caller::user(request).filter(|_| class != Class::SignIn) {
+            return format!("{}:{}", class.name(), caller::of_user(user));
         }
         let address = caller::address(request, &self.rates.trusted_proxies);
         let address = address.map_or_else(|| "unknown".to_owned(), caller::household);
         format!("{}:address:{address}", class.name())
+    }
+
+    /// Counts a guess at a user's own password, like an attempt to sign in.
+    pub async fn guess(&self, user: i64) -> Result<(), ApiError> {
+        let Some(rate) = self.rates.sign_in.0 else { return Ok(()) };
+        self.pass(&format!("{}:{}", Class::SignIn.name(), caller::of_user(user)), rate).await
+    }
+
+    /// Counts a change of a user's own address.
+    pub async fn change_address(&self, user: i64) -> Result<(), ApiError> {
+        self.pass(&format!("address:{}", caller::of_user(user)), ADDRESS_CHANGES).await
+    }
+
+    async fn pass(&self, key: &str, rate: Rate) -> Result<(), ApiError> {
+        match self.take(key, rate).await {
+            Ok(taken) if !taken.granted => Err(refusal(taken)),
+            Ok(_) => Ok(()),
+            Err(error) => {
+                tracing::error!(%error, "a request could not be counted");
+                Ok(())
+            }
+        }
     }
 
     async fn take(&self, key: &str, rate: Rate) -> Result<Taken, CacheError> {
@@ -141,9 +171,7 @@ pub async fn limit<B: MessageBody + 'static>(
     let mut response = if taken.granted {
         next.call(request).await?.map_into_boxed_body()
     } else {
-        let seconds = seconds(taken.retry_after).max(1);
-        let refusal = ApiError::RateLimited(u32::try_from(seconds).unwrap_or(u32::MAX));
-        request.into_response(refusal.error_response())
+        request.into_response(refusal(taken).error_response())
     };
     for (name, value) in headers(class, rate, taken) {
         if let Ok(value) = HeaderValue::from_str(&value) {
@@ -151,6 +179,11 @@ pub async fn limit<B: MessageBody + 'static>(
         }
     }
     Ok(response)
+}
+
+fn refusal(taken: Taken) -> ApiError {
+    let seconds = seconds(taken.retry_after).max(1);
+    ApiError::RateLimited(u32::try_from(seconds).unwrap_or(u32::MAX))
 }
 
 /// What the client is told.
@@ -190,8 +223,9 @@ mod tests {
             ("GET", "/healthz", None),
             ("GET", "/readyz", None),
             ("GET", "/metrics", None),
-            ("GET", "/docs/index.css", None),
-            ("GET", "/schemas/TASK_CREATED", None),
+            ("GET", "/docs/index.css", Some(Class::Reads)),
+            ("GET", "/openapi.json", Some(Class::Reads)),
+            ("GET", "/schemas/TASK_CREATED", Some(Class::Reads)),
         ] {
             let method = method.parse().unwrap();
             assert_eq!(Class::of(&method, path), class, "{method} {path}");

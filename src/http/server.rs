@@ -1,141 +1,120 @@
-//! Serving on a listener, from the first connection to the last.
+//! The server of HTTP: threads, connections and their limits. Built from the parts of the framework's own
+//! `HttpServer`, which has no place for a connection of ours.
 
-use std::net::TcpListener;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
 
-use actix_web::dev::Server;
-use actix_web::middleware::{Condition, from_fn};
-use actix_web::web::Data;
-use actix_web::{App, HttpServer};
-use paperclip::actix::OpenApiExt;
-use tokio::time::timeout;
+use actix_http::error::DispatchError;
+use actix_http::{HttpService, KeepAlive, Protocol, Request, Response};
+use actix_server::GracefulShutdownSignal;
+use actix_service::boxed::BoxServiceFactory;
+use actix_service::{
+    IntoServiceFactory, Service, ServiceFactory, ServiceFactoryExt, boxed, fn_service, map_config,
+};
+use actix_web::body::MessageBody;
+use actix_web::dev::{AppConfig, Server};
+use tokio::net::TcpStream;
 
-use super::admission::{enforce, identify};
-use super::headers::secured;
-use super::health::{self, LastReport, Monitored};
-use super::last_connections::LastConnections;
-use super::limits::{Limits, with_body};
-use super::observe::{Stopping, observe};
-use super::rate_limits::limit;
-use super::{State, api, cors, docs, nothing_here, openapi, operator};
-use crate::authenticity::Authenticity;
-use crate::broker::Broker;
-use crate::dead_letters::DeadLetters;
-use crate::shutdown::Shutdown;
+use super::connection::connected;
+use super::wire::{Patience, Wire};
 
 /// How long a client may take to send its headers, and how long an idle connection is kept.
-pub(super) const HEADERS_TIMEOUT: Duration = Duration::from_secs(10);
+const HEADERS_TIMEOUT: Duration = Duration::from_secs(10);
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
+/// How long a connection may take to be closed after its last answer.
+const CLOSING_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How long the threads that served may take to end before the listener is closed all the same. A slow
-/// request goes on after that; it only takes no new ones along.
-const LAST_ACCEPT: Duration = Duration::from_secs(1);
-
-/// The API on a listener, until it is told to stop and has answered what had come.
-///
-/// For `farewell` from the stop on, connections are still accepted and every answer ends its connection: so
-/// a proxy that keeps connections open has done with them before they are closed, and none of its requests
-/// meets the end of one.
-///
-/// # Errors
-/// The listener can't be used.
-pub async fn serve(
-    listener: TcpListener,
-    state: State,
-    broker: Arc<dyn Broker>,
-    limits: Limits,
-    shutdown: &Shutdown,
-    farewell: Duration,
-) -> std::io::Result<()> {
-    let letters = DeadLetters::new(broker.clone());
-    let letters = letters.signing(Authenticity::new(state.store.clone()));
-    let letters = Data::new(letters);
-    let monitored = Monitored {
-        store: state.store.clone(),
-        broker,
-        needs_broker: false,
-        cache: state.cache.clone(),
-        metrics: state.metrics.clone(),
-        last: LastReport::default(),
-    };
-    let monitored = Data::new(monitored);
-    let document = Data::new(docs::Document(openapi::document().to_string()));
-    let (threads, connections) = limits.threads();
-    let serving = Arc::new(AtomicUsize::new(0));
-    let access_log = Data::new(limits.access_log);
-    let limits = Data::new(limits);
-    let stopping = Data::new(Stopping(shutdown.clone()));
-    let app = move || {
-        let origins = limits.origins.as_ref();
-        let state = state.apart(serving.fetch_add(1, Ordering::Relaxed) % threads);
-        App::new()
-            // The last one is the outermost.
-            .wrap(from_fn(enforce))
-            .wrap(from_fn(limit))
-            .wrap(from_fn(identify))
-            .wrap(Condition::new(origins.is_some(), cors::cors(origins)))
-            .wrap(from_fn(observe))
-            .wrap(from_fn(secured))
-            .wrap(from_fn(with_body))
-            .app_data(limits.clone())
-            .app_data(access_log.clone())
-            .app_data(stopping.clone())
-            .app_data(Data::new(state))
-            .app_data(monitored.clone())
-            .app_data(document.clone())
-            .app_data(letters.clone())
-            // Paths are tried in this order, and again for each question about one.
-            .wrap_api()
-            .configure(api)
-            .build()
-            .configure(health::routes)
-            .configure(docs::routes)
-            .configure(operator::routes)
-            .default_service(nothing_here())
-    };
-    let same_listener = listener.try_clone()?;
-    let server = HttpServer::new(app.clone())
-        .workers(threads)
-        .max_connections(connections)
-        .client_request_timeout(HEADERS_TIMEOUT)
-        .keep_alive(KEEP_ALIVE)
-        .shutdown_timeout(shutdown.drain_timeout().as_secs())
-        .disable_signals()
-        .listen(listener)?
-        .run();
-    let handle = server.handle();
-    let serving = tokio::spawn(server);
-
-    shutdown.requested().await;
-    let last = LastConnections::start(same_listener, app)?;
-    handle.pause().await;
-    tokio::time::sleep(farewell).await;
-    let stopped = tokio::spawn(async move { handle.stop(true).await });
-    // The server's own hold on the listener ends first, or what connects in between would be reset.
-    let _ = timeout(LAST_ACCEPT, stopped).await;
-    tokio::select! {
-        () = last.close() => {}
-        () = shutdown.deadline() => {}
-    }
-    serving.await.unwrap_or_else(|error| Err(std::io::Error::other(error)))
+/// What is needed to serve one connection.
+#[derive(Clone)]
+pub(super) struct Serving {
+    /// Where it came in.
+    pub(super) address: SocketAddr,
+    /// How long it may do nothing.
+    pub(super) patience: Patience,
+    /// Whether it is kept for further requests.
+    pub(super) keep_alive: KeepAlive,
+    /// Tells idle connections that the server stops.
+    pub(super) stopping: GracefulShutdownSignal,
 }
 
-/// Health and metrics alone, for a process that serves nothing else.
+/// How many threads serve, how many connections each has, how long a request may take, and how long all may
+/// when it stops.
+pub(super) struct Bounds {
+    pub(super) threads: usize,
+    pub(super) connections: usize,
+    pub(super) request_timeout: Duration,
+    pub(super) shutdown_seconds: u64,
+}
+
+/// Serves an app, which each thread makes for itself. It is stopped by its handle; signals are the caller's.
 ///
 /// # Errors
 /// The listener can't be used.
-pub fn serve_monitor(listener: TcpListener, monitored: Monitored) -> std::io::Result<Server> {
-    let monitored = Data::new(monitored);
-    let server = HttpServer::new(move || {
-        App::new()
-            .wrap(from_fn(observe))
-            .wrap(from_fn(secured))
-            .wrap(from_fn(with_body))
-            .app_data(monitored.clone())
-            .configure(health::routes)
-            .default_service(nothing_here())
+pub(super) fn server<F, I, S, B>(
+    listener: TcpListener,
+    app: F,
+    bounds: Bounds,
+) -> std::io::Result<Server>
+where
+    F: Fn() -> I + Send + Clone + 'static,
+    I: IntoServiceFactory<S, Request>,
+    S: ServiceFactory<Request, Config = AppConfig> + 'static,
+    S::Error: Into<actix_web::Error> + 'static,
+    S::InitError: std::fmt::Debug,
+    S::Response: Into<Response<B>> + 'static,
+    S::Service: 'static,
+    <S::Service as Service<Request>>::Future: 'static,
+    B: MessageBody + 'static,
+{
+    let address = listener.local_addr()?;
+    let builder = actix_server::ServerBuilder::new()
+        .workers(bounds.threads)
+        .max_concurrent_connections(bounds.connections)
+        .shutdown_timeout(bounds.shutdown_seconds)
+        .disable_signals();
+    let stopping = builder.graceful_shutdown_signal();
+    let serving = Serving {
+        address,
+        patience: Patience::new(KEEP_ALIVE, bounds.request_timeout),
+        keep_alive: KEEP_ALIVE.into(),
+        stopping,
+    };
+    let serve = move || connections(&app, serving.clone());
+    Ok(builder.listen(format!("http on {address}"), listener, serve)?.run())
+}
+
+/// What serves connections with an app.
+pub(super) fn connections<F, I, S, B>(
+    app: &F,
+    serving: Serving,
+) -> BoxServiceFactory<(), TcpStream, (), DispatchError, ()>
+where
+    F: Fn() -> I,
+    I: IntoServiceFactory<S, Request>,
+    S: ServiceFactory<Request, Config = AppConfig> + 'static,
+    S::Error: Into<actix_web::Error> + 'static,
+    S::InitError: std::fmt::Debug,
+    S::Response: Into<Response<B>> + 'static,
+    S::Service: 'static,
+    <S::Service as Service<Request>>::Future: 'static,
+    B: MessageBody + 'static,
+{
+    let Serving { address, patience, keep_alive, stopping } = serving;
+    let app = app().into_factory().map_err(|error| error.into().error_response());
+    let http = HttpService::build()
+        .graceful_shutdown_signal(move || {
+            let stopping = stopping.clone();
+            async move { stopping.notified().await }
+        })
+        .keep_alive(keep_alive)
+        .client_request_timeout(HEADERS_TIMEOUT)
+        .client_disconnect_timeout(CLOSING_TIMEOUT)
+        .local_addr(address)
+        .on_connect_ext(|_: &Wire, data: &mut _| connected(data))
+        .finish(map_config(app, |()| AppConfig::default()));
+    let wired = fn_service(move |stream: TcpStream| async move {
+        let peer = stream.peer_addr().ok();
+        Ok((Wire::new(stream, patience), Protocol::Http1, peer))
     });
-    Ok(server.workers(1).shutdown_timeout(1).disable_signals().listen(listener)?.run())
+    boxed::factory(wired.and_then(http))
 }

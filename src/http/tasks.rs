@@ -1,8 +1,10 @@
 //! `/tasks`.
 
+use actix_web::http::header::HeaderName;
 use actix_web::web::Data;
 use chrono::Utc;
 use paperclip::actix::api_v2_operation;
+use serde_json::Value;
 
 use crate::access::Caller;
 use crate::cache::Scope;
@@ -10,7 +12,7 @@ use crate::defects::{self, Defect};
 use crate::domain::event::NewEvent;
 use crate::domain::task::{Task, TaskFields};
 use crate::http::answer::{Answer, Created, Deleted, encode, encode_long};
-use crate::http::dto::{ActivityPage, TaskInput, TaskPage, TaskPatch};
+use crate::http::dto::{ActivityPage, TaskInput, TaskPage, TaskPatch, cleared};
 use crate::http::error::{ApiError, Fault, Place};
 use crate::http::fields::{Body, Id, Params, Patch};
 use crate::http::idempotency_key::{Once, Refused};
@@ -64,7 +66,7 @@ pub async fn create(
 ) -> Result<Created<Task>, ApiError> {
     let Once(input, key) = request;
     let fields = owned(caller, input.into())?;
-    to_the_end(async move {
+    to_the_end(&state.clone(), caller.user_id(), async move {
         let task = Task::create(fields, Utc::now());
         let (user_id, category_id) = (task.user_id, task.category_id);
         let created =
@@ -146,7 +148,17 @@ fn version_of(body: &[u8]) -> Result<i64, ApiError> {
     Ok(versioned.version)
 }
 
-#[api_v2_operation(operation_id = "replaceTask", tags("tasks"), summary = "Replace a task")]
+/// Which members a PUT has taken from a task, since they were absent.
+pub const CLEARED: HeaderName = HeaderName::from_static("taskd-cleared");
+
+#[api_v2_operation(
+    operation_id = "replaceTask",
+    tags("tasks"),
+    summary = "Replace a task; what is absent is cleared",
+    description = "The body is the whole task: of what is absent `description`, `userId`, `categoryId` and \
+        `dueAt` become null, and `status` becomes `pending`. The answer's header `Taskd-Cleared` names \
+        what was lost that way. To change some members and keep the others, use PATCH."
+)]
 pub async fn replace(
     state: Data<State>,
     caller: Caller,
@@ -154,8 +166,13 @@ pub async fn replace(
     preconditions: Preconditions,
     input: Body<TaskInput>,
 ) -> Result<Answer<Task>, ApiError> {
+    let absent = input.0.absent.clone();
     let fields = owned(caller, input.0.into())?;
-    update(state, caller, id.0, preconditions, move |_| Ok(fields.clone())).await
+    let wanted = fields.clone();
+    let decide = move |_: &Task| Ok(wanted.clone());
+    let (before, answer) = update(state, caller, id.0, preconditions, decide).await?;
+    let cleared = cleared(&absent, &before.fields(), &fields);
+    Ok(if cleared.is_empty() { answer } else { answer.with(CLEARED, cleared.join(", ")) })
 }
 
 #[api_v2_operation(operation_id = "patchTask", tags("tasks"), summary = "Change parts of a task")]
@@ -172,7 +189,7 @@ pub async fn patch(
         true => Err(NOT_YOURS),
         false => owned(caller, patch.clone().apply(before.fields())),
     };
-    update(state, caller, id.0, preconditions, decide).await
+    Ok(update(state, caller, id.0, preconditions, decide).await?.1)
 }
 
 #[api_v2_operation(operation_id = "deleteTask", tags("tasks"), summary = "Delete a task")]
@@ -183,7 +200,7 @@ pub async fn delete(
     preconditions: Preconditions,
 ) -> Result<Deleted, ApiError> {
     let id = id.0;
-    to_the_end(async move {
+    to_the_end(&state.clone(), caller.user_id(), async move {
         let mut conflicts = Conflicts::default();
         for _ in 0..MOST_TRIES {
             let mut connection = state.store.connection().await?;
@@ -222,11 +239,20 @@ pub async fn list_activity(
     let (id, params) = (id.0, params.0);
     let limit = rows(params.limit);
     let mut connection = state.store.connection().await?;
-    // Whose a deleted task was is not known: its log is for admins.
-    if caller.confined_to().is_some() {
-        visible(caller, tasks::find(&mut connection, id).await?)?;
+    // Whose a deleted task was is not known: its log is for admins. Of one that was somebody else's before a
+    // member sees what has happened since it is its own.
+    let since = match caller.confined_to() {
+        None => FROM_THE_BEGINNING,
+        own => match activity::owned_since(&mut connection, id).await? {
+            Some((owner, since)) if owner == own => since,
+            _ => return Err(ApiError::NotFound("task")),
+        },
+    };
+    let mut entries = activity::list(&mut connection, id, since, params.before, limit).await?;
+    if since > FROM_THE_BEGINNING {
+        let handed_over = entries.iter_mut().filter(|entry| entry.task_version == since);
+        handed_over.for_each(|entry| forget_what_was(&mut entry.changes));
     }
-    let entries = activity::list(&mut connection, id, params.before, limit).await?;
     // The log outlives its task: only where there is no log either has there been no such task.
     if entries.is_empty()
         && params.before.is_none()
@@ -235,11 +261,22 @@ pub async fn list_activity(
         return Err(ApiError::NotFound("task"));
     }
     let total = match params.total {
-        Some(true) => Some(activity::count(&mut connection, id).await?),
+        Some(true) => Some(activity::count(&mut connection, id, since).await?),
         _ => None,
     };
     let place = |entry: &activity::Entry| (entry.task_version, entry.id);
     Ok(Answer::ok(&ActivityPage::of(entries, limit, place, total)))
+}
+
+/// A task is its first user's since this version.
+const FROM_THE_BEGINNING: i64 = 1;
+
+/// Takes what a task was before out of the change that gave it to somebody else.
+fn forget_what_was(changes: &mut Option<Value>) {
+    let fields = changes.as_mut().and_then(Value::as_object_mut);
+    for change in fields.into_iter().flat_map(|fields| fields.values_mut()) {
+        change["from"] = Value::Null;
+    }
 }
 
 /// With n writers at one task each round lets one through, so this many can meet at the worst.
@@ -247,22 +284,23 @@ const MOST_TRIES: usize = 200;
 
 /// Reads a task, decides what becomes of it, and writes that if nobody was faster; else again. The
 /// preconditions are held against each version that is read: who lost a race to another version has
-/// lost.
+/// lost. Returns what was replaced, and the answer.
 async fn update(
     state: Data<State>,
     caller: Caller,
     id: i64,
     preconditions: Preconditions,
     decide: impl Fn(&Task) -> Result<TaskFields, ApiError> + Send + Sync + 'static,
-) -> Result<Answer<Task>, ApiError> {
-    to_the_end(async move {
+) -> Result<(Task, Answer<Task>), ApiError> {
+    to_the_end(&state.clone(), caller.user_id(), async move {
         let mut conflicts = Conflicts::default();
         for _ in 0..MOST_TRIES {
             let mut connection = state.store.connection().await?;
             let before = visible(caller, tasks::find(&mut connection, id).await?)?;
             preconditions.of_write(before.version)?;
             let Some(after) = before.update(decide(&before)?, Utc::now()) else {
-                return Ok(Answer::ok(&before).tagged(before.version));
+                let answer = Answer::ok(&before).tagged(before.version);
+                return Ok((before, answer));
             };
             let event = NewEvent::updated(&before, after.clone());
             let (write, ticket) = ([(after.clone(), event)], state.publisher.ticket(1));
@@ -280,7 +318,7 @@ async fn update(
             }
             ticket.hand_over(write.iter().map(|(_, event)| event));
             state.cache.invalidate(vec![Scope::TaskLists, Scope::Task(id)]).await;
-            return Ok(Answer::ok(&after).tagged(after.version));
+            return Ok((before, Answer::ok(&after).tagged(after.version)));
         }
         Err(ApiError::WriteConflict)
     })

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use crate::config::{DatabaseArgs, TlsArgs};
 use crate::store::migrations::{self, Migrator};
+use crate::store::{Store, users};
 
 /// Options of `taskd migrate`.
 #[derive(clap::Args)]
@@ -15,6 +16,9 @@ pub struct Args {
     /// Only say which migrations are applied
     #[arg(long)]
     status: bool,
+    /// Add the user of the documentation's examples, user1@example.com, as user 1 where there is none
+    #[arg(long, conflicts_with = "status")]
+    example: bool,
 }
 
 /// Migrates, after whoever else does.
@@ -40,6 +44,14 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     }
     for name in applied {
         super::print(format_args!("applied  {name}"));
+    }
+    if args.example {
+        let store = Store::new(&url, 1)?;
+        let added = users::add_example(&mut *store.connection().await?).await?;
+        super::print(match added {
+            true => "added    user 1, user1@example.com",
+            false => "there is a user 1 or a user1@example.com already",
+        });
     }
     Ok(ExitCode::SUCCESS)
 }

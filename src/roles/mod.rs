@@ -7,6 +7,7 @@ mod parts;
 pub mod purge;
 pub mod serve;
 pub mod token;
+mod token_list;
 pub mod topology;
 pub mod up;
 mod upkeep;
@@ -23,6 +24,7 @@ use crate::broker::{Broker, BrokerError};
 use crate::shutdown::{Shutdown, stop_on_signals};
 use crate::store::pooling::pools_transactions;
 use crate::store::{PostgresUrl, StoreError, migrations};
+use crate::telemetry::printable;
 
 /// A stop signal for the whole process.
 fn shutdown(drain_timeout: Duration) -> anyhow::Result<Shutdown> {
@@ -104,10 +106,12 @@ fn listen(address: SocketAddr, variable: &str) -> anyhow::Result<TcpListener> {
 
 /// Says on standard error what is wrong. Where nobody listens there is nothing to be done.
 pub fn complain(text: impl std::fmt::Display) {
-    let _ = writeln!(std::io::stderr(), "taskd: {text}");
+    let text = format!("taskd: {text}");
+    let _ = writeln!(std::io::stderr(), "{}", printable(&text));
 }
 
-/// Prints a line to standard output. A reader that has gone, as `head` does, is no error.
+/// Prints a line to standard output, in which nothing steers a terminal: much of it is others' text. A reader
+/// that has gone, as `head` does, is no error.
 fn print(text: impl std::fmt::Display) {
-    let _ = writeln!(std::io::stdout(), "{text}");
+    let _ = writeln!(std::io::stdout(), "{}", printable(&text.to_string()));
 }

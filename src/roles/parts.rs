@@ -15,6 +15,7 @@ use crate::broker::tables::TableBroker;
 use crate::cache::{Cache, Limiter, OfDatabase, RedisCache, RedisUrl};
 use crate::config::{ApiArgs, BrokerArgs, MailArgs};
 use crate::consumer::{Consumer, EXTERNAL_AT_ONCE, Tools};
+use crate::domain::rate::Limit;
 use crate::domain::retry::RetryPolicy;
 use crate::domain::schedule::Schedule;
 use crate::effects::{Email, Simulation};
@@ -72,12 +73,13 @@ pub(super) fn broker_name(args: &BrokerArgs, tls: &Tls) -> anyhow::Result<String
     Ok(args.url(tls)?.map_or("tables of the database".to_owned(), |url| format!("{url:?}")))
 }
 
-/// SMTP, not yet connected, or files.
-pub(super) fn mailer(args: &MailArgs, tls: &Tls) -> anyhow::Result<Arc<dyn Mailer>> {
-    Ok(match args.url(tls)? {
+/// SMTP, not yet connected, or files; and how many mails each user gets.
+pub(super) fn mailer(args: &MailArgs, tls: &Tls) -> anyhow::Result<(Arc<dyn Mailer>, Limit)> {
+    let mailer: Arc<dyn Mailer> = match args.url(tls)? {
         Some(url) => Arc::new(SmtpMailer::new(&url, args.mail_from.clone(), EXTERNAL_AT_ONCE)?),
         None => Arc::new(FileMailer::new(args.mail_dir.clone(), args.mail_from.clone())?),
-    })
+    };
+    Ok((mailer, args.mail_limit))
 }
 
 /// What the API is made of besides the ground.
@@ -114,14 +116,16 @@ pub(super) async fn serve(
         task_pages: TaskReader::new(store.clone()),
         tokens: Tokens::new(store.clone()),
         passwords: Arc::default(),
+        writes: http::writes(),
         session_lifetime: api.args.access.session_lifetime,
+        token_lifetime: api.args.access.token_max_lifetime,
         policy: api.policy,
         idempotency_retention: api.args.http.idempotency_retention,
         store,
         cache,
         publisher: handover,
         metrics,
-        rates: Arc::new(RateLimits::new(api.args.limits.rates(), api.limiter)),
+        rates: Arc::new(RateLimits::new(api.args.limits.rates(api.policy), api.limiter)),
     };
     let limits = api.args.requests.limits(api.access_log);
     http::serve(listener, state, broker, limits, &shutdown, api.farewell).await?;
@@ -151,7 +155,7 @@ pub(super) fn shared_limiter(redis: Arc<RedisCache>, store: &Store) -> Arc<dyn L
 /// A worker of this name.
 pub(super) fn consumer(
     ground: &Ground,
-    mailer: Arc<dyn Mailer>,
+    (mailer, mail_limit): (Arc<dyn Mailer>, Limit),
     retries: RetryPolicy,
     simulation: Simulation,
     worker: &str,
@@ -163,7 +167,7 @@ pub(super) fn consumer(
         idempotency: Idempotency::new(store.clone(), worker),
         router: RetryRouter::new(broker.clone(), authenticity.clone(), retries, worker),
         authenticity,
-        email: Email::new(store.clone(), mailer),
+        email: Email::new(store.clone(), mailer, mail_limit),
         simulation,
         metrics,
         worker: worker.to_owned(),

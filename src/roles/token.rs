@@ -1,10 +1,11 @@
-//! `taskd token`: the first token, which nobody could ask the API for.
+//! `taskd token`: the first token, which nobody could ask the API for, and a look at all there are.
 
 use std::process::ExitCode;
 
 use anyhow::Context;
 use chrono::{SubsecRound, Utc};
 
+use super::token_list;
 use crate::access::issue;
 use crate::config::{ConfigError, DatabaseArgs, TlsArgs, duration};
 use crate::domain::user::Role;
@@ -24,6 +25,10 @@ pub struct Args {
 enum Command {
     /// Make an API token and print it, this once
     Create(CreateArgs),
+    /// List API tokens and sessions, without the tokens themselves
+    List(token_list::ListArgs),
+    /// End API tokens and sessions
+    Revoke(token_list::RevokeArgs),
 }
 
 #[derive(clap::Args)]
@@ -46,12 +51,16 @@ struct CreateArgs {
     tls: TlsArgs,
 }
 
-/// Makes a token.
+/// Makes a token, lists them or ends them.
 ///
 /// # Errors
 /// The configuration is wrong, there is no such user, or the database fails.
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let Command::Create(args) = args.command;
+    let args = match args.command {
+        Command::Create(args) => args,
+        Command::List(args) => return token_list::list(args).await,
+        Command::Revoke(args) => return token_list::revoke(args).await,
+    };
     let url = args.database.required_url(&args.tls.load()?)?;
     if !(1..=100).contains(&args.name.chars().count()) || args.name.trim().is_empty() {
         return Err(ConfigError::new("--name", "must have 1 to 100 characters").into());

@@ -18,8 +18,8 @@ use crate::config::{
 use crate::domain::schedule::Schedule;
 use crate::http::admission::Policy;
 use crate::http::observe::AccessLog;
-use crate::store::migrations::Migrator;
-use crate::store::{PostgresUrl, Store, outbox, processed};
+use crate::store::migrations::{Migrator, made_schema};
+use crate::store::{PostgresUrl, Store, outbox, processed, users};
 use crate::telemetry::Metrics;
 use crate::tls::Tls;
 
@@ -80,9 +80,13 @@ pub async fn run(mut args: Args) -> anyhow::Result<ExitCode> {
     if !database.is_embedded() {
         super::check_sessions(database.url()).await?;
     }
-    Migrator::connect(database.url()).await?.up()?;
+    let applied = Migrator::connect(database.url()).await?.up()?;
     let pool_size = if database.is_embedded() { 1 } else { args.database.database_pool_size };
     let store = Store::new(database.url(), pool_size.into())?;
+    if made_schema(&applied) {
+        // The example below writes a task for user 1.
+        users::add_example(&mut *store.connection().await?).await?;
+    }
     if database.is_embedded() {
         take_over(&args, &tls, &store).await?;
     }

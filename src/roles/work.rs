@@ -4,6 +4,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use super::parts::{self, Ground};
+use crate::access::Tokens;
 use crate::config::{
     BrokerArgs, DatabaseArgs, MailArgs, MonitorArgs, ShutdownArgs, SimulationArgs, TlsArgs,
     no_declare,
@@ -72,7 +73,16 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         let Ground { store, broker, metrics } = ground.clone();
         let last = LastReport::default();
         let cache = ReadCache::new(None, store.clone(), metrics.clone(), Duration::ZERO);
-        let monitored = Monitored { store, broker, needs_broker: true, cache, metrics, last };
+        let metrics_for_admins = (!args.monitor.metrics_public).then(|| Tokens::new(store.clone()));
+        let monitored = Monitored {
+            store,
+            broker,
+            needs_broker: true,
+            cache,
+            metrics,
+            metrics_for_admins,
+            last,
+        };
         tokio::spawn(crate::http::serve_monitor(listener, monitored)?);
         tracing::info!(%address, "health and metrics");
     }

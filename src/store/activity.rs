@@ -94,42 +94,71 @@ pub struct Entry {
     pub recorded_at: DateTime<Utc>,
 }
 
-/// A task's entries before `before` (its version and entry id), newest first.
+/// Since which version a task has been its user's; `None` if there is no such task.
+///
+/// # Errors
+/// The database fails.
+pub async fn owned_since(
+    connection: &mut AsyncPgConnection,
+    task_id: i64,
+) -> Result<Option<(Option<i64>, i64)>, StoreError> {
+    #[derive(QueryableByName)]
+    struct Row {
+        #[diesel(sql_type = Nullable<BigInt>)]
+        user_id: Option<i64>,
+        #[diesel(sql_type = BigInt)]
+        owned_since: i64,
+    }
+    let statement = Statement::new("SELECT user_id, owned_since FROM tasks WHERE id = $1")
+        .bind::<BigInt, _>(task_id);
+    let row: Option<Row> = statement.get_result(connection).await.optional()?;
+    Ok(row.map(|row| (row.user_id, row.owned_since)))
+}
+
+/// A task's entries from version `since` on and before `before` (its version and entry id), newest first.
 ///
 /// # Errors
 /// The database fails.
 pub async fn list(
     connection: &mut AsyncPgConnection,
     task_id: i64,
+    since: i64,
     before: Option<(i64, i64)>,
     limit: i64,
 ) -> Result<Vec<Entry>, StoreError> {
     let (version, id) = before.unwrap_or((i64::MAX, i64::MAX));
     let statement = Statement::new(
         "SELECT id, event_id, task_version, type, changes, occurred_at, recorded_at FROM task_activity
-         WHERE task_id = $1 AND (task_version, id) < ($2, $3)
+         WHERE task_id = $1 AND (task_version, id) < ($2, $3) AND task_version >= $5
          ORDER BY task_version DESC, id DESC LIMIT $4",
     )
     .bind::<BigInt, _>(task_id)
     .bind::<BigInt, _>(version)
     .bind::<BigInt, _>(id)
-    .bind::<BigInt, _>(limit);
+    .bind::<BigInt, _>(limit)
+    .bind::<BigInt, _>(since);
     Ok(statement.load(connection).await?)
 }
 
-/// How many entries a task has.
+/// How many entries a task has from version `since` on.
 ///
 /// # Errors
 /// The database fails.
-pub async fn count(connection: &mut AsyncPgConnection, task_id: i64) -> Result<i64, StoreError> {
+pub async fn count(
+    connection: &mut AsyncPgConnection,
+    task_id: i64,
+    since: i64,
+) -> Result<i64, StoreError> {
     #[derive(QueryableByName)]
     struct Total {
         #[diesel(sql_type = BigInt)]
         total: i64,
     }
-    let statement =
-        Statement::new("SELECT count(*) AS total FROM task_activity WHERE task_id = $1")
-            .bind::<BigInt, _>(task_id);
+    let statement = Statement::new(
+        "SELECT count(*) AS total FROM task_activity WHERE task_id = $1 AND task_version >= $2",
+    )
+    .bind::<BigInt, _>(task_id)
+    .bind::<BigInt, _>(since);
     let total: Total = statement.get_result(connection).await?;
     Ok(total.total)
 }

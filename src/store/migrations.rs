@@ -14,6 +14,9 @@ use crate::store::{PostgresUrl, StoreError};
 
 const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations");
 
+/// The version of the first migration.
+const FIRST: &str = "20261124000001";
+
 /// Names the advisory lock of whoever migrates: "taskdmig" in ASCII.
 const LOCK: i64 = 0x7461_736b_646d_6967;
 
@@ -105,6 +108,12 @@ impl Migrator {
         let reverted = self.harness.revert_last_migration(MIGRATIONS).map_err(fault)?;
         Ok(reverted.to_string())
     }
+}
+
+/// Whether these migrations, as [`Migrator::up`] returns them, have made the schema.
+pub fn made_schema(applied: &[String]) -> bool {
+    let digits = |text: &String| text.chars().filter(char::is_ascii_digit).collect::<String>();
+    applied.iter().any(|name| digits(name).starts_with(FIRST))
 }
 
 fn fault(error: Box<dyn std::error::Error + Send + Sync>) -> StoreError {

@@ -5,12 +5,14 @@ pub mod cache_guard;
 pub mod categories;
 mod conflicts;
 mod connect;
+pub mod credentials;
 pub mod defective;
 #[cfg(feature = "embedded")]
 pub mod embedded;
 pub mod events;
 pub mod idempotency_keys;
 pub mod installation;
+pub mod mail_limits;
 pub mod migrations;
 pub mod outbox;
 pub mod pool;
@@ -29,7 +31,7 @@ pub mod users;
 
 pub use conflicts::Conflicts;
 pub use diesel_async::AsyncPgConnection as Connection;
-pub use pool::{Service, Store};
+pub use pool::{READ_ONLY, Service, Store};
 pub use url::PostgresUrl;
 
 use diesel::result::{DatabaseErrorKind, Error};
@@ -56,6 +58,9 @@ pub enum StoreError {
     /// A value that must be unique is taken.
     #[error("constraint {0} is violated")]
     Taken(String),
+    /// What was asked for can't be, by what the database has: nothing was written.
+    #[error("{0}")]
+    Denied(credentials::Refusal),
     /// Anything else is a fault of ours.
     #[error("database error: {0}")]
     Fault(String),

@@ -55,6 +55,9 @@ struct Terms {
     must_take_writes: bool,
 }
 
+/// What is said of a server that has to take writes and doesn't.
+pub const READ_ONLY: &str = "it can only be read";
+
 /// What a database that answers can do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Service {
@@ -245,7 +248,7 @@ impl Terms {
         match setting.read_only == "on" {
             true if self.must_take_writes => {
                 self.read_only.note();
-                Err(StoreError::Unavailable("it can only be read".into()))
+                Err(StoreError::Unavailable(READ_ONLY.to_owned()))
             }
             true => Ok(Service::ReadOnly),
             false => Ok(Service::Full),

@@ -41,7 +41,8 @@ pub struct NewToken {
     pub expires_at: Option<DateTime<Utc>>,
 }
 
-/// Keeps a token by its SHA-256. Returns its id.
+/// Keeps a token by its SHA-256. Returns its id. What asks whether it may be made is in
+/// [`credentials`](crate::store::credentials).
 ///
 /// # Errors
 /// [`StoreError::Missing`] if there is no such user.
@@ -128,7 +129,7 @@ pub async fn holder(
     }))
 }
 
-/// An API token as its owner sees it.
+/// A session or an API token as its owner sees it.
 #[derive(Debug, Clone, QueryableByName)]
 pub struct Listed {
     /// Assigned by the database.
@@ -148,39 +149,49 @@ pub struct Listed {
     pub last_used_at: Option<DateTime<Utc>>,
 }
 
-/// A user's API tokens after `after`, ascending by id.
+/// A user's tokens of one kind after `after`, ascending by id; of sessions those that have not ended.
 ///
 /// # Errors
 /// The database fails.
 pub async fn list(
     connection: &mut AsyncPgConnection,
     user_id: i64,
+    kind: Kind,
     after: i64,
     limit: i64,
 ) -> Result<Vec<Listed>, StoreError> {
     let statement = Statement::new(
         "SELECT id, coalesce(name, '') AS name, created_at, expires_at, last_used_at FROM tokens
-         WHERE user_id = $1 AND id > $2 AND kind = 'api' ORDER BY id LIMIT $3",
+         WHERE user_id = $1 AND id > $2 AND kind = $4 AND (kind = 'api' OR expires_at > now())
+         ORDER BY id LIMIT $3",
     )
     .bind::<BigInt, _>(user_id)
     .bind::<BigInt, _>(after)
-    .bind::<BigInt, _>(limit);
+    .bind::<BigInt, _>(limit)
+    .bind::<Text, _>(kind.as_str());
     Ok(statement.load(connection).await?)
 }
 
-/// How many API tokens a user has.
+/// How many tokens [`list`] has in all.
 ///
 /// # Errors
 /// The database fails.
-pub async fn count(connection: &mut AsyncPgConnection, user_id: i64) -> Result<i64, StoreError> {
+pub async fn count(
+    connection: &mut AsyncPgConnection,
+    user_id: i64,
+    kind: Kind,
+) -> Result<i64, StoreError> {
     #[derive(QueryableByName)]
     struct Count {
         #[diesel(sql_type = BigInt)]
         count: i64,
     }
-    let statement =
-        Statement::new("SELECT count(*) AS count FROM tokens WHERE user_id = $1 AND kind = 'api'")
-            .bind::<BigInt, _>(user_id);
+    let statement = Statement::new(
+        "SELECT count(*) AS count FROM tokens
+         WHERE user_id = $1 AND kind = $2 AND (kind = 'api' OR expires_at > now())",
+    )
+    .bind::<BigInt, _>(user_id)
+    .bind::<Text, _>(kind.as_str());
     let row: Count = statement.get_result(connection).await?;
     Ok(row.count)
 }
@@ -203,16 +214,69 @@ pub async fn delete(
     Ok(statement.execute(connection).await? > 0)
 }
 
-/// Ends every session of a user.
+/// Deletes every token of one kind that a user has. How many there were.
 ///
 /// # Errors
 /// The database fails.
-pub async fn end_sessions(
+pub async fn delete_all(
     connection: &mut AsyncPgConnection,
     user_id: i64,
-) -> Result<(), StoreError> {
-    let statement = Statement::new("DELETE FROM tokens WHERE user_id = $1 AND kind = 'session'")
-        .bind::<BigInt, _>(user_id);
-    statement.execute(connection).await?;
-    Ok(())
+    kind: Kind,
+) -> Result<usize, StoreError> {
+    let statement = Statement::new("DELETE FROM tokens WHERE user_id = $1 AND kind = $2")
+        .bind::<BigInt, _>(user_id)
+        .bind::<Text, _>(kind.as_str());
+    Ok(statement.execute(connection).await?)
+}
+
+/// A session or an API token with its user, for operators.
+#[derive(Debug, Clone, QueryableByName)]
+pub struct Owned {
+    /// Assigned by the database.
+    #[diesel(sql_type = BigInt)]
+    pub id: i64,
+    /// `api` or `session`.
+    #[diesel(sql_type = Text)]
+    pub kind: String,
+    /// Whose it is.
+    #[diesel(sql_type = BigInt)]
+    pub user_id: i64,
+    /// That user's address.
+    #[diesel(sql_type = Text)]
+    pub email: String,
+    /// What its owner calls it; a session has no name.
+    #[diesel(sql_type = Nullable<Text>)]
+    pub name: Option<String>,
+    /// When it was made.
+    #[diesel(sql_type = Timestamptz)]
+    pub created_at: DateTime<Utc>,
+    /// From when on it is of no use.
+    #[diesel(sql_type = Nullable<Timestamptz>)]
+    pub expires_at: Option<DateTime<Utc>>,
+    /// When it was last used, to the minute.
+    #[diesel(sql_type = Nullable<Timestamptz>)]
+    pub last_used_at: Option<DateTime<Utc>>,
+}
+
+/// Tokens that are still good after `after`, ascending by id: a user's, or everybody's.
+///
+/// # Errors
+/// The database fails.
+pub async fn list_all(
+    connection: &mut AsyncPgConnection,
+    user_id: Option<i64>,
+    after: i64,
+    limit: i64,
+) -> Result<Vec<Owned>, StoreError> {
+    let statement = Statement::new(
+        "SELECT t.id, t.kind, t.user_id, u.email, t.name, t.created_at, t.expires_at, t.last_used_at
+         FROM tokens t JOIN users u ON u.id = t.user_id
+         WHERE t.id > $2 AND ($1 IS NULL OR t.user_id = $1)
+           AND (t.expires_at IS NULL OR t.expires_at > now())
+         ORDER BY t.id LIMIT $3",
+    )
+    .bind::<Nullable<BigInt>, _>(user_id)
+    .bind::<BigInt, _>(after)
+    .bind::<BigInt, _>(limit);
+    Ok(statement.load(connection).await?)
 }

@@ -5,8 +5,8 @@ use diesel::prelude::*;
 use diesel_async::AsyncPgConnection;
 
 use crate::store::schema::users;
-use crate::store::sql::{RunQueryDsl, transaction};
-use crate::store::{StoreError, tasks, tokens};
+use crate::store::sql::{RunQueryDsl, Statement, transaction};
+use crate::store::{StoreError, mail_limits, tasks, tokens};
 
 diesel::define_sql_function! {
     /// The column's index is on this.
@@ -151,7 +151,7 @@ pub async fn update(
     }
     transaction(connection, async |connection| {
         let updated = update.get_result(connection).await.optional()?;
-        tokens::end_sessions(connection, id).await?;
+        tokens::delete_all(connection, id, tokens::Kind::Session).await?;
         Ok(updated)
     })
     .await
@@ -190,7 +190,32 @@ pub async fn delete(
         }
         let detached = tasks::detach(connection, tasks::Owner::User(id), now).await?;
         diesel::delete(users::table.find(id)).execute(connection).await?;
+        mail_limits::forget(connection, id).await?;
         Ok(Some(detached))
+    })
+    .await
+}
+
+/// Adds the user of the examples as user 1, unless there is a user 1 or one with its address. Nobody can sign
+/// in as it: it has no password. Whether it was added.
+///
+/// # Errors
+/// The database fails.
+pub async fn add_example(connection: &mut AsyncPgConnection) -> Result<bool, StoreError> {
+    transaction(connection, async |connection| {
+        let statement = Statement::new(
+            "INSERT INTO users (id, email, name, created_at, updated_at)
+             VALUES (1, 'user1@example.com', 'Example User', now(), now()) ON CONFLICT DO NOTHING",
+        );
+        let added = statement.execute(connection).await? > 0;
+        // The next user must not be user 1 as well.
+        let statement = Statement::new(
+            "SELECT setval(pg_get_serial_sequence('users', 'id'), greatest(last_value, 1)) FROM users_id_seq",
+        );
+        if added {
+            statement.execute(connection).await?;
+        }
+        Ok(added)
     })
     .await
 }

@@ -1,5 +1,6 @@
-//! Log lines in the text form: each stays one line.
+//! Texts of others in the log and on a terminal: each log line stays one line, and nothing steers.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use tracing_subscriber::field::MakeExt;
@@ -23,6 +24,30 @@ pub(super) fn escaped_fields() -> impl for<'w> FormatFields<'w> + 'static {
     .delimited(" ")
 }
 
+/// Whether a character does something instead of being seen: controls, ends of lines, and what turns the
+/// direction of writing round.
+fn steers(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// A text for a terminal. Its lines stay lines; whatever else steers is written as JSON does (`\u001b`),
+/// so that a JSON text stays the same document.
+pub fn printable(text: &str) -> Cow<'_, str> {
+    let harmless = |c: char| c == '\n' || !steers(c);
+    if text.chars().all(harmless) {
+        return Cow::Borrowed(text);
+    }
+    let mut printable = String::with_capacity(text.len());
+    for c in text.chars() {
+        match harmless(c) {
+            true => printable.push(c),
+            false => printable.push_str(&format!("\\u{:04x}", u32::from(c))),
+        }
+    }
+    Cow::Owned(printable)
+}
+
 /// A value with its control characters escaped.
 struct Escaped<'a>(&'a dyn fmt::Debug);
 
@@ -33,10 +58,7 @@ impl fmt::Display for Escaped<'_> {
         impl Write for Escaping<'_, '_> {
             fn write_str(&mut self, text: &str) -> fmt::Result {
                 text.chars().try_for_each(|c| match c {
-                    // The last two end lines as well, for some readers.
-                    c if c.is_control() || c == '\u{2028}' || c == '\u{2029}' => {
-                        write!(self.0, "{}", c.escape_default())
-                    }
+                    c if steers(c) => write!(self.0, "{}", c.escape_default()),
                     c => self.0.write_char(c),
                 })
             }
@@ -95,5 +117,20 @@ mod tests {
     fn a_line_is_what_it_always_was() {
         let text = logged(|| tracing::info!(worker = "w", count = 2, ok = true, "done"));
         assert_eq!(text, " INFO done worker=\"w\" count=2 ok=true\n");
+    }
+
+    #[test]
+    fn nothing_printed_steers_a_terminal_and_json_stays_what_it_was() {
+        let bad = "a\u{1b}]0;title\u{7}\u{9b}31m\u{7f}\r\u{202e}gpj\n𝄞\t";
+        let printed = printable(bad);
+        assert_eq!(printed.lines().count(), 2);
+        assert!(!printed.chars().any(|c| c != '\n' && steers(c)), "{printed:?}");
+        assert!(
+            printed.contains("\\u001b]0;title\\u0007\\u009b31m\\u007f\\u000d\\u202egpj\n𝄞"),
+            "{printed}"
+        );
+        let value = serde_json::json!({ "error": bad });
+        let text = serde_json::to_string_pretty(&value).unwrap();
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&printable(&text)).unwrap(), value);
     }
 }

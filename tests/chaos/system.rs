@@ -75,7 +75,7 @@ impl System {
             smtp,
         };
         system.environment = system.variables(defect);
-        system.command(&["migrate"]).await;
+        system.command(&["migrate", "--example"]).await;
         system.token =
             system.command(&["token", "create", "--user", "1", "--admin"]).await.trim().to_owned();
         for number in 0..3 {
@@ -98,6 +98,7 @@ impl System {
             ("AUTH", "tokens".to_owned()),
             ("RATE_LIMIT_READS", "off".to_owned()),
             ("RATE_LIMIT_WRITES", "off".to_owned()),
+            ("MAIL_LIMIT", "off".to_owned()),
             ("RETRY_DELAYS", RETRY_DELAYS.to_owned()),
             ("PROCESSED_RETENTION", PROCESSED_RETENTION.to_owned()),
             ("PURGE_CRON", "* * * * *".to_owned()),

@@ -48,12 +48,13 @@ fn raw_status(api: &Api, path: &str) -> u16 {
     answer.split(' ').nth(1).unwrap().parse().unwrap()
 }
 
-async fn sign_in(api: &Api, email: &str, password: &str) -> Answer {
+pub async fn sign_in(api: &Api, email: &str, password: &str) -> Answer {
     api.post("/sessions", json!({ "email": email, "password": password })).await
 }
 
 async fn ask(api: &Api, method: &str, route: &str) -> Answer {
-    let path = route.replace("{id}", "999").replace("{file:.*}", "");
+    let path = route.replace("{id}", "999").replace("{tokenId}", "999");
+    let path = path.replace("{sessionId}", "999").replace("{file:.*}", "");
     let path = path.replace("{type}", "TASK_CREATED");
     let path = path.replace("{eventId}", "01a20c26-baf3-7396-8c9e-8c32b8533154");
     let request = api.request(method, &path).json(&json!({}));
@@ -232,13 +233,15 @@ async fn signing_in_and_out() {
     // An API token is no session.
     assert_eq!(house.member.delete("/sessions/current").await.code(404), "not_found");
 
-    // A new password ends the sessions there are, and leaves API tokens.
+    // A new password ends the sessions and the API tokens there are.
     let session = sign_in(&api, "member@example.com", PASSWORD).await.expect(201);
     let signed_in = api.with_token(session["token"].as_str().unwrap());
     let itself = format!("/users/{}", house.member_id);
-    signed_in.patch(&itself, json!({ "password": "another horse" })).await.expect(200);
-    assert_eq!(signed_in.get("/tasks").await.code(401), "invalid_token");
-    house.member.get("/tasks").await.expect(200);
+    let change = json!({ "password": "another horse", "currentPassword": PASSWORD });
+    signed_in.patch(&itself, change).await.expect(200);
+    for ended in [&signed_in, &house.member] {
+        assert_eq!(ended.get("/tasks").await.code(401), "invalid_token");
+    }
     sign_in(&api, "member@example.com", PASSWORD).await.expect(401);
     sign_in(&api, "member@example.com", "another horse").await.expect(201);
 }

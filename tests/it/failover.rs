@@ -30,7 +30,7 @@ async fn an_old_primary_that_can_only_be_read_is_left() {
     let new_port = url::Url::parse(&postgres_url()).unwrap().port().unwrap_or(5432);
     let proxy = Proxy::start(old_port).await;
     let through = format!("postgres://postgres@127.0.0.1:{}/{}", proxy.port(), world.name);
-    world.run_with(&["migrate"], &[("DATABASE_URL", &through)]).await.succeeded();
+    world.run_with(&["migrate", "--example"], &[("DATABASE_URL", &through)]).await.succeeded();
     let serve = world.serve_with(&[("DATABASE_URL", &through)]).await;
     serve.api().task("old", None).await;
     let old_db = Db::connect(&at_old(&world.name)).await;

@@ -372,3 +372,87 @@ async fn a_request_id_is_passed_through_or_made() {
         api.get("/tasks").await.header("x-request-id")
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs services: scripts/test"]
+async fn a_member_that_is_there_twice_is_refused_by_its_name() {
+    let world = World::new().await;
+    let serve = world.serve().await;
+    let api = serve.api();
+    api.task("t", None).await;
+    for request in ["POST /tasks", "PUT /tasks/1", "PATCH /tasks/1"] {
+        for (body, pointers) in [
+            (r#"{"title":"a","title":"b"}"#, &["/title"] as &[&str]),
+            (r#"{"title":"a","userId":1,"userId":null,"title":"a"}"#, &["/title", "/userId"]),
+            (r#"{"title":"a","\u0074itle":"b"}"#, &["/title"]),
+        ] {
+            hold(&api, case(request, body, 400, "validation_failed", pointers.to_vec().leak()))
+                .await;
+        }
+    }
+    for (path, body) in [
+        (
+            "POST /users",
+            r#"{"email":"a@example.com","password":"correct horse","role":"member","role":"admin"}"#,
+        ),
+        (
+            "POST /sessions",
+            r#"{"email":"a@example.com","email":"b@example.com","password":"correct horse"}"#,
+        ),
+        ("POST /categories", r#"{"name":"a","name":"b"}"#),
+        ("PATCH /users/1", r#"{"name":"a","name":"b"}"#),
+    ] {
+        let (method, path) = path.split_once(' ').unwrap();
+        let request = api.request(method, path).header("Content-Type", JSON).body(body);
+        let refused = problem(body, Answer::of(request.send().await.unwrap()).await, 400);
+        assert_eq!(refused["errors"][0]["message"], "is given more than once", "{body}");
+    }
+    assert_eq!(api.get("/tasks?total=true").await.expect(200)["total"], 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs services: scripts/test"]
+async fn what_is_wrong_is_said_in_plain_words_with_what_there_is() {
+    let world = World::new().await;
+    let serve = world.serve().await;
+    let api = serve.api();
+    for (answer, parts) in [
+        (api.post("/tasks", json!({})).await, &["title is required"] as &[&str]),
+        (api.post("/tasks", json!({ "title": 1 })).await, &["title must be a text, not a number"]),
+        (
+            api.post("/tasks", json!({ "title": "t", "userId": "1" })).await,
+            &["userId must be a whole number"],
+        ),
+        (
+            api.post("/tasks", json!({ "title": "t", "status": "done" })).await,
+            &["pending, in-progress, completed"],
+        ),
+        (
+            api.post("/tasks", json!({ "title": "", "userId": 0 })).await,
+            &["title must not be empty", "1 more"],
+        ),
+        (
+            api.post("/tasks", json!({ "title": "t", "due_date": 1 })).await,
+            &["due_date is not known here", "title, description", "dueAt"],
+        ),
+        (api.post("/tasks", json!({ "title": "t", "user_id": 1 })).await, &["written userId"]),
+        (api.post("/tasks", json!([])).await, &["the body must be a JSON object"]),
+        (api.get("/tasks?page=2").await, &["the parameter page", "cursor", "nextCursor"]),
+        (api.get("/tasks?sort=desc").await, &["the parameter sort", "-createdAt", "dueAt"]),
+        (api.get("/tasks?limit=1000").await, &["the parameter limit", "from 1 to 100"]),
+        (api.get("/tasks?order=asc").await, &["sort=-dueAt"]),
+        (api.get("/users?offset=2").await, &["nextCursor"]),
+        (api.get("/tasks/x").await, &["id in the path must be a whole number"]),
+        (api.put("/tasks", json!({})).await, &["GET, HEAD, POST"]),
+        (api.get("/task").await, &["/openapi.json"]),
+    ] {
+        let document = answer.json();
+        let detail = document["detail"].as_str().unwrap();
+        for part in parts {
+            assert!(detail.contains(part), "{part}: {detail}");
+        }
+        for word in ["invalid type", "expected", "i64", "unknown variant", "length is"] {
+            assert!(!answer.text.contains(word), "{word}: {}", answer.text);
+        }
+    }
+}

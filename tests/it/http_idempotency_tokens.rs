@@ -163,7 +163,7 @@ async fn after_a_new_password_nothing_is_repeated() {
     post(&api, "/sessions", "k", &old).await.expect(201);
     let itself = format!("/users/{}", house.member_id);
     let change = async |password: &str| {
-        house.member.patch(&itself, json!({ "password": password })).await.expect(200)
+        house.admin.patch(&itself, json!({ "password": password })).await.expect(200)
     };
     change("another horse").await;
     assert_eq!(post(&api, "/sessions", "k", &old).await.code(401), "bad_credentials");

@@ -243,3 +243,33 @@ async fn tasks_that_are_written_together_have_each_their_own_answer() {
     assert_eq!(db.count("tasks").await, GOOD as i64);
     assert_eq!(db.count("events").await, GOOD as i64);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs services: scripts/test"]
+async fn a_put_says_what_it_cleared_since_it_was_not_there() {
+    let world = World::new().await;
+    let serve = world.serve().await;
+    let api = serve.api();
+    let whole = json!({ "title": "t", "description": "d", "status": "completed", "userId": 1, "dueAt": "2030-01-31T12:00:00Z" });
+    api.post("/tasks", whole.clone()).await.expect(201);
+    let put = api.put("/tasks/1", json!({ "title": "X" })).await;
+    assert_eq!(put.header("taskd-cleared"), "description, status, userId, dueAt");
+    let task = put.expect(200);
+    assert_eq!(
+        (&task["description"], &task["status"], &task["userId"]),
+        (&json!(null), &json!("pending"), &json!(null))
+    );
+    // What had nothing lost nothing, and what is null was meant to be.
+    for body in [
+        json!({ "title": "Y" }),
+        whole,
+        json!({ "title": "Z", "description": null, "status": "pending", "userId": null, "categoryId": null, "dueAt": null }),
+    ] {
+        let put = api.put("/tasks/1", body.clone()).await;
+        assert_eq!((put.status, put.header("taskd-cleared")), (200, ""), "{body}");
+    }
+    assert_eq!(api.patch("/tasks/1", json!({ "title": "t" })).await.header("taskd-cleared"), "");
+    let document = api.get("/openapi.json").await.expect(200);
+    let described = document["paths"]["/tasks/{id}"]["put"]["description"].as_str().unwrap();
+    assert!(described.contains("Taskd-Cleared") && described.contains("PATCH"), "{described}");
+}

@@ -88,7 +88,7 @@ impl System {
         let private = Private::start();
         let smtp = Smtp::start().await;
         let environment = environment(&private, &smtp);
-        world.run_with(&["migrate"], &borrowed(&environment)).await.succeeded();
+        world.run_with(&["migrate", "--example"], &borrowed(&environment)).await.succeeded();
         let environment = borrowed(&environment);
         let serves =
             vec![world.serve_with(&environment).await, world.serve_with(&environment).await];

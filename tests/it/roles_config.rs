@@ -46,6 +46,8 @@ async fn a_bad_value_names_its_variable_and_exits_2() {
         ("serve", "RATE_LIMIT_READS", "600"),
         ("serve", "RATE_LIMIT_READS", ""),
         ("serve", "RATE_LIMIT_WRITES", "0/1m"),
+        ("serve", "TOKEN_MAX_LIFETIME", "0s"),
+        ("work", "MAIL_LIMIT", "60"),
         ("serve", "RATE_LIMIT_SIGN_IN", "10/0s"),
         ("serve", "TRUSTED_PROXIES", "proxy.example"),
         ("serve", "TRUSTED_PROXIES", "10.0.0.0/33"),

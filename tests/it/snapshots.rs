@@ -42,6 +42,8 @@ async fn the_help_of_every_role_is_as_it_was() {
         "dlq discard",
         "token",
         "token create",
+        "token list",
+        "token revoke",
     ] {
         let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_taskd"));
         command.args(arguments.split_whitespace()).arg("--help");

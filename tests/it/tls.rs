@@ -83,7 +83,7 @@ async fn a_task_is_processed_with_nothing_in_plain() {
     environment.push(("TLS_CA_FILE", services.authority.path().to_owned()));
     let environment: Vec<(&str, &str)> =
         environment.iter().map(|(name, value)| (*name, value.as_str())).collect();
-    world.run_with(&["migrate"], &environment).await.succeeded();
+    world.run_with(&["migrate", "--example"], &environment).await.succeeded();
     world.run_with(&["topology", "declare"], &environment).await.succeeded();
     let serve = world.serve_with(&environment).await;
     let work = world.work("w", &environment).await;

@@ -53,7 +53,8 @@ pub struct TokenInput {
     /// What it is for; not blank.
     #[garde(length(chars, min = 1, max = 100), custom(not_blank))]
     pub name: String,
-    /// From when on it is of no use (RFC 3339); null for never.
+    /// From when on it is of no use (RFC 3339). Null for as late as may be: after TOKEN_MAX_LIFETIME, or when
+    /// the API token that asks for it ends.
     #[garde(skip)]
     pub expires_at: Option<DateTime<Utc>>,
 }
@@ -116,4 +117,33 @@ pub struct NewTokenView {
     pub created_at: DateTime<Utc>,
     /// From when on it is of no use.
     pub expires_at: Option<DateTime<Utc>>,
+}
+
+/// A session, without its token.
+#[derive(Debug, Serialize, Apiv2Schema)]
+#[serde(rename_all = "camelCase")]
+#[openapi(rename = "OpenSession")]
+pub struct OpenSessionView {
+    /// Assigned by the database.
+    pub id: i64,
+    /// Whether it is the one that asks.
+    pub current: bool,
+    /// When somebody signed in.
+    pub created_at: DateTime<Utc>,
+    /// When it ends by itself.
+    pub expires_at: Option<DateTime<Utc>>,
+    /// When it was last used, to the minute; null if it never was.
+    pub last_used_at: Option<DateTime<Utc>>,
+}
+
+impl From<(bool, Listed)> for OpenSessionView {
+    fn from((current, session): (bool, Listed)) -> OpenSessionView {
+        OpenSessionView {
+            id: session.id,
+            current,
+            created_at: session.created_at,
+            expires_at: session.expires_at,
+            last_used_at: session.last_used_at,
+        }
+    }
 }

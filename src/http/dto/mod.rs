@@ -8,10 +8,10 @@ mod event;
 mod task;
 mod user;
 
-pub use access::{NewTokenView, SessionInput, SessionView, TokenInput, TokenView};
+pub use access::{NewTokenView, OpenSessionView, SessionInput, SessionView, TokenInput, TokenView};
 pub use category::{CategoryInput, CategoryPatch, CategoryView};
 pub use event::{EffectView, EventDetailView, EventView};
-pub use task::{ActivityView, TaskInput, TaskPatch, moment, storable};
+pub use task::{ActivityView, TaskInput, TaskPatch, cleared, moment, storable};
 pub use user::{UserInput, UserPatch, UserView};
 
 use paperclip::actix::Apiv2Schema;
@@ -59,6 +59,7 @@ page!(TaskPage of Task, "A page of tasks.");
 page!(UserPage of UserView, "A page of users.");
 page!(CategoryPage of CategoryView, "A page of categories.");
 page!(TokenPage of TokenView, "A page of API tokens.");
+page!(SessionPage of OpenSessionView, "A page of sessions.");
 page!(EventPage of EventView, "A page of events, newest first.");
 page!(ActivityPage of ActivityView, "A page of a task's activity, newest first.");
 

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::not_blank;
 use crate::domain::task::{Status, TaskFields};
-use crate::http::fields::{Fields, FromFields, Patch};
+use crate::http::fields::{Expected, Fields, FromFields, Patch};
 use crate::store::activity::Entry;
 
 /// A task to be written: what a client decides of it. For PUT it is the whole of it.
@@ -34,11 +34,21 @@ pub struct TaskInput {
     /// When it is due (RFC 3339).
     #[garde(skip)]
     pub due_at: Option<DateTime<Utc>>,
+    /// Which of them were not there.
+    #[openapi(skip)]
+    #[serde(skip)]
+    #[garde(skip)]
+    pub absent: Vec<&'static str>,
 }
+
+/// What a PUT clears where it is absent.
+const CLEARED: [&str; 5] = ["description", "status", "userId", "categoryId", "dueAt"];
 
 impl FromFields for TaskInput {
     fn from_fields(fields: &mut Fields) -> TaskInput {
+        let absent = CLEARED.into_iter().filter(|name| !fields.has(name)).collect();
         let input = TaskInput {
+            absent,
             title: fields.required("title"),
             description: fields.optional("description"),
             status: fields.unless_absent("status").unwrap_or_default(),
@@ -49,6 +59,22 @@ impl FromFields for TaskInput {
         fields.validate(&input);
         input
     }
+}
+
+/// The members that a PUT without them has taken from a task: their names as they are in JSON.
+pub fn cleared(
+    absent: &[&'static str],
+    before: &TaskFields,
+    after: &TaskFields,
+) -> Vec<&'static str> {
+    let changed = |name: &&str| match *name {
+        "description" => before.description != after.description,
+        "status" => before.status != after.status,
+        "userId" => before.user_id != after.user_id,
+        "categoryId" => before.category_id != after.category_id,
+        _ => before.due_at != after.due_at,
+    };
+    absent.iter().copied().filter(|name| changed(name)).collect()
 }
 
 impl From<TaskInput> for TaskFields {
@@ -117,6 +143,7 @@ impl FromFields for TaskPatch {
             user_id: whole.user_id,
             category_id: whole.category_id,
             due_at: whole.due_at,
+            absent: Vec::new(),
         });
         patch
     }
@@ -174,6 +201,12 @@ impl From<Entry> for ActivityView {
 
 /// An RFC 3339 time that PostgreSQL can keep and RFC 3339 can write again.
 pub(super) struct Moment(pub(super) DateTime<Utc>);
+
+impl Expected for Moment {
+    fn expected() -> String {
+        "an RFC 3339 time of the years 1 to 9999, such as 2030-01-31T12:00:00Z".to_owned()
+    }
+}
 
 impl<'de> Deserialize<'de> for Moment {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Moment, D::Error> {

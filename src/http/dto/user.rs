@@ -51,8 +51,13 @@ pub struct UserPatch {
     pub email: Patch<String>,
     /// What to call them.
     pub name: Patch<String>,
-    /// Kept as an argon2id hash only. A new one ends the user's sessions.
+    /// Kept as an argon2id hash only. A new one ends the user's sessions and API tokens.
     pub password: Patch<String>,
+    /// The password the user has now, for a new password or e-mail address of one's own; who has none yet
+    /// needs none.
+    pub current_password: Option<String>,
+    /// With a new password: whether the user's API tokens stay good. They end if nothing is said.
+    pub keep_tokens: Option<bool>,
     /// What the user may do; for admins to change.
     pub role: Patch<Role>,
 }
@@ -64,6 +69,12 @@ impl FromFields for UserPatch {
     fn from_fields(fields: &mut Fields) -> UserPatch {
         let email: Option<String> = fields.unless_absent("email");
         let password: Option<String> = fields.unless_absent("password");
+        let current_password: Option<String> = fields.unless_absent("currentPassword");
+        let keep_tokens = fields.unless_absent("keepTokens");
+        if current_password.as_ref().is_some_and(|text| !(1..=128).contains(&text.chars().count()))
+        {
+            fields.fault("currentPassword", "must have 1 to 128 characters");
+        }
         let name = fields.patch("name");
         fields.validate(&UserInput {
             email: email.clone().unwrap_or_else(|| "right@example.com".into()),
@@ -75,6 +86,8 @@ impl FromFields for UserPatch {
             email: email.map_or(Patch::Absent, Patch::Set),
             name,
             password: password.map_or(Patch::Absent, Patch::Set),
+            current_password,
+            keep_tokens,
             role: fields.unless_absent("role").map_or(Patch::Absent, Patch::Set),
         }
     }

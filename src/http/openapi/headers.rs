@@ -45,6 +45,11 @@ pub(super) fn complete(path: &str, method: &str, operation: &mut Value) -> Vec<A
         let tag = json!({ "type": "string", "example": "\"1\"" });
         header(operation, status, "ETag", "The task's version, in quotes", tag);
     }
+    if (path, method) == ("/tasks/{id}", "put") {
+        let text = "Members that the request left out and that were cleared by that; absent if there are none";
+        let names = json!({ "type": "string", "example": "description, dueAt" });
+        header(operation, "200", "Taskd-Cleared", text, names);
+    }
     if method == "post" {
         let place = json!({ "type": "string" });
         header(operation, "201", "Location", "The path of what was made", place);

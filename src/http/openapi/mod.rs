@@ -164,7 +164,7 @@ fn complete_operation(path: &str, method: &str, operation: &mut Value, rules: &M
     } else {
         errors.extend([ApiError::Unauthenticated, ApiError::InvalidToken, ApiError::Forbidden("")]);
     }
-    if path == "/sessions" {
+    if (path, method) == ("/sessions", "post") {
         errors.push(ApiError::BadCredentials);
     }
     if path.contains('{') || path == "/sessions/current" {
@@ -179,7 +179,12 @@ fn complete_operation(path: &str, method: &str, operation: &mut Value, rules: &M
     }
     errors.extend(headers::complete(path, method, operation));
     match (path, method) {
-        ("/users" | "/users/{id}", "post" | "patch") => errors.push(ApiError::EmailTaken),
+        ("/users", "post") => errors.push(ApiError::EmailTaken),
+        ("/users/{id}", "patch") => {
+            errors.extend([ApiError::EmailTaken, ApiError::LastAdmin, ApiError::WrongPassword]);
+        }
+        ("/users/{id}", "delete") => errors.push(ApiError::LastAdmin),
+        ("/tokens", "post") => errors.push(ApiError::TooManyTokens),
         ("/categories" | "/categories/{id}", "post" | "patch") => {
             errors.push(ApiError::CategoryNameTaken)
         }

@@ -23,6 +23,7 @@ pub fn body_rules() -> Vec<(&'static str, &'static str, Value)> {
     let email = json!({ "format": "email", "maxLength": 254, "example": "ada@example.com" });
     let user_name = json!({ "minLength": 1, "maxLength": 100, "pattern": NOT_BLANK, "nullable": true, "example": "Ada" });
     let password = json!({ "minLength": 8, "maxLength": 128, "pattern": NO_NUL, "format": "password", "writeOnly": true, "example": "correct horse" });
+    let current_password = json!({ "minLength": 1, "maxLength": 128, "pattern": NO_NUL, "format": "password", "writeOnly": true, "example": "correct horse" });
     let name = json!({ "minLength": 1, "maxLength": 100, "pattern": NOT_BLANK, "example": "Documentation" });
     let token_name = json!({ "minLength": 1, "maxLength": 100, "pattern": NOT_BLANK, "example": "nightly report" });
     let role =
@@ -52,6 +53,12 @@ pub fn body_rules() -> Vec<(&'static str, &'static str, Value)> {
         ("UserPatch", "email", email),
         ("UserPatch", "name", user_name),
         ("UserPatch", "password", password),
+        ("UserPatch", "currentPassword", current_password.clone()),
+        (
+            "UserPatch",
+            "keepTokens",
+            json!({ "type": "boolean", "default": false, "example": false }),
+        ),
         ("UserInput", "role", input_role),
         ("UserPatch", "role", role),
         ("CategoryInput", "name", name.clone()),
@@ -61,16 +68,12 @@ pub fn body_rules() -> Vec<(&'static str, &'static str, Value)> {
             "email",
             json!({ "minLength": 1, "maxLength": 254, "example": "ada@example.com" }),
         ),
-        (
-            "SessionInput",
-            "password",
-            json!({ "minLength": 1, "maxLength": 128, "pattern": NO_NUL, "format": "password", "writeOnly": true, "example": "correct horse" }),
-        ),
+        ("SessionInput", "password", current_password),
         ("TokenInput", "name", token_name),
         (
             "TokenInput",
             "expiresAt",
-            json!({ "format": "date-time", "nullable": true, "example": "2100-01-31T12:00:00Z" }),
+            json!({ "format": "date-time", "nullable": true, "example": null }),
         ),
     ]
 }
@@ -88,12 +91,13 @@ pub(super) const REQUIRED: [(&str, &[&str]); 8] = [
 ];
 
 /// Pages, and what their rows are.
-pub(super) const PAGES: [(&str, &str); 6] = [
+pub(super) const PAGES: [(&str, &str); 7] = [
     ("TaskPage", "Task"),
     ("UserPage", "User"),
     ("CategoryPage", "Category"),
     ("ActivityPage", "Activity"),
     ("TokenPage", "Token"),
+    ("SessionPage", "OpenSession"),
     ("EventPage", "Event"),
 ];
 
@@ -104,7 +108,7 @@ pub(super) const LISTS: [(&str, &str, &str); 1] = [("EventDetail", "effects", "E
 pub(super) const ALONE: [&str; 4] = ["Session", "NewToken", "EventDetail", "Effect"];
 
 /// Members of answers that may be null; every member is always there but `total`.
-pub(super) const NULLABLE: [(&str, &str); 21] = [
+pub(super) const NULLABLE: [(&str, &str); 24] = [
     ("Event", "publishedAt"),
     ("EventDetail", "publishedAt"),
     ("EventPage", "nextCursor"),
@@ -115,6 +119,9 @@ pub(super) const NULLABLE: [(&str, &str); 21] = [
     ("Token", "lastUsedAt"),
     ("NewToken", "expiresAt"),
     ("TokenPage", "nextCursor"),
+    ("SessionPage", "nextCursor"),
+    ("OpenSession", "expiresAt"),
+    ("OpenSession", "lastUsedAt"),
     ("Task", "description"),
     ("Task", "userId"),
     ("Task", "categoryId"),

@@ -83,6 +83,10 @@ where
     }
 }
 
+/// User 1, as `taskd migrate --example` makes it.
+const EXAMPLE_USER: &str = "INSERT INTO users (email, name, created_at, updated_at)
+    VALUES ('user1@example.com', 'Example User', now(), now())";
+
 /// One test's part of the shared services, or none of them. All of it is gone when this is dropped.
 pub struct World {
     pub name: String,
@@ -98,10 +102,11 @@ pub struct World {
 }
 
 impl World {
-    /// With a database that is up to date.
+    /// With a database that is up to date and has the user of the examples.
     pub async fn new() -> World {
         let world = World::unmigrated().await;
         world.migrator().await.up().expect("the migrations run");
+        world.db().await.run(EXAMPLE_USER).await;
         world
     }
 
@@ -134,6 +139,7 @@ impl World {
             ("DATABASE_POOL_SIZE", "6".to_owned()),
             ("PORT", "0".to_owned()),
             ("AUTH", "none".to_owned()),
+            ("MAIL_LIMIT", "off".to_owned()),
             ("METRICS_ADDR", "127.0.0.1:0".to_owned()),
             ("LOG_FORMAT", "json".to_owned()),
         ];

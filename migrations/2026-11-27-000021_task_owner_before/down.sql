@@ -1,0 +1,2 @@
+-- What it wrote goes with its column.
+SELECT 1;

@@ -1,0 +1,88 @@
+//! How much one caller may have going on at a time.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// For each key so many turns at a time. Who comes too early waits, in the order of coming, and leaves the
+/// queue by dropping the future.
+pub struct Turns<K: Eq + Hash + Clone> {
+    each: usize,
+    taken: Arc<Mutex<HashMap<K, Arc<Semaphore>>>>,
+}
+
+/// A turn. It ends when this is dropped.
+pub struct Turn<K: Eq + Hash + Clone> {
+    // Dropped before the key is looked at: see `Key`.
+    _permit: OwnedSemaphorePermit,
+    _key: Key<K>,
+}
+
+/// Forgets a key that nobody uses any more.
+struct Key<K: Eq + Hash + Clone> {
+    key: K,
+    turns: Option<Arc<Semaphore>>,
+    taken: Arc<Mutex<HashMap<K, Arc<Semaphore>>>>,
+}
+
+impl<K: Eq + Hash + Clone> Turns<K> {
+    /// With so many for each key.
+    pub fn new(each: usize) -> Turns<K> {
+        Turns { each, taken: Arc::default() }
+    }
+
+    /// The next turn of this key. `None` only if the runtime goes down.
+    pub async fn take(&self, key: K) -> Option<Turn<K>> {
+        let turns = {
+            let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+            let fresh = || Arc::new(Semaphore::new(self.each));
+            Arc::clone(taken.entry(key.clone()).or_insert_with(fresh))
+        };
+        let key = Key { key, turns: Some(Arc::clone(&turns)), taken: Arc::clone(&self.taken) };
+        let permit = turns.acquire_owned().await.ok()?;
+        Some(Turn { _permit: permit, _key: key })
+    }
+
+    /// How many keys are in use.
+    #[cfg(test)]
+    fn keys(&self) -> usize {
+        self.taken.lock().unwrap().len()
+    }
+}
+
+impl<K: Eq + Hash + Clone> Drop for Key<K> {
+    fn drop(&mut self) {
+        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        // Ours has to go first: what is left is the map's own, or belongs to others.
+        self.turns = None;
+        if taken.get(&self.key).is_some_and(|turns| Arc::strong_count(turns) == 1) {
+            taken.remove(&self.key);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures_util::FutureExt;
+
+    #[tokio::test]
+    async fn each_key_has_its_turns_and_is_forgotten_after_them() {
+        let turns = Turns::new(1);
+        let first = turns.take("a").await;
+        let waits = turns.take("a");
+        tokio::pin!(waits);
+        assert!(waits.as_mut().now_or_never().is_none());
+        // Others don't wait for it.
+        drop(turns.take("b").now_or_never().unwrap());
+        drop(first);
+        let second = waits.await;
+        assert_eq!(turns.keys(), 1);
+        // One who gives up waiting is gone as well.
+        assert!(turns.take("a").now_or_never().is_none());
+        drop(second);
+        assert_eq!(turns.keys(), 0);
+    }
+}
