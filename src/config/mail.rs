@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::ConfigError;
+use super::{ConfigError, path, values};
 use crate::mail::SmtpUrl;
 use crate::secret::Secret;
 use crate::tls::Tls;
@@ -20,14 +20,15 @@ pub struct MailArgs {
     #[arg(long, env = "SMTP_URL", value_name = "SMTP_URL", hide_env_values = true)]
     smtp_url: Option<Secret>,
     /// Where mail is written as .eml files when there is no SMTP_URL
-    #[arg(long, env = "MAIL_DIR", value_name = "MAIL_DIR", default_value = DEFAULT_MAIL_DIR)]
+    #[arg(long, env = "MAIL_DIR", value_name = "MAIL_DIR", default_value = DEFAULT_MAIL_DIR, value_parser = path)]
     pub mail_dir: PathBuf,
     /// The sender
     #[arg(
         long,
         env = "MAIL_FROM",
         value_name = "MAIL_FROM",
-        default_value = "taskd <taskd@localhost>"
+        default_value = "taskd <taskd@localhost>",
+        value_parser = values::mailbox
     )]
     pub mail_from: lettre::message::Mailbox,
 }

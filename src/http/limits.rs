@@ -17,6 +17,7 @@ use futures_util::Stream;
 
 use crate::http::cors::Origins;
 use crate::http::error::ApiError;
+use crate::http::hosts::Hosts;
 
 /// What a server puts up with. The length of a body is `fields::BODY_BYTES`; the framework has limits
 /// of its own for headers, and gives a client ten seconds to send them.
@@ -28,6 +29,8 @@ pub struct Limits {
     pub max_connections: usize,
     /// Whose pages may use the API from a browser.
     pub origins: Option<Origins>,
+    /// Under which names an instance is served that asks nobody for a token.
+    pub hosts: Hosts,
 }
 
 impl Limits {
@@ -141,7 +144,8 @@ mod tests {
     fn all_threads_together_have_no_more_connections_than_allowed() {
         for max_connections in [1, 2, 3, 1000] {
             let request_timeout = Duration::from_secs(1);
-            let limits = Limits { request_timeout, max_connections, origins: None };
+            let limits =
+                Limits { request_timeout, max_connections, origins: None, hosts: Hosts::default() };
             let (threads, each) = limits.threads();
             assert!(threads >= 1 && each >= 1);
             assert!(threads * each <= max_connections);

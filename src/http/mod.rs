@@ -12,12 +12,14 @@ pub mod error;
 mod events;
 mod fields;
 mod headers;
+pub mod hosts;
 pub mod health;
 mod idempotency_key;
 pub mod limits;
 mod observe;
 pub mod openapi;
 pub mod operator;
+pub mod operator_socket;
 mod paging;
 mod preconditions;
 pub mod rate_limits;
@@ -44,6 +46,7 @@ use crate::http::admission::{Policy, enforce, identify};
 use crate::http::error::ApiError;
 use crate::http::headers::secured;
 use crate::http::health::{LastReport, Monitored};
+use crate::http::hosts::guard;
 use crate::http::limits::{Limits, with_body, within_limits};
 use crate::http::observe::{RequestId, observe};
 use crate::http::rate_limits::{RateLimits, limit};
@@ -253,6 +256,7 @@ pub fn serve(
             .wrap(from_fn(limit))
             .wrap(from_fn(identify))
             .wrap(Condition::new(origins.is_some(), cors::cors(origins)))
+            .wrap(from_fn(guard))
             .wrap(from_fn(observe))
             .wrap(from_fn(secured))
             .wrap(from_fn(with_body))

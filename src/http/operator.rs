@@ -1,4 +1,4 @@
-//! Dead letters over HTTP, for admins, and for `taskd dlq` to reach a process that has them to itself.
+//! Dead letters over HTTP, for admins. The user who runs the process has a way of his own: `operator_socket`.
 
 use actix_web::middleware::from_fn;
 use actix_web::web::{self, Data};
@@ -16,7 +16,7 @@ pub fn routes(config: &mut web::ServiceConfig) {
     config.service(web::resource(PATH).wrap(from_fn(within_limits)).route(web::post().to(obey)));
 }
 
-async fn obey(
+pub(super) async fn obey(
     letters: Data<DeadLetters>,
     order: Result<web::Json<Order>, actix_web::Error>,
 ) -> Result<impl Responder, ApiError> {

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use crate::config::{DatabaseArgs, TlsArgs};
+use crate::output;
 use crate::store::migrations::{self, Migrator};
 
 /// Options of `taskd migrate`.
@@ -25,20 +26,20 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let url = args.database.required_url(&args.tls.load()?)?;
     if args.status {
         for migration in migrations::status(&url).await? {
-            super::print(format_args!(
+            output::print(format_args!(
                 "{}  {}",
                 if migration.applied { "applied" } else { "pending" },
                 migration.name
-            ));
+            ))?;
         }
         return Ok(ExitCode::SUCCESS);
     }
     let applied = Migrator::connect(&url).await?.up()?;
     if applied.is_empty() {
-        super::print("the schema is up to date");
+        output::print("the schema is up to date")?;
     }
     for name in applied {
-        super::print(format_args!("applied  {name}"));
+        output::print(format_args!("applied  {name}"))?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -5,6 +5,7 @@ pub mod dlq;
 pub mod migrate;
 mod parts;
 pub mod purge;
+mod reach;
 pub mod serve;
 pub mod token;
 pub mod topology;
@@ -12,7 +13,6 @@ pub mod up;
 mod upkeep;
 pub mod work;
 
-use std::io::Write;
 use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
 
@@ -66,8 +66,8 @@ async fn check_schema(url: &PostgresUrl) -> anyhow::Result<()> {
 /// How many connections may wait to be accepted.
 const BACKLOG: u32 = 1024;
 
-/// Listens on an address; `variable` is what to change if somebody else does.
-fn listen(address: SocketAddr, variable: &str) -> anyhow::Result<TcpListener> {
+/// Listens on an address; `host` and `port` are the variables that say where.
+fn listen(address: SocketAddr, host: &str, port: &str) -> anyhow::Result<TcpListener> {
     let listening = || {
         let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
         socket.set_reuseaddr(true)?;
@@ -77,19 +77,14 @@ fn listen(address: SocketAddr, variable: &str) -> anyhow::Result<TcpListener> {
     listening().map_err(|error| match error.kind() {
         std::io::ErrorKind::AddrInUse => {
             anyhow::anyhow!(
-                "{address} is in use by another process: stop it, or set {variable} to another"
+                "{address} is in use by another process: stop it, or set {port} to another"
             )
         }
-        _ => anyhow::anyhow!("{address} can't be listened on: {error}"),
+        std::io::ErrorKind::PermissionDenied => anyhow::anyhow!(
+            "{port}: this user may not listen on {address}: set it to 1024 or more"
+        ),
+        _ => anyhow::anyhow!(
+            "{host}: {address} can't be listened on, which must be an address of this machine: {error}"
+        ),
     })
-}
-
-/// Says on standard error what is wrong. Where nobody listens there is nothing to be done.
-pub fn complain(text: impl std::fmt::Display) {
-    let _ = writeln!(std::io::stderr(), "taskd: {text}");
-}
-
-/// Prints a line to standard output. A reader that has gone, as `head` does, is no error.
-fn print(text: impl std::fmt::Display) {
-    let _ = writeln!(std::io::stdout(), "{text}");
 }

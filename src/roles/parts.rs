@@ -12,7 +12,7 @@ use crate::broker::Broker;
 use crate::broker::amqp::AmqpBroker;
 use crate::broker::tables::TableBroker;
 use crate::cache::{Cache, Limiter};
-use crate::config::{ApiArgs, BrokerArgs, MailArgs};
+use crate::config::{ApiArgs, BrokerArgs, ConfigError, MailArgs};
 use crate::consumer::{Consumer, EXTERNAL_AT_ONCE, Tools};
 use crate::domain::retry::RetryPolicy;
 use crate::domain::schedule::Schedule;
@@ -73,7 +73,14 @@ pub(super) fn broker_name(args: &BrokerArgs, tls: &Tls) -> anyhow::Result<String
 pub(super) fn mailer(args: &MailArgs, tls: &Tls) -> anyhow::Result<Arc<dyn Mailer>> {
     Ok(match args.url(tls)? {
         Some(url) => Arc::new(SmtpMailer::new(&url, args.mail_from.clone(), EXTERNAL_AT_ONCE)?),
-        None => Arc::new(FileMailer::new(args.mail_dir.clone(), args.mail_from.clone())?),
+        None => {
+            let directory = args.mail_dir.clone();
+            let unusable = |error| {
+                let problem = format!("{} can't be written to: {error}", args.mail_dir.display());
+                ConfigError::new("MAIL_DIR", problem)
+            };
+            Arc::new(FileMailer::new(directory, args.mail_from.clone()).map_err(unusable)?)
+        }
     })
 }
 

@@ -24,7 +24,18 @@ const FLOORS: [&[&str]; 7] = [
     ],
     &["store", "broker", "cache", "mail"],
     &["domain"],
-    &["secret", "tls", "shutdown", "telemetry", "batcher", "defects"],
+    &[
+        "secret",
+        "private",
+        "data_dir",
+        "service_url",
+        "tls",
+        "shutdown",
+        "telemetry",
+        "output",
+        "batcher",
+        "defects",
+    ],
 ];
 
 fn floor(module: &str) -> usize {
@@ -51,7 +62,7 @@ fn modules() -> Vec<(String, String)> {
     let mut modules: Vec<(String, String)> = found
         .into_iter()
         .map(|path| (path.strip_prefix(&root).unwrap().to_str().unwrap().to_owned(), path))
-        .filter(|(name, _)| !["main.rs", "lib.rs", "cli.rs"].contains(&name.as_str()))
+        .filter(|(name, _)| !["main.rs", "lib.rs", "cli.rs", "dotenv.rs"].contains(&name.as_str()))
         .map(|(name, path)| (name, std::fs::read_to_string(path).unwrap()))
         .collect();
     modules.sort();
