@@ -4,6 +4,7 @@ use chrono::{SubsecRound, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::access::issue;
+use crate::domain::text::shows_something;
 use crate::domain::user::Role;
 use crate::mail::is_address;
 use crate::output::OutputError;
@@ -86,7 +87,7 @@ pub async fn grant(
 
 async fn make(connection: &mut Connection, order: &Grant) -> Result<Granted, GrantError> {
     let invalid = |field, problem: String| GrantError::Invalid { field, problem };
-    if !(1..=100).contains(&order.name.chars().count()) || order.name.trim().is_empty() {
+    if !(1..=100).contains(&order.name.chars().count()) || !shows_something(&order.name) {
         return Err(invalid("name", "must have 1 to 100 characters".into()));
     }
     let created_at = Utc::now().trunc_subsecs(6);

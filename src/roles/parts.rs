@@ -72,7 +72,12 @@ pub(super) fn broker_name(args: &BrokerArgs, tls: &Tls) -> anyhow::Result<String
 /// SMTP, not yet connected, or files.
 pub(super) fn mailer(args: &MailArgs, tls: &Tls) -> anyhow::Result<Arc<dyn Mailer>> {
     Ok(match args.url(tls)? {
-        Some(url) => Arc::new(SmtpMailer::new(&url, args.mail_from.clone(), EXTERNAL_AT_ONCE)?),
+        Some(url) => Arc::new(SmtpMailer::new(
+            &url,
+            args.mail_from.clone(),
+            EXTERNAL_AT_ONCE,
+            args.manners(),
+        )?),
         None => {
             let directory = args.mail_dir.clone();
             let unusable = |error| {

@@ -42,6 +42,7 @@ mod licences;
 mod lists;
 mod lists_stretches;
 mod mail_record;
+mod mail_server;
 mod openapi;
 mod outages;
 mod plans;
