@@ -1,14 +1,15 @@
 //! Parses, dispatches, exits.
 
 mod cli;
+mod dotenv;
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 
 use cli::{Cli, Role};
 use taskd::config::ConfigError;
-use taskd::{roles, telemetry};
+use taskd::{output, roles};
 
 /// Requests and messages are many small values, made by one thread and dropped by another, which the C library's
 /// allocator is slow at.
@@ -19,38 +20,72 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 const BAD_CONFIGURATION: u8 = 2;
 
 fn main() -> ExitCode {
-    match dotenvy::dotenv() {
-        Err(error) if !error.not_found() => {
-            roles::complain(format_args!(".env can't be read: {}", unreadable(&error)));
-            return ExitCode::from(BAD_CONFIGURATION);
-        }
-        _ => {}
+    // Who asks for help or the version is told, whatever the settings are.
+    let told = ["-h", "--help", "help", "-V", "--version"];
+    let asks =
+        std::env::args_os().skip(1).any(|argument| told.iter().any(|told| argument == *told));
+    if !asks && let Err(error) = dotenv::load().and_then(|()| readable(&Cli::command())) {
+        return ended(Err(error.into()));
     }
-    let cli = Cli::parse();
-    match run(cli) {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        // Help and the version are what was asked for.
+        Err(told) if !told.use_stderr() => {
+            let printed = output::printed(told.print());
+            return ended(printed.map(|()| ExitCode::SUCCESS).map_err(Into::into));
+        }
+        Err(refused) => refused.exit(),
+    };
+    ended(run(cli))
+}
+
+fn ended(outcome: anyhow::Result<ExitCode>) -> ExitCode {
+    match outcome {
         Ok(code) => code,
         Err(error) => {
-            roles::complain(format_args!("{error:#}"));
+            output::complain(format_args!("{error:#}"));
             let configuration = error.downcast_ref::<ConfigError>().is_some();
             ExitCode::from(if configuration { BAD_CONFIGURATION } else { 1 })
         }
     }
 }
 
-/// What is wrong with `.env`. The line itself stays unsaid, since it may hold a password.
-fn unreadable(error: &dotenvy::Error) -> String {
-    match error {
-        dotenvy::Error::LineParse(..) => {
-            "a line is not of the form NAME=value, with a value that has spaces in quotes"
-                .to_owned()
+/// Whether the values of all variables are texts: a complaint about one that isn't would not name it.
+fn readable(command: &clap::Command) -> Result<(), ConfigError> {
+    for variable in command.get_arguments().filter_map(clap::Arg::get_env) {
+        if std::env::var_os(variable).is_some_and(|value| value.to_str().is_none()) {
+            return Err(ConfigError::new(variable.to_string_lossy().into_owned(), "is not UTF-8"));
         }
-        other => other.to_string(),
     }
+    command.get_subcommands().try_for_each(readable)
+}
+
+/// The embedded database asks the environment where to keep what it unpacks: with everything else, and no home is
+/// needed.
+fn keep_together(role: &Role) -> anyhow::Result<()> {
+    #[cfg(feature = "embedded")]
+    {
+        let data = match role {
+            Role::Up(args) => args.data(),
+            Role::Dlq(args) => args.data(),
+            Role::Token(args) => match args.data() {
+                Some(data) => data,
+                None => return Ok(()),
+            },
+            _ => return Ok(()),
+        };
+        let cache = taskd::store::embedded::cache(&std::path::absolute(&data.data_dir)?);
+        let cache = cache.to_string_lossy();
+        // On macOS the second is what counts.
+        dotenv::set(&[("XDG_CACHE_HOME", &cache), ("HOME", &cache)])?;
+    }
+    let _ = role;
+    Ok(())
 }
 
 fn run(cli: Cli) -> anyhow::Result<ExitCode> {
-    telemetry::init(&cli.log.log, cli.log.log_format)
-        .map_err(|problem| ConfigError::new("LOG", problem))?;
+    keep_together(&cli.role)?;
+    cli.log.init();
     // Migrations need the multi-thread runtime.
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let code = runtime.block_on(async {

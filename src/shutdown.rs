@@ -1,6 +1,6 @@
 //! The stop signal, and how long is left after it.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
@@ -52,6 +52,10 @@ impl Shutdown {
     }
 }
 
+/// A signal that comes again within this time is the same one: `timeout`, a shell and a supervisor each send it to the
+/// process and to its whole group.
+const SAME_SIGNAL: Duration = Duration::from_secs(1);
+
 /// Stops on SIGTERM or SIGINT; on a second one ends the process at once.
 ///
 /// # Errors
@@ -61,26 +65,36 @@ pub fn stop_on_signals(shutdown: Shutdown) -> std::io::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     tokio::spawn(async move {
-        for again in [false, true] {
-            let name = tokio::select! {
+        let mut next = async || {
+            tokio::select! {
                 _ = terminate.recv() => "SIGTERM",
                 _ = interrupt.recv() => "SIGINT",
-            };
-            if again {
-                tracing::warn!(signal = name, "stopping at once");
+            }
+        };
+        let first = next().await;
+        let since = Instant::now();
+        shutdown.stop();
+        let seconds = shutdown.drain_timeout().as_secs_f32();
+        tracing::info!(
+            signal = first,
+            drain_seconds = seconds,
+            "draining; a second signal stops at once"
+        );
+        loop {
+            let again = next().await;
+            if is_another(first, again, since.elapsed()) {
+                tracing::warn!(signal = again, "stopping at once");
                 // What a shell reports for a process that an interrupt ended.
                 std::process::exit(130);
             }
-            shutdown.stop();
-            let seconds = shutdown.drain_timeout().as_secs_f32();
-            tracing::info!(
-                signal = name,
-                drain_seconds = seconds,
-                "draining; a second signal stops at once"
-            );
         }
     });
     Ok(())
+}
+
+/// Whether a signal so long after the first is a second wish to stop.
+fn is_another(first: &str, again: &str, later: Duration) -> bool {
+    again != first || later > SAME_SIGNAL
 }
 
 /// Grows pauses between attempts to reach something that is down.
@@ -112,5 +126,20 @@ impl Backoff {
     /// It worked: the next pause is a short one again.
     pub fn reset(&mut self) {
         *self = Backoff::default();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_signal_that_is_sent_twice_within_a_second_is_one() {
+        for name in ["SIGTERM", "SIGINT"] {
+            assert!(!is_another(name, name, Duration::ZERO));
+            assert!(!is_another(name, name, SAME_SIGNAL));
+            assert!(is_another(name, name, SAME_SIGNAL + Duration::from_millis(1)));
+        }
+        assert!(is_another("SIGTERM", "SIGINT", Duration::ZERO));
     }
 }

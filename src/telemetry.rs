@@ -10,6 +10,7 @@ use prometheus::{
     TextEncoder,
 };
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
 
 /// The form of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -20,16 +21,37 @@ pub enum LogFormat {
     Json,
 }
 
-/// Starts logging to standard error: what `directives` let through, in that form.
+/// Whether directives can be read.
 ///
 /// # Errors
-/// The directives can't be read.
-pub fn init(directives: &str, format: LogFormat) -> Result<(), String> {
-    let filter = EnvFilter::try_new(directives).map_err(|e| format!("{directives:?}: {e}"))?;
+/// A sentence.
+pub fn check(directives: &str) -> Result<(), String> {
+    const TAKES: &str = "must be off, error, warn, info, debug or trace, or directives such as \
+                         info,taskd::consumer=debug";
+    let is_level = |text: &str| !text.is_empty() && text.parse::<LevelFilter>().is_ok();
+    for part in directives.split(',').map(str::trim) {
+        // A word that is no level would be a target, of which everything is logged, and of all others nothing.
+        let level = match (part.rfind('='), part.rfind(']')) {
+            (Some(equals), None) => &part[equals + 1..],
+            (Some(equals), Some(bracket)) if equals > bracket => &part[equals + 1..],
+            // A span, whose level may be left out.
+            (_, Some(_)) => "trace",
+            (None, None) => part,
+        };
+        if !is_level(level) {
+            return Err(format!("{part:?} has no level: {TAKES}"));
+        }
+    }
+    EnvFilter::try_new(directives).map(drop).map_err(|error| format!("{TAKES}: {error}"))
+}
+
+/// Starts logging to standard error: what `directives` let through, in that form. Those that can't be read let nothing
+/// through: see [`check`].
+pub fn init(directives: &str, format: LogFormat) {
     // What the HTTP library says of its own start is nobody's news; whoever looks into it asks for it.
     let filter = match directives.contains("actix_server") {
-        true => filter,
-        false => filter.add_directive("actix_server=warn".parse().map_err(|_| "actix_server")?),
+        true => EnvFilter::new(directives),
+        false => EnvFilter::new(format!("{directives},actix_server=warn")),
     };
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
@@ -49,7 +71,6 @@ pub fn init(directives: &str, format: LogFormat) -> Result<(), String> {
                 .try_init()
         }
     };
-    Ok(())
 }
 
 /// Half a millisecond to ten seconds, in seconds.
@@ -215,6 +236,33 @@ impl Metrics {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_word_that_is_no_level_would_leave_the_process_mute() {
+        for good in [
+            "info",
+            "OFF",
+            "trace,tokio_postgres=info",
+            "info,taskd::consumer=debug",
+            "taskd=debug",
+            "info,taskd[delivery{task_id=1}]=trace",
+        ] {
+            assert_eq!(check(good), Ok(()), "{good}");
+        }
+        for bad in [
+            "",
+            " ",
+            "verbose",
+            "info,verbose",
+            "info,",
+            "taskd=verbose",
+            "info,==",
+            "taskd=",
+            "\u{1}",
+        ] {
+            assert!(check(bad).unwrap_err().contains("info,taskd::consumer=debug"), "{bad:?}");
+        }
+    }
 
     #[test]
     fn every_metric_has_a_name_of_its_own_and_is_rendered() {

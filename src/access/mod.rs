@@ -1,9 +1,11 @@
 //! Who asks: tokens, passwords, and the callers they stand for.
 
+mod grant;
 mod passwords;
 mod seal;
 mod tokens;
 
+pub use grant::{Grant, GrantError, Granted, grant};
 pub use passwords::{Asker, PasswordError, Passwords};
 pub use seal::Seal;
 pub use tokens::{Tokens, issue, issue_session, issue_token};

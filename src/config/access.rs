@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
-use super::{ConfigError, duration};
+use super::{ConfigError, duration, values};
 use crate::http::admission::Policy;
 
 /// What a request must bring.
@@ -22,8 +22,8 @@ pub enum Auth {
 #[command(next_help_heading = "Access")]
 pub struct AccessArgs {
     /// What a request must bring [default: tokens; for `up` on a loopback address: none]
-    #[arg(long, env = "AUTH", value_name = "AUTH")]
-    pub auth: Option<Auth>,
+    #[arg(long, env = "TASKD_AUTH", value_name = "TASKD_AUTH")]
+    auth: Option<Auth>,
     /// Whether anybody may read /metrics; otherwise it takes an admin's token
     #[arg(long, env = "METRICS_PUBLIC", value_name = "METRICS_PUBLIC", default_value_t = true,
           action = clap::ArgAction::Set)]
@@ -37,15 +37,18 @@ pub struct AccessArgs {
 }
 
 impl AccessArgs {
-    /// How strict to be on this address, if nothing is said as strict as `usual`.
+    /// How strict to be on this address, if nothing is said as strict as `usual`. `AUTH` counts where it is a word
+    /// of ours.
     pub fn policy(&self, usual: Auth, host: IpAddr) -> Result<Policy, ConfigError> {
-        let anybody = self.auth.unwrap_or(usual) == Auth::None;
+        let shared = || values::shared("AUTH", |text| Auth::from_str(text, false).ok());
+        let chosen = self.auth.or_else(shared);
+        let anybody = chosen.unwrap_or(usual) == Auth::None;
         if anybody && !host.is_loopback() {
             let problem = format!(
-                "none lets everybody do everything, and HOST is {host}, which others can reach: set \
-                 AUTH=tokens, or HOST to a loopback address"
+                "none lets everybody do everything, and TASKD_HOST is {host}, which others can reach: \
+                 set TASKD_AUTH=tokens, or TASKD_HOST to a loopback address"
             );
-            return Err(ConfigError::new("AUTH", problem));
+            return Err(ConfigError::new("TASKD_AUTH", problem));
         }
         Ok(Policy { anybody, metrics_public: self.metrics_public })
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::{ConfigError, duration};
+use super::{ConfigError, duration, name};
 use crate::cache::RedisUrl;
 use crate::secret::Secret;
 use crate::tls::Tls;
@@ -17,7 +17,7 @@ pub struct CacheArgs {
     #[arg(long, env = "REDIS_URL", value_name = "REDIS_URL", hide_env_values = true)]
     redis_url: Option<Secret>,
     /// What every key begins with
-    #[arg(long, env = "CACHE_PREFIX", value_name = "CACHE_PREFIX", default_value = "taskd")]
+    #[arg(long, env = "CACHE_PREFIX", value_name = "CACHE_PREFIX", default_value = "taskd", value_parser = name)]
     pub cache_prefix: String,
     /// How long an entry may live
     #[arg(long, env = "CACHE_TTL", value_name = "CACHE_TTL", default_value = "60s", value_parser = duration)]

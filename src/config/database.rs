@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::ConfigError;
+use super::{ConfigError, whole};
 use crate::secret::Secret;
 use crate::store::PostgresUrl;
 use crate::tls::Tls;
@@ -18,7 +18,7 @@ pub struct DatabaseArgs {
     database_url: Option<Secret>,
     /// Connections this process opens at most
     #[arg(long, env = "DATABASE_POOL_SIZE", value_name = "DATABASE_POOL_SIZE", default_value_t = 16,
-          value_parser = clap::value_parser!(u16).range(1..=1000))]
+          value_parser = whole(1..=1000_u16))]
     pub database_pool_size: u16,
 }
 

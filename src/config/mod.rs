@@ -7,7 +7,6 @@
 //! can't check alone is checked by the methods here, before anything starts.
 
 mod access;
-mod api;
 mod broker;
 mod cache;
 mod database;
@@ -16,21 +15,22 @@ mod mail;
 mod process;
 mod requests;
 mod tls;
+mod values;
 mod work;
 
 pub use access::{AccessArgs, Auth};
-pub use api::ApiArgs;
 pub use broker::{BrokerArgs, RetryArgs};
 pub use cache::CacheArgs;
 pub use database::DatabaseArgs;
 pub use limits::LimitArgs;
 pub use mail::{DEFAULT_MAIL_DIR, MailArgs};
 pub use process::{DataArgs, HttpArgs, LogArgs, MonitorArgs, ShutdownArgs};
-pub use requests::RequestArgs;
+pub use requests::{ApiArgs, RequestArgs};
 pub use tls::TlsArgs;
+pub use values::{duration, name, no_declare, path, whole};
 pub use work::{RetentionArgs, SimulationArgs};
 
-use std::time::Duration;
+use std::borrow::Cow;
 
 use crate::secret::Secret;
 
@@ -38,29 +38,15 @@ use crate::secret::Secret;
 #[derive(Debug, thiserror::Error)]
 #[error("{variable}: {problem}")]
 pub struct ConfigError {
-    variable: &'static str,
+    variable: Cow<'static, str>,
     problem: String,
 }
 
 impl ConfigError {
     /// A complaint about one variable.
-    pub fn new(variable: &'static str, problem: impl Into<String>) -> ConfigError {
-        ConfigError { variable, problem: problem.into() }
+    pub fn new(variable: impl Into<Cow<'static, str>>, problem: impl Into<String>) -> ConfigError {
+        ConfigError { variable: variable.into(), problem: problem.into() }
     }
-}
-
-/// A duration such as `90s` or `30d`, above zero.
-pub fn duration(text: &str) -> Result<Duration, String> {
-    match humantime::parse_duration(text) {
-        Ok(d) if !d.is_zero() => Ok(d),
-        Ok(_) => Err("must be longer than zero".into()),
-        Err(e) => Err(format!("not a duration such as 90s or 30d: {e}")),
-    }
-}
-
-/// The value of `NO_DECLARE`: a flag has no value name by which a complaint would name the variable.
-pub fn no_declare(text: &str) -> Result<bool, String> {
-    text.parse().map_err(|_| "NO_DECLARE must be true or false".to_owned())
 }
 
 /// The URL in a variable, read; `None` where it is not set.

@@ -1,13 +1,14 @@
 //! What every process, or every one that listens, is told.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
 
-use super::{ConfigError, duration};
-use crate::telemetry::LogFormat;
+use super::values;
+use super::{duration, path, whole};
+use crate::telemetry::{self, LogFormat};
 
 /// How to tell what goes on. Every role has these.
 #[derive(Debug, Clone, Args)]
@@ -23,8 +24,26 @@ pub struct LogArgs {
     )]
     pub log_format: LogFormat,
     /// What is logged: a level, or directives such as info,taskd::consumer=debug
-    #[arg(long, env = "LOG", value_name = "LOG", default_value = "info", global = true)]
-    pub log: String,
+    /// [default: info]
+    #[arg(long, env = "TASKD_LOG", value_name = "TASKD_LOG", global = true, value_parser = directives)]
+    log: Option<String>,
+}
+
+fn directives(text: &str) -> Result<String, String> {
+    telemetry::check(text).map(|()| text.to_owned())
+}
+
+impl LogArgs {
+    /// Starts logging.
+    pub fn init(&self) {
+        // What is warned of here has no log yet, so it is asked for again.
+        let shared = || values::shared("LOG", |text| directives(text).ok());
+        let chosen = self.log.clone().or_else(shared);
+        telemetry::init(chosen.as_deref().unwrap_or("info"), self.log_format);
+        if chosen.is_none() {
+            shared();
+        }
+    }
 }
 
 /// Where the API listens, and what it remembers.
@@ -32,14 +51,25 @@ pub struct LogArgs {
 #[command(next_help_heading = "HTTP")]
 pub struct HttpArgs {
     /// The address to listen on; 0.0.0.0 is every one of this machine
-    #[arg(long, env = "HOST", value_name = "HOST", default_value = "127.0.0.1")]
-    pub host: IpAddr,
+    /// [default: 127.0.0.1]
+    #[arg(long, env = "TASKD_HOST", value_name = "TASKD_HOST", value_parser = values::host)]
+    host: Option<IpAddr>,
     /// The port to listen on; 0 chooses a free one
-    #[arg(long, env = "PORT", value_name = "PORT", default_value_t = 3000)]
+    #[arg(long, env = "PORT", value_name = "PORT", default_value_t = 3000,
+          value_parser = whole(0..=u16::MAX))]
     pub port: u16,
     /// How long the answer to a POST with an Idempotency-Key is kept for its repeats; 365d at most
     #[arg(long, env = "IDEMPOTENCY_RETENTION", value_name = "IDEMPOTENCY_RETENTION", default_value = "24h", value_parser = at_most_a_year)]
     pub idempotency_retention: Duration,
+}
+
+impl HttpArgs {
+    /// Where to listen. `HOST` counts where it is an address.
+    pub fn address(&self) -> SocketAddr {
+        let shared = || values::shared("HOST", |text| text.parse().ok());
+        let host = self.host.or_else(shared).unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
+        SocketAddr::new(host, self.port)
+    }
 }
 
 fn at_most_a_year(text: &str) -> Result<Duration, String> {
@@ -52,27 +82,8 @@ fn at_most_a_year(text: &str) -> Result<Duration, String> {
 #[command(next_help_heading = "Data")]
 pub struct DataArgs {
     /// Where `taskd up` keeps its database and its mail
-    #[arg(long, env = "DATA_DIR", value_name = "DATA_DIR", default_value = ".taskd")]
+    #[arg(long, env = "DATA_DIR", value_name = "DATA_DIR", default_value = ".taskd", value_parser = path)]
     pub data_dir: PathBuf,
-}
-
-impl DataArgs {
-    /// The file in which a running `taskd up` says where it listens.
-    pub fn address_file(&self) -> PathBuf {
-        self.data_dir.join("address")
-    }
-
-    /// Where a running `taskd up` listens, if one does.
-    pub fn running(&self) -> Result<Option<SocketAddr>, ConfigError> {
-        match std::fs::read_to_string(self.address_file()) {
-            Ok(text) => Ok(text.trim().parse().ok()),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(ConfigError::new(
-                "DATA_DIR",
-                format!("{}: {error}", self.address_file().display()),
-            )),
-        }
-    }
 }
 
 /// How a process ends.
@@ -89,7 +100,7 @@ pub struct ShutdownArgs {
 #[command(next_help_heading = "Monitoring")]
 pub struct MonitorArgs {
     /// Address for /healthz, /readyz and /metrics, such as 127.0.0.1:9464; none by default
-    #[arg(long, env = "METRICS_ADDR", value_name = "METRICS_ADDR")]
+    #[arg(long, env = "METRICS_ADDR", value_name = "METRICS_ADDR", value_parser = values::host_and_port)]
     pub metrics_addr: Option<SocketAddr>,
     /// Whether anybody may read /metrics there; otherwise it takes an admin's token
     #[arg(long, env = "METRICS_PUBLIC", value_name = "METRICS_PUBLIC", default_value_t = true,

@@ -4,10 +4,28 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::duration;
+use super::{AccessArgs, HttpArgs, LimitArgs, duration, whole};
 use crate::http::cors::Origins;
+use crate::http::hosts::Hosts;
 use crate::http::limits::Limits;
 use crate::http::observe::AccessLog;
+
+/// The API's settings, for every role that serves it.
+#[derive(Debug, Clone, Args)]
+pub struct ApiArgs {
+    /// Where it listens.
+    #[command(flatten)]
+    pub http: HttpArgs,
+    /// Who may come in.
+    #[command(flatten)]
+    pub access: AccessArgs,
+    /// What a request may take.
+    #[command(flatten)]
+    pub requests: RequestArgs,
+    /// How many requests a client may send.
+    #[command(flatten)]
+    pub limits: LimitArgs,
+}
 
 /// What a request may take.
 #[derive(Debug, Clone, Args)]
@@ -18,7 +36,7 @@ pub struct RequestArgs {
     request_timeout: Duration,
     /// How many connections of clients may be open at a time; more wait to be accepted
     #[arg(long, env = "MAX_CONNECTIONS", value_name = "MAX_CONNECTIONS", default_value_t = 10_000,
-          value_parser = clap::value_parser!(u32).range(1..))]
+          value_parser = whole(1..=u32::MAX))]
     max_connections: u32,
     /// Origins (scheme, host, port) whose web pages may use the API, with commas between them; * for
     /// all, none by default
@@ -28,6 +46,10 @@ pub struct RequestArgs {
     /// [default: all in up, errors in serve]
     #[arg(long, env = "ACCESS_LOG", value_name = "ACCESS_LOG")]
     access_log: Option<AccessLog>,
+    /// Names of hosts under which an instance that asks nobody for a token is served besides localhost,
+    /// with commas between them
+    #[arg(long, env = "ALLOWED_HOSTS", value_name = "ALLOWED_HOSTS")]
+    allowed_hosts: Option<Hosts>,
 }
 
 impl RequestArgs {
@@ -38,6 +60,7 @@ impl RequestArgs {
             request_timeout: self.request_timeout,
             max_connections: self.max_connections as usize,
             origins: self.cors_origins.clone(),
+            hosts: self.allowed_hosts.clone().unwrap_or_default(),
         }
     }
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::ConfigError;
+use super::{ConfigError, path};
 use crate::tls::Tls;
 
 /// Whom to trust.
@@ -12,7 +12,7 @@ use crate::tls::Tls;
 #[command(next_help_heading = "TLS")]
 pub struct TlsArgs {
     /// A PEM file of authorities whose certificates are trusted besides the system's
-    #[arg(long, env = "TLS_CA_FILE", value_name = "TLS_CA_FILE")]
+    #[arg(long, env = "TLS_CA_FILE", value_name = "TLS_CA_FILE", value_parser = path)]
     tls_ca_file: Option<PathBuf>,
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use super::{ConfigError, RetryArgs, duration};
 use crate::effects::Simulation;
@@ -44,6 +44,15 @@ impl RetentionArgs {
     }
 }
 
+/// What a process is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Environment {
+    /// Trying things out
+    Development,
+    /// Being relied upon
+    Production,
+}
+
 /// Failures on purpose.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Demonstration")]
@@ -52,15 +61,21 @@ pub struct SimulationArgs {
     #[arg(long, value_name = "EFFECT=RATE,…")]
     simulate_failure: Option<Simulation>,
     /// With "production", demonstrations are refused
-    #[arg(long, env = "TASKD_ENV", value_name = "TASKD_ENV", default_value = "development")]
-    environment: String,
+    #[arg(
+        long,
+        env = "TASKD_ENV",
+        value_name = "TASKD_ENV",
+        default_value = "development",
+        ignore_case = true
+    )]
+    environment: Environment,
 }
 
 impl SimulationArgs {
     /// What is to fail, if it may.
     pub fn checked(self) -> Result<Simulation, ConfigError> {
         let simulation = self.simulate_failure.unwrap_or_default();
-        if !simulation.is_empty() && self.environment.eq_ignore_ascii_case("production") {
+        if !simulation.is_empty() && self.environment == Environment::Production {
             return Err(ConfigError::new(
                 "TASKD_ENV",
                 "is production: --simulate-failure is refused",

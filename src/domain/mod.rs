@@ -10,4 +10,5 @@ pub mod retry;
 pub mod schedule;
 pub mod schemas;
 pub mod task;
+pub mod text;
 pub mod user;

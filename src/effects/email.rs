@@ -11,6 +11,7 @@ use crate::batcher::Batcher;
 use crate::domain::event::{Event, EventType};
 use crate::domain::rate::Limit;
 use crate::domain::task::Task;
+use crate::domain::text::isolated;
 use crate::effects::{MailLimit, Outcome};
 use crate::mail::{Mail, MailError, Mailer};
 use crate::store::users::{self, User};
@@ -104,18 +105,19 @@ fn compose(event: &Event, user: &User) -> Mail {
         EventType::TaskDeleted => "Task deleted",
     };
     let subject = format!("{what}: {}", task.title);
+    let headline = format!("{what}: {}", isolated(&task.title));
     let rows = rows(event, task);
-    let mut text = format!("{subject}\n\n");
+    let mut text = format!("{headline}\n\n");
     let mut html =
-        format!("<!doctype html>\n<html><body>\n<h1>{}</h1>\n<table>\n", escape(&subject));
+        format!("<!doctype html>\n<html><body>\n<h1>{}</h1>\n<table>\n", escape(&headline));
     for (name, value) in &rows {
         // A String takes whatever is written to it.
         let _ = writeln!(text, "{name}: {value}");
         let _ = writeln!(html, "<tr><th>{}</th><td>{}</td></tr>", escape(name), escape(value));
     }
-    if let Some(description) = &task.description {
+    if let Some(description) = task.description.as_deref().map(isolated) {
         let _ = write!(text, "\n{description}\n");
-        let _ = writeln!(html, "<tr><td colspan=\"2\">{}</td></tr>", escape(description));
+        let _ = writeln!(html, "<tr><td colspan=\"2\">{}</td></tr>", escape(&description));
     }
     html.push_str("</table>\n</body></html>\n");
     Mail {
@@ -141,7 +143,7 @@ fn rows(event: &Event, task: &Task) -> Vec<(String, String)> {
     let is_given = changes.is_some_and(|changes| changes.contains_key("userId"));
     for (field, change) in changes.into_iter().flatten() {
         let side = |name: &str| match change.get(name) {
-            Some(Value::String(text)) => text.clone(),
+            Some(Value::String(text)) => isolated(text),
             Some(Value::Null) | None => "(none)".to_owned(),
             Some(other) => other.to_string(),
         };

@@ -31,6 +31,16 @@ impl FromStr for Origins {
     }
 }
 
+impl Origins {
+    /// Whether pages of this origin may use the API.
+    pub fn have(&self, origin: &str) -> bool {
+        match self {
+            Origins::Any => true,
+            Origins::These(origins) => origins.iter().any(|known| known == origin),
+        }
+    }
+}
+
 /// An origin as a browser sends it, which is what it is compared with, letter by letter.
 fn exact(text: &str) -> Result<String, String> {
     let wrong = || format!("{text:?} is no origin such as https://app.example.com, nor *");

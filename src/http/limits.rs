@@ -17,6 +17,7 @@ use futures_util::Stream;
 
 use crate::http::cors::Origins;
 use crate::http::error::ApiError;
+use crate::http::hosts::Hosts;
 use crate::http::observe::AccessLog;
 
 /// What a server puts up with. The length of a body is `fields::BODY_BYTES`; the framework has limits
@@ -31,6 +32,8 @@ pub struct Limits {
     pub origins: Option<Origins>,
     /// Which requests have a line in the log.
     pub access_log: AccessLog,
+    /// Under which names an instance is served that asks nobody for a token.
+    pub hosts: Hosts,
 }
 
 impl Limits {
@@ -144,8 +147,13 @@ mod tests {
     fn all_threads_together_have_no_more_connections_than_allowed() {
         for max_connections in [1, 2, 3, 1000] {
             let request_timeout = Duration::from_secs(1);
-            let access_log = AccessLog::Off;
-            let limits = Limits { request_timeout, max_connections, origins: None, access_log };
+            let limits = Limits {
+                request_timeout,
+                max_connections,
+                origins: None,
+                access_log: AccessLog::Off,
+                hosts: Hosts::default(),
+            };
             let (threads, each) = limits.threads();
             assert!(threads >= 1 && each >= 1);
             assert!(threads * each <= max_connections);

@@ -1,4 +1,4 @@
-//! Dead letters over HTTP, for admins, and for `taskd dlq` to reach a process that has them to itself.
+//! Dead letters over HTTP, for admins. The user who runs the process has a way of his own: `operator_socket`.
 
 use actix_web::dev::Payload;
 use actix_web::middleware::from_fn;
@@ -21,7 +21,7 @@ pub fn routes(config: &mut web::ServiceConfig) {
 }
 
 /// An order, read as strictly and with the same bounds as every other body.
-struct Ordered(Order);
+pub(super) struct Ordered(Order);
 
 impl FromRequest for Ordered {
     type Error = ApiError;
@@ -40,7 +40,10 @@ impl FromRequest for Ordered {
     }
 }
 
-async fn obey(letters: Data<DeadLetters>, order: Ordered) -> Result<impl Responder, ApiError> {
+pub(super) async fn obey(
+    letters: Data<DeadLetters>,
+    order: Ordered,
+) -> Result<impl Responder, ApiError> {
     letters.obey(order.0).await.map(|answer| HttpResponse::Ok().json(answer)).map_err(|error| {
         tracing::warn!(%error, "answering 503");
         ApiError::Unavailable

@@ -16,6 +16,7 @@ use super::admission::{enforce, identify};
 use super::connection::minded;
 use super::headers::secured;
 use super::health::{self, LastReport, Monitored};
+use super::hosts::guard;
 use super::last_connections::LastConnections;
 use super::limits::{Limits, with_body};
 use super::observe::{Stopping, observe};
@@ -77,6 +78,7 @@ pub async fn serve(
             .wrap(from_fn(limit))
             .wrap(from_fn(identify))
             .wrap(Condition::new(origins.is_some(), cors::cors(origins)))
+            .wrap(from_fn(guard))
             .wrap(from_fn(observe))
             .wrap(from_fn(secured))
             .wrap(from_fn(with_body))

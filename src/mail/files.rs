@@ -1,11 +1,15 @@
 //! Mail as files, for those who have no mail server at hand.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
 use async_trait::async_trait;
 use lettre::message::Mailbox;
+use tokio::io::AsyncWriteExt;
 
 use super::{Mail, MailError, Mailer, message};
+use crate::private;
 
 /// Writes each mail to `MESSAGE-ID.eml` in one directory: sent twice, it is still one file.
 pub struct FileMailer {
@@ -14,12 +18,16 @@ pub struct FileMailer {
 }
 
 impl FileMailer {
-    /// Makes the directory.
+    /// Makes the directory. Mail is private: only this user can read it.
     ///
     /// # Errors
-    /// It can't be made.
+    /// It can't be made, or written to.
     pub fn new(directory: PathBuf, from: Mailbox) -> std::io::Result<FileMailer> {
-        std::fs::create_dir_all(&directory)?;
+        private::directory(&directory)?;
+        // Whether it can be written to is seen now, not with the first mail.
+        let probe = directory.join(format!(".{}.tmp", std::process::id()));
+        private::open(&probe, &private::options())?;
+        std::fs::remove_file(probe)?;
         Ok(FileMailer { directory, from })
     }
 }
@@ -31,7 +39,11 @@ impl Mailer for FileMailer {
         let path = self.directory.join(format!("{}.eml", mail.message_id));
         let half = self.directory.join(format!(".{}.tmp", mail.message_id));
         let written = async {
-            tokio::fs::write(&half, bytes).await?;
+            let options = private::options();
+            let mut file = tokio::fs::OpenOptions::from(options).truncate(true).open(&half).await?;
+            file.set_permissions(Permissions::from_mode(0o600)).await?;
+            file.write_all(&bytes).await?;
+            file.flush().await?;
             tokio::fs::rename(&half, &path).await
         };
         written.await.map_err(|e| MailError::Transient(format!("{}: {e}", path.display())))

@@ -1,14 +1,18 @@
 //! The seam to whatever delivers mail.
 
+mod encode;
 mod files;
+mod greetings;
 mod smtp;
 mod smtp_url;
 mod starttls;
 
 use async_trait::async_trait;
-use lettre::message::{Mailbox, MultiPart, header};
+use encode::message;
+use lettre::message::Mailbox;
 
 pub use files::FileMailer;
+pub use greetings::{Hello, SmtpManners};
 pub use smtp::SmtpMailer;
 pub use smtp_url::SmtpUrl;
 
@@ -50,30 +54,6 @@ pub enum MailError {
 /// Whether mail can be written to this address.
 pub fn is_address(text: &str) -> bool {
     text.parse::<Mailbox>().is_ok_and(|to| to.name.is_none() && to.email.to_string() == text)
-}
-
-/// The mail as it goes over the wire (RFC 5322, MIME).
-fn message(from: &Mailbox, mail: &Mail) -> Result<lettre::Message, MailError> {
-    let refused = |e: String| MailError::Permanent(format!("the mail can't be written: {e}"));
-    let address: lettre::Address =
-        mail.to.parse().map_err(|_| refused("the address is invalid".into()))?;
-    let to = Mailbox::new(mail.to_name.as_deref().map(one_line), address);
-    let id = header::MessageId::from(format!("<{}>", mail.message_id));
-    lettre::Message::builder()
-        .from(from.clone())
-        .to(to)
-        .subject(one_line(&mail.subject))
-        .header(id)
-        .date_now()
-        .multipart(MultiPart::alternative_plain_html(mail.text.clone(), mail.html.clone()))
-        .map_err(|e| refused(e.to_string()))
-}
-
-/// A header is one line: whatever could end it becomes a space.
-fn one_line(text: &str) -> String {
-    text.chars()
-        .map(|c| if c.is_control() || c == '\u{2028}' || c == '\u{2029}' { ' ' } else { c })
-        .collect()
 }
 
 #[cfg(test)]

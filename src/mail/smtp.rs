@@ -4,6 +4,7 @@
 //! the middle of a dialogue. Such a connection is dropped here, never used again: the next mail
 //! would take the late answer to this one for its own.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -11,21 +12,15 @@ use deadpool::Runtime;
 use deadpool::managed::{Manager, Metrics, Object, Pool, PoolError, RecycleError, RecycleResult};
 use lettre::message::Mailbox;
 use lettre::transport::smtp::Error;
-use lettre::transport::smtp::authentication::DEFAULT_MECHANISMS;
-use lettre::transport::smtp::client::{AsyncSmtpConnection, AsyncTokioStream};
-use lettre::transport::smtp::extension::ClientId;
-use tokio::net::TcpStream;
 
-use super::smtp_url::{Encryption, SmtpUrl};
-use super::starttls::Unhurried;
+use super::greetings::{CONNECT_TIMEOUT, Greetings, Line, SmtpManners};
+use super::smtp_url::SmtpUrl;
 use super::{Mail, MailError, Mailer, message};
 use crate::tls;
 
 /// How long a connection may rest before it is asked whether it still lives. Servers close
 /// connections that idle for minutes (RFC 5321, section 4.5.3.2).
 const TRUSTED_IDLE: Duration = Duration::from_secs(5);
-/// How long connecting may take, and waiting for a connection.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// An SMTP server.
 pub struct SmtpMailer {
@@ -38,11 +33,13 @@ impl SmtpMailer {
     ///
     /// # Errors
     /// Never for a number above zero.
-    pub fn new(url: &SmtpUrl, from: Mailbox, connections: usize) -> anyhow::Result<SmtpMailer> {
-        // RFC 5321, section 4.1.1.1: the name of this machine, as far as it is known.
-        let hello = ClientId::Domain(gethostname::gethostname().to_string_lossy().into_owned());
-        let server = Server { url: url.clone(), hello };
-        let pool = Pool::builder(server)
+    pub fn new(
+        url: &SmtpUrl,
+        from: Mailbox,
+        connections: usize,
+        manners: SmtpManners,
+    ) -> anyhow::Result<SmtpMailer> {
+        let pool = Pool::builder(Server(Greetings::new(url.clone(), manners, connections)))
             .max_size(connections)
             .runtime(Runtime::Tokio1)
             .wait_timeout(Some(CONNECT_TIMEOUT))
@@ -84,62 +81,14 @@ impl Drop for Dialogue {
     }
 }
 
-struct Server {
-    url: SmtpUrl,
-    hello: ClientId,
-}
-
-struct Line {
-    connection: AsyncSmtpConnection,
-    last_used: Instant,
-}
-
-impl Server {
-    /// A connection that is encrypted if it is to be.
-    async fn connect(&self) -> anyhow::Result<AsyncSmtpConnection> {
-        let SmtpUrl { host, port, encryption, .. } = &self.url;
-        let address = (host.as_str(), *port);
-        if let Encryption::Always(tls) = encryption {
-            let tls = Some(tls.clone());
-            let timeout = Some(CONNECT_TIMEOUT);
-            return Ok(AsyncSmtpConnection::connect_tokio1(
-                address,
-                timeout,
-                &self.hello,
-                tls,
-                None,
-            )
-            .await?);
-        }
-        let stream = TcpStream::connect(address).await?;
-        stream.set_nodelay(true)?;
-        let stream: Box<dyn AsyncTokioStream> = match encryption {
-            Encryption::None => Box::new(stream),
-            _ => Box::new(Unhurried::new(stream)),
-        };
-        let mut connection =
-            AsyncSmtpConnection::connect_with_transport(stream, &self.hello).await?;
-        match encryption {
-            Encryption::Required(tls) => connection.starttls(tls.clone(), &self.hello).await?,
-            Encryption::Offered(tls) if connection.can_starttls() => {
-                connection.starttls(tls.clone(), &self.hello).await?;
-            }
-            _ => {}
-        }
-        Ok(connection)
-    }
-}
+struct Server(Arc<Greetings>);
 
 impl Manager for Server {
     type Type = Line;
     type Error = anyhow::Error;
 
     async fn create(&self) -> anyhow::Result<Line> {
-        let mut connection = self.connect().await?;
-        if let Some(credentials) = &self.url.credentials {
-            connection.auth(DEFAULT_MECHANISMS, credentials).await?;
-        }
-        Ok(Line { connection, last_used: Instant::now() })
+        self.0.connection().await
     }
 
     async fn recycle(&self, line: &mut Line, _: &Metrics) -> RecycleResult<anyhow::Error> {
@@ -167,11 +116,19 @@ fn no_connection(error: &PoolError<anyhow::Error>) -> String {
 /// codes of a failed sign-in, which say nothing about the mail).
 fn classify(error: Error) -> MailError {
     const SIGN_IN: [u16; 4] = [530, 534, 535, 538];
+    // What this machine calls itself is refused, which many servers do only with the first recipient.
+    const HELLO: u16 = 504;
     let text = match std::error::Error::source(&error) {
         Some(cause) => format!("{error}: {cause}"),
         None => error.to_string(),
     };
-    let sign_in = error.status().is_some_and(|code| SIGN_IN.contains(&code.into()));
+    let code = error.status().map(u16::from);
+    if code == Some(HELLO) {
+        return MailError::Transient(format!(
+            "{text} (SMTP_HELO_NAME is what the server is told that this machine is called)"
+        ));
+    }
+    let sign_in = code.is_some_and(|code| SIGN_IN.contains(&code));
     // A "client" error is one the mail itself brings about, such as an address this server can't take.
     if (error.is_permanent() && !sign_in) || error.is_client() {
         MailError::Permanent(text)

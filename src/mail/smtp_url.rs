@@ -4,10 +4,8 @@ use std::fmt;
 
 use lettre::transport::smtp::authentication::Credentials;
 use lettre::transport::smtp::client::{Certificate, CertificateStore, TlsParameters};
-use percent_encoding::percent_decode_str;
-use url::Url;
 
-use crate::secret::without_password;
+use crate::service_url::ServiceUrl;
 use crate::tls::{self, Tls};
 
 /// A mail server's URL, and how the server is spoken to.
@@ -41,39 +39,41 @@ impl SmtpUrl {
     /// # Errors
     /// A sentence without the password.
     pub fn parse(text: &str, tls: &Tls) -> Result<SmtpUrl, String> {
-        let url = Url::parse(text).map_err(|e| format!("not a URL: {e}"))?;
-        if !["smtp", "smtps"].contains(&url.scheme()) {
-            return Err(format!("the scheme must be smtp or smtps, not {:?}", url.scheme()));
+        const EXAMPLE: &str = "smtp://user:password@host:25";
+        let url = ServiceUrl::parse(text, &["smtp", "smtps"], EXAMPLE)?;
+        let Some((host, port)) = url.host()? else {
+            return Err(format!("names no host: it must be like {EXAMPLE}"));
+        };
+        if !url.path.is_empty() {
+            return Err(format!("has nothing after the host: it must be like {EXAMPLE}"));
         }
-        let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']).to_owned();
-        if host.is_empty() {
-            return Err("names no host".into());
-        }
+        let host = host.to_owned();
         let parameters = || parameters(&host, tls);
         // The ports are those of RFC 5321, RFC 6409 and RFC 8314.
-        let (port, encryption) = match (url.scheme(), url.query()) {
+        let parameter = match url.parameters.as_slice() {
+            [] => None,
+            [(name, value)] if name == "tls" => Some(value.as_str()),
+            _ => Some(""),
+        };
+        let (usual_port, encryption) = match (url.scheme.as_str(), parameter) {
             ("smtps", None) => (465, Encryption::Always(parameters()?)),
             ("smtp", None) => (25, Encryption::None),
-            ("smtp", Some("tls=required")) => (587, Encryption::Required(parameters()?)),
-            ("smtp", Some("tls=opportunistic")) => (587, Encryption::Offered(parameters()?)),
+            ("smtp", Some("required")) => (587, Encryption::Required(parameters()?)),
+            ("smtp", Some("opportunistic")) => (587, Encryption::Offered(parameters()?)),
             _ => {
                 return Err(
                     "the only parameters are tls=required and tls=opportunistic, of smtp://".into(),
                 );
             }
         };
-        let decode = |part: &str| {
-            percent_decode_str(part)
-                .decode_utf8()
-                .map(std::borrow::Cow::into_owned)
-                .map_err(|_| "the user name or password is not UTF-8 once percent-decoded")
+        let credentials = match (&url.user, &url.password) {
+            (None, None) => None,
+            (Some(user), Some(password)) => Some(Credentials::new(user.clone(), password.clone())),
+            (Some(_), None) => return Err(format!("has a user and no password: {EXAMPLE}")),
+            (None, Some(_)) => return Err(format!("has a password and no user: {EXAMPLE}")),
         };
-        let credentials = match url.password() {
-            Some(password) => Some(Credentials::new(decode(url.username())?, decode(password)?)),
-            None => None,
-        };
-        let port = url.port().unwrap_or(port);
-        Ok(SmtpUrl { shown: without_password(text), host, port, credentials, encryption })
+        let port = port.unwrap_or(usual_port);
+        Ok(SmtpUrl { shown: url.to_string(), host, port, credentials, encryption })
     }
 }
 
@@ -126,6 +126,10 @@ mod tests {
             "smtps://u:hunter2@h?tls=required",
             "http://u:hunter2@h",
             "smtp://u:hunter2%ff@h",
+            "smtp://u:hunter2@h/path",
+            "smtp://u:hunter2@h,i",
+            "smtp://:hunter2@h",
+            "smtp://u@h",
         ] {
             let error = parse(bad).err().unwrap();
             assert!(!error.contains("hunter2"), "{error}");

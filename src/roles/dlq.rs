@@ -4,17 +4,18 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context;
-use reqwest::StatusCode;
+use reqwest::Method;
 use serde::de::DeserializeOwned;
 
 use super::parts;
+use super::reach::{self, Stopped};
 use crate::authenticity::Authenticity;
 use crate::broker::Broker;
 use crate::broker::amqp::AmqpBroker;
 use crate::config::{BrokerArgs, ConfigError, DataArgs, DatabaseArgs, TlsArgs};
 use crate::dead_letters::{DeadLetter, DeadLetters, Order, Report, Selection};
 use crate::http::operator;
-use crate::secret::Secret;
+use crate::output::{self, OutputError};
 use crate::store::Store;
 
 /// Options of `taskd dlq`.
@@ -74,8 +75,7 @@ impl Choice {
     }
 }
 
-/// Where the dead letters are: on RabbitMQ, else in the tables of a database, else with a running
-/// `taskd up`.
+/// Where the dead letters are: on RabbitMQ, else in the tables of a database, else with a `taskd up`.
 #[derive(clap::Args)]
 struct PlaceArgs {
     #[command(flatten)]
@@ -86,9 +86,16 @@ struct PlaceArgs {
     tls: TlsArgs,
     #[command(flatten)]
     data: DataArgs,
-    /// An admin's token, for a running `taskd up` that asks for one
-    #[arg(long, env = "TASKD_TOKEN", value_name = "TASKD_TOKEN", hide_env_values = true)]
-    token: Option<Secret>,
+}
+
+impl Args {
+    /// The directory of the `taskd up` that may be asked.
+    pub fn data(&self) -> &DataArgs {
+        match &self.action {
+            Action::List { place, .. } | Action::Show { place, .. } => &place.data,
+            Action::Replay(choice) | Action::Discard(choice) => &choice.place.data,
+        }
+    }
 }
 
 /// Lists, shows, replays or discards. Exits 1 if an id was not found.
@@ -101,9 +108,9 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
             let (letters, total): (Vec<DeadLetter>, u64) =
                 give(&place, Order::List { limit }).await?;
             if json {
-                super::print(serde_json::to_string_pretty(&letters)?);
+                output::print(serde_json::to_string_pretty(&letters)?)?;
             } else {
-                list(&letters, total);
+                list(&letters, total)?;
             }
             Ok(ExitCode::SUCCESS)
         }
@@ -111,23 +118,75 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
             let order = Order::Show { selection: Selection::Ids(vec![id]) };
             let report: Report = give(&place, order).await?;
             if json {
-                super::print(serde_json::to_string_pretty(&report.letters)?);
+                output::print(serde_json::to_string_pretty(&report.letters)?)?;
             } else {
-                report.letters.iter().for_each(show);
+                report.letters.iter().try_for_each(show)?;
             }
             Ok(missed(&report))
         }
         Action::Replay(choice) => {
-            let report =
-                give(&choice.place, Order::Replay { selection: choice.selection() }).await?;
-            said(&choice, &report, "replayed")
+            let order = Order::Replay { selection: choice.selection() };
+            let report: Report = give(&choice.place, order).await?;
+            let count = report.letters.len();
+            let text = match choice.json {
+                true => serde_json::to_string_pretty(&report)?,
+                false => {
+                    let ids =
+                        report.letters.iter().map(|letter| format!("replayed  {}\n", letter.id));
+                    format!("{}{count} replayed", ids.collect::<String>())
+                }
+            };
+            output::print(text).with_context(|| format!("{count} replayed"))?;
+            Ok(missed(&report))
         }
-        Action::Discard(choice) => {
-            let report =
-                give(&choice.place, Order::Discard { selection: choice.selection() }).await?;
-            said(&choice, &report, "discarded")
+        Action::Discard(choice) => discard(&choice).await,
+    }
+}
+
+/// Prints what is to go before it goes: where that can't be written, everything stays.
+async fn discard(choice: &Choice) -> anyhow::Result<ExitCode> {
+    let found: Report = give(&choice.place, Order::Show { selection: choice.selection() }).await?;
+    if choice.json {
+        output::print(serde_json::to_string_pretty(&found)?)?;
+    } else {
+        for letter in &found.letters {
+            output::print(format_args!("discarding  {}", letter.id))?;
         }
     }
+    let mut discarded = 0;
+    for ids in in_requests(found.letters.iter().map(|letter| letter.id.clone())) {
+        let selection = Selection::Ids(ids);
+        let report: Report = give(&choice.place, Order::Discard { selection }).await?;
+        discarded += report.letters.len();
+        // Somebody else was quicker.
+        missed(&report);
+    }
+    if !choice.json {
+        output::print(format_args!("{discarded} discarded"))?;
+    }
+    let met = missed(&found);
+    Ok(if discarded == found.letters.len() { met } else { ExitCode::FAILURE })
+}
+
+/// Below what a process takes as the body of a request, with room for quotes and commas.
+const BYTES_A_REQUEST: usize = 100_000;
+
+/// The ids, so many together as go into a request.
+fn in_requests(ids: impl Iterator<Item = String>) -> Vec<Vec<String>> {
+    let mut requests: Vec<Vec<String>> = Vec::new();
+    let mut room = 0;
+    for id in ids {
+        let size = id.len() + 3;
+        match requests.last_mut().filter(|_| size <= room) {
+            Some(request) => request.push(id),
+            None => {
+                room = BYTES_A_REQUEST;
+                requests.push(vec![id]);
+            }
+        }
+        room = room.saturating_sub(size);
+    }
+    requests
 }
 
 /// Has an order carried out where the letters are.
@@ -147,7 +206,7 @@ async fn give<T: DeserializeOwned>(place: &PlaceArgs, order: Order) -> anyhow::R
     let broker: Arc<dyn Broker> = match (broker, &store) {
         (Some(url), _) => Arc::new(AmqpBroker::new(url, place.broker.topology()?, "taskd dlq")),
         (None, Some(store)) => parts::broker(&place.broker, &tls, "taskd dlq", store, false)?,
-        (None, None) => return ask_running(place, &order).await,
+        (None, None) => return ask_up(place, order).await,
     };
     if store.is_none() && matches!(order, Order::Replay { .. }) {
         let problem =
@@ -161,98 +220,82 @@ async fn give<T: DeserializeOwned>(place: &PlaceArgs, order: Order) -> anyhow::R
     Ok(serde_json::from_value(letters.obey(order).await?)?)
 }
 
-/// Asks the `taskd up` that has the data directory.
-async fn ask_running<T: DeserializeOwned>(place: &PlaceArgs, order: &Order) -> anyhow::Result<T> {
+/// Has it carried out by the `taskd up` that has the data directory, or on its database.
+async fn ask_up<T: DeserializeOwned>(place: &PlaceArgs, order: Order) -> anyhow::Result<T> {
     let data = &place.data;
-    let Some(address) = data.running()? else {
+    if let Some(answer) = reach::ask(data, Method::POST, operator::PATH, &order).await? {
+        let status = answer.status();
+        anyhow::ensure!(
+            status.is_success(),
+            "the `taskd up` on {} answered {status}: {}",
+            data.data_dir.display(),
+            answer.text().await.unwrap_or_default()
+        );
+        return Ok(answer.json().await?);
+    }
+    let Some(stopped) = Stopped::open(data).await? else {
         let problem = format!(
-            "is not set, nor is DATABASE_URL, and no `taskd up` runs on {}: set one of them, or start `taskd up`",
+            "is not set, nor is DATABASE_URL, and no `taskd up` has run on {}: set one of them, or start `taskd up`",
             data.data_dir.display()
         );
         return Err(ConfigError::new("RABBITMQ_URL", problem).into());
     };
-    let url = format!("http://{address}{}", operator::PATH);
-    let mut request = reqwest::Client::new().post(&url).json(order);
-    if let Some(token) = &place.token {
-        request = request.bearer_auth(token.expose());
-    }
-    let answer = request.send().await;
-    let answer = answer.with_context(|| format!("`taskd up` does not answer at {address}"))?;
-    if [StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN].contains(&answer.status()) {
-        let problem = format!("`taskd up` at {address} asks for an admin's token");
-        return Err(ConfigError::new("TASKD_TOKEN", problem).into());
-    }
-    anyhow::ensure!(
-        answer.status().is_success(),
-        "`taskd up` at {address} answered {}",
-        answer.status()
-    );
-    Ok(answer.json().await?)
-}
-
-fn said(choice: &Choice, report: &Report, what: &str) -> anyhow::Result<ExitCode> {
-    if choice.json {
-        super::print(serde_json::to_string_pretty(report)?);
-    } else {
-        for letter in &report.letters {
-            super::print(format_args!("{what}  {}", letter.id));
-        }
-        super::print(format_args!("{} {what}", report.letters.len()));
-    }
-    Ok(missed(report))
+    let letters = DeadLetters::new(Arc::new(parts::tables(&place.broker, &stopped.store)?));
+    let letters = letters.signing(Authenticity::new(stopped.store.clone()));
+    Ok(serde_json::from_value(letters.obey(order).await?)?)
 }
 
 fn missed(report: &Report) -> ExitCode {
     for id in &report.not_found {
-        super::complain(format_args!("there is no dead letter {id}"));
+        output::complain(format_args!("there is no dead letter {id}"));
     }
     if report.not_found.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-fn list(letters: &[DeadLetter], total: u64) {
-    super::print(format_args!(
+fn list(letters: &[DeadLetter], total: u64) -> Result<(), OutputError> {
+    output::print(format_args!(
         "{:36}  {:12}  {:17}  {:>8}  {:20}  ERROR",
         "ID", "TYPE", "REASON", "ATTEMPTS", "DIED"
-    ));
+    ))?;
     for letter in letters {
         let died = letter
             .died_at
             .map_or("?".into(), |at| at.to_rfc3339_opts(chrono::SecondsFormat::Secs, true));
-        super::print(format_args!(
+        output::print(format_args!(
             "{:36}  {:12}  {:17}  {:>8}  {died:20}  {}",
             letter.id,
             letter.event_type.as_deref().unwrap_or("?"),
             letter.reason,
             letter.attempts,
             letter.error.as_deref().unwrap_or("").replace('\n', " ")
-        ));
+        ))?;
     }
-    super::print(format_args!("{} of {total}", letters.len()));
+    output::print(format_args!("{} of {total}", letters.len()))
 }
 
-fn show(letter: &DeadLetter) {
+fn show(letter: &DeadLetter) -> Result<(), OutputError> {
     let none = || "none".to_owned();
-    super::print(format_args!("id        {}", letter.id));
-    super::print(format_args!("event     {}", letter.event_id.clone().unwrap_or_else(none)));
-    super::print(format_args!("type      {}", letter.event_type.clone().unwrap_or_else(none)));
-    super::print(format_args!("reason    {}", letter.reason));
-    super::print(format_args!("error     {}", letter.error.clone().unwrap_or_else(none)));
-    super::print(format_args!("attempts  {}", letter.attempts));
-    super::print("history");
+    output::print(format_args!("id        {}", letter.id))?;
+    output::print(format_args!("event     {}", letter.event_id.clone().unwrap_or_else(none)))?;
+    output::print(format_args!("type      {}", letter.event_type.clone().unwrap_or_else(none)))?;
+    output::print(format_args!("reason    {}", letter.reason))?;
+    output::print(format_args!("error     {}", letter.error.clone().unwrap_or_else(none)))?;
+    output::print(format_args!("attempts  {}", letter.attempts))?;
+    output::print("history")?;
     for failure in &letter.history {
-        super::print(format_args!(
+        output::print(format_args!(
             "  {}  attempt {}  {}  {}: {}",
             failure.at.to_rfc3339(),
             failure.attempt,
             failure.worker,
             failure.effect.as_deref().unwrap_or("message"),
             failure.error
-        ));
+        ))?;
     }
-    super::print("headers");
+    output::print("headers")?;
     for (name, value) in &letter.headers {
-        super::print(format_args!("  {name}: {value}"));
+        output::print(format_args!("  {name}: {value}"))?;
     }
-    super::print("body");
-    super::print(serde_json::to_string_pretty(&letter.body).unwrap_or_default());
+    output::print("body")?;
+    output::print(serde_json::to_string_pretty(&letter.body).unwrap_or_default())
 }

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use crate::config::{DatabaseArgs, TlsArgs};
+use crate::output;
 use crate::store::migrations::{self, Migrator};
 use crate::store::{Store, users};
 
@@ -30,28 +31,28 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     super::check_sessions(&url).await?;
     if args.status {
         for migration in migrations::status(&url).await? {
-            super::print(format_args!(
+            output::print(format_args!(
                 "{}  {}",
                 if migration.applied { "applied" } else { "pending" },
                 migration.name
-            ));
+            ))?;
         }
         return Ok(ExitCode::SUCCESS);
     }
     let applied = Migrator::connect(&url).await?.up()?;
     if applied.is_empty() {
-        super::print("the schema is up to date");
+        output::print("the schema is up to date")?;
     }
     for name in applied {
-        super::print(format_args!("applied  {name}"));
+        output::print(format_args!("applied  {name}"))?;
     }
     if args.example {
         let store = Store::new(&url, 1)?;
         let added = users::add_example(&mut *store.connection().await?).await?;
-        super::print(match added {
+        output::print(match added {
             true => "added    user 1, user1@example.com",
             false => "there is a user 1 or a user1@example.com already",
-        });
+        })?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -5,6 +5,7 @@ pub mod dlq;
 pub mod migrate;
 mod parts;
 pub mod purge;
+mod reach;
 pub mod serve;
 pub mod token;
 mod token_list;
@@ -13,7 +14,6 @@ pub mod up;
 mod upkeep;
 pub mod work;
 
-use std::io::Write;
 use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
 
@@ -24,7 +24,6 @@ use crate::broker::{Broker, BrokerError};
 use crate::shutdown::{Shutdown, stop_on_signals};
 use crate::store::pooling::pools_transactions;
 use crate::store::{PostgresUrl, StoreError, migrations};
-use crate::telemetry::printable;
 
 /// A stop signal for the whole process.
 fn shutdown(drain_timeout: Duration) -> anyhow::Result<Shutdown> {
@@ -86,8 +85,8 @@ async fn check_sessions(url: &PostgresUrl) -> Result<(), StoreError> {
 /// How many connections may wait to be accepted.
 const BACKLOG: u32 = 1024;
 
-/// Listens on an address; `variable` is what to change if somebody else does.
-fn listen(address: SocketAddr, variable: &str) -> anyhow::Result<TcpListener> {
+/// Listens on an address; `host` and `port` are the variables that say where.
+fn listen(address: SocketAddr, host: &str, port: &str) -> anyhow::Result<TcpListener> {
     let listening = || {
         let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
         socket.set_reuseaddr(true)?;
@@ -97,21 +96,14 @@ fn listen(address: SocketAddr, variable: &str) -> anyhow::Result<TcpListener> {
     listening().map_err(|error| match error.kind() {
         std::io::ErrorKind::AddrInUse => {
             anyhow::anyhow!(
-                "{address} is in use by another process: stop it, or set {variable} to another"
+                "{address} is in use by another process: stop it, or set {port} to another"
             )
         }
-        _ => anyhow::anyhow!("{address} can't be listened on: {error}"),
+        std::io::ErrorKind::PermissionDenied => anyhow::anyhow!(
+            "{port}: this user may not listen on {address}: set it to 1024 or more"
+        ),
+        _ => anyhow::anyhow!(
+            "{host}: {address} can't be listened on, which must be an address of this machine: {error}"
+        ),
     })
-}
-
-/// Says on standard error what is wrong. Where nobody listens there is nothing to be done.
-pub fn complain(text: impl std::fmt::Display) {
-    let text = format!("taskd: {text}");
-    let _ = writeln!(std::io::stderr(), "{}", printable(&text));
-}
-
-/// Prints a line to standard output, in which nothing steers a terminal: much of it is others' text. A reader
-/// that has gone, as `head` does, is no error.
-fn print(text: impl std::fmt::Display) {
-    let _ = writeln!(std::io::stdout(), "{}", printable(&text.to_string()));
 }

@@ -13,7 +13,7 @@ use crate::broker::Broker;
 use crate::broker::amqp::AmqpBroker;
 use crate::broker::tables::TableBroker;
 use crate::cache::{Cache, Limiter, OfDatabase, RedisCache, RedisUrl};
-use crate::config::{ApiArgs, BrokerArgs, MailArgs};
+use crate::config::{ApiArgs, BrokerArgs, ConfigError, MailArgs};
 use crate::consumer::{Consumer, EXTERNAL_AT_ONCE, Tools};
 use crate::domain::rate::Limit;
 use crate::domain::retry::RetryPolicy;
@@ -76,8 +76,20 @@ pub(super) fn broker_name(args: &BrokerArgs, tls: &Tls) -> anyhow::Result<String
 /// SMTP, not yet connected, or files; and how many mails each user gets.
 pub(super) fn mailer(args: &MailArgs, tls: &Tls) -> anyhow::Result<(Arc<dyn Mailer>, Limit)> {
     let mailer: Arc<dyn Mailer> = match args.url(tls)? {
-        Some(url) => Arc::new(SmtpMailer::new(&url, args.mail_from.clone(), EXTERNAL_AT_ONCE)?),
-        None => Arc::new(FileMailer::new(args.mail_dir.clone(), args.mail_from.clone())?),
+        Some(url) => Arc::new(SmtpMailer::new(
+            &url,
+            args.mail_from.clone(),
+            EXTERNAL_AT_ONCE,
+            args.manners(),
+        )?),
+        None => {
+            let directory = args.mail_dir.clone();
+            let unusable = |error| {
+                let problem = format!("{} can't be written to: {error}", args.mail_dir.display());
+                ConfigError::new("MAIL_DIR", problem)
+            };
+            Arc::new(FileMailer::new(directory, args.mail_from.clone()).map_err(unusable)?)
+        }
     };
     Ok((mailer, args.mail_limit))
 }

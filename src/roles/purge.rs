@@ -7,6 +7,7 @@ use chrono::Utc;
 use super::parts;
 use crate::config::{ConfigError, DatabaseArgs, RetentionArgs, RetryArgs, ShutdownArgs, TlsArgs};
 use crate::domain::schedule::Schedule;
+use crate::output;
 use crate::retention::purge;
 use crate::store::Store;
 use crate::telemetry::Metrics;
@@ -69,8 +70,8 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let metrics = Metrics::new()?;
     match schedule {
         None => match purge(&store, keep, Utc::now(), &metrics, &shutdown).await? {
-            Some(purged) => super::print(serde_json::to_string(&purged)?),
-            None => super::print("another process is purging"),
+            Some(purged) => output::print(serde_json::to_string(&purged)?)?,
+            None => output::print("another process is purging")?,
         },
         Some(schedule) => {
             parts::purge_by_schedule(&schedule, &store, keep, &metrics, &shutdown).await

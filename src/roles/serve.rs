@@ -1,6 +1,5 @@
 //! `taskd serve`: the HTTP API and the publisher.
 
-use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -43,13 +42,14 @@ pub struct Args {
 /// # Errors
 /// The configuration is wrong, the port is taken, or a dependency is not as it must be.
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let policy = args.api.access.policy(Auth::Tokens, args.api.http.host)?;
+    let address = args.api.http.address();
+    let policy = args.api.access.policy(Auth::Tokens, address.ip())?;
     let tls = args.tls.load()?;
     let (database_url, redis_url) = (args.database.required_url(&tls)?, args.cache.url(&tls)?);
     let (threads, _) = args.api.requests.limits(AccessLog::Errors).threads();
     let store = Store::divided(&database_url, args.database.database_pool_size.into(), threads)?;
     let broker = parts::broker(&args.broker, &tls, "taskd serve", &store, args.no_declare)?;
-    let listener = super::listen(SocketAddr::new(args.api.http.host, args.api.http.port), "PORT")?;
+    let listener = super::listen(address, "TASKD_HOST", "PORT")?;
     let address = listener.local_addr()?;
     let shutdown = super::shutdown(args.shutdown.drain_timeout)?;
     super::check_database(&database_url).await?;

@@ -2,17 +2,16 @@
 
 use std::process::ExitCode;
 
-use anyhow::Context;
-use chrono::{SubsecRound, Utc};
+use reqwest::Method;
 
+use super::reach::{self, Stopped};
 use super::token_list;
-use crate::access::issue;
-use crate::config::{ConfigError, DatabaseArgs, TlsArgs, duration};
-use crate::domain::user::Role;
-use crate::mail::is_address;
-use crate::store::tokens::{Kind, NewToken};
-use crate::store::users::{self, UserChange};
-use crate::store::{Connection, Store};
+use crate::access::{Grant, GrantError, grant};
+use crate::config::{ConfigError, DataArgs, DatabaseArgs, TlsArgs, duration};
+use crate::http::operator_socket::{self, Made, Refusal};
+use crate::output;
+use crate::secret::Secret;
+use crate::store::Store;
 
 /// Options of `taskd token`.
 #[derive(clap::Args)]
@@ -49,64 +48,99 @@ struct CreateArgs {
     database: DatabaseArgs,
     #[command(flatten)]
     tls: TlsArgs,
+    #[command(flatten)]
+    data: DataArgs,
+}
+
+impl Args {
+    /// The directory of the `taskd up` that may be asked.
+    pub fn data(&self) -> Option<&DataArgs> {
+        match &self.command {
+            Command::Create(args) => Some(&args.data),
+            Command::List(_) | Command::Revoke(_) => None,
+        }
+    }
 }
 
 /// Makes a token, lists them or ends them.
 ///
 /// # Errors
-/// The configuration is wrong, there is no such user, or the database fails.
+/// The configuration is wrong, there is no such user, the token can't be printed, or the database fails.
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let args = match args.command {
         Command::Create(args) => args,
         Command::List(args) => return token_list::list(args).await,
         Command::Revoke(args) => return token_list::revoke(args).await,
     };
-    let url = args.database.required_url(&args.tls.load()?)?;
-    if !(1..=100).contains(&args.name.chars().count()) || args.name.trim().is_empty() {
-        return Err(ConfigError::new("--name", "must have 1 to 100 characters").into());
-    }
-    let created_at = Utc::now().trunc_subsecs(6);
-    let expires_at = match args.expires_in {
-        None => None,
-        Some(time) => Some(
-            chrono::Duration::from_std(time)
-                .ok()
-                .and_then(|time| created_at.checked_add_signed(time))
-                .ok_or_else(|| ConfigError::new("--expires-in", "is beyond the end of time"))?,
-        ),
+    let url = args.database.url(&args.tls.load()?)?;
+    let order = Grant {
+        user: args.user,
+        admin: args.admin,
+        name: args.name,
+        lifetime: args.expires_in.map(|time| time.as_secs().max(1)),
     };
-    super::check_database(&url).await?;
-    let store = Store::new(&url, 1)?;
-    let mut connection = store.connection().await?;
-    let user_id = user(&mut connection, &args.user, args.admin).await?;
-    let new = NewToken { user_id, kind: Kind::Api, name: Some(args.name), created_at, expires_at };
-    let (_, token) = issue(&mut connection, new).await.context("the token can't be kept")?;
-    super::print(token.expose());
+    let (user_id, is_new_user) = match url {
+        Some(url) => {
+            super::check_database(&url).await?;
+            by_database(&Store::new(&url, 1)?, &order).await?
+        }
+        None => by_up(&args.data, &order).await?,
+    };
+    if is_new_user {
+        output::complain(format_args!("made user {user_id} for {}", order.user));
+    }
     Ok(ExitCode::SUCCESS)
 }
 
-/// The user meant, made an admin if that is asked for.
-async fn user(connection: &mut Connection, who: &str, admin: bool) -> anyhow::Result<i64> {
-    let now = Utc::now().trunc_subsecs(6);
-    let role = admin.then_some(Role::Admin.as_str());
-    let id = match who.parse() {
-        Ok(id) => Some(id),
-        Err(_) if is_address(who) => users::id_of(connection, who).await?,
-        Err(_) => {
-            let problem = "must be a user's id or an e-mail address";
-            return Err(ConfigError::new("--user", problem).into());
+/// Makes the token in a database. Returns whose it is, and whether the user was made with it.
+async fn by_database(store: &Store, order: &Grant) -> anyhow::Result<(i64, bool)> {
+    let mut connection = store.connection().await?;
+    let show = |token: &Secret| output::print_once(token.expose());
+    let granted = grant(&mut connection, order, show).await.map_err(refused)?;
+    Ok((granted.user_id, granted.is_new_user))
+}
+
+/// Has the token made by the `taskd up` that has the data directory, or in its database.
+async fn by_up(data: &DataArgs, order: &Grant) -> anyhow::Result<(i64, bool)> {
+    let Some(answer) = reach::ask(data, Method::POST, operator_socket::TOKENS, order).await? else {
+        return match Stopped::open(data).await? {
+            Some(stopped) => by_database(&stopped.store, order).await,
+            None => {
+                let problem = format!(
+                    "is not set, and no `taskd up` has run on {}: set it to \
+                     postgres://user:password@host/database, or start `taskd up`",
+                    data.data_dir.display()
+                );
+                Err(ConfigError::new("DATABASE_URL", problem).into())
+            }
+        };
+    };
+    if !answer.status().is_success() {
+        let Refusal { field, problem } = answer.json().await?;
+        return match field {
+            Some(field) => Err(ConfigError::new(format!("--{field}"), problem).into()),
+            None => anyhow::bail!("the `taskd up` on {}: {problem}", data.data_dir.display()),
+        };
+    }
+    let Made { token, token_id, user_id, is_new_user } = answer.json().await?;
+    if let Err(error) = output::print_once(&token) {
+        let path = format!("{}/{user_id}/{token_id}", operator_socket::TOKENS);
+        let taken_back = reach::ask(data, Method::DELETE, &path, &()).await;
+        anyhow::ensure!(
+            matches!(&taken_back, Ok(Some(answer)) if answer.status().is_success()),
+            "{error}, and token {token_id} of user {user_id}, which nobody has seen, could not be taken back"
+        );
+        anyhow::bail!("{error}; the token was taken back");
+    }
+    Ok((user_id, is_new_user))
+}
+
+/// What can't be followed is the caller's mistake, and names the option.
+fn refused(error: GrantError) -> anyhow::Error {
+    match error {
+        GrantError::Invalid { field, problem } => {
+            ConfigError::new(format!("--{field}"), problem).into()
         }
-    };
-    let Some(id) = id else {
-        let change = UserChange { email: Some(who.to_owned()), role, ..UserChange::default() };
-        let made = users::insert(connection, change, now).await?;
-        super::complain(format_args!("made user {} for {who}", made.id));
-        return Ok(made.id);
-    };
-    let change = UserChange { role, ..UserChange::default() };
-    let found = match role {
-        Some(_) => users::update(connection, id, change, now).await?,
-        None => users::find(connection, id).await?,
-    };
-    found.map(|user| user.id).with_context(|| format!("--user: there is no user {id}"))
+        other => other.into(),
+    }
 }

@@ -8,6 +8,7 @@ use serde_json::json;
 
 use crate::config::{ConfigError, DatabaseArgs, TlsArgs};
 use crate::mail::is_address;
+use crate::output;
 use crate::store::tokens::{self, Kind, Owned};
 use crate::store::{Connection, Store, credentials, users};
 
@@ -67,15 +68,15 @@ pub(super) async fn list(args: ListArgs) -> anyhow::Result<ExitCode> {
     }
     if args.json {
         let rows: Vec<_> = rows.iter().map(document).collect();
-        super::print(serde_json::to_string_pretty(&rows)?);
+        output::print(serde_json::to_string_pretty(&rows)?)?;
         return Ok(ExitCode::SUCCESS);
     }
-    super::print(format_args!(
+    output::print(format_args!(
         "{:>8}  {:7}  {:20}  {:20}  {:20}  {:>8}  USER, NAME",
         "ID", "KIND", "CREATED", "EXPIRES", "LAST USED", "USER ID"
-    ));
+    ))?;
     for row in &rows {
-        super::print(format_args!(
+        output::print(format_args!(
             "{:>8}  {:7}  {:20}  {:20}  {:20}  {:>8}  {}{}",
             row.id,
             row.kind,
@@ -85,7 +86,7 @@ pub(super) async fn list(args: ListArgs) -> anyhow::Result<ExitCode> {
             row.user_id,
             row.email,
             row.name.as_ref().map(|name| format!(", {name}")).unwrap_or_default(),
-        ));
+        ))?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -101,17 +102,17 @@ pub(super) async fn revoke(args: RevokeArgs) -> anyhow::Result<ExitCode> {
             let of_kind = credentials::end_all(&mut connection, user, kind).await?;
             ended += of_kind.with_context(|| format!("--user: there is no user {user}"))?;
         }
-        super::print(format_args!("{ended} revoked"));
+        output::print(format_args!("{ended} revoked"))?;
         return Ok(ExitCode::SUCCESS);
     }
     let ended = credentials::revoke(&mut connection, args.ids.clone()).await?;
     for id in &ended {
-        super::print(format_args!("revoked  {id}"));
+        output::print(format_args!("revoked  {id}"))?;
     }
-    super::print(format_args!("{} revoked", ended.len()));
+    output::print(format_args!("{} revoked", ended.len()))?;
     let missed: Vec<&i64> = args.ids.iter().filter(|id| !ended.contains(id)).collect();
     for id in &missed {
-        super::complain(format_args!("there is no token or session {id}"));
+        output::complain(format_args!("there is no token or session {id}"));
     }
     Ok(if missed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -7,6 +7,7 @@ use crate::broker::Broker;
 use crate::broker::amqp::{self, AmqpBroker};
 use crate::broker::topology::Topology;
 use crate::config::{BrokerArgs, TlsArgs};
+use crate::output;
 
 /// Options of `taskd topology`.
 #[derive(clap::Args)]
@@ -53,28 +54,31 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         Action::Declare { broker, tls } => {
             let url = broker.required_url(&tls.load()?)?;
             AmqpBroker::new(url, broker.topology()?, "taskd topology").declare().await?;
-            super::print(format_args!("{} queues are as wanted", broker.topology()?.queues.len()));
+            output::print(format_args!(
+                "{} queues are as wanted",
+                broker.topology()?.queues.len()
+            ))?;
         }
-        Action::Show { broker, json: false } => super::print(table(&broker.topology()?)),
+        Action::Show { broker, json: false } => output::print(table(&broker.topology()?))?,
         Action::Show { broker, json: true } => {
-            super::print(serde_json::to_string_pretty(&broker.topology()?)?);
+            output::print(serde_json::to_string_pretty(&broker.topology()?)?)?;
         }
         Action::Check { broker, tls, json } => {
             let url = broker.required_url(&tls.load()?)?;
             let findings = amqp::check(&url, &broker.topology()?).await?;
             let drift = findings.iter().any(|finding| finding.drift);
             if json {
-                super::print(serde_json::to_string_pretty(&findings)?);
+                output::print(serde_json::to_string_pretty(&findings)?)?;
             } else {
                 for finding in &findings {
                     let kind = if finding.drift { "DRIFT" } else { "note " };
-                    super::print(format_args!("{kind}  {}: {}", finding.queue, finding.problem));
+                    output::print(format_args!("{kind}  {}: {}", finding.queue, finding.problem))?;
                 }
                 if !drift {
-                    super::print(format_args!(
+                    output::print(format_args!(
                         "{} queues are as wanted",
                         broker.topology()?.queues.len()
-                    ));
+                    ))?;
                 }
             }
             if drift {

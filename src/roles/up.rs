@@ -6,22 +6,32 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context;
-
 use super::parts::{self, Ground};
 use super::upkeep;
+use crate::access::{Grant, grant};
 use crate::cache::{Cache, Limiter, MemoryCache, RedisUrl};
 use crate::config::{
-    ApiArgs, Auth, BrokerArgs, CacheArgs, DEFAULT_MAIL_DIR, DataArgs, DatabaseArgs, MailArgs,
-    RetentionArgs, SimulationArgs, TlsArgs, duration,
+    ApiArgs, Auth, BrokerArgs, CacheArgs, ConfigError, DEFAULT_MAIL_DIR, DataArgs, DatabaseArgs,
+    MailArgs, RetentionArgs, SimulationArgs, TlsArgs, duration, whole,
 };
+use crate::data_dir::{DataDir, DataDirError};
 use crate::domain::schedule::Schedule;
 use crate::http::admission::Policy;
 use crate::http::observe::AccessLog;
+use crate::http::operator_socket;
+use crate::output;
+use crate::secret::Secret;
 use crate::store::migrations::{Migrator, made_schema};
 use crate::store::{PostgresUrl, Store, outbox, processed, users};
 use crate::telemetry::Metrics;
 use crate::tls::Tls;
+
+impl Args {
+    /// The data directory.
+    pub fn data(&self) -> &DataArgs {
+        &self.data
+    }
+}
 
 /// Options of `taskd up`.
 #[derive(clap::Args)]
@@ -32,7 +42,7 @@ pub struct Args {
     data: DataArgs,
     /// How many deliveries the worker has in hand at most
     #[arg(long, env = "CONCURRENCY", value_name = "CONCURRENCY", default_value_t = 128,
-          value_parser = clap::value_parser!(u16).range(1..=2000))]
+          value_parser = whole(1..=2000_u16))]
     concurrency: u16,
     /// When to purge, in UTC
     #[arg(long, env = "PURGE_CRON", value_name = "PURGE_CRON", default_value = "0 3 * * *")]
@@ -67,15 +77,19 @@ pub async fn run(mut args: Args) -> anyhow::Result<ExitCode> {
     let tls = args.tls.load()?;
     let redis_url = args.cache.url(&tls)?;
     args.broker.topology()?;
-    let policy = args.api.access.policy(Auth::None, args.api.http.host)?;
+    let address = args.api.http.address();
+    // Whoever can reach the address has to show that he may.
+    let usual = if address.ip().is_loopback() { Auth::None } else { Auth::Tokens };
+    let policy = args.api.access.policy(usual, address.ip())?;
     if args.mail.mail_dir.as_os_str() == DEFAULT_MAIL_DIR {
         args.mail.mail_dir = args.data.data_dir.join("mail");
     }
-    let listener = super::listen(SocketAddr::new(args.api.http.host, args.api.http.port), "PORT")?;
+    let listener = super::listen(address, "TASKD_HOST", "PORT")?;
     let address = listener.local_addr()?;
     let shutdown = super::shutdown(args.drain_timeout)?;
 
-    let database = Database::open(&args, &tls).await?;
+    let directory = take(&args, &tls)?;
+    let database = Database::open(&args, &tls, directory).await?;
     // An embedded database has one connection at a time, and nobody in between.
     if !database.is_embedded() {
         super::check_sessions(database.url()).await?;
@@ -102,11 +116,17 @@ pub async fn run(mut args: Args) -> anyhow::Result<ExitCode> {
     let mailer = parts::mailer(&args.mail, &tls)?;
     let ground = Ground { store: store.clone(), broker: broker.clone(), metrics: Metrics::new()? };
 
-    let address_file = args.data.address_file();
-    std::fs::create_dir_all(&args.data.data_dir)?;
-    std::fs::write(&address_file, address.to_string())
-        .with_context(|| format!("{} can't be written", address_file.display()))?;
-    super::print(panel(&args, &tls, address, policy, &database, redis_url.as_ref())?);
+    // The user who runs this process gives its orders here, as `taskd dlq` and `taskd token` do.
+    let operated = database.directory().map(|directory| {
+        let socket = directory.operator_socket();
+        operator_socket::start(&socket, store.clone(), broker.clone())
+    });
+    let operated = operated.transpose()?;
+    let panel = |token: Option<&Secret>| {
+        let shown = panel(&args, &tls, address, policy, &database, redis_url.as_ref(), token);
+        shown.map_err(|error| error.to_string())
+    };
+    greet(&store, policy, panel).await?;
     tracing::info!(%address, "up");
 
     let worker = parts::default_worker();
@@ -134,11 +154,12 @@ pub async fn run(mut args: Args) -> anyhow::Result<ExitCode> {
         parts::purge_by_schedule(&args.cron, &store, keep, &metrics, &shutdown),
         vacuuming,
     );
+    if let Some(operated) = operated {
+        operated.stop().await;
+    }
     broker.close().await;
     // The embedded database ends when its last client has gone.
     store.close();
-    // One that was left by a process that was killed is overwritten by the next.
-    let _ = std::fs::remove_file(&address_file);
     served?;
     worked?;
     tracing::info!("stopped");
@@ -158,37 +179,81 @@ async fn take_over(args: &Args, tls: &Tls, store: &Store) -> anyhow::Result<()> 
     Ok(())
 }
 
+/// Takes the data directory. With a database of its own a process can do without, where another has it.
+fn take(args: &Args, tls: &Tls) -> anyhow::Result<Option<DataDir>> {
+    let given = args.database.url(tls)?.is_some();
+    match DataDir::take(&args.data.data_dir) {
+        Ok(directory) => Ok(Some(directory)),
+        Err(error) if given => {
+            tracing::warn!(%error, "commands on this machine reach this process by its DATABASE_URL alone");
+            Ok(None)
+        }
+        Err(error @ DataDirError::InUse { .. }) => Err(error.into()),
+        Err(error) => Err(ConfigError::new("DATA_DIR", error.to_string()).into()),
+    }
+}
+
+/// Shows the panel; where requests need a token and nobody could make one yet, with the first, which is shown this
+/// once.
+async fn greet(
+    store: &Store,
+    policy: Policy,
+    panel: impl Fn(Option<&Secret>) -> Result<String, String>,
+) -> anyhow::Result<()> {
+    if !policy.anybody {
+        let mut connection = store.connection().await?;
+        if !users::has_admin(&mut connection).await? {
+            let first = Grant {
+                user: "admin@localhost".into(),
+                admin: true,
+                name: "first start of taskd up".into(),
+                lifetime: None,
+            };
+            let show = |token: &Secret| match panel(Some(token)) {
+                Ok(panel) => output::print_once(panel),
+                Err(_) => output::print_once(token.expose()),
+            };
+            grant(&mut connection, &first, show).await?;
+            return Ok(());
+        }
+    }
+    let panel = panel(None).map_err(anyhow::Error::msg)?;
+    Ok(output::print(panel)?)
+}
+
 /// The database: somebody else's, or our own.
 enum Database {
-    Given(Box<PostgresUrl>),
+    Given(Box<PostgresUrl>, Option<DataDir>),
     #[cfg(feature = "embedded")]
     Embedded(Box<crate::store::embedded::Embedded>),
 }
 
 impl Database {
-    async fn open(args: &Args, tls: &Tls) -> anyhow::Result<Database> {
+    async fn open(args: &Args, tls: &Tls, directory: Option<DataDir>) -> anyhow::Result<Database> {
         if let Some(url) = args.database.url(tls)? {
-            return Ok(Database::Given(Box::new(url)));
+            return Ok(Database::Given(Box::new(url), directory));
         }
         #[cfg(feature = "embedded")]
-        {
-            let directory = args.data.data_dir.clone();
-            let starting = move || crate::store::embedded::Embedded::start(&directory);
-            Ok(Database::Embedded(Box::new(tokio::task::spawn_blocking(starting).await??)))
+        if let Some(directory) = directory {
+            let starting = move || crate::store::embedded::Embedded::start(directory);
+            return Ok(Database::Embedded(Box::new(tokio::task::spawn_blocking(starting).await??)));
         }
-        #[cfg(not(feature = "embedded"))]
-        {
-            Err(crate::config::ConfigError::new(
-                "DATABASE_URL",
-                "is not set, and this build has no embedded database",
-            )
+        Err(ConfigError::new("DATABASE_URL", "is not set, and this build has no embedded database")
             .into())
+    }
+
+    /// The data directory, where it is this process's.
+    fn directory(&self) -> Option<&DataDir> {
+        match self {
+            Database::Given(_, directory) => directory.as_ref(),
+            #[cfg(feature = "embedded")]
+            Database::Embedded(embedded) => Some(embedded.directory()),
         }
     }
 
     fn url(&self) -> &PostgresUrl {
         match self {
-            Database::Given(url) => url,
+            Database::Given(url, _) => url,
             #[cfg(feature = "embedded")]
             Database::Embedded(embedded) => embedded.url(),
         }
@@ -196,7 +261,7 @@ impl Database {
 
     fn is_embedded(&self) -> bool {
         match self {
-            Database::Given(_) => false,
+            Database::Given(..) => false,
             #[cfg(feature = "embedded")]
             Database::Embedded(_) => true,
         }
@@ -211,6 +276,7 @@ fn panel(
     policy: Policy,
     database: &Database,
     redis_url: Option<&RedisUrl>,
+    token: Option<&Secret>,
 ) -> anyhow::Result<String> {
     let data = args.data.data_dir.display();
     let seam =
@@ -230,16 +296,28 @@ fn panel(
          \x20 documentation  http://{address}/docs\n\
          \x20 metrics        http://{address}/metrics\n\n\
          {database}{broker}{cache}{mail}\n\
-         \x20 {access}\n\n\
+         \x20 {access}\n{first}\n\
          \x20 Try it:\n\
-         \x20   curl -X POST \"http://localhost:{port}/tasks\" -H \"Content-Type: application/json\" \\\n\
+         \x20   curl -X POST \"http://localhost:{port}/tasks\" -H \"Content-Type: application/json\" \\\n{bearer}\
          \x20     -d '{{ \"title\": \"Write Docs\", \"description\": \"Testing async\", \"status\": \"in-progress\", \"userId\": 1 }}'\n\n\
          \x20 Ctrl-C stops it.\n",
         version = env!("CARGO_PKG_VERSION"),
         access = match policy.anybody {
             true =>
-                "Anybody who reaches this address may do everything (AUTH=none); only this machine does.",
-            false => "Requests need a token (AUTH=tokens).",
+                "Anybody who reaches this address may do everything (TASKD_AUTH=none); only this machine does.",
+            false =>
+                "Requests need a token (TASKD_AUTH=tokens); `taskd token create --user EMAIL` makes one.",
+        },
+        first = token.map_or(String::new(), |token| format!(
+            "\n  The first admin's token, shown this once:\n    {}\n",
+            token.expose()
+        )),
+        bearer = match (policy.anybody, token) {
+            (true, _) => String::new(),
+            (false, token) => format!(
+                "       -H \"Authorization: Bearer {}\" \\\n",
+                token.map_or("TOKEN", Secret::expose)
+            ),
         },
         port = address.port(),
         database = seam("database", database, "DATABASE_URL"),

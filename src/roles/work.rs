@@ -6,8 +6,8 @@ use std::time::Duration;
 use super::parts::{self, Ground};
 use crate::access::Tokens;
 use crate::config::{
-    BrokerArgs, DatabaseArgs, MailArgs, MonitorArgs, ShutdownArgs, SimulationArgs, TlsArgs,
-    no_declare,
+    BrokerArgs, DatabaseArgs, MailArgs, MonitorArgs, ShutdownArgs, SimulationArgs, TlsArgs, name,
+    no_declare, whole,
 };
 use crate::http::health::{LastReport, Monitored};
 use crate::read_cache::ReadCache;
@@ -19,10 +19,10 @@ use crate::telemetry::Metrics;
 pub struct Args {
     /// How many deliveries to have in hand at most: also the prefetch
     #[arg(long, env = "CONCURRENCY", value_name = "CONCURRENCY", default_value_t = 128,
-          value_parser = clap::value_parser!(u16).range(1..=2000))]
+          value_parser = whole(1..=2000_u16))]
     concurrency: u16,
     /// What to call this worker in logs and histories [default: host name and process id]
-    #[arg(long, env = "WORKER_NAME", value_name = "WORKER_NAME")]
+    #[arg(long, env = "WORKER_NAME", value_name = "WORKER_NAME", value_parser = name)]
     name: Option<String>,
     #[command(flatten)]
     simulation: SimulationArgs,
@@ -60,8 +60,11 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         &store,
         args.no_declare,
     )?;
-    let monitor =
-        args.monitor.metrics_addr.map(|a| super::listen(a, "METRICS_ADDR")).transpose()?;
+    let monitor = args
+        .monitor
+        .metrics_addr
+        .map(|a| super::listen(a, "METRICS_ADDR", "METRICS_ADDR"))
+        .transpose()?;
     let mailer = parts::mailer(&args.mail, &tls)?;
     let shutdown = super::shutdown(args.shutdown.drain_timeout)?;
     super::check_database(&database_url).await?;

@@ -32,6 +32,7 @@ pub mod users;
 pub use conflicts::Conflicts;
 pub use diesel_async::AsyncPgConnection as Connection;
 pub use pool::{READ_ONLY, Service, Store};
+pub(crate) use sql::transaction;
 pub use url::PostgresUrl;
 
 use diesel::result::{DatabaseErrorKind, Error};

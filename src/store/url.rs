@@ -9,7 +9,7 @@ use tokio_postgres::Config;
 use tokio_postgres::config::{Host, SslMode, SslNegotiation, TargetSessionAttrs};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use crate::secret::without_password;
+use crate::service_url::ServiceUrl;
 use crate::tls::Tls;
 
 /// A PostgreSQL URL, and how its server is spoken to.
@@ -41,15 +41,21 @@ impl PostgresUrl {
     /// # Errors
     /// A sentence without the password.
     pub fn parse(text: &str, tls: &Tls) -> Result<PostgresUrl, String> {
-        if !["postgres://", "postgresql://"].iter().any(|scheme| text.starts_with(scheme)) {
-            return Err("must begin with postgres://".into());
+        const EXAMPLE: &str = "postgres://user:password@host:5432/database";
+        let mut url = ServiceUrl::parse(text, &["postgres", "postgresql"], EXAMPLE)?;
+        let shown = url.to_string();
+        let mode = check_parameters(&mut url)?;
+        let mut config = Config::from_str(&url.encoded()).map_err(|error| {
+            // Which parameter it is, which the client's own text leaves out.
+            let cause = std::error::Error::source(&error).map(ToString::to_string);
+            format!("can't be used: {}", cause.unwrap_or_else(|| error.to_string()))
+        })?;
+        if config.get_hosts().is_empty() && config.get_hostaddrs().is_empty() {
+            return Err(format!("names no host: it must be like {EXAMPLE}"));
         }
-        let (text_for_client, mode) = with_known_parameters(text)?;
-        let mut config = Config::from_str(&text_for_client)
-            .map_err(|e| format!("can't be read as a PostgreSQL URL: {e}"))?;
         // The client's own default is to prefer TLS, which with a certificate that is checked
         // would fail where plain has always worked.
-        if mode.is_none() {
+        if !mode {
             config.ssl_mode(SslMode::Disable);
         }
         let tls = match config.get_ssl_mode() {
@@ -64,7 +70,7 @@ impl PostgresUrl {
             }
         };
         let must_take_writes = config.get_target_session_attrs() == TargetSessionAttrs::ReadWrite;
-        let (shown, hosts) = (without_password(text), one_for_each_host(&config)?);
+        let hosts = one_for_each_host(&config)?;
         Ok(PostgresUrl { shown, hosts, serving: Arc::default(), must_take_writes, tls })
     }
 
@@ -132,43 +138,56 @@ impl fmt::Display for PostgresUrl {
     }
 }
 
-/// The URL with an `sslmode` and a `target_session_attrs` that the client knows, and that mode.
-fn with_known_parameters(text: &str) -> Result<(String, Option<&'static str>), String> {
-    // A question mark before the @ is part of the password.
-    let host = text.find('@').map_or(0, |at| at + 1);
-    let (mut mode, mut target) = (None, "read-write");
-    let Some(question) = text[host..].find('?').map(|at| host + at + 1) else {
-        return Ok((format!("{text}?target_session_attrs={target}"), None));
-    };
-    let mut parameters: Vec<String> = Vec::new();
-    for parameter in text[question..].split('&') {
-        let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
-        match name {
+/// What the client takes besides `sslmode`
+/// (<https://docs.rs/tokio-postgres/latest/tokio_postgres/config/struct.Config.html>).
+const PARAMETERS: [&str; 16] = [
+    "application_name",
+    "channel_binding",
+    "connect_timeout",
+    "dbname",
+    "host",
+    "hostaddr",
+    "keepalives",
+    "keepalives_idle",
+    "keepalives_interval",
+    "keepalives_retries",
+    "load_balance_hosts",
+    "options",
+    "password",
+    "port",
+    "sslnegotiation",
+    "user",
+];
+
+/// Makes of `sslmode` and `target_session_attrs` what the client knows. Whether there is an `sslmode`.
+fn check_parameters(url: &mut ServiceUrl) -> Result<bool, String> {
+    let (mut mode, mut told) = (false, false);
+    for (name, value) in &mut url.parameters {
+        match name.as_str() {
             "sslmode" => {
-                let known = match value {
-                    "disable" => "disable",
-                    "prefer" => "prefer",
-                    "require" | "verify-ca" | "verify-full" => "require",
+                mode = true;
+                *value = match value.as_str() {
+                    "disable" | "prefer" => continue,
+                    "require" | "verify-ca" | "verify-full" => "require".into(),
                     _ => {
                         return Err("sslmode must be disable, prefer, require, verify-ca or \
                                     verify-full"
                             .into());
                     }
                 };
-                mode = Some(known);
-                parameters.push(format!("sslmode={known}"));
             }
             "target_session_attrs" => {
-                target = match value {
-                    "any" => "any",
+                told = true;
+                *value = match value.as_str() {
+                    "any" => continue,
                     // Of a server that is no standby writes are what is wanted.
-                    "read-write" | "primary" => "read-write",
+                    "read-write" | "primary" => "read-write".into(),
                     _ => {
                         return Err(
                             "target_session_attrs must be read-write or any: taskd writes".into()
                         );
                     }
-                }
+                };
             }
             "sslrootcert" => {
                 return Err("sslrootcert is not supported: name the file in TLS_CA_FILE".into());
@@ -176,11 +195,25 @@ fn with_known_parameters(text: &str) -> Result<(String, Option<&'static str>), S
             "sslcert" | "sslkey" | "sslpassword" => {
                 return Err(format!("{name}: certificates of the client are not supported"));
             }
-            _ => parameters.push(parameter.to_owned()),
+            "schema" | "currentSchema" | "search_path" => {
+                return Err(format!(
+                    "has no parameter {name}: tables in another schema are found with \
+                     ?options=-csearch_path%3DNAME"
+                ));
+            }
+            name if PARAMETERS.contains(&name) => {}
+            name => {
+                return Err(format!(
+                    "has no parameter {name:?}: there are sslmode, target_session_attrs, {}",
+                    PARAMETERS.join(", ")
+                ));
+            }
         }
     }
-    parameters.push(format!("target_session_attrs={target}"));
-    Ok((format!("{}{}", &text[..question], parameters.join("&")), mode))
+    if !told {
+        url.parameters.push(("target_session_attrs".into(), "read-write".into()));
+    }
+    Ok(mode)
 }
 
 #[cfg(test)]
@@ -208,6 +241,10 @@ mod tests {
             ("?sslmode", "verify-full"),
             ("?sslmode=require&sslrootcert=/ca.pem", "TLS_CA_FILE"),
             ("?sslcert=/c.pem", "sslcert"),
+            ("?schema=public", "has no parameter schema"),
+            ("?pgbouncer=true", "\"pgbouncer\""),
+            ("?connect_timeout=soon", "connect_timeout"),
+            ("?ssl%6Dode=on", "verify-full"),
         ] {
             let error = mode(bad).unwrap_err();
             assert!(error.contains(says), "{bad}: {error}");
@@ -234,6 +271,19 @@ mod tests {
         let of_directory = parse("postgres://u@%2Frun%2Fpg/d").unwrap();
         assert_eq!(of_directory.host_name(0), "/run/pg");
         assert!(parse("postgres://a:1,b:2/d?port=1,2,3").is_err());
+    }
+
+    #[test]
+    fn percent_encoding_is_read_everywhere() {
+        assert_eq!(mode("?ssl%6Dode=re%71uire"), Ok((SslMode::Require, true)));
+        let text = "postgres://a%40b:p@$%40@h%2Dx:7/d%20e?application_name=a%26b&options=-ca%3Db";
+        let config = PostgresUrl::parse(text, &Tls::default()).unwrap().hosts.remove(0);
+        assert_eq!(config.get_user(), Some("a@b"));
+        assert_eq!(config.get_password(), Some(b"p@$@".as_slice()));
+        assert_eq!(config.get_hosts(), [tokio_postgres::config::Host::Tcp("h-x".into())]);
+        assert_eq!((config.get_ports(), config.get_dbname()), ([7].as_slice(), Some("d e")));
+        assert_eq!(config.get_application_name(), Some("a&b"));
+        assert_eq!(config.get_options(), Some("-ca=b"));
     }
 
     #[test]

@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use diesel::prelude::*;
 use diesel_async::AsyncPgConnection;
 
+use crate::domain::user::Role;
 use crate::store::schema::users;
 use crate::store::sql::{RunQueryDsl, Statement, transaction};
 use crate::store::{StoreError, mail_limits, tasks, tokens};
@@ -101,6 +102,15 @@ pub async fn list(
 /// The database fails.
 pub async fn count(connection: &mut AsyncPgConnection) -> Result<i64, StoreError> {
     Ok(users::table.count().get_result(connection).await?)
+}
+
+/// Whether there is an admin.
+///
+/// # Errors
+/// The database fails.
+pub async fn has_admin(connection: &mut AsyncPgConnection) -> Result<bool, StoreError> {
+    let admins = users::table.filter(users::role.eq(Role::Admin.as_str())).select(users::id);
+    Ok(admins.first::<i64>(connection).await.optional()?.is_some())
 }
 
 /// A user's id and password hash, by e-mail address in any case; for signing in alone. A user

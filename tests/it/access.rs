@@ -357,6 +357,6 @@ async fn nobody_is_let_in_without_a_token_but_from_this_machine() {
         let refused = world.run_with(arguments, &more).await.exited(2);
         assert!(refused.stderr.contains("AUTH") && refused.stderr.contains("HOST"), "{refused:?}");
     }
-    let refused = world.run_with(&["serve"], &[("AUTH", "maybe")]).await.exited(2);
+    let refused = world.run_with(&["serve"], &[("TASKD_AUTH", "maybe")]).await.exited(2);
     assert!(refused.stderr.contains("AUTH"), "{refused:?}");
 }

@@ -95,10 +95,11 @@ fn store_of(world: &World) -> Store {
 /// An embedded database in a world's directory, and its one connection.
 #[cfg(feature = "embedded")]
 pub(crate) async fn embedded_database(world: &World) -> (taskd::store::embedded::Embedded, Store) {
+    use taskd::data_dir::DataDir;
     use taskd::store::embedded::Embedded;
     use taskd::store::migrations::Migrator;
     let directory = world.directory.join("data");
-    let starting = tokio::task::spawn_blocking(move || Embedded::start(&directory));
+    let starting = tokio::task::spawn_blocking(move || Embedded::start(DataDir::take(&directory)?));
     let database = starting.await.unwrap().unwrap();
     Migrator::connect(database.url()).await.unwrap().up().unwrap();
     let store = Store::new(database.url(), 1).unwrap();

@@ -179,3 +179,57 @@ async fn discarded_letters_are_gone_and_the_others_stay() {
     assert_eq!(discarded["letters"].as_array().unwrap().len(), 2);
     waits(&world, 0).await;
 }
+
+/// Runs a command whose output goes to a device that is always full.
+async fn to_a_full_disk(world: &World, arguments: &[&str]) -> crate::harness::Finished {
+    let mut command = world.command(arguments, &[]);
+    command.stdout(std::fs::File::options().write(true).open("/dev/full").unwrap());
+    crate::harness::run_as_it_is(command).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs services: scripts/test"]
+async fn output_that_cannot_be_written_is_a_failure_and_nothing_is_lost_by_it() {
+    let world = World::new().await;
+    let _work = world.work("w", &[]).await;
+    let amqp = world.amqp().await;
+    for id in ["one", "two"] {
+        let message =
+            Raw { body: b"no event".to_vec(), message_id: Some(id.into()), ..Raw::default() };
+        amqp.publish(&world.queue, message).await;
+    }
+    world.dead_letters(2).await;
+    let users = ["token", "create", "--user", "ada@example.com", "--admin"];
+    for arguments in [
+        &["dlq", "discard", "--all"] as &[&str],
+        &["dlq", "discard", "one", "--json"],
+        &["dlq", "list"],
+        &["dlq", "show", "one"],
+        &users,
+        &["migrate"],
+        &["migrate", "--status"],
+        &["topology", "show"],
+        &["purge", "--once"],
+        &["--version"],
+        &["dlq", "--help"],
+    ] {
+        let failed = to_a_full_disk(&world, arguments).await.exited(1);
+        assert!(
+            failed.stderr.contains("standard output can't be written"),
+            "{arguments:?}: {failed:?}"
+        );
+    }
+    world.dead_letters(2).await;
+    let db = world.db().await;
+    assert_eq!((db.count("tokens").await, db.count("users").await), (0, 1));
+    world.token(&users[2..]).await;
+    assert_eq!((db.count("tokens").await, db.count("users").await), (1, 2));
+
+    // A reader that has gone has had what it wanted.
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let mut command = world.command(&["dlq", "list"], &[]);
+    command.stdout(writer);
+    let quiet = crate::harness::run_as_it_is(command).await.succeeded();
+    assert_eq!(quiet.stderr, "");
+}

@@ -123,9 +123,10 @@ async fn a_body_that_is_too_large_is_refused_also_when_its_length_is_not_announc
     let world = World::new().await;
     let serve = world.serve().await;
     let api = serve.api();
-    let mut request = "POST /tasks HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n\
+    let mut request =
+        "POST /tasks HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\
         Transfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
-        .to_owned();
+            .to_owned();
     let chunk = format!("10000\r\n{}\r\n", " ".repeat(0x10000));
     request.push_str(&chunk.repeat(5));
     request.push_str("0\r\n\r\n");

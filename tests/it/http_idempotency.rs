@@ -229,7 +229,7 @@ async fn a_client_that_hangs_up_leaves_nothing_half_done() {
     let api = serve.api();
     let address = api.base.strip_prefix("http://").unwrap();
     let mut client = tokio::net::TcpStream::connect(address).await.unwrap();
-    let request = "POST /tasks HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n\
+    let request = "POST /tasks HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\
         Idempotency-Key: k\r\nContent-Length: 13\r\n\r\n{\"title\":\"t\"}";
     client.write_all(request.as_bytes()).await.unwrap();
     waits_for_a_lock(&looker).await;

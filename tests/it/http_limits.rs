@@ -33,7 +33,7 @@ async fn a_body_that_comes_slowly_is_given_up_and_its_connection_closed() {
     for head in ["Content-Length: 1000", "Transfer-Encoding: chunked"] {
         let mut stream = connect(&api).await;
         let request = format!(
-            "POST /tasks HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n{head}\r\n\r\n"
+            "POST /tasks HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n{head}\r\n\r\n"
         );
         stream.write_all(request.as_bytes()).await.unwrap();
         let answer = to_the_end(stream).await;
@@ -45,7 +45,7 @@ async fn a_body_that_comes_slowly_is_given_up_and_its_connection_closed() {
     }
     // One that keeps something coming is no better.
     let mut stream = connect(&api).await;
-    let head = "POST /tasks HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n\
+    let head = "POST /tasks HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\
         Content-Length: 100000\r\n\r\n";
     stream.write_all(head.as_bytes()).await.unwrap();
     let (mut reader, mut writer) = stream.into_split();
@@ -80,7 +80,7 @@ async fn a_body_that_nobody_reads_is_not_waited_for() {
     ] {
         for head in ["Content-Length: 1000", "Transfer-Encoding: chunked"] {
             let mut stream = connect(&api).await;
-            let request = format!("{request} HTTP/1.1\r\nHost: x\r\n{head}\r\n\r\n");
+            let request = format!("{request} HTTP/1.1\r\nHost: localhost\r\n{head}\r\n\r\n");
             stream.write_all(request.as_bytes()).await.unwrap();
             let answer = to_the_end(stream).await;
             assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{request}: {answer}");
@@ -144,7 +144,7 @@ async fn a_packed_body_is_refused_before_it_is_read() {
 #[ignore = "needs services: scripts/test"]
 async fn a_connection_too_many_waits_for_another_to_end() {
     const ALLOWED: usize = 2;
-    const REQUEST: &[u8] = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n";
+    const REQUEST: &[u8] = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n";
     let world = World::new().await;
     let serve = world.serve_with(&[("MAX_CONNECTIONS", &ALLOWED.to_string())]).await;
     let api = serve.api();
@@ -172,14 +172,14 @@ async fn what_is_no_http_request_gets_a_bare_status_and_its_connection_is_closed
     let world = World::new().await;
     let serve = world.serve().await;
     let api = serve.api();
-    let long = format!("GET /{} HTTP/1.1\r\nHost: x\r\n\r\n", "x".repeat(200_000));
-    let many = format!("GET / HTTP/1.1\r\nHost: x\r\n{}\r\n", "X-A: 1\r\n".repeat(100));
-    let post = "POST /tasks HTTP/1.1\r\nHost: x\r\nContent-Length:";
+    let long = format!("GET /{} HTTP/1.1\r\nHost: localhost\r\n\r\n", "x".repeat(200_000));
+    let many = format!("GET / HTTP/1.1\r\nHost: localhost\r\n{}\r\n", "X-A: 1\r\n".repeat(100));
+    let post = "POST /tasks HTTP/1.1\r\nHost: localhost\r\nContent-Length:";
     for (request, status) in [
         ("GET /tasks HTTP/1.1\r\n\r\n", 400),
-        ("G(T /tasks HTTP/1.1\r\nHost: x\r\n\r\n", 400),
-        ("GET /tasks HTTP/9\r\nHost: x\r\n\r\n", 400),
-        ("GET /tasks HTTP/1.1\r\nHost: x\r\nA header\r\n\r\n", 400),
+        ("G(T /tasks HTTP/1.1\r\nHost: localhost\r\n\r\n", 400),
+        ("GET /tasks HTTP/9\r\nHost: localhost\r\n\r\n", 400),
+        ("GET /tasks HTTP/1.1\r\nHost: localhost\r\nA header\r\n\r\n", 400),
         (&format!("{post} -1\r\n\r\n"), 400),
         (&format!("{post} 1\r\nContent-Length: 2\r\n\r\n"), 400),
         (&format!("{post} 1\r\nTransfer-Encoding: chunked\r\n\r\n"), 400),

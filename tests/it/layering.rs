@@ -25,7 +25,19 @@ const FLOORS: [&[&str]; 7] = [
     ],
     &["store", "broker", "cache", "mail"],
     &["domain"],
-    &["secret", "tls", "shutdown", "telemetry", "batcher", "turns", "defects"],
+    &[
+        "secret",
+        "private",
+        "data_dir",
+        "service_url",
+        "tls",
+        "shutdown",
+        "telemetry",
+        "output",
+        "batcher",
+        "turns",
+        "defects",
+    ],
 ];
 
 fn floor(module: &str) -> usize {
@@ -52,7 +64,7 @@ fn modules() -> Vec<(String, String)> {
     let mut modules: Vec<(String, String)> = found
         .into_iter()
         .map(|path| (path.strip_prefix(&root).unwrap().to_str().unwrap().to_owned(), path))
-        .filter(|(name, _)| !["main.rs", "lib.rs", "cli.rs"].contains(&name.as_str()))
+        .filter(|(name, _)| !["main.rs", "lib.rs", "cli.rs", "dotenv.rs"].contains(&name.as_str()))
         .map(|(name, path)| (name, std::fs::read_to_string(path).unwrap()))
         .collect();
     modules.sort();

@@ -10,7 +10,10 @@ async fn a_bad_value_names_its_variable_and_exits_2() {
     for (role, variable, value) in [
         ("serve", "PORT", "70000"),
         ("serve", "PORT", "x"),
-        ("serve", "HOST", "nowhere"),
+        ("serve", "TASKD_HOST", "nowhere.invalid"),
+        ("serve", "TASKD_AUTH", "maybe"),
+        ("serve", "DATABASE_URL", "postgres://u:hunter2secret@h/d?schema=public"),
+        ("serve", "DATABASE_URL", "postgres://u:12/hunter2secret@h/d"),
         ("serve", "DATABASE_URL", ""),
         ("serve", "DATABASE_URL", "mysql://u:hunter2secret@h/d"),
         ("serve", "DATABASE_URL", "postgres://u:hunter2secret@h:port/d"),
@@ -52,7 +55,8 @@ async fn a_bad_value_names_its_variable_and_exits_2() {
         ("serve", "TRUSTED_PROXIES", "proxy.example"),
         ("serve", "TRUSTED_PROXIES", "10.0.0.0/33"),
         ("serve", "LOG_FORMAT", "xml"),
-        ("serve", "LOG", "info,=="),
+        ("serve", "TASKD_LOG", "info,=="),
+        ("serve", "TASKD_LOG", "verbose"),
         ("work", "SMTP_URL", "http://u:hunter2secret@h"),
         ("work", "SMTP_URL", "smtp://"),
         ("work", "SMTP_URL", "hunter2secret"),
@@ -73,6 +77,151 @@ async fn a_bad_value_names_its_variable_and_exits_2() {
     let queue = format!("{}.100ms", world.retry_prefix());
     let refused = world.run_with(&["topology", "show"], &[("QUEUE_NAME", &queue)]).await.exited(2);
     assert!(refused.stderr.contains("RETRY_QUEUE"), "{refused:?}");
+}
+
+/// What each variable of the README's table can't be, and the part of the complaint that says what it takes.
+const WRONG: &[(&str, &str, &str, &str)] = &[
+    ("DATABASE_URL", "serve", "h/d", "postgres://user:password@host:5432/database"),
+    ("DATABASE_POOL_SIZE", "serve", "many", "from 1 to 1000"),
+    ("RABBITMQ_URL", "serve", "h", "amqp://user:password@host:5672/vhost"),
+    ("REDIS_URL", "serve", "redis://h/first", "number of a database"),
+    ("DATA_DIR", "up", "/proc/nope", "/proc/nope"),
+    ("SMTP_URL", "work", "h:25", "smtp://user:password@host:25"),
+    ("SMTP_TIMEOUT", "work", "soon", "90s or 30d"),
+    ("SMTP_HELO_NAME", "work", "laptop", "mail.example.com"),
+    ("TLS_CA_FILE", "serve", "/proc/nope", "/proc/nope"),
+    ("QUEUE_NAME", "serve", "amq.x", "amq."),
+    ("RETRY_QUEUE", "serve", "", "1 to 200 bytes"),
+    ("DLQ", "serve", "", "1 to 200 bytes"),
+    ("RETRY_DELAYS", "serve", "soon", "500ms, 5s or 2m"),
+    ("TASKD_HOST", "serve", "nowhere.invalid", "127.0.0.1"),
+    ("PORT", "serve", "x", "from 0 to 65535"),
+    ("TASKD_AUTH", "serve", "maybe", "tokens, none"),
+    ("SESSION_LIFETIME", "serve", "long", "90s or 30d"),
+    ("METRICS_PUBLIC", "serve", "maybe", "true, false"),
+    ("IDEMPOTENCY_RETENTION", "serve", "366d", "365d at most"),
+    ("RATE_LIMIT_READS", "serve", "600", "600/1m"),
+    ("RATE_LIMIT_WRITES", "serve", "x/1m", "600/1m"),
+    ("RATE_LIMIT_SIGN_IN", "serve", "ten", "600/1m"),
+    ("TRUSTED_PROXIES", "serve", "proxy", "10.0.0.0/8"),
+    ("REQUEST_TIMEOUT", "serve", "0s", "longer than zero"),
+    ("MAX_CONNECTIONS", "serve", "0", "from 1 to"),
+    ("CORS_ORIGINS", "serve", "app", "https://app.example.com"),
+    ("ALLOWED_HOSTS", "serve", "https://a", "tasks.example.com"),
+    ("CONCURRENCY", "work", "0", "from 1 to 2000"),
+    ("WORKER_NAME", "work", "", "1 to 200 bytes"),
+    ("METRICS_ADDR", "work", "9464", "127.0.0.1:9464"),
+    ("MAIL_DIR", "work", "/proc/nope", "/proc/nope"),
+    ("MAIL_FROM", "work", "nobody", "taskd@example.com"),
+    ("CACHE_PREFIX", "serve", "", "1 to 200 bytes"),
+    ("CACHE_TTL", "serve", "soon", "90s or 30d"),
+    ("PURGE_CRON", "purge", "daily", "minute, hour"),
+    ("PURGE_CRON", "up", "99 * * * *", "99 * * * *"),
+    ("PROCESSED_RETENTION", "up", "1ms", "RETRY_DELAYS"),
+    ("EVENT_RETENTION", "up", "", "90s or 30d"),
+    ("ACTIVITY_RETENTION", "up", "999999y", "at most"),
+    ("DRAIN_TIMEOUT", "serve", "-1s", "90s or 30d"),
+    ("TASKD_LOG", "serve", "verbose", "error, warn, info, debug or trace"),
+    ("LOG_FORMAT", "serve", "xml", "text, json"),
+    ("NO_DECLARE", "serve", "maybe", "true or false"),
+    ("TASKD_ENV", "work", "staging", "development, production"),
+    ("TASKD_ENV", "up", "staging", "development, production"),
+    ("RATE_LIMIT_READS", "up", "0/1m", "whole number from 1"),
+    ("MAIL_DIR", "work", "/proc", "/proc"),
+];
+
+/// The variables in the first column of the README's table.
+fn documented() -> Vec<String> {
+    let readme =
+        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
+    let table = readme.split("| variable | default | meaning |").nth(1).unwrap();
+    let rows = table.lines().skip(2).take_while(|line| line.starts_with('|'));
+    let names = rows.flat_map(|row| {
+        let first = row.split('|').nth(1).unwrap();
+        first.split('`').skip(1).step_by(2).map(str::to_owned).collect::<Vec<_>>()
+    });
+    names.collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_variable_of_the_table_is_refused_by_name_with_what_it_takes() {
+    let documented = documented();
+    assert!(documented.len() > 40, "{documented:?}");
+    for variable in &documented {
+        let wrong = WRONG.iter().filter(|(name, ..)| name == variable);
+        assert!(wrong.count() > 0, "{variable} has no wrong value: add one");
+    }
+    let world = World::cut_off();
+    for &(variable, role, value, takes) in WRONG {
+        assert!(documented.iter().any(|name| name == variable), "{variable} is not in the README");
+        let role: Vec<&str> = role.split(' ').collect();
+        let mut command = world.command(&role, &[(variable, value)]);
+        if variable == "DATA_DIR" {
+            command.env_remove("DATABASE_URL").env_remove("RABBITMQ_URL");
+        }
+        let refused = crate::harness::run(command).await.exited(2);
+        let said = &refused.stderr;
+        assert!(said.contains(variable) && said.contains(takes), "{variable}={value}: {said}");
+        for raw in [
+            "without a base",
+            "digit found",
+            "InvalidClientConfig",
+            "Invalid input",
+            "os error 2)\n\n",
+        ] {
+            assert!(!said.contains(raw), "{variable}={value}: {said}");
+        }
+        // No value at all, and one that no text is.
+        for (value, rest) in [("\u{1}", ""), ("\u{1}x", "x")] {
+            let mut command = world.command(&role, &[(variable, value)]);
+            if rest == "x" {
+                use std::os::unix::ffi::OsStrExt;
+                command.env(variable, std::ffi::OsStr::from_bytes(b"\xff"));
+            }
+            let refused = crate::harness::run(command).await.exited(2);
+            assert!(refused.stderr.contains(variable), "{variable}: {}", refused.stderr);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_that_others_set_too_counts_only_where_it_is_meant_for_taskd() {
+    let world = World::cut_off();
+    // tcsh's, conda's, and others'. The port is taken, so nothing starts.
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    for (name, value) in [
+        ("HOST", "laptop"),
+        ("HOST", "x86_64-conda-linux-gnu"),
+        ("LOG", "verbose"),
+        ("AUTH", "hunter2secret"),
+    ] {
+        let more = [(name, value), ("PORT", port.as_str())];
+        let refused = world.run_with(&["serve"], &more).await.exited(1);
+        let new = format!("TASKD_{name}");
+        assert!(refused.stderr.contains(&new), "{name}={value}: {}", refused.stderr);
+        assert!(!refused.output().contains(PASSWORD), "{}", refused.output());
+        // The new name is believed, and refused when it is wrong.
+        let refused = world.run_with(&["serve"], &[(&new, value)]).await.exited(2);
+        assert!(refused.stderr.contains(&new), "{new}={value}: {}", refused.stderr);
+    }
+    for (name, value) in [("HOST", "0.0.0.0"), ("TASKD_HOST", "0.0.0.0"), ("HOST", "::")] {
+        let refused =
+            world.run_with(&["serve"], &[(name, value), ("AUTH", "none")]).await.exited(2);
+        assert!(refused.stderr.contains("TASKD_AUTH"), "{name}: {}", refused.stderr);
+    }
+    // A flag goes first, then the new name.
+    let more = [
+        ("HOST", "0.0.0.0"),
+        ("TASKD_HOST", "localhost"),
+        ("PORT", port.as_str()),
+        ("TASKD_AUTH", "tokens"),
+    ];
+    let refused = world.run_with(&["serve"], &more).await.exited(1);
+    assert!(refused.stderr.contains(&format!("127.0.0.1:{port}")), "{}", refused.stderr);
+    // An address that is documentation's, and nobody's.
+    let refused = world.run_with(&["serve", "--host", "192.0.2.1"], &more).await.exited(1);
+    assert!(refused.stderr.contains("192.0.2.1") && refused.stderr.contains("TASKD_HOST"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -145,14 +294,58 @@ async fn a_file_dot_env_is_read_where_the_environment_says_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_line_of_dot_env_that_cannot_be_read_is_not_repeated() {
+async fn a_line_of_dot_env_that_cannot_be_read_is_named_and_not_repeated() {
     let world = World::cut_off();
-    for line in ["DATABASE_URL=postgres://u:hunter2secret @h/d", "hunter2secret"] {
+    for line in
+        ["DATABASE_URL=postgres://u:hunter2secret @h/d", "hunter2secret", "A=${hunter2secret}"]
+    {
         std::fs::write(world.directory.join(".env"), format!("DLQ=d\n{line}\n")).unwrap();
         let refused = world.run(&["topology", "show"]).await.exited(2);
-        assert!(refused.stderr.contains("NAME=value"), "{line}: {}", refused.stderr);
+        assert!(refused.stderr.contains("line 2 "), "{line}: {}", refused.stderr);
         assert!(!refused.output().contains(PASSWORD), "{line}: {}", refused.output());
+        // The version has nothing to do with settings.
+        for told in ["--version", "--help"] {
+            world.run(&[told]).await.succeeded();
+        }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_the_working_directorys_dot_env_is_believed_and_only_ones_own() {
+    let world = World::cut_off();
+    let below = world.directory.join("below");
+    std::fs::create_dir(&below).unwrap();
+    std::fs::write(world.directory.join(".env"), "RETRY_DELAYS=7s\n").unwrap();
+    let shown = async |directory: &std::path::Path| {
+        let mut command = world.command(&["topology", "show"], &[]);
+        command.env_remove("RETRY_DELAYS").current_dir(directory);
+        crate::harness::run(command).await
+    };
+    assert!(shown(&world.directory).await.succeeded().stdout.contains(".7s"));
+    assert!(
+        !shown(&below).await.succeeded().stdout.contains(".7s"),
+        "the directory above is not asked"
+    );
+    // A directory of this name is Python's.
+    std::fs::create_dir(below.join(".env")).unwrap();
+    shown(&below).await.succeeded();
+    std::fs::remove_dir(below.join(".env")).unwrap();
+    std::fs::write(below.join(".env"), "RETRY_DELAYS=7s\n").unwrap();
+    // Only root can give a file away.
+    if std::os::unix::fs::chown(below.join(".env"), Some(4711), None).is_ok() {
+        let refused = shown(&below).await.exited(2);
+        assert!(refused.stderr.contains(".env") && refused.stderr.contains("4711"), "{refused:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dollar_in_dot_env_is_a_dollar() {
+    let world = World::cut_off();
+    std::fs::write(world.directory.join(".env"), "DLQ=a$b\nQUEUE_NAME=\"c$d\"\n").unwrap();
+    let mut command = world.command(&["topology", "show"], &[]);
+    command.env_remove("DLQ").env_remove("QUEUE_NAME");
+    let shown = crate::harness::run(command).await.succeeded().stdout;
+    assert!(shown.contains("a$b") && shown.contains("c$d"), "{shown}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -125,8 +125,26 @@ async fn a_second_signal_stops_at_once() {
     serve.api().task("t", Some(1)).await;
     smtp.wait_for_hanging().await;
     drains(&work).await;
-    work.signal("TERM");
+    work.signal("INT");
     assert_eq!(work.exit().await.code(), Some(130));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs services: scripts/test"]
+async fn a_signal_that_comes_twice_at_once_is_one() {
+    let world = World::new().await;
+    let smtp = Smtp::start().await;
+    smtp.set(Verdict::Hold);
+    let serve = world.serve().await;
+    let work = world.work_mailing("w", &smtp).await;
+    serve.api().task("t", Some(1)).await;
+    smtp.wait_for_hanging().await;
+    // As `timeout` does: to the process, and to its group.
+    drains(&work).await;
+    work.signal("TERM");
+    smtp.set(Verdict::Accept);
+    assert_eq!(work.exit().await.code(), Some(0), "{}", work.text());
+    smtp.wait_for(1).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

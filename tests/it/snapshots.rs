@@ -62,7 +62,8 @@ async fn the_variables_of_the_readme_are_in_the_help_of_the_roles_that_read_them
     let world = World::cut_off();
     let broker = ["RABBITMQ_URL", "QUEUE_NAME", "RETRY_QUEUE", "DLQ", "RETRY_DELAYS"];
     let serve =
-        [&broker[..], &["DATABASE_URL", "REDIS_URL", "PORT", "HOST", "DRAIN_TIMEOUT"]].concat();
+        [&broker[..], &["DATABASE_URL", "REDIS_URL", "PORT", "TASKD_HOST", "DRAIN_TIMEOUT"]]
+            .concat();
     let work = [&broker[..], &["DATABASE_URL", "SMTP_URL", "CONCURRENCY", "TASKD_ENV"]].concat();
     for (role, variables) in
         [("serve", serve), ("work", work), ("migrate", vec!["DATABASE_URL", "LOG_FORMAT"])]

@@ -2,9 +2,10 @@
 //! who the URL names gets nothing.
 
 use std::path::Path;
+use std::time::Duration;
 
 use taskd::cache::{Cache, RedisCache, RedisUrl};
-use taskd::mail::{Mail, MailError, Mailer, SmtpMailer, SmtpUrl};
+use taskd::mail::{Mail, MailError, Mailer, SmtpMailer, SmtpManners, SmtpUrl};
 use taskd::tls::Tls;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpListener;
@@ -67,7 +68,8 @@ fn mail() -> Mail {
 
 fn mailer(url: &str, tls: &Tls) -> SmtpMailer {
     let url = SmtpUrl::parse(url, tls).unwrap();
-    SmtpMailer::new(&url, "taskd@localhost".parse().unwrap(), 1).unwrap()
+    let manners = SmtpManners { patience: Duration::from_secs(300), hello: None };
+    SmtpMailer::new(&url, "taskd@localhost".parse().unwrap(), 1, manners).unwrap()
 }
 
 fn trusting(authority: &Authority) -> Tls {

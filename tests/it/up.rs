@@ -112,7 +112,8 @@ async fn dead_letters_are_listed_and_replayed_in_the_running_process() {
     let id = letters[0]["id"].as_str().unwrap();
     world.run(&["dlq", "show", "nothing"]).await.exited(1);
     stopped(&up).await;
-    world.run(&["dlq", "list"]).await.exited(2);
+    // Its database is opened for the command while it doesn't run.
+    assert_eq!(dlq(&["list"]).await.as_array().unwrap().len(), 1);
 
     // It is still there after a restart, and what is done is not done again.
     let up = world.up(&[], &[]).await;
@@ -197,4 +198,218 @@ async fn it_listens_for_this_machine_alone() {
     let world = World::alone();
     let refused = world.run(&["up", "--host", "0.0.0.0"]).await.exited(2);
     assert!(refused.stderr.contains("HOST"), "{}", refused.stderr);
+}
+
+/// Every address that somebody else could connect to, of this process.
+fn listening(pid: u32) -> Vec<String> {
+    let sockets: Vec<String> = std::fs::read_dir(format!("/proc/{pid}/fd"))
+        .unwrap()
+        .filter_map(|fd| std::fs::read_link(fd.ok()?.path()).ok()?.to_str().map(str::to_owned))
+        .filter_map(|link| Some(link.strip_prefix("socket:[")?.strip_suffix(']')?.to_owned()))
+        .collect();
+    let of = |table: &str, is_listening: fn(&[&str]) -> bool, inode: usize, address: usize| {
+        let table = std::fs::read_to_string(format!("/proc/{pid}/net/{table}")).unwrap_or_default();
+        let rows = table.lines().skip(1).map(|line| line.split_whitespace().collect::<Vec<_>>());
+        rows.filter(|row| is_listening(row) && sockets.iter().any(|socket| socket == row[inode]))
+            .map(|row| row.get(address).copied().unwrap_or_default().to_owned())
+            .collect::<Vec<_>>()
+    };
+    let tcp = |row: &[&str]| row[3] == "0A";
+    let unix = |row: &[&str]| row[3] == "00010000";
+    [of("tcp", tcp, 9, 1), of("tcp6", tcp, 9, 1), of("unix", unix, 6, 7)].concat()
+}
+
+fn mode(path: &std::path::Path) -> u32 {
+    use std::os::unix::fs::PermissionsExt;
+    path.metadata().unwrap().permissions().mode() & 0o777
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_else_on_the_machine_reaches_the_database_or_reads_the_data() {
+    let world = World::alone();
+    let mut command = std::process::Command::new("sh");
+    command.args(["-c", "umask 000; exec \"$0\" up", env!("CARGO_BIN_EXE_taskd")]);
+    let given = world.command(&[], &[("SHELL", "/bin/sh")]);
+    command.env_clear().envs(given.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    command.current_dir(&world.directory);
+    let mut up = Process::start(command, "up");
+    up.wait_for_address("up").await;
+    let api = up.api();
+    api.task("t", Some(1)).await;
+    eventually("the mail is written", || async { (mails(&world) == 1).then_some(()) }).await;
+    let data = world.directory.join(".taskd");
+    let (tcp, unix): (Vec<String>, Vec<String>) =
+        listening(up.pid()).into_iter().partition(|address| !address.starts_with('/'));
+    assert_eq!(tcp.len(), 1, "the API alone: {tcp:?}");
+    assert_eq!(unix.len(), 2, "the database and the operator's: {unix:?}");
+    for socket in &unix {
+        let parent = std::path::Path::new(socket).parent().unwrap();
+        assert!(parent.starts_with(&data) && mode(parent) == 0o700, "{socket}");
+    }
+    for directory in [&data, &data.join("mail"), &data.join("postgres"), &data.join("cache")] {
+        assert_eq!(mode(directory), 0o700, "{}", directory.display());
+    }
+    let files = std::fs::read_dir(data.join("mail")).unwrap().map(|file| file.unwrap().path());
+    for file in files.chain([data.join("lock"), data.join("sockets")]) {
+        assert_eq!(mode(&file), 0o600, "{}", file.display());
+    }
+    stopped(&up).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_long_path_and_a_mail_directory_that_is_there_are_for_this_user_alone_too() {
+    let world = World::alone();
+    let data = world.directory.join("x".repeat(120)).join("y".repeat(120));
+    let mail = world.directory.join("mail");
+    std::fs::create_dir(&mail).unwrap();
+    let flags = ["--data-dir", data.to_str().unwrap(), "--mail-dir", mail.to_str().unwrap()];
+    let up = world.up(&flags, &[]).await;
+    up.api().task("t", Some(1)).await;
+    let written = || std::fs::read_dir(&mail).unwrap().next().map(|file| file.unwrap().path());
+    let file = eventually("the mail is written", || async {
+        written().filter(|path| path.extension().is_some_and(|extension| extension == "eml"))
+    })
+    .await;
+    assert_eq!((mode(&mail), mode(&file), mode(&data)), (0o700, 0o600, 0o700));
+    let elsewhere =
+        listening(up.pid()).into_iter().find(|address| address.starts_with('/')).unwrap();
+    let elsewhere = std::path::Path::new(&elsewhere).parent().unwrap().to_owned();
+    assert_eq!(mode(&elsewhere), 0o700);
+    world.run(&["dlq", "list", "--data-dir", flags[1]]).await.succeeded();
+    stopped(&up).await;
+    assert!(!elsewhere.exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn on_an_address_of_others_a_first_token_is_shown_once_and_more_are_made_without_it() {
+    use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
+    let world = World::alone();
+    let panel = async || -> (tokio::process::Child, String) {
+        let mut command = world.command(&["up"], &[("HOST", "0.0.0.0")]);
+        command
+            .env_remove("AUTH")
+            .stdout(std::process::Stdio::piped())
+            .stderr(std::process::Stdio::piped());
+        let mut child = tokio::process::Command::from(command).kill_on_drop(true).spawn().unwrap();
+        let mut log = child.stderr.take().unwrap();
+        // Read to its end, so that it never waits for its log to be read.
+        let log = tokio::spawn(async move {
+            let mut text = String::new();
+            let _ = log.read_to_string(&mut text).await;
+            text
+        });
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let mut text = String::new();
+        while let Some(line) = lines.next_line().await.unwrap() {
+            text.push_str(&line);
+            text.push('\n');
+            if line.contains("Ctrl-C") {
+                return (child, text);
+            }
+        }
+        panic!("it ends: {}", log.await.unwrap());
+    };
+    let (mut up, shown) = panel().await;
+    let word = |text: &str| {
+        let words = text.split(|c: char| c.is_whitespace() || c == '"');
+        words.filter(|word| word.starts_with("taskd_")).map(str::to_owned).collect::<Vec<_>>()
+    };
+    let tokens = word(&shown);
+    assert!(tokens.len() == 2 && tokens[0] == tokens[1], "{shown}");
+    assert!(shown.contains(&format!("-H \"Authorization: Bearer {}\"", tokens[0])), "{shown}");
+    let port = shown.split("http://0.0.0.0:").nth(1).unwrap().split_whitespace().next().unwrap();
+    let port = port.split('/').next().unwrap();
+    let api = Api::at(&format!("127.0.0.1:{port}"));
+    assert_eq!(api.get("/tasks").await.status, 401);
+    assert_eq!(api.with_token(&tokens[0]).get("/users").await.status, 200);
+
+    // The running one makes it, without a token of somebody.
+    let ada = world.token(&["--user", "ada@example.com"]).await;
+    assert_eq!(api.with_token(&ada).get("/tasks").await.status, 200);
+    let refused = world.run(&["token", "create", "--user", "999"]).await.exited(2);
+    assert!(refused.stderr.contains("--user") && refused.stderr.contains("999"), "{refused:?}");
+    world.run(&["dlq", "list"]).await.succeeded();
+    let mut full = world.command(&["token", "create", "--user", "1"], &[]);
+    full.stdout(std::fs::File::options().write(true).open("/dev/full").unwrap());
+    let lost = crate::harness::run_as_it_is(full).await.exited(1);
+    assert!(lost.stderr.contains("taken back"), "{lost:?}");
+
+    let pid = up.id().unwrap().to_string();
+    assert!(std::process::Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
+    assert!(up.wait().await.unwrap().success());
+    // The stopped one's database is opened for it.
+    let eve = world.token(&["--user", "eve@example.com"]).await;
+    let (_up, shown) = panel().await;
+    assert_eq!(word(&shown), [] as [&str; 0], "{shown}");
+    let port = shown.split("http://0.0.0.0:").nth(1).unwrap().split('/').next().unwrap();
+    let api = Api::at(&format!("127.0.0.1:{}", port.split_whitespace().next().unwrap()));
+    assert_eq!(api.with_token(&eve).get("/tasks").await.status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stale_address_and_a_proxy_are_told_nothing() {
+    let world = World::alone();
+    let trap = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    trap.set_nonblocking(true).unwrap();
+    let address = trap.local_addr().unwrap().to_string();
+    let proxy = format!("http://{address}");
+    let more = [
+        ("http_proxy", proxy.as_str()),
+        ("HTTP_PROXY", &proxy),
+        ("ALL_PROXY", &proxy),
+        ("TASKD_TOKEN", "taskd_x"),
+    ];
+    let up = world.up(&[], &[]).await;
+    world.run_with(&["dlq", "list"], &more).await.succeeded();
+    up.kill_9().await;
+    std::fs::write(world.directory.join(".taskd/address"), &address).unwrap();
+    world.run_with(&["dlq", "list"], &more).await.succeeded();
+    assert!(trap.accept().is_err(), "somebody else was asked");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_tokens_only_names_of_this_machine_are_served_and_no_foreign_page() {
+    let world = World::alone();
+    let up = world.up(&["--allowed-hosts", "tasks.example.com"], &[]).await;
+    let api = up.api();
+    let own = api.base.strip_prefix("http://").unwrap().to_owned();
+    let ask = async |method: &str, path: &str, host: &str, origin: Option<&str>| {
+        let mut request = api.request(method, path).header("Host", host);
+        if let Some(origin) = origin {
+            request = request.header("Origin", origin);
+        }
+        request.json(&json!({ "title": "t" })).send().await.unwrap().status().as_u16()
+    };
+    for (path, status) in [
+        ("/tasks", 403),
+        ("/docs/", 403),
+        ("/readyz", 403),
+        ("/metrics", 403),
+        ("/openapi.json", 403),
+        ("/nothing", 403),
+        ("/healthz", 200),
+    ] {
+        assert_eq!(ask("GET", path, "evil.example", None).await, status, "{path}");
+        assert_eq!(ask("GET", path, &own, Some("http://evil.example")).await, status, "{path}");
+    }
+    for host in [
+        own.as_str(),
+        "localhost",
+        "localhost:3000",
+        "[::1]",
+        "tasks.example.com",
+        "tasks.example.com:8080",
+    ] {
+        assert_eq!(ask("GET", "/tasks", host, None).await, 200, "{host}");
+        assert_eq!(
+            ask("POST", "/tasks", host, Some(&format!("http://{host}"))).await,
+            201,
+            "{host}"
+        );
+    }
+    for origin in ["null", "http://evil.example", "http://localhost:1"] {
+        assert_eq!(ask("POST", "/tasks", &own, Some(origin)).await, 403, "{origin}");
+        assert_eq!(ask("OPTIONS", "/tasks", &own, Some(origin)).await, 403, "{origin}");
+    }
+    stopped(&up).await;
 }

@@ -4,10 +4,9 @@ use std::fmt;
 use std::sync::Arc;
 
 use amqprs::tls::TlsAdaptor;
-use percent_encoding::percent_decode_str;
 use tokio_rustls::TlsConnector;
-use url::Url;
 
+use crate::service_url::ServiceUrl;
 use crate::tls::Tls;
 
 /// Where the broker is and how to sign in (<https://www.rabbitmq.com/docs/uri-spec>).
@@ -44,50 +43,40 @@ impl AmqpUrl {
     /// # Errors
     /// A sentence without the password.
     pub fn parse(text: &str, tls: &Tls) -> Result<AmqpUrl, String> {
-        let url = Url::parse(text).map_err(|e| format!("not a URL: {e}"))?;
-        let default_port = match url.scheme() {
-            "amqp" => 5672,
-            "amqps" => 5671,
-            other => return Err(format!("the scheme must be amqp or amqps, not {other:?}")),
-        };
-        let decode = |part: &str, what: &str| {
-            let text = percent_decode_str(part)
-                .decode_utf8()
-                .map_err(|_| format!("the {what} is not UTF-8 once percent-decoded"))?;
-            // The protocol carries each as a short string.
+        const EXAMPLE: &str = "amqp://user:password@host:5672/vhost";
+        let url = ServiceUrl::parse(text, &["amqp", "amqps"], EXAMPLE)?;
+        if let Some((name, _)) = url.parameters.first() {
+            return Err(format!("has no parameters, such as {name:?}"));
+        }
+        // The protocol carries each as a short string.
+        let short = |text: Option<&str>, default: &str, what: &str| {
+            let text = text.filter(|text| !text.is_empty()).unwrap_or(default);
             if text.len() > 255 {
                 Err(format!("the {what} is too long"))
             } else {
-                Ok(text.into_owned())
+                Ok(text.to_owned())
             }
         };
-        let user = if url.username().is_empty() { "guest" } else { url.username() };
-        let virtual_host = match url.path().strip_prefix('/') {
-            None | Some("") => "/".into(),
-            Some(path) if path.contains('/') => {
-                return Err("a / in the virtual host is written %2f".into());
-            }
-            Some(path) => decode(path, "virtual host")?,
-        };
-        if url.query().is_some() {
-            return Err("query parameters are not supported".into());
-        }
-        let host = url.host_str().filter(|h| !h.is_empty()).unwrap_or("localhost");
-        let tls = match url.scheme() {
-            "amqps" => {
+        let encrypted = url.scheme == "amqps";
+        let default_port = if encrypted { 5671 } else { 5672 };
+        let (host, port) = url.host()?.unwrap_or(("localhost", None));
+        let tls = match encrypted {
+            true => {
                 let connector = TlsConnector::from(Arc::new(tls.client_config()?));
-                // An IPv6 address has brackets in a URL, and none in a certificate.
-                let name = host.trim_matches(['[', ']']).to_owned();
-                Some(AmqpTls { connector, name })
+                Some(AmqpTls { connector, name: host.to_owned() })
             }
-            _ => None,
+            false => None,
         };
         Ok(AmqpUrl {
-            host: host.to_owned(),
-            port: url.port().unwrap_or(default_port),
-            user: decode(user, "user name")?,
-            password: decode(url.password().unwrap_or("guest"), "password")?,
-            virtual_host,
+            // The client puts a colon and the port behind it.
+            host: if host.contains(':') { format!("[{host}]") } else { host.to_owned() },
+            port: port.unwrap_or(default_port),
+            user: short(url.user.as_deref(), "guest", "user name")?,
+            password: match &url.password {
+                Some(password) if password.is_empty() => String::new(),
+                password => short(password.as_deref(), "guest", "password")?,
+            },
+            virtual_host: short(Some(&url.path), "/", "virtual host")?,
             tls,
         })
     }

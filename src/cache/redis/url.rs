@@ -2,10 +2,9 @@
 
 use std::fmt;
 
-use deadpool_redis::redis::{Client, ConnectionAddr, ConnectionInfo, TlsCertificates};
-use url::Url;
+use deadpool_redis::redis::{Client, ConnectionInfo, TlsCertificates};
 
-use crate::secret::without_password;
+use crate::service_url::ServiceUrl;
 use crate::tls::{self, Tls};
 
 /// Where a Redis server is.
@@ -22,23 +21,33 @@ impl RedisUrl {
     /// # Errors
     /// A sentence without the password.
     pub fn parse(text: &str, tls: &Tls) -> Result<RedisUrl, String> {
-        let url = Url::parse(text).map_err(|e| format!("not a URL: {e}"))?;
-        let client = match url.scheme() {
-            "redis" => Client::open(text),
-            "rediss" => {
+        if text.contains("#insecure") {
+            return Err("#insecure is not supported: certificates are always checked".into());
+        }
+        let url = ServiceUrl::parse(text, &["redis", "rediss"], "redis://:password@host:6379/0")?;
+        if url.host()?.is_none() {
+            return Err("names no host: it must be like redis://host:6379/0".into());
+        }
+        if !url.path.is_empty() && url.path.parse::<u16>().is_err() {
+            return Err("what follows the host must be the number of a database, such as /0".into());
+        }
+        for (name, value) in &url.parameters {
+            if name != "protocol" || !["resp2", "resp3", "2", "3"].contains(&value.as_str()) {
+                return Err(format!("the only parameter is protocol=resp2 or resp3, not {name:?}"));
+            }
+        }
+        let client = match url.scheme.as_str() {
+            "redis" => Client::open(url.encoded()),
+            _ => {
                 // The client makes its own configuration, of this provider and these certificates.
                 tls::provider();
                 let authorities = tls.authorities_as_pem();
                 let trusted = TlsCertificates { client_tls: None, root_cert: Some(authorities) };
-                Client::build_with_tls(text, trusted)
+                Client::build_with_tls(url.encoded(), trusted)
             }
-            other => return Err(format!("the scheme must be redis or rediss, not {other:?}")),
         };
-        let information = client.map_err(|e| e.to_string())?.get_connection_info().clone();
-        if matches!(information.addr(), ConnectionAddr::TcpTls { insecure: true, .. }) {
-            return Err("#insecure is not supported: certificates are always checked".into());
-        }
-        Ok(RedisUrl { shown: without_password(text), information })
+        let client = client.map_err(|error| format!("can't be used: {error}"))?;
+        Ok(RedisUrl { shown: url.to_string(), information: client.get_connection_info().clone() })
     }
 }
 
@@ -46,5 +55,32 @@ impl RedisUrl {
 impl fmt::Display for RedisUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.shown)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_is_decoded_and_its_parts_are_checked() {
+        let tls = Tls::default();
+        let url = RedisUrl::parse("redis://a%40b:p@$@h:7/3?protocol=resp3", &tls).unwrap();
+        let settings = url.information.redis_settings();
+        assert_eq!((settings.username(), settings.password()), (Some("a@b"), Some("p@$")));
+        assert_eq!((url.information.addr().to_string(), settings.db()), ("h:7".to_owned(), 3));
+        assert_eq!(url.to_string(), "redis://a%40b:***@h:7/3?protocol=resp3");
+        for (bad, says) in [
+            ("redis://:hunter2@h/first", "number of a database"),
+            ("redis://:hunter2@h/-1", "number of a database"),
+            ("redis://:hunter2@", "names no host"),
+            ("redis://:hunter2@h?db=1", "protocol"),
+            ("rediss://:hunter2@h/0#insecure", "always checked"),
+            ("http://:hunter2@h", "redis or rediss"),
+            ("h:6379", "redis://:password@host:6379/0"),
+        ] {
+            let error = RedisUrl::parse(bad, &tls).err().unwrap();
+            assert!(error.contains(says) && !error.contains("hunter2"), "{bad}: {error}");
+        }
     }
 }

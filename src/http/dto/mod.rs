@@ -18,6 +18,7 @@ use paperclip::actix::Apiv2Schema;
 use serde::Serialize;
 
 use crate::domain::task::Task;
+use crate::domain::text::shows_something;
 use crate::http::paging::page;
 
 /// A page of a list.
@@ -64,7 +65,7 @@ page!(EventPage of EventView, "A page of events, newest first.");
 page!(ActivityPage of ActivityView, "A page of a task's activity, newest first.");
 
 fn not_blank(text: &str, _: &()) -> garde::Result {
-    if text.is_empty() || !text.trim().is_empty() {
+    if text.is_empty() || shows_something(text) {
         Ok(())
     } else {
         Err(garde::Error::new("must not be blank"))

@@ -16,7 +16,7 @@ pub use authority::{Authority, Identity, Wire};
 pub use cleanup::redis_contents;
 pub use db::Db;
 pub use private::Private;
-pub use process::{Finished, Process, run};
+pub use process::{Finished, Process, run, run_as_it_is};
 pub use proxy::{Proxy, Weather};
 pub use smtp::{Smtp, Verdict};
 

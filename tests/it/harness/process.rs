@@ -43,9 +43,16 @@ impl Finished {
 /// Longer than any command takes; one that takes longer has hung.
 const LONGEST_RUN: Duration = Duration::from_secs(60);
 
-pub async fn run(command: Command) -> Finished {
+pub async fn run(mut command: Command) -> Finished {
+    command.stdout(Stdio::piped());
+    run_as_it_is(command).await
+}
+
+/// The same with standard output wherever the command sends it.
+pub async fn run_as_it_is(mut command: Command) -> Finished {
+    command.stderr(Stdio::piped());
     let mut command = tokio::process::Command::from(command);
-    let running = command.kill_on_drop(true).output();
+    let running = command.kill_on_drop(true).spawn().unwrap().wait_with_output();
     let output =
         tokio::time::timeout(LONGEST_RUN, running).await.expect("the command ends").unwrap();
     Finished {

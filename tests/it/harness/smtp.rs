@@ -40,6 +40,10 @@ pub enum Verdict {
     Hang,
     /// Answers only once it is told something else.
     Hold,
+    /// Greets only once it is told something else.
+    HoldGreeting,
+    /// 504 to every recipient, as of a client with a wrong name.
+    RefuseHello,
 }
 
 #[derive(Default)]
@@ -47,6 +51,9 @@ struct State {
     mails: Vec<Mail>,
     verdict: Option<Verdict>,
     hanging: usize,
+    /// What its clients called themselves.
+    hellos: Vec<String>,
+    connections: usize,
     /// How long it takes to say that a mail is taken.
     pause: Duration,
 }
@@ -131,6 +138,16 @@ impl Smtp {
         .await
     }
 
+    /// What its clients called themselves.
+    pub fn hellos(&self) -> Vec<String> {
+        self.state.lock().unwrap().hellos.clone()
+    }
+
+    /// How many connections there were.
+    pub fn connections(&self) -> usize {
+        self.state.lock().unwrap().connections
+    }
+
     /// Waits until a client hangs in the middle of its mail.
     pub async fn wait_for_hanging(&self) {
         eventually("a mail hangs", || async {
@@ -146,6 +163,11 @@ async fn serve(
     encryption: Encryption,
 ) -> std::io::Result<()> {
     const GREETING: &[u8] = b"220 sink\r\n";
+    state.lock().unwrap().connections += 1;
+    eventually("it greets", || async {
+        (state.lock().unwrap().verdict != Some(Verdict::HoldGreeting)).then_some(())
+    })
+    .await;
     match encryption {
         Encryption::Never => {
             stream.write_all(GREETING).await?;
@@ -181,6 +203,10 @@ async fn dialogue<S: AsyncRead + AsyncWrite + Unpin>(
             return Ok(None);
         }
         let verb = line.split([' ', '\r']).next().unwrap_or_default().to_ascii_uppercase();
+        if verb == "EHLO" {
+            let hello = line.split_whitespace().nth(1).unwrap_or_default().to_owned();
+            state.lock().unwrap().hellos.push(hello);
+        }
         let answer: &[u8] = match verb.as_str() {
             "EHLO" if upgradable => b"250-sink\r\n250 STARTTLS\r\n",
             "STARTTLS" if upgradable => {
@@ -197,6 +223,7 @@ async fn dialogue<S: AsyncRead + AsyncWrite + Unpin>(
                         b"550 no such mailbox\r\n"
                     }
                     Some(Verdict::RefuseAll) => b"550 not here\r\n",
+                    Some(Verdict::RefuseHello) => b"504 5.5.2 Helo command rejected\r\n",
                     _ => b"250 ok\r\n",
                 }
             }

@@ -1,0 +1,136 @@
+//! Tokens that operators make: the first of all, which nobody could ask the API for.
+
+use chrono::{SubsecRound, Utc};
+use serde::{Deserialize, Serialize};
+
+use crate::access::issue;
+use crate::domain::text::shows_something;
+use crate::domain::user::Role;
+use crate::mail::is_address;
+use crate::output::OutputError;
+use crate::secret::Secret;
+use crate::store::tokens::{Kind, NewToken};
+use crate::store::users::{self, UserChange};
+use crate::store::{Connection, StoreError, transaction};
+
+/// An API token to be made.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Grant {
+    /// Whose it is: a user's id, or an e-mail address; a user with a new address is made.
+    pub user: String,
+    /// Whether this user is to be an admin.
+    pub admin: bool,
+    /// What it is for.
+    pub name: String,
+    /// For how many seconds it is good; for ever if that is not said.
+    pub lifetime: Option<u64>,
+}
+
+/// A token that was made.
+pub struct Granted {
+    /// Names it.
+    pub token_id: i64,
+    /// Shown this once.
+    pub token: Secret,
+    /// Whose it is.
+    pub user_id: i64,
+    /// Whether the user was made with it.
+    pub is_new_user: bool,
+}
+
+/// Why no token was made; then nothing has changed.
+#[derive(Debug, thiserror::Error)]
+pub enum GrantError {
+    /// The order makes no sense.
+    #[error("{field}: {problem}")]
+    Invalid {
+        /// The member of [`Grant`].
+        field: &'static str,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// It could not be shown.
+    #[error("{0}; no token was made")]
+    NotShown(OutputError),
+    /// The database fails.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Makes a token, which `show` shows before anything is committed: one that nobody has seen is not made.
+///
+/// # Errors
+/// The order can't be followed, `show` or the database fails.
+pub async fn grant(
+    connection: &mut Connection,
+    order: &Grant,
+    show: impl FnOnce(&Secret) -> Result<(), OutputError>,
+) -> Result<Granted, GrantError> {
+    let mut refused = None;
+    let outcome = transaction(connection, async |connection| {
+        let made = make(connection, order).await.and_then(|granted| {
+            show(&granted.token).map_err(GrantError::NotShown)?;
+            Ok(granted)
+        });
+        made.map_err(|error| match error {
+            GrantError::Store(error) => error,
+            other => {
+                refused = Some(other);
+                StoreError::Fault("rolled back".into())
+            }
+        })
+    })
+    .await;
+    outcome.map_err(|error| refused.unwrap_or(GrantError::Store(error)))
+}
+
+async fn make(connection: &mut Connection, order: &Grant) -> Result<Granted, GrantError> {
+    let invalid = |field, problem: String| GrantError::Invalid { field, problem };
+    if !(1..=100).contains(&order.name.chars().count()) || !shows_something(&order.name) {
+        return Err(invalid("name", "must have 1 to 100 characters".into()));
+    }
+    let created_at = Utc::now().trunc_subsecs(6);
+    let expires_at = match order.lifetime {
+        None => None,
+        Some(seconds) => Some(
+            i64::try_from(seconds)
+                .ok()
+                .and_then(chrono::Duration::try_seconds)
+                .and_then(|time| created_at.checked_add_signed(time))
+                .ok_or_else(|| invalid("expires-in", "is beyond the end of time".into()))?,
+        ),
+    };
+    let role = order.admin.then_some(Role::Admin.as_str());
+    let who = order.user.as_str();
+    let id = match who.parse() {
+        Ok(id) => Some(id),
+        Err(_) if is_address(who) => users::id_of(connection, who).await?,
+        Err(_) => {
+            return Err(invalid("user", format!("{who:?} is no user's id or e-mail address")));
+        }
+    };
+    let user_id = match id {
+        None => {
+            let change = UserChange { email: Some(who.to_owned()), role, ..UserChange::default() };
+            users::insert(connection, change, created_at).await?.id
+        }
+        Some(id) => {
+            let change = UserChange { role, ..UserChange::default() };
+            let found = match role {
+                Some(_) => users::update(connection, id, change, created_at).await?,
+                None => users::find(connection, id).await?,
+            };
+            found.ok_or_else(|| invalid("user", format!("there is no user {id}")))?.id
+        }
+    };
+    let new = NewToken {
+        user_id,
+        kind: Kind::Api,
+        name: Some(order.name.clone()),
+        created_at,
+        expires_at,
+    };
+    let (token_id, token) = issue(connection, new).await?;
+    Ok(Granted { token_id, token, user_id, is_new_user: id.is_none() })
+}

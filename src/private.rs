@@ -1,0 +1,80 @@
+//! Files and directories that are this user's alone.
+
+use std::fs::{DirBuilder, File, OpenOptions, Permissions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::Path;
+use std::sync::OnceLock;
+
+/// The number of the user that this process runs as, by what the kernel says of the other end of a connection to
+/// itself: the call that asks for it directly is not a safe one.
+///
+/// # Errors
+/// No socket can be made.
+pub fn user() -> io::Result<u32> {
+    static USER: OnceLock<u32> = OnceLock::new();
+    if let Some(user) = USER.get() {
+        return Ok(*user);
+    }
+    // A thread of its own, since the caller may be in a runtime.
+    let asking = std::thread::spawn(|| {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+        let _within = runtime.enter();
+        let (one, _other) = tokio::net::UnixStream::pair()?;
+        io::Result::Ok(one.peer_cred()?.uid())
+    });
+    let user = asking.join().map_err(|_| io::Error::other("no user"))??;
+    Ok(*USER.get_or_init(|| user))
+}
+
+/// Whether a file or a directory is this user's.
+///
+/// # Errors
+/// It can't be looked at.
+pub fn is_ours(path: &Path) -> io::Result<bool> {
+    Ok(path.metadata()?.uid() == user()?)
+}
+
+/// Makes a directory, and those above it, that only this user can enter, whatever the umask. From one that is there
+/// it takes what others may do, unless others are meant to use it, as `/tmp`.
+///
+/// # Errors
+/// It can't be made, or is somebody else's.
+pub fn directory(path: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+    let metadata = path.metadata()?;
+    if !is_ours(path)? {
+        // Root may use what is anybody's, and leaves it as it is.
+        return match user()? {
+            0 => Ok(()),
+            _ => Err(io::Error::other(format!(
+                "it belongs to the user with the number {}",
+                metadata.uid()
+            ))),
+        };
+    }
+    const STICKY: u32 = 0o1000;
+    if metadata.mode() & 0o777 != 0o700 && metadata.mode() & STICKY == 0 {
+        std::fs::set_permissions(path, Permissions::from_mode(0o700))?;
+    }
+    Ok(())
+}
+
+/// How to open a file that only this user can read, whatever the umask.
+pub fn options() -> OpenOptions {
+    let mut options = File::options();
+    options.write(true).create(true).mode(0o600);
+    options
+}
+
+/// Opens a file like that, and takes from one that is there what others may do.
+///
+/// # Errors
+/// It can't be opened.
+pub fn open(path: &Path, options: &OpenOptions) -> io::Result<File> {
+    let file = options.open(path)?;
+    if file.metadata()?.mode() & 0o777 != 0o600 {
+        file.set_permissions(Permissions::from_mode(0o600))?;
+    }
+    Ok(file)
+}
