@@ -32,7 +32,7 @@ pub enum Need {
 use Need::{Admin, AdminUnlessMetricsArePublic, Nothing, Token};
 
 /// Method, route, need. HEAD goes with GET.
-pub const RULES: [(&str, &str, Need); 41] = [
+pub const RULES: [(&str, &str, Need); 42] = [
     ("POST", "/sessions", Nothing),
     ("GET", "/sessions", Token),
     ("DELETE", "/sessions", Token),
@@ -70,6 +70,7 @@ pub const RULES: [(&str, &str, Need); 41] = [
     ("GET", "/metrics", AdminUnlessMetricsArePublic),
     ("GET", "/healthz", Nothing),
     ("GET", "/readyz", Nothing),
+    ("GET", "/", Nothing),
     ("GET", "/openapi.json", Nothing),
     ("GET", "/docs", Nothing),
     ("GET", "/docs/{file:.*}", Nothing),

@@ -3,9 +3,10 @@
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, PoisonError, RwLock};
 
-use actix_web::HttpResponse;
-use actix_web::http::header::{CONTENT_ENCODING, CONTENT_TYPE, LOCATION};
+use actix_web::http::header::{ACCEPT, CONTENT_ENCODING, CONTENT_TYPE, LOCATION, VARY};
 use actix_web::web::{self, Bytes, Data, Path};
+use actix_web::{HttpRequest, HttpResponse};
+use serde_json::json;
 use utoipa_swagger_ui::Config;
 
 use crate::domain::event::EventType;
@@ -26,10 +27,44 @@ struct Asset {
 /// Adds the routes; they answer from a [`Document`] in the app's data.
 pub fn routes(config: &mut web::ServiceConfig) {
     config
+        .service(super::only_get("/", web::get().to(index)))
         .service(super::only_get("/openapi.json", web::get().to(openapi)))
         .service(super::only_get("/docs", web::get().to(to_docs)))
         .service(super::only_get("/docs/{file:.*}", web::get().to(swagger_ui)))
         .service(super::only_get("/schemas/{type}", web::get().to(schema)));
+}
+
+/// A browser is led to the documentation, anybody else told what there is.
+async fn index(request: HttpRequest) -> HttpResponse {
+    let accepted = request.headers().get_all(ACCEPT).filter_map(|value| value.to_str().ok());
+    let is_browser = accepted.flat_map(|value| value.split(',')).any(|media_type| {
+        let name = media_type.split(';').next().unwrap_or_default();
+        name.trim().eq_ignore_ascii_case("text/html")
+    });
+    let mut response = match is_browser {
+        true => HttpResponse::Found(),
+        false => HttpResponse::Ok(),
+    };
+    response.insert_header((VARY, "Accept"));
+    if is_browser {
+        return response.insert_header((LOCATION, "/docs/")).finish();
+    }
+    let schemas: Vec<String> =
+        EventType::ALL.map(|name| format!("/schemas/{}", name.as_str())).into();
+    response.json(json!({
+        "name": "taskd",
+        "version": env!("CARGO_PKG_VERSION"),
+        "documentation": "/docs",
+        "openapi": "/openapi.json",
+        "schemas": schemas,
+        "tasks": "/tasks",
+        "users": "/users",
+        "categories": "/categories",
+        "events": "/events",
+        "health": "/healthz",
+        "readiness": "/readyz",
+        "metrics": "/metrics",
+    }))
 }
 
 async fn openapi(document: Data<Document>) -> HttpResponse {
@@ -61,8 +96,14 @@ fn asset(file: &str) -> Result<Option<Asset>, ApiError> {
     }
     match utoipa_swagger_ui::serve(file, Arc::clone(&CONFIG)) {
         Ok(Some(found)) => {
+            let mut bytes = found.bytes.into_owned();
+            if found.content_type.starts_with("text/html") && !found.gzpipped {
+                let page = String::from_utf8_lossy(&bytes);
+                bytes =
+                    page.replace("<title>Swagger UI</title>", "<title>taskd</title>").into_bytes();
+            }
             let asset = Asset {
-                bytes: Bytes::from(found.bytes.into_owned()),
+                bytes: Bytes::from(bytes),
                 content_type: found.content_type,
                 is_packed: found.gzpipped,
             };

@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::{Value, json};
+use taskd::http::admission::RULES;
 use taskd::http::openapi::{NO_NUL, NOT_BLANK, body_rules, event_parameter_rules, parameter_rules};
 
 use crate::harness::{Answer, Api, World};
@@ -48,6 +49,9 @@ async fn every_reference_leads_somewhere_and_every_operation_has_its_errors() {
     let mut operations = 0;
     for (path, item) in document["paths"].as_object().unwrap() {
         for (method, operation) in item.as_object().unwrap() {
+            if ["operation", "documentation"].iter().any(|tag| operation["tags"][0] == *tag) {
+                continue;
+            }
             operations += 1;
             // What is absent is absent, and not null.
             assert!(operation.as_object().unwrap().values().all(|v| !v.is_null()), "{path}");
@@ -72,6 +76,15 @@ async fn every_reference_leads_somewhere_and_every_operation_has_its_errors() {
         }
     }
     assert_eq!(operations, 33);
+    // Every route is described, but for the files of the documentation.
+    for (method, route, _) in RULES.iter().filter(|rule| rule.1 != "/docs/{file:.*}") {
+        let operation = &document["paths"][*route][method.to_lowercase()];
+        assert!(operation["operationId"].is_string(), "{method} {route}");
+    }
+    assert_eq!(
+        (&document["info"]["title"], &document["tags"][0]["name"]),
+        (&json!("taskd"), &json!("tasks"))
+    );
 }
 
 /// One request body that is right, with all its members, and where to send it.
@@ -397,6 +410,57 @@ async fn answers_are_as_the_document_describes_them() {
             .collect();
         assert!(faults.is_empty(), "{schema}: {faults:?}");
     }
+}
+
+/// The example of a body, as Swagger UI fills it in.
+fn example(document: &Value, schema: &str) -> Value {
+    let members = document["components"]["schemas"][schema]["properties"].as_object().unwrap();
+    let filled_in = members.iter().map(|(name, rule)| (name.clone(), rule["example"].clone()));
+    Value::Object(filled_in.collect())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_example_works_as_it_stands_in_a_new_up() {
+    let world = World::alone();
+    let up = world.up(&[], &["AUTH"]).await;
+    let api = up.api();
+    let document = api.get("/openapi.json").await.expect(200);
+    for (method, path, schema, status) in [
+        ("POST", "/tasks", "TaskInput", 201),
+        ("PUT", "/tasks/1", "TaskInput", 200),
+        ("PATCH", "/tasks/1", "TaskPatch", 200),
+        ("POST", "/users", "UserInput", 201),
+        ("POST", "/sessions", "SessionInput", 201),
+        ("PATCH", "/users/2", "UserPatch", 200),
+        ("POST", "/categories", "CategoryInput", 201),
+        ("PATCH", "/categories/1", "CategoryPatch", 200),
+    ] {
+        let body = example(&document, schema);
+        let answer = api.request(method, path).json(&body).send().await.unwrap();
+        let (found, text) = (answer.status().as_u16(), answer.text().await.unwrap());
+        assert_eq!(found, status, "{method} {path} {body}: {text}");
+    }
+    let order = &document["paths"]["/operator/dead-letters"]["post"]["requestBody"];
+    let order = &order["content"]["application/json"]["schema"]["example"];
+    api.post("/operator/dead-letters", order.clone()).await.expect(200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs services: scripts/test"]
+async fn the_root_leads_a_browser_to_the_documentation_and_tells_others_what_there_is() {
+    let world = World::new().await;
+    let serve = world.serve_with(&[("AUTH", "tokens")]).await;
+    let api = serve.api();
+    let index = api.get("/").await.expect(200);
+    assert_eq!(index["documentation"], "/docs");
+    for path in ["documentation", "openapi", "health", "readiness"].map(|name| &index[name]) {
+        assert_eq!(api.get(path.as_str().unwrap()).await.status, 200, "{path}");
+    }
+    let browser = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
+    let page = api.request("GET", "/").header("accept", browser).send().await.unwrap();
+    assert!(page.url().path().starts_with("/docs"), "{}", page.url());
+    assert!(page.text().await.unwrap().contains("<title>taskd</title>"));
+    assert_eq!(api.post("/", json!({})).await.code(405), "method_not_allowed");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -6,6 +6,7 @@ mod tables;
 pub use tables::{NO_NUL, NOT_BLANK, body_rules, event_parameter_rules, parameter_rules};
 
 mod headers;
+mod others;
 mod problem;
 
 use actix_web::App;
@@ -35,7 +36,7 @@ pub fn document() -> Value {
             ),
             ..Info::default()
         },
-        tags: [("access", "Signing in, and API tokens"), ("tasks", "Tasks and what happened to them"), ("users", "Who tasks are for"), ("categories", "What tasks are about"), ("events", "What changes of tasks became; for admins")]
+        tags: [("tasks", "Tasks and what happened to them"), ("access", "Signing in, and API tokens"), ("users", "Who tasks are for"), ("categories", "What tasks are about"), ("events", "What changes of tasks became; for admins"), ("operation", "What watches and operates a process"), ("documentation", "What there is, and in which form")]
             .map(|(name, text)| Tag { name: name.into(), description: Some(text.into()), external_docs: None })
             .into(),
         ..DefaultApiRaw::default()
@@ -126,6 +127,7 @@ fn complete(document: &mut Value) {
             complete_operation(path, method, operation, &rules);
         }
     }
+    others::add(document);
 }
 
 fn complete_operation(path: &str, method: &str, operation: &mut Value, rules: &Map<String, Value>) {

@@ -19,6 +19,8 @@ pub fn body_rules() -> Vec<(&'static str, &'static str, Value)> {
         json!({ "minLength": 1, "maxLength": 200, "pattern": NOT_BLANK, "example": "Write Docs" });
     let description = json!({ "maxLength": 10_000, "pattern": NO_NUL, "nullable": true, "example": "Testing async" });
     let id = json!({ "minimum": 1, "nullable": true, "example": 1 });
+    // A category is a thing that there need not be one of: no example names one.
+    let category = json!({ "minimum": 1, "nullable": true, "example": null });
     let due = json!({ "format": "date-time", "nullable": true, "example": "2030-01-31T12:00:00Z" });
     let email = json!({ "format": "email", "maxLength": 254, "example": "ada@example.com" });
     let user_name = json!({ "minLength": 1, "maxLength": 100, "pattern": NOT_BLANK, "nullable": true, "example": "Ada" });
@@ -39,13 +41,13 @@ pub fn body_rules() -> Vec<(&'static str, &'static str, Value)> {
         ("TaskInput", "description", description.clone()),
         ("TaskInput", "status", input_status),
         ("TaskInput", "userId", id.clone()),
-        ("TaskInput", "categoryId", id.clone()),
+        ("TaskInput", "categoryId", category.clone()),
         ("TaskInput", "dueAt", due.clone()),
         ("TaskPatch", "title", title),
         ("TaskPatch", "description", description),
         ("TaskPatch", "status", status),
-        ("TaskPatch", "userId", id.clone()),
-        ("TaskPatch", "categoryId", id),
+        ("TaskPatch", "userId", id),
+        ("TaskPatch", "categoryId", category),
         ("TaskPatch", "dueAt", due),
         ("UserInput", "email", email.clone()),
         ("UserInput", "name", user_name.clone()),
