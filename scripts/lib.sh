@@ -100,6 +100,22 @@ wait_until() {
 # Whether something accepts connections there.
 listens() { timeout 3 bash -c "exec 3<>/dev/tcp/$1/$2" 2>/dev/null; }
 
+# Prints the comment at the head of the script and ends, where that is asked for: help_for "$@"
+help_for() {
+    case ${1:-} in
+        -h | --help)
+            sed -n '2,/^[^#]/ { /^#/ s/^# \{0,1\}//p }' "$0"
+            exit
+            ;;
+    esac
+}
+
+# For a script that takes no arguments: no_arguments "$@"
+no_arguments() {
+    help_for "$@"
+    if (($#)); then die "unknown argument $1: see $0 --help"; fi
+}
+
 # The status code of GET PATH, or nothing: http_status HOST PORT PATH
 http_status() {
     # shellcheck disable=SC2016 # Expanded by the inner bash, which alone gets the time limit.

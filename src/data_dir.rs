@@ -155,7 +155,11 @@ fn sockets(directory: &Path) -> std::io::Result<PathBuf> {
         candidates.iter().enumerate().filter(|(_, path)| path.is_absolute() && fits(path))
     {
         let made = match index {
-            0 => private::directory(path),
+            // Of a process that was killed there may be sockets in it, on which nobody listens.
+            0 => {
+                let _ = std::fs::remove_dir_all(path);
+                private::directory(path)
+            }
             // One that is there already would be somebody else's.
             _ => std::fs::DirBuilder::new().mode(0o700).create(path),
         };

@@ -23,6 +23,9 @@ pub struct DeadLetter {
     /// Its event's type, where it has one.
     #[serde(rename = "type")]
     pub event_type: Option<String>,
+    /// The task that its event is about, where it has one.
+    #[serde(default)]
+    pub task_id: Option<i64>,
     /// Why it is dead: see [`reason`].
     pub reason: String,
     /// The error that killed it.
@@ -50,7 +53,9 @@ impl From<&Message> for DeadLetter {
         DeadLetter {
             id: id_of(message),
             event_id: message.message_id.clone(),
-            event_type: message.message_type.clone(),
+            // One that the broker or somebody else put there may say it in its body alone.
+            event_type: message.message_type.clone().or_else(|| text_at(&body, "/type")),
+            task_id: body.pointer("/payload/id").and_then(Value::as_i64),
             reason: reason_of(message),
             error: message.text(message::DEAD_ERROR).map(str::to_owned),
             attempts: message.attempt(),
@@ -61,6 +66,10 @@ impl From<&Message> for DeadLetter {
             body,
         }
     }
+}
+
+fn text_at(body: &Value, pointer: &str) -> Option<String> {
+    body.pointer(pointer).and_then(Value::as_str).map(str::to_owned)
 }
 
 /// The router names each letter. One that the broker set aside has its message id, or else a
@@ -167,28 +176,40 @@ impl DeadLetters {
         DeadLetters { authenticity: Some(authenticity), ..self }
     }
 
-    /// The first letters, at most `limit`, and how many there are in all.
+    /// The letters that died first, at most `limit`, oldest first, and how many there are in all. A letter of which it
+    /// is not known when it died comes last.
     ///
     /// # Errors
     /// The broker fails.
     pub async fn list(&self, limit: usize) -> Result<(Vec<DeadLetter>, u64), BrokerError> {
-        let listed = self.first(limit).await?;
+        let listed = self.oldest(limit).await?;
         if listed.1 > 0 {
             return Ok(listed);
         }
         tokio::time::sleep(LOOK_AGAIN).await;
-        self.first(limit).await
+        self.oldest(limit).await
     }
 
-    async fn first(&self, limit: usize) -> Result<(Vec<DeadLetter>, u64), BrokerError> {
+    /// The queue's order is none of age: whoever has looked puts back what he has looked at. So all are looked at.
+    async fn oldest(&self, limit: usize) -> Result<(Vec<DeadLetter>, u64), BrokerError> {
         let mut queue = self.broker.dead_letters().await?;
         let listed = async {
             let total = queue.waiting().await?;
             let mut letters = Vec::new();
-            while letters.len() < limit {
+            let age = |letter: &DeadLetter| {
+                let at = letter.died_at.or(letter.first_failed_at);
+                (at.is_none(), at)
+            };
+            for _ in 0..total {
                 let Some(delivery) = queue.next().await? else { break };
                 letters.push(DeadLetter::from(&delivery.message));
+                if letters.len() >= limit.saturating_mul(2).saturating_add(BATCH) {
+                    letters.sort_by_key(age);
+                    letters.truncate(limit);
+                }
             }
+            letters.sort_by_key(age);
+            letters.truncate(limit);
             Ok((letters, total))
         }
         .await;

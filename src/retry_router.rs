@@ -9,7 +9,7 @@ use uuid::Uuid;
 use crate::authenticity::Authenticity;
 use crate::broker::message::{self, Message, reason};
 use crate::broker::{Broker, BrokerError, Destination, Outgoing};
-use crate::domain::retry::{Cause, Death, Failure, RetryPolicy, Way, remember};
+use crate::domain::retry::{Cause, Death, Failure, LAST_ERROR_CHARS, RetryPolicy, Way, remember};
 use crate::store::StoreError;
 
 /// Why a message could not be processed.
@@ -176,10 +176,12 @@ fn plan(
         Route::Dead { reason, error } => {
             copy.set_attempt(attempt);
             copy.set_text(message::DEAD_REASON, *reason);
-            copy.set_text(
-                message::DEAD_ERROR,
-                error.chars().take(crate::domain::retry::ERROR_CHARS).collect::<String>(),
-            );
+            let mut whole = error.clone();
+            if let Some((end, _)) = whole.char_indices().nth(LAST_ERROR_CHARS) {
+                whole.truncate(end);
+                whole.push('…');
+            }
+            copy.set_text(message::DEAD_ERROR, whole);
             copy.set_text(message::DEAD_AT, now.to_rfc3339());
             copy.set_text(message::DEAD_ID, Uuid::now_v7().to_string());
         }

@@ -19,7 +19,7 @@ pub struct LimitArgs {
     /// GETs a client may send, such as 600/1m, or off
     #[arg(long, env = "RATE_LIMIT_READS", value_name = "RATE_LIMIT_READS", default_value = "off")]
     rate_limit_reads: Limit,
-    /// Other requests a client may send, such as 120/1m, or off [default: 600/1m; with AUTH=none: off]
+    /// Other requests a client may send, such as 120/1m, or off [default: 600/1m; with TASKD_AUTH=none: off]
     #[arg(long, env = "RATE_LIMIT_WRITES", value_name = "RATE_LIMIT_WRITES")]
     rate_limit_writes: Option<Limit>,
     /// Attempts to sign in from one address, or off

@@ -195,6 +195,9 @@ pub struct Failure {
 
 /// How much of an error a message carries, in characters.
 pub const ERROR_CHARS: usize = 400;
+/// How much of the error that killed it a dead letter carries, in characters: with four bytes each well below what all
+/// headers may have.
+pub const LAST_ERROR_CHARS: usize = 4000;
 /// How many failures it carries. All headers of a message must fit one AMQP frame, 128 KiB.
 const MOST_FAILURES: usize = 40;
 

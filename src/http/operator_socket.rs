@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::operator;
 use crate::access::{Grant, GrantError, grant};
+use crate::authenticity::Authenticity;
 use crate::broker::Broker;
 use crate::dead_letters::DeadLetters;
 use crate::store::Store;
@@ -64,7 +65,8 @@ pub fn start(
     broker: Arc<dyn Broker>,
 ) -> std::io::Result<Operated> {
     let listener = UnixListener::bind(socket)?;
-    let letters = Data::new(DeadLetters::new(broker));
+    let letters = DeadLetters::new(broker).signing(Authenticity::new(store.clone()));
+    let letters = Data::new(letters);
     let store = Data::new(store);
     let server = HttpServer::new(move || {
         App::new()

@@ -51,9 +51,9 @@ fn looks_encoded(text: &str) -> bool {
     text.contains("=?")
 }
 
-/// Of 75 characters that an encoded word may have, what is left for the text before base64 makes four of each three
-/// (RFC 2047, section 2).
-const BYTES_A_WORD: usize = 45;
+/// A line with encoded words may have 76 characters (RFC 2047, section 2). What is left for the text beside the
+/// header's name and what surrounds the word, of which base64 makes four of each three.
+const BYTES_A_WORD: usize = 39;
 
 /// A text as encoded words, each of whole characters.
 fn encoded_words(text: &str) -> String {

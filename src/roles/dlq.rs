@@ -12,7 +12,7 @@ use super::reach::{self, Stopped};
 use crate::authenticity::Authenticity;
 use crate::broker::Broker;
 use crate::broker::amqp::AmqpBroker;
-use crate::config::{BrokerArgs, ConfigError, DataArgs, DatabaseArgs, TlsArgs};
+use crate::config::{BrokerArgs, ConfigError, DataArgs, DatabaseArgs, TlsArgs, whole};
 use crate::dead_letters::{DeadLetter, DeadLetters, Order, Report, Selection};
 use crate::http::operator;
 use crate::output::{self, OutputError};
@@ -32,8 +32,11 @@ enum Action {
         #[command(flatten)]
         place: PlaceArgs,
         /// How many to list at most
-        #[arg(long, default_value_t = 100)]
+        #[arg(long, default_value_t = 100, conflicts_with = "all", value_parser = whole(1..=1_000_000_usize))]
         limit: usize,
+        /// List all that are there
+        #[arg(long)]
+        all: bool,
         /// As JSON
         #[arg(long)]
         json: bool,
@@ -59,7 +62,7 @@ struct Choice {
     #[command(flatten)]
     place: PlaceArgs,
     /// Their ids, or their events'
-    #[arg(required_unless_present = "all", conflicts_with = "all")]
+    #[arg(conflicts_with = "all")]
     ids: Vec<String>,
     /// All that are there now
     #[arg(long)]
@@ -70,8 +73,15 @@ struct Choice {
 }
 
 impl Choice {
-    fn selection(&self) -> Selection {
-        if self.all { Selection::All } else { Selection::Ids(self.ids.clone()) }
+    fn selection(&self) -> Result<Selection, ConfigError> {
+        match (self.all, self.ids.as_slice()) {
+            (true, _) => Ok(Selection::All),
+            (false, []) => Err(ConfigError::new(
+                "ID",
+                "say which letters: one or more ids, which `taskd dlq list` shows, or --all",
+            )),
+            (false, ids) => Ok(Selection::Ids(ids.to_vec())),
+        }
     }
 }
 
@@ -104,7 +114,8 @@ impl Args {
 /// The configuration is wrong, or the broker fails.
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     match args.action {
-        Action::List { place, limit, json } => {
+        Action::List { place, limit, all, json } => {
+            let limit = if all { usize::MAX } else { limit };
             let (letters, total): (Vec<DeadLetter>, u64) =
                 give(&place, Order::List { limit }).await?;
             if json {
@@ -125,7 +136,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
             Ok(missed(&report))
         }
         Action::Replay(choice) => {
-            let order = Order::Replay { selection: choice.selection() };
+            let order = Order::Replay { selection: choice.selection()? };
             let report: Report = give(&choice.place, order).await?;
             let count = report.letters.len();
             let text = match choice.json {
@@ -145,7 +156,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
 
 /// Prints what is to go before it goes: where that can't be written, everything stays.
 async fn discard(choice: &Choice) -> anyhow::Result<ExitCode> {
-    let found: Report = give(&choice.place, Order::Show { selection: choice.selection() }).await?;
+    let found: Report = give(&choice.place, Order::Show { selection: choice.selection()? }).await?;
     if choice.json {
         output::print(serde_json::to_string_pretty(&found)?)?;
     } else {
@@ -254,30 +265,37 @@ fn missed(report: &Report) -> ExitCode {
 
 fn list(letters: &[DeadLetter], total: u64) -> Result<(), OutputError> {
     output::print(format_args!(
-        "{:36}  {:12}  {:17}  {:>8}  {:20}  ERROR",
-        "ID", "TYPE", "REASON", "ATTEMPTS", "DIED"
+        "{:36}  {:12}  {:>8}  {:17}  {:>8}  {:20}  ERROR",
+        "ID", "TYPE", "TASK", "REASON", "ATTEMPTS", "DIED"
     ))?;
     for letter in letters {
         let died = letter
             .died_at
             .map_or("?".into(), |at| at.to_rfc3339_opts(chrono::SecondsFormat::Secs, true));
         output::print(format_args!(
-            "{:36}  {:12}  {:17}  {:>8}  {died:20}  {}",
+            "{:36}  {:12}  {:>8}  {:17}  {:>8}  {died:20}  {}",
             letter.id,
             letter.event_type.as_deref().unwrap_or("?"),
+            letter.task_id.map_or("?".into(), |id| id.to_string()),
             letter.reason,
             letter.attempts,
             letter.error.as_deref().unwrap_or("").replace('\n', " ")
         ))?;
     }
-    output::print(format_args!("{} of {total}", letters.len()))
+    let more = match letters.len() as u64 {
+        shown if shown < total => "; --all lists all, --limit N so many",
+        _ => "",
+    };
+    output::print(format_args!("{} of {total}{more}", letters.len()))
 }
 
 fn show(letter: &DeadLetter) -> Result<(), OutputError> {
-    let none = || "none".to_owned();
+    let none = || "unknown".to_owned();
     output::print(format_args!("id        {}", letter.id))?;
     output::print(format_args!("event     {}", letter.event_id.clone().unwrap_or_else(none)))?;
     output::print(format_args!("type      {}", letter.event_type.clone().unwrap_or_else(none)))?;
+    let task = letter.task_id.map_or_else(none, |id| id.to_string());
+    output::print(format_args!("task      {task}"))?;
     output::print(format_args!("reason    {}", letter.reason))?;
     output::print(format_args!("error     {}", letter.error.clone().unwrap_or_else(none)))?;
     output::print(format_args!("attempts  {}", letter.attempts))?;

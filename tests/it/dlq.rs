@@ -233,3 +233,60 @@ async fn output_that_cannot_be_written_is_a_failure_and_nothing_is_lost_by_it() 
     let quiet = crate::harness::run_as_it_is(command).await.succeeded();
     assert_eq!(quiet.stderr, "");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs services: scripts/test"]
+async fn letters_are_listed_oldest_first_with_their_task_and_a_hint_at_the_rest() {
+    let world = World::new().await;
+    let _work = world.work("w", &[]).await;
+    let amqp = world.amqp().await;
+    let long = "x".repeat(1000);
+    for number in 0..5 {
+        let body = format!(r#"{{"type":"{long}","payload":{{"id":{number}}}}}"#);
+        let id = format!("letter-{number}");
+        let message = Raw { body: body.into_bytes(), message_id: Some(id), ..Raw::default() };
+        amqp.publish(&world.queue, message).await;
+        waits(&world, number + 1).await;
+    }
+    // Whoever looks puts back what he has looked at, wherever the broker likes.
+    for _ in 0..2 {
+        world.run(&["dlq", "show", "letter-3"]).await.succeeded();
+        let listed = world.run(&["dlq", "list", "--all", "--json"]).await.succeeded().json();
+        let tasks: Vec<i64> =
+            listed.as_array().unwrap().iter().map(|l| l["taskId"].as_i64().unwrap()).collect();
+        assert_eq!(tasks, [0, 1, 2, 3, 4]);
+    }
+    let listed = world.run(&["dlq", "list", "--limit", "2"]).await.succeeded().stdout;
+    assert!(listed.contains("TASK") && listed.contains("2 of 5; --all"), "{listed}");
+    let rows: Vec<&str> = listed.lines().skip(1).take(2).collect();
+    assert!(rows[0].contains("        0  ") && rows[1].contains("        1  "), "{listed}");
+    assert!(!world.run(&["dlq", "list"]).await.succeeded().stdout.contains("--all"));
+    let shown = world.run(&["dlq", "show", "letter-2"]).await.succeeded().stdout;
+    assert!(shown.contains("task      2") && !shown.contains("none"), "{shown}");
+    let error = shown.lines().find(|line| line.starts_with("error")).unwrap();
+    assert!(error.len() < 500 || error.contains(&long), "the error is whole: {error}");
+    for action in ["replay", "discard"] {
+        let refused = world.run(&["dlq", action]).await.exited(2);
+        assert!(
+            refused.stderr.contains("--all") && refused.stderr.contains("dlq list"),
+            "{refused:?}"
+        );
+        assert!(!refused.stderr.contains("Usage"), "{refused:?}");
+    }
+}
+
+#[test]
+fn scripts_say_what_they_do_without_doing_it() {
+    for script in
+        ["start", "load", "test", "test-nginx", "test-openapi", "test-chaos", "bench", "chaos"]
+    {
+        let path = format!("{}/scripts/{script}", env!("CARGO_MANIFEST_DIR"));
+        let told = std::process::Command::new("bash").args([&path, "--help"]).output().unwrap();
+        let text = String::from_utf8(told.stdout).unwrap();
+        assert!(
+            told.status.success() && text.len() > 80 && told.stderr.is_empty(),
+            "{script}: {text}"
+        );
+        assert!(!text.contains("#!/"), "{script}: {text}");
+    }
+}

@@ -68,7 +68,8 @@ async fn a_lone_cr_and_other_controls_reach_no_server_as_they_are() {
 #[ignore = "needs services: scripts/test"]
 async fn a_title_that_shows_nothing_is_blank() {
     let world = World::new().await;
-    let api = world.serve().await.api();
+    let serve = world.serve().await;
+    let api = serve.api();
     for title in ["\u{200b}", "\u{2800}", "\u{202e}\u{feff} ", "\u{3164}"] {
         let refused = api.post("/tasks", serde_json::json!({ "title": title })).await;
         assert!(refused.text.contains("blank"), "{title:?}: {}", refused.text);
