@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// For each key so many turns at a time. Who comes too early waits, in the order of coming, and leaves the
-/// queue by dropping the future.
+/// For each key so many turns at a time. Who comes too early waits, in the order of coming, and
+/// leaves the queue by dropping the future.
 pub struct Turns<K: Eq + Hash + Clone> {
     each: usize,
     taken: Arc<Mutex<HashMap<K, Arc<Semaphore>>>>,

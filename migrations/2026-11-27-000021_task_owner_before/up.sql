@@ -1,5 +1,5 @@
--- The same of what happened before, as far as it is on record. A migration of its own: it reads all that
--- is, and locks no task but those it changes.
+-- The same of what happened before, as far as it is on record. A migration of its own: it reads all
+-- that is, and locks no task but those it changes.
 UPDATE tasks SET owned_since = least(changed.version, tasks.version)
 FROM (SELECT task_id, max(task_version) AS version
       FROM (SELECT task_id, task_version FROM task_activity WHERE changes ? 'userId'

@@ -1,9 +1,9 @@
 //! Passwords: argon2id (RFC 9106), off the async threads, a few at a time.
 //!
-//! Hashes wait in one queue of bounded length, in which a user has one place and an address a few. So
-//! nobody can fill it alone, and who waits is answered within the deadline of a request. A hash belongs
-//! to the handler of its request, before anything that goes on without its client: who hangs up leaves
-//! the queue.
+//! Hashes wait in one queue of bounded length, in which a user has one place and an address a few.
+//! So nobody can fill it alone, and who waits is answered within the deadline of a request. A hash
+//! belongs to the handler of its request, before anything that goes on without its client: who
+//! hangs up leaves the queue.
 
 use std::net::IpAddr;
 use std::sync::Arc;

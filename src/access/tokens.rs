@@ -15,16 +15,16 @@ use crate::store::{Connection, Store, StoreError, credentials};
 /// For how long what a token stands for is known without asking the database again. A revocation
 /// elsewhere is in effect after it, which is promised within 5 s.
 const KNOWN_FOR: Duration = Duration::from_secs(3);
-/// How many tokens are known at a time; 100 bytes each. Those that are nobody's are known apart: whoever
-/// makes tokens up pushes out none that is somebody's.
+/// How many tokens are known at a time; 100 bytes each. Those that are nobody's are known apart:
+/// whoever makes tokens up pushes out none that is somebody's.
 const KNOWN: u64 = 50_000;
 /// What a token begins with, so that it is recognised where it should not be.
 const PREFIX: &str = "taskd_";
 /// How long the rest is: 32 bytes in base64 without padding.
 const RANDOM_CHARS: usize = 43;
 
-/// Makes a token for its user, whoever asks. It is shown once and kept nowhere; returned with the id of
-/// what is kept.
+/// Makes a token for its user, whoever asks. It is shown once and kept nowhere; returned with the
+/// id of what is kept.
 ///
 /// # Errors
 /// [`StoreError::Missing`] if there is no such user.
@@ -170,8 +170,8 @@ impl Tokens {
         self.changed.get(&known.holder.user_id).is_none_or(|changed| changed < known.asked)
     }
 
-    /// To be called after every change of a user's tokens, role or existence: this process knows at once,
-    /// and goes on knowing everybody else's.
+    /// To be called after every change of a user's tokens, role or existence: this process knows at
+    /// once, and goes on knowing everybody else's.
     pub fn changed(&self, user_id: i64) {
         self.changed.insert(user_id, Instant::now());
     }

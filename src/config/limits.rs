@@ -9,7 +9,8 @@ use crate::http::admission::Policy;
 use crate::http::caller::Networks;
 use crate::http::rate_limits::Rates;
 
-/// More than a person or a usual program writes, and less than what keeps workers from others' work.
+/// More than a person or a usual program writes, and less than what keeps workers from others'
+/// work.
 const USUAL_WRITES: Rate = Rate::of(600, Duration::from_secs(60));
 
 /// How many requests a client may send.
@@ -19,7 +20,8 @@ pub struct LimitArgs {
     /// GETs a client may send, such as 600/1m, or off
     #[arg(long, env = "RATE_LIMIT_READS", value_name = "RATE_LIMIT_READS", default_value = "off")]
     rate_limit_reads: Limit,
-    /// Other requests a client may send, such as 120/1m, or off [default: 600/1m; with TASKD_AUTH=none: off]
+    /// Other requests a client may send, such as 120/1m, or off [default: 600/1m; with
+    /// TASKD_AUTH=none: off]
     #[arg(long, env = "RATE_LIMIT_WRITES", value_name = "RATE_LIMIT_WRITES")]
     rate_limit_writes: Option<Limit>,
     /// Attempts to sign in from one address, or off
@@ -36,8 +38,8 @@ pub struct LimitArgs {
 }
 
 impl LimitArgs {
-    /// What is let in. Where nobody says who they are, nobody is told apart, so that nothing is limited there
-    /// unless that is asked for.
+    /// What is let in. Where nobody says who they are, nobody is told apart, so that nothing is
+    /// limited there unless that is asked for.
     pub fn rates(&self, policy: Policy) -> Rates {
         let usual = if policy.anybody { Limit(None) } else { Limit(Some(USUAL_WRITES)) };
         Rates {

@@ -32,7 +32,8 @@ pub(super) enum Progress {
     AlreadyDone,
     /// Another worker is at it.
     Leased(Duration),
-    /// Not begun, since it has to wait for so long: its user has had as many mails as it gets for now.
+    /// Not begun, since it has to wait for so long: its user has had as many mails as it gets for
+    /// now.
     Limited(Duration),
 }
 

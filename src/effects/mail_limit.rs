@@ -1,5 +1,5 @@
-//! How many mails a user gets. A user may have given an address that isn't its own: whoever has it gets no
-//! more than this.
+//! How many mails a user gets. A user may have given an address that isn't its own: whoever has it
+//! gets no more than this.
 
 use std::collections::HashMap;
 use std::time::Duration;

@@ -1,7 +1,8 @@
 //! What a request says about its connection, where the HTTP library can't be left alone with it.
 //!
-//! Of requests that are sent one after the other without waiting, the library reads the next before it has
-//! answered the one before: what the later says about the connection would count for the earlier.
+//! Of requests that are sent one after the other without waiting, the library reads the next before
+//! it has answered the one before: what the later says about the connection would count for the
+//! earlier.
 
 use std::cell::Cell;
 
@@ -25,12 +26,12 @@ pub(super) fn connected(data: &mut Extensions) {
 
 /// The outermost middleware.
 ///
-/// - After a request with `Connection: close` none is carried out (RFC 9112, section 9.6). The library has read it
-///   by then, so it is refused, after an answer that says that it is the last.
-/// - An offer to go on in another protocol is not taken up. One that comes with a later request of a connection
-///   makes the library end it, so the answer says so.
-/// - Whatever comes with `Upgrade: websocket` the library takes for the new protocol, whatever its length says; so
-///   such a request is refused before anybody waits for its body.
+/// - After a request with `Connection: close` none is carried out (RFC 9112, section 9.6). The
+///   library has read it by then, so it is refused, after an answer that says that it is the last.
+/// - An offer to go on in another protocol is not taken up. One that comes with a later request of
+///   a connection makes the library end it, so the answer says so.
+/// - Whatever comes with `Upgrade: websocket` the library takes for the new protocol, whatever its
+///   length says; so such a request is refused before anybody waits for its body.
 pub(super) async fn minded<B: MessageBody + 'static>(
     request: ServiceRequest,
     next: Next<B>,

@@ -16,7 +16,8 @@ use crate::http::error::ApiError;
 /// The OpenAPI document, as it is served.
 pub struct Document(pub Bytes);
 
-/// A file of Swagger UI. Its bytes are shared by all answers: what a client doesn't take costs no copy.
+/// A file of Swagger UI. Its bytes are shared by all answers: what a client doesn't take costs no
+/// copy.
 #[derive(Clone)]
 struct Asset {
     bytes: Bytes,

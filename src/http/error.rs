@@ -9,6 +9,8 @@ use paperclip::v2::schema::Apiv2Errors;
 use serde::Serialize;
 
 use crate::access::PasswordError;
+use crate::http::fault::summary;
+pub use crate::http::fault::{Fault, Place};
 use crate::http::observe::RequestId;
 use crate::store::StoreError;
 use crate::store::credentials::{MOST_TOKENS, Refusal};
@@ -108,55 +110,6 @@ pub enum ApiError {
     /// A fault of ours.
     #[error("something went wrong here")]
     Internal,
-}
-
-/// One wrong part of a request.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Fault {
-    /// Where it is: `body`, `query`, `path` or `header`.
-    pub r#in: Place,
-    /// A JSON pointer (RFC 6901) to it; for a parameter or a header, `/` and its name.
-    pub pointer: String,
-    /// What is wrong.
-    pub message: String,
-}
-
-/// A part of a request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-#[expect(missing_docs, reason = "named like the parts")]
-pub enum Place {
-    Body,
-    Query,
-    Path,
-    Header,
-}
-
-/// The first fault in words, and how many more there are.
-fn summary(faults: &[Fault]) -> String {
-    let Some(first) = faults.first() else { return "the request is not valid".to_owned() };
-    let name = first.pointer.trim_start_matches('/').replace("~1", "/").replace("~0", "~");
-    let what = match (first.r#in, name.as_str()) {
-        (Place::Body, "") => "the body".to_owned(),
-        (Place::Body, name) => name.to_owned(),
-        (Place::Query, name) => format!("the parameter {name}"),
-        (Place::Path, name) => format!("{name} in the path"),
-        (Place::Header, name) => format!("the header {name}"),
-    };
-    let more = match faults.len() {
-        1 => String::new(),
-        count => format!("; {} more under errors", count - 1),
-    };
-    format!("{what} {}{more}", first.message)
-}
-
-impl Fault {
-    /// A fault of the member or parameter of that name.
-    pub fn new(place: Place, name: &str, message: impl Into<String>) -> Fault {
-        // RFC 6901, section 3.
-        let name = name.replace('~', "~0").replace('/', "~1");
-        Fault { r#in: place, pointer: format!("/{name}"), message: message.into() }
-    }
 }
 
 impl ApiError {

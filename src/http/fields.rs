@@ -13,12 +13,10 @@ use garde::Validate;
 use paperclip::actix::OperationModifier;
 use paperclip::v2::models::{DefaultOperationRaw, DefaultSchemaRaw};
 use paperclip::v2::schema::Apiv2Schema;
-use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use crate::domain::task::Status;
-use crate::domain::user::Role;
 use crate::http::error::{ApiError, Fault, Place};
+use crate::http::words::{Expected, not_expected, plain};
 use crate::http::{hints, json};
 
 /// No body of ours is longer: a description of 10,000 characters takes at most 120 kB in JSON.
@@ -184,80 +182,6 @@ impl Fields {
         }
         if self.faults.is_empty() { Ok(value) } else { Err(ApiError::Validation(self.faults)) }
     }
-}
-
-/// What a member must be, in words that complete "must be …".
-pub trait Expected: DeserializeOwned {
-    /// Such as "a whole number".
-    fn expected() -> String;
-}
-
-impl Expected for String {
-    fn expected() -> String {
-        "a text".to_owned()
-    }
-}
-
-impl Expected for i64 {
-    fn expected() -> String {
-        "a whole number".to_owned()
-    }
-}
-
-impl Expected for bool {
-    fn expected() -> String {
-        "true or false".to_owned()
-    }
-}
-
-impl Expected for Status {
-    fn expected() -> String {
-        format!("one of {}", Status::ALL.map(Status::as_str).join(", "))
-    }
-}
-
-impl Expected for Role {
-    fn expected() -> String {
-        format!("one of {}", Role::ALL.map(Role::as_str).join(", "))
-    }
-}
-
-/// Says what a value is and what it must be. The value itself may be a secret.
-fn not_expected<T: Expected>(value: &Value) -> String {
-    let kind = match value {
-        Value::Null => "null",
-        Value::Bool(_) => "true or false",
-        Value::Number(number) if number.is_f64() => "a number with a fraction, or as large",
-        Value::Number(_) => "a number",
-        Value::String(_) => "this text",
-        Value::Array(_) => "an array",
-        Value::Object(_) => "an object",
-    };
-    format!("must be {}, not {kind}", T::expected())
-}
-
-/// The library's messages, as people write.
-fn plain(message: &str) -> String {
-    let of = |prefix: &str| message.strip_prefix(prefix);
-    if let Some(least) = of("length is lower than ") {
-        return match least {
-            "1" => "must not be empty".to_owned(),
-            _ => format!("must have at least {least} characters"),
-        };
-    }
-    if let Some(most) = of("length is greater than ") {
-        return format!("must have {most} characters at most");
-    }
-    if let Some(least) = of("lower than ") {
-        return format!("must be {least} or more");
-    }
-    if let Some(most) = of("greater than ") {
-        return format!("must be {most} or less");
-    }
-    if of("not a valid email").is_some() {
-        return "must be an e-mail address such as ada@example.com".to_owned();
-    }
-    message.to_owned()
 }
 
 fn camel_case(snake: &str) -> String {
@@ -506,69 +430,6 @@ mod tests {
         let Err(ApiError::Validation(faults)) = fields.finish(()) else { panic!("no faults") };
         let pointers: Vec<&str> = faults.iter().map(|f| f.pointer.as_str()).collect();
         assert_eq!(pointers, ["/a", "/b", "/c", "/~0~1"]);
-    }
-
-    /// Each rule that a DTO has, with a value that breaks it.
-    #[derive(Validate)]
-    struct Ruled {
-        #[garde(length(chars, min = 8))]
-        short: String,
-        #[garde(length(chars, min = 1))]
-        empty: String,
-        #[garde(length(chars, max = 2))]
-        long: String,
-        #[garde(range(min = 1))]
-        low: i64,
-        #[garde(range(max = 1))]
-        high: i64,
-        #[garde(email)]
-        email: String,
-    }
-
-    #[test]
-    fn faults_are_said_in_plain_words() {
-        let mut fields = fields(
-            json!({ "text": 1, "number": "x", "large": 1.5, "bool": {}, "status": 3, "role": "x" }),
-        );
-        fields.required::<String>("text");
-        fields.required::<i64>("number");
-        fields.required::<i64>("large");
-        fields.unless_absent::<bool>("bool");
-        fields.optional::<Status>("status");
-        fields.optional::<Role>("role");
-        fields.validate(&Ruled {
-            short: "x".into(),
-            empty: String::new(),
-            long: "xxx".into(),
-            low: 0,
-            high: 2,
-            email: "x".into(),
-        });
-        let mut said: Vec<&str> =
-            fields.faults.iter().map(|fault| fault.message.as_str()).collect();
-        // The library reports the rules that are broken in any order.
-        said[6..].sort_unstable();
-        let mut rules = [
-            "must have at least 8 characters",
-            "must not be empty",
-            "must have 2 characters at most",
-            "must be 1 or more",
-            "must be 1 or less",
-            "must be an e-mail address such as ada@example.com",
-        ];
-        rules.sort_unstable();
-        assert_eq!(said[6..], rules);
-        assert_eq!(
-            said[..6],
-            [
-                "must be a text, not a number",
-                "must be a whole number, not this text",
-                "must be a whole number, not a number with a fraction, or as large",
-                "must be true or false, not an object",
-                "must be one of pending, in-progress, completed, not a number",
-                "must be one of member, admin, not this text",
-            ]
-        );
     }
 
     #[test]

@@ -34,8 +34,8 @@ pub struct Monitored {
     pub cache: ReadCache,
     /// The counts.
     pub metrics: Metrics,
-    /// For a process that has no table of who may do what: who holds which token, where `/metrics` takes an
-    /// admin's.
+    /// For a process that has no table of who may do what: who holds which token, where `/metrics`
+    /// takes an admin's.
     pub metrics_for_admins: Option<Tokens>,
     /// What was found last.
     pub last: LastReport,
@@ -46,8 +46,8 @@ pub struct Monitored {
 #[derive(Default)]
 pub struct LastReport(Mutex<Option<(Instant, Report)>>);
 
-/// The answer to `/readyz`. Anybody may read it, so it says what is wrong with which dependency and no more:
-/// why is in the log, since errors name hosts, users and databases.
+/// The answer to `/readyz`. Anybody may read it, so it says what is wrong with which dependency and
+/// no more: why is in the log, since errors name hosts, users and databases.
 #[derive(Clone)]
 struct Report {
     of_use: bool,
@@ -157,7 +157,8 @@ struct Finding {
     trouble: Option<Trouble>,
 }
 
-/// Why a dependency is not well, and what everybody may know of that: errors name hosts, users and databases.
+/// Why a dependency is not well, and what everybody may know of that: errors name hosts, users and
+/// databases.
 struct Trouble {
     why: String,
     told: String,

@@ -1,4 +1,5 @@
-//! What is said to people who know other APIs: a name that isn't known here usually is there by another.
+//! What is said to people who know other APIs: a name that isn't known here usually is there by
+//! another.
 
 use crate::http::error::Place;
 

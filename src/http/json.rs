@@ -1,5 +1,5 @@
-//! Reading JSON texts of others strictly: a member that is there twice would be read in one way here and in
-//! another by whoever looked at it before.
+//! Reading JSON texts of others strictly: a member that is there twice would be read in one way
+//! here and in another by whoever looked at it before.
 
 use std::cell::RefCell;
 use std::fmt;

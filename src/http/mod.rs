@@ -11,6 +11,7 @@ mod docs;
 pub mod dto;
 pub mod error;
 mod events;
+mod fault;
 mod fields;
 mod headers;
 pub mod hosts;
@@ -27,6 +28,7 @@ pub mod operator_socket;
 mod paging;
 mod preconditions;
 pub mod rate_limits;
+mod routes;
 mod server;
 mod serving;
 mod sessions;
@@ -34,14 +36,13 @@ mod tasks;
 mod tokens;
 mod users;
 mod wire;
+mod words;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::Route;
 use actix_web::dev::HttpServiceFactory;
-use actix_web::middleware::from_fn;
-use paperclip::actix::web;
 
 pub use serving::{serve, serve_monitor};
 
@@ -49,7 +50,6 @@ use crate::access::{Passwords, Tokens};
 use crate::cache::Scope;
 use crate::http::admission::Policy;
 use crate::http::error::ApiError;
-use crate::http::limits::within_limits;
 use crate::http::observe::RequestId;
 use crate::http::rate_limits::RateLimits;
 use crate::publisher::Handover;
@@ -120,15 +120,15 @@ impl State {
     }
 }
 
-/// How many writes of a user go on at a time in one process. More than a client sends side by side; of one
-/// that hangs up again and again no more than these go on.
+/// How many writes of a user go on at a time in one process. More than a client sends side by side;
+/// of one that hangs up again and again no more than these go on.
 const WRITES_OF_A_USER: usize = 32;
 
 /// Runs a write in a task of its own. The framework drops a handler whose client hangs up; what
 /// has begun must be finished all the same, or a committed write would leave the cache stale.
 ///
-/// A user's writes wait for their turn here, in the handler, so that hanging up costs the server nothing.
-/// Where nobody says who they are, nobody is told apart.
+/// A user's writes wait for their turn here, in the handler, so that hanging up costs the server
+/// nothing. Where nobody says who they are, nobody is told apart.
 async fn to_the_end<T, F>(state: &State, user: Option<i64>, write: F) -> Result<T, ApiError>
 where
     T: Send + 'static,
@@ -147,117 +147,6 @@ where
         tracing::error!(%error, "a write failed to end");
         Err(ApiError::Internal)
     })
-}
-
-/// The API's routes. Each has its rule in [`admission::RULES`], where a method that a path doesn't
-/// have is refused too. They are tried in this order, so what is asked for most stands first.
-fn api(config: &mut web::ServiceConfig<'_>) {
-    config
-        .service(
-            web::resource("/tasks")
-                .wrap(from_fn(within_limits))
-                .route(web::get().to(tasks::list))
-                .route(web::post().to(tasks::create)),
-        )
-        .service(
-            web::resource("/tasks/{id}")
-                .wrap(from_fn(within_limits))
-                .route(web::get().to(tasks::get))
-                .route(web::put().to(tasks::replace))
-                .route(web::patch().to(tasks::patch))
-                .route(web::delete().to(tasks::delete)),
-        )
-        .service(
-            web::resource("/tasks/{id}/activity")
-                .wrap(from_fn(within_limits))
-                .route(web::get().to(tasks::list_activity)),
-        )
-        .service(
-            web::resource("/sessions")
-                .wrap(from_fn(within_limits))
-                .route(web::get().to(sessions::list))
-                .route(web::post().to(sessions::create))
-                .route(web::delete().to(sessions::delete_all)),
-        )
-        .service(
-            web::resource("/sessions/current")
-                .wrap(from_fn(within_limits))
-                .route(web::delete().to(sessions::delete_current)),
-        )
-        .service(
-            web::resource("/sessions/{id}")
-                .wrap(from_fn(within_limits))
-                .route(web::delete().to(sessions::delete)),
-        )
-        .service(
-            web::resource("/tokens")
-                .wrap(from_fn(within_limits))
-                .route(web::get().to(tokens::list))
-                .route(web::post().to(tokens::create)),
-        )
-        .service(
-            web::resource("/tokens/{id}")
-                .wrap(from_fn(within_limits))
-                .route(web::delete().to(tokens::delete)),
-        )
-        .service(
-            web::resource("/users")
-                .wrap(from_fn(within_limits))
-                .route(web::get().to(users::list))
-                .route(web::post().to(users::create)),
-        )
-        .service(
-            web::resource("/users/{id}")
-                .wrap(from_fn(within_limits))
-                .route(web::get().to(users::get))
-                .route(web::patch().to(users::patch))
-                .route(web::delete().to(users::delete)),
-        )
-        .service(
-            web::resource("/users/{id}/tokens")
-                .wrap(from_fn(within_limits))
-                .route(web::get().to(tokens::list_of_user))
-                .route(web::delete().to(tokens::delete_of_user)),
-        )
-        .service(
-            web::resource("/users/{id}/tokens/{tokenId}")
-                .wrap(from_fn(within_limits))
-                .route(web::delete().to(tokens::delete_one_of_user)),
-        )
-        .service(
-            web::resource("/users/{id}/sessions")
-                .wrap(from_fn(within_limits))
-                .route(web::get().to(sessions::list_of_user))
-                .route(web::delete().to(sessions::delete_of_user)),
-        )
-        .service(
-            web::resource("/users/{id}/sessions/{sessionId}")
-                .wrap(from_fn(within_limits))
-                .route(web::delete().to(sessions::delete_one_of_user)),
-        )
-        .service(
-            web::resource("/categories")
-                .wrap(from_fn(within_limits))
-                .route(web::get().to(categories::list))
-                .route(web::post().to(categories::create)),
-        )
-        .service(
-            web::resource("/categories/{id}")
-                .wrap(from_fn(within_limits))
-                .route(web::get().to(categories::get))
-                .route(web::patch().to(categories::patch))
-                .route(web::delete().to(categories::delete)),
-        )
-        .service(
-            web::resource("/events")
-                .wrap(from_fn(within_limits))
-                .route(web::get().to(events::list)),
-        )
-        .service(
-            web::resource("/events/{eventId}")
-                .wrap(from_fn(within_limits))
-                .route(web::get().to(events::get)),
-        );
 }
 
 /// What every other path answers.

@@ -1,7 +1,8 @@
-//! How many requests a client may send: by the user whose token it brings, whichever of its tokens that
-//! is, or by address where there is none that is anybody's. Every answer of a limited route says what is left, with `RateLimit` and `RateLimit-Policy`
-//! (draft-ietf-httpapi-ratelimit-headers-10) and, for clients that know the draft's earlier form (-06),
-//! `RateLimit-Limit`, `-Remaining` and `-Reset`; beyond it is 429.
+//! How many requests a client may send: by the user whose token it brings, whichever of its tokens
+//! that is, or by address where there is none that is anybody's. Every answer of a limited route
+//! says what is left, with `RateLimit` and `RateLimit-Policy`
+//! (draft-ietf-httpapi-ratelimit-headers-10) and, for clients that know the draft's earlier form
+//! (-06), `RateLimit-Limit`, `-Remaining` and `-Reset`; beyond it is 429.
 //!
 //! The count is shared through Redis. While it can't be asked, each instance counts for itself: a
 //! client may then send as much to each, which is better than nothing, and than an outage.
@@ -23,8 +24,8 @@ use crate::http::State;
 use crate::http::caller::{self, Networks};
 use crate::http::error::ApiError;
 
-/// How often a user may change its own address. Until addresses are confirmed, each change may be to a
-/// stranger's, who then gets mail.
+/// How often a user may change its own address. Until addresses are confirmed, each change may be
+/// to a stranger's, who then gets mail.
 const ADDRESS_CHANGES: Rate = Rate::of(5, Duration::from_secs(24 * 3600));
 
 /// What counts together.

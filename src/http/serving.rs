@@ -22,7 +22,7 @@ use super::limits::{Limits, with_body};
 use super::observe::{Stopping, observe};
 use super::rate_limits::limit;
 use super::server::{Bounds, server};
-use super::{State, api, cors, docs, nothing_here, openapi, operator};
+use super::{State, cors, docs, nothing_here, openapi, operator, routes};
 use crate::authenticity::Authenticity;
 use crate::broker::Broker;
 use crate::dead_letters::DeadLetters;
@@ -92,7 +92,7 @@ pub async fn serve(
             .app_data(letters.clone())
             // Paths are tried in this order, and again for each question about one.
             .wrap_api()
-            .configure(api)
+            .configure(routes::api)
             .build()
             .configure(health::routes)
             .configure(docs::routes)

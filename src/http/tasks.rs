@@ -239,8 +239,8 @@ pub async fn list_activity(
     let (id, params) = (id.0, params.0);
     let limit = rows(params.limit);
     let mut connection = state.store.connection().await?;
-    // Whose a deleted task was is not known: its log is for admins. Of one that was somebody else's before a
-    // member sees what has happened since it is its own.
+    // Whose a deleted task was is not known: its log is for admins. Of one that was somebody else's
+    // before a member sees what has happened since it is its own.
     let since = match caller.confined_to() {
         None => FROM_THE_BEGINNING,
         own => match activity::owned_since(&mut connection, id).await? {

@@ -1,5 +1,5 @@
-//! `/tokens`: long-lived tokens for programs. Everybody has their own; those of others are an admin's to see
-//! and to end under `/users/{id}`, as sessions are (`sessions`).
+//! `/tokens`: long-lived tokens for programs. Everybody has their own; those of others are an
+//! admin's to see and to end under `/users/{id}`, as sessions are (`sessions`).
 
 use actix_web::web::Data;
 use chrono::{DateTime, SubsecRound, Utc};
@@ -67,8 +67,8 @@ pub async fn create(
     .await
 }
 
-/// Until when a new token is good. None outlives the longest lifetime, nor the API token that asks for it:
-/// one that was stolen could otherwise be kept alive for ever.
+/// Until when a new token is good. None outlives the longest lifetime, nor the API token that asks
+/// for it: one that was stolen could otherwise be kept alive for ever.
 fn expiry(
     state: &State,
     caller: Caller,

@@ -145,7 +145,8 @@ fn no_password() -> ApiError {
     ApiError::Validation(vec![Fault::new(Place::Body, "currentPassword", message)])
 }
 
-/// A member is not told that somebody else has an address, as far as that can be kept from who may ask.
+/// A member is not told that somebody else has an address, as far as that can be kept from who may
+/// ask.
 fn unusable() -> ApiError {
     let message = "can't be your address; an admin can say more";
     ApiError::Validation(vec![Fault::new(Place::Body, "email", message)])

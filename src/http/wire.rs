@@ -1,5 +1,5 @@
-//! What is below HTTP: a connection that can be stalled by its client for so long and no longer, and on which
-//! an offer to speak another protocol is not heard.
+//! What is below HTTP: a connection that can be stalled by its client for so long and no longer,
+//! and on which an offer to speak another protocol is not heard.
 
 use std::io::{Error, ErrorKind, Result};
 use std::pin::Pin;
@@ -37,9 +37,9 @@ pub(super) struct Patience {
 }
 
 impl Patience {
-    /// Where an idle connection is closed and a request answered after these times, one on which nothing has been
-    /// answered for longer is kept by a client that sends a request byte by byte: the HTTP library has a limit for
-    /// the first alone.
+    /// Where an idle connection is closed and a request answered after these times, one on which
+    /// nothing has been answered for longer is kept by a client that sends a request byte by byte:
+    /// the HTTP library has a limit for the first alone.
     pub(super) fn new(idle: Duration, request: Duration) -> Patience {
         Patience { stalled: STALLED_FOR, quiet: idle + request + STALLED_FOR }
     }
@@ -48,8 +48,9 @@ impl Patience {
 impl Wire {
     pub(super) fn new(stream: TcpStream, patience: Patience) -> Wire {
         let socket = SockRef::from(&stream);
-        // What the kernel has taken and can't send is memory too, also after the connection is closed here. Where
-        // this can't be set, that is more, or held for as long as the kernel likes.
+        // What the kernel has taken and can't send is memory too, also after the connection is
+        // closed here. Where this can't be set, that is more, or held for as long as the kernel
+        // likes.
         #[cfg(any(target_os = "android", target_os = "fuchsia", target_os = "linux"))]
         let _ = socket.set_tcp_user_timeout(Some(patience.stalled));
         let _ = socket.set_send_buffer_size(SEND_BUFFER);
@@ -137,10 +138,10 @@ impl AsyncRead for Wire {
 const OFFER: &[u8] = b"upgrade";
 const NOTHING: &[u8] = b"ignored";
 
-/// Takes the offer out of the head of a connection's first request, which is where clients that speak HTTP/2
-/// as well make it (RFC 9110, section 7.8: it may be ignored). The HTTP library would end the connection after
-/// the answer without a word. Later requests are bodies and heads mixed, and are left alone: see
-/// [`connection`](super::connection).
+/// Takes the offer out of the head of a connection's first request, which is where clients that
+/// speak HTTP/2 as well make it (RFC 9110, section 7.8: it may be ignored). The HTTP library would
+/// end the connection after the answer without a word. Later requests are bodies and heads mixed,
+/// and are left alone: see [`connection`](super::connection).
 fn ignore_offer(first: &mut [u8]) {
     let Some(end) = first.windows(4).position(|four| four == b"\r\n\r\n") else { return };
     let Some(head) = first.get_mut(..end) else { return };

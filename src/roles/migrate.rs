@@ -17,7 +17,8 @@ pub struct Args {
     /// Only say which migrations are applied
     #[arg(long)]
     status: bool,
-    /// Add the user of the documentation's examples, user1@example.com, as user 1 where there is none
+    /// Add the user of the documentation's examples, user1@example.com, as user 1 where there is
+    /// none
     #[arg(long, conflicts_with = "status")]
     example: bool,
 }

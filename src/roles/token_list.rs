@@ -1,4 +1,5 @@
-//! `taskd token list` and `taskd token revoke`: what tokens and sessions there are, and ending them.
+//! `taskd token list` and `taskd token revoke`: what tokens and sessions there are, and ending
+//! them.
 
 use std::process::ExitCode;
 

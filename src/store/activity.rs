@@ -115,7 +115,8 @@ pub async fn owned_since(
     Ok(row.map(|row| (row.user_id, row.owned_since)))
 }
 
-/// A task's entries from version `since` on and before `before` (its version and entry id), newest first.
+/// A task's entries from version `since` on and before `before` (its version and entry id), newest
+/// first.
 ///
 /// # Errors
 /// The database fails.

@@ -1,6 +1,6 @@
-//! What gives somebody lasting access, or takes it. Each decides under a lock on the user's row: of two at
-//! the same moment the second sees what the first has done, so that nothing a user had is left behind by
-//! the change that was to end it.
+//! What gives somebody lasting access, or takes it. Each decides under a lock on the user's row: of
+//! two at the same moment the second sees what the first has done, so that nothing a user had is
+//! left behind by the change that was to end it.
 
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
@@ -66,8 +66,8 @@ async fn lock(
     Ok(found.for_no_key_update().get_result(connection).await.optional()?)
 }
 
-/// Whether a caller is still who it was when its request was let in: its token and its role may be known
-/// for some seconds after they have ended.
+/// Whether a caller is still who it was when its request was let in: its token and its role may be
+/// known for some seconds after they have ended.
 async fn confirm(connection: &mut AsyncPgConnection, by: Holder) -> Result<(), StoreError> {
     #[derive(QueryableByName)]
     struct Row {
@@ -180,8 +180,8 @@ pub struct Terms {
     pub keep_tokens: bool,
 }
 
-/// Changes a user; `None` if there is none. A new password ends the user's sessions, and its API tokens
-/// unless they are to be kept.
+/// Changes a user; `None` if there is none. A new password ends the user's sessions, and its API
+/// tokens unless they are to be kept.
 ///
 /// # Errors
 /// A [`Refusal`], [`StoreError::Taken`] if the new e-mail address is, or the database fails.

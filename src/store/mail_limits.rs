@@ -13,8 +13,8 @@ use crate::store::sql::{RunQueryDsl, Statement, transaction, unseen};
 /// For each user how many microseconds it is ahead of an even pace.
 pub type Ahead = HashMap<i64, u64>;
 
-/// Has `decide` say how far ahead these users are after their next mails, while their counts are locked. They
-/// must be distinct. Must be awaited to its end.
+/// Has `decide` say how far ahead these users are after their next mails, while their counts are
+/// locked. They must be distinct. Must be awaited to its end.
 ///
 /// # Errors
 /// The database fails; then nothing was counted.
@@ -33,8 +33,8 @@ pub async fn count(
         at: DateTime<Utc>,
     }
     transaction(connection, async |connection| {
-        // Rows in one order, so that two workers with the same users wait instead of deadlocking. The update
-        // changes nothing: it locks, and it returns what is there.
+        // Rows in one order, so that two workers with the same users wait instead of deadlocking.
+        // The update changes nothing: it locks, and it returns what is there.
         let statement = Statement::new(format!(
             "INSERT INTO mail_limits AS m (user_id, ahead_until)
              SELECT user_id, now() FROM unnest({users}) AS t (user_id) ORDER BY user_id

@@ -149,7 +149,8 @@ pub struct Listed {
     pub last_used_at: Option<DateTime<Utc>>,
 }
 
-/// A user's tokens of one kind after `after`, ascending by id; of sessions those that have not ended.
+/// A user's tokens of one kind after `after`, ascending by id; of sessions those that have not
+/// ended.
 ///
 /// # Errors
 /// The database fails.

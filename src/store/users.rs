@@ -206,8 +206,8 @@ pub async fn delete(
     .await
 }
 
-/// Adds the user of the examples as user 1, unless there is a user 1 or one with its address. Nobody can sign
-/// in as it: it has no password. Whether it was added.
+/// Adds the user of the examples as user 1, unless there is a user 1 or one with its address.
+/// Nobody can sign in as it: it has no password. Whether it was added.
 ///
 /// # Errors
 /// The database fails.

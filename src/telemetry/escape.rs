@@ -24,15 +24,15 @@ pub(super) fn escaped_fields() -> impl for<'w> FormatFields<'w> + 'static {
     .delimited(" ")
 }
 
-/// Whether a character does something instead of being seen: controls, ends of lines, and what turns the
-/// direction of writing round.
+/// Whether a character does something instead of being seen: controls, ends of lines, and what
+/// turns the direction of writing round.
 fn steers(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// A text for a terminal. Its lines stay lines; whatever else steers is written as JSON does (`\u001b`),
-/// so that a JSON text stays the same document.
+/// A text for a terminal. Its lines stay lines; whatever else steers is written as JSON does
+/// (`\u001b`), so that a JSON text stays the same document.
 pub fn printable(text: &str) -> Cow<'_, str> {
     let harmless = |c: char| c == '\n' || !steers(c);
     if text.chars().all(harmless) {

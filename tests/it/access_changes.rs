@@ -1,4 +1,5 @@
-//! What gives and takes access: new passwords and addresses, tokens that make tokens, the last admin.
+//! What gives and takes access: new passwords and addresses, tokens that make tokens, the last
+//! admin.
 
 use std::io::Write;
 use std::net::TcpStream;

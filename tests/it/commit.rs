@@ -70,6 +70,10 @@ async fn a_write_whose_commit_fails_is_not_answered_as_done() {
     ];
     for (method, path, body) in &writes {
         for key in [None, Some("k")] {
+            // Others refuse a key.
+            if key.is_some() && *method != "POST" {
+                continue;
+            }
             let mut request = api.request(method, path).json(body);
             if let Some(key) = key {
                 request = request.header("Idempotency-Key", key);

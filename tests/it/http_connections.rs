@@ -1,4 +1,5 @@
-//! Connections: clients that take nothing, that offer other protocols, or that go on after the last request.
+//! Connections: clients that take nothing, that offer other protocols, or that go on after the last
+//! request.
 
 use std::time::Duration;
 

@@ -2,7 +2,8 @@
 
 use crate::harness::{Smtp, World, eventually};
 
-/// As many at once as the rate says, over all workers; the others later, with no attempt counted, and each once.
+/// As many at once as the rate says, over all workers; the others later, with no attempt counted,
+/// and each once.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs services: scripts/test"]
 async fn mails_over_the_limit_go_out_later_without_counting_an_attempt() {

@@ -53,8 +53,8 @@ pub struct TokenInput {
     /// What it is for; not blank.
     #[garde(length(chars, min = 1, max = 100), custom(not_blank))]
     pub name: String,
-    /// From when on it is of no use (RFC 3339). Null for as late as may be: after TOKEN_MAX_LIFETIME, or when
-    /// the API token that asks for it ends.
+    /// From when on it is of no use (RFC 3339). Null for as late as may be: after
+    /// TOKEN_MAX_LIFETIME, or when the API token that asks for it ends.
     #[garde(skip)]
     pub expires_at: Option<DateTime<Utc>>,
 }

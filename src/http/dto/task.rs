@@ -9,7 +9,8 @@ use uuid::Uuid;
 
 use super::not_blank;
 use crate::domain::task::{Status, TaskFields};
-use crate::http::fields::{Expected, Fields, FromFields, Patch};
+use crate::http::fields::{Fields, FromFields, Patch};
+use crate::http::words::Expected;
 use crate::store::activity::Entry;
 
 /// A task to be written: what a client decides of it. For PUT it is the whole of it.

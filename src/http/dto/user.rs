@@ -53,8 +53,8 @@ pub struct UserPatch {
     pub name: Patch<String>,
     /// Kept as an argon2id hash only. A new one ends the user's sessions and API tokens.
     pub password: Patch<String>,
-    /// The password the user has now, for a new password or e-mail address of one's own; who has none yet
-    /// needs none.
+    /// The password the user has now, for a new password or e-mail address of one's own; who has
+    /// none yet needs none.
     pub current_password: Option<String>,
     /// With a new password: whether the user's API tokens stay good. They end if nothing is said.
     pub keep_tokens: Option<bool>,

@@ -42,12 +42,13 @@ pub fn document() -> Value {
         ..DefaultApiRaw::default()
     };
     // The app is built for its description alone.
-    let _ = App::new().wrap_api_with_spec(spec).configure(super::api).with_raw_json_spec_v3(
-        |app, spec| {
+    let _ = App::new()
+        .wrap_api_with_spec(spec)
+        .configure(super::routes::api)
+        .with_raw_json_spec_v3(|app, spec| {
             document = spec;
             app
-        },
-    );
+        });
     complete(&mut document);
     document
 }
