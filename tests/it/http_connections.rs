@@ -29,7 +29,7 @@ async fn told(api: &Api, text: &str) -> String {
 fn post(headers: &str) -> String {
     let body = json!({ "title": "t" }).to_string();
     format!(
-        "POST /tasks HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\
+        "POST /tasks HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\
          {headers}\r\n{body}",
         body.len()
     )
@@ -66,7 +66,7 @@ async fn a_client_that_takes_nothing_of_its_answer_is_hung_up_on() {
         socket.set_recv_buffer_size(2_048).unwrap();
         let stream = socket.connect(address(&serve.api())).await.unwrap();
         stream.writable().await.unwrap();
-        let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").repeat(requests);
+        let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n").repeat(requests);
         stream.try_write(request.as_bytes()).unwrap();
         assert!(is_there(address(&serve.api()), stream.local_addr().unwrap()));
         clients.push(stream);
@@ -86,8 +86,8 @@ async fn an_offer_to_speak_http_2_is_ignored() {
     let world = World::cut_off();
     let serve = world.serve().await;
     let offer = "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n";
-    let first = format!("GET /healthz HTTP/1.1\r\nHost: x\r\n{offer}\r\n");
-    let next = "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n";
+    let first = format!("GET /healthz HTTP/1.1\r\nHost: localhost\r\n{offer}\r\n");
+    let next = "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n";
     // As Java's client makes it: with the first request of a connection, which goes on.
     let mut stream = TcpStream::connect(address(&serve.api())).await.unwrap();
     for request in [&first, next, next] {
@@ -142,7 +142,7 @@ async fn a_websocket_is_refused_before_its_body_is_waited_for() {
     let serve = world.serve().await;
     let work = world.work("w", &[]).await;
     let offer = "Upgrade: WebSocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n";
-    let get = format!("GET /healthz HTTP/1.1\r\nHost: x\r\n{offer}\r\n");
+    let get = format!("GET /healthz HTTP/1.1\r\nHost: localhost\r\n{offer}\r\n");
     for (api, request) in [
         (serve.api(), post(offer)),
         (serve.api(), post("Upgrade: websocket\r\n")),
