@@ -56,7 +56,7 @@ impl DataDir {
             problem: error.to_string(),
         };
         let path = std::path::absolute(path).map_err(unusable)?;
-        private::directory(&path).map_err(unusable)?;
+        private::directory(&path, |name| NAMES.contains(&name)).map_err(unusable)?;
         let lock = lock(&path)?;
         let sockets = sockets(&path).map_err(unusable)?;
         Ok(DataDir { path, sockets, _lock: lock })
@@ -81,6 +81,8 @@ impl DataDir {
 const OPERATOR: &str = "operator";
 /// Names the directory of the sockets.
 const SOCKETS: &str = "sockets";
+/// What taskd puts into a data directory, also its versions before.
+const NAMES: [&str; 7] = ["lock", "address", "cache", "mail", "postgres", "run", SOCKETS];
 
 /// The socket of the `taskd up` that has this directory, if one ever had; it may have ended.
 pub fn operator_socket(path: &Path) -> Option<PathBuf> {
@@ -158,7 +160,7 @@ fn sockets(directory: &Path) -> std::io::Result<PathBuf> {
             // Of a process that was killed there may be sockets in it, on which nobody listens.
             0 => {
                 let _ = std::fs::remove_dir_all(path);
-                private::directory(path)
+                private::directory(path, |_| true)
             }
             // One that is there already would be somebody else's.
             _ => std::fs::DirBuilder::new().mode(0o700).create(path),

@@ -36,11 +36,12 @@ pub fn is_ours(path: &Path) -> io::Result<bool> {
 }
 
 /// Makes a directory, and those above it, that only this user can enter, whatever the umask. From one that is there
-/// it takes what others may do, unless others are meant to use it, as `/tmp`.
+/// it takes what others may do if nothing is in it but what taskd has put there, by these names: any other, such as
+/// a directory of the system that was named by mistake, stays as it is.
 ///
 /// # Errors
 /// It can't be made, or is somebody else's.
-pub fn directory(path: &Path) -> io::Result<()> {
+pub fn directory(path: &Path, is_of_taskd: impl Fn(&str) -> bool) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(path)?;
     let metadata = path.metadata()?;
     if !is_ours(path)? {
@@ -53,11 +54,15 @@ pub fn directory(path: &Path) -> io::Result<()> {
             ))),
         };
     }
-    const STICKY: u32 = 0o1000;
-    if metadata.mode() & 0o777 != 0o700 && metadata.mode() & STICKY == 0 {
-        std::fs::set_permissions(path, Permissions::from_mode(0o700))?;
+    if metadata.mode() & 0o777 == 0o700 {
+        return Ok(());
     }
-    Ok(())
+    for entry in path.read_dir()? {
+        if !entry?.file_name().to_str().is_some_and(&is_of_taskd) {
+            return Ok(());
+        }
+    }
+    std::fs::set_permissions(path, Permissions::from_mode(0o700))
 }
 
 /// How to open a file that only this user can read, whatever the umask.
@@ -77,4 +82,32 @@ pub fn open(path: &Path, options: &OpenOptions) -> io::Result<File> {
         file.set_permissions(Permissions::from_mode(0o600))?;
     }
     Ok(file)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_with_the_things_of_others_stays_as_it_is() {
+        let mode = |path: &Path| path.metadata().unwrap().mode() & 0o777;
+        let root = std::env::temp_dir().join(format!("p{}", uuid::Uuid::new_v4().simple()));
+        let is_mail = |name: &str| name.ends_with(".eml");
+        for (name, entries, after) in [
+            ("empty", &[] as &[&str], 0o700),
+            ("of taskd", &["a.eml"], 0o700),
+            ("of the system", &["a.eml", "passwd"], 0o755),
+        ] {
+            let path = root.join(name);
+            std::fs::create_dir_all(&path).unwrap();
+            std::fs::set_permissions(&path, Permissions::from_mode(0o755)).unwrap();
+            entries.iter().for_each(|entry| std::fs::write(path.join(entry), "").unwrap());
+            directory(&path, is_mail).unwrap();
+            assert_eq!(mode(&path), after, "{name}");
+        }
+        // One that is made is for this user alone, and so are those above it.
+        directory(&root.join("new/newer"), is_mail).unwrap();
+        assert_eq!((mode(&root.join("new")), mode(&root.join("new/newer"))), (0o700, 0o700));
+        std::fs::remove_dir_all(root).unwrap();
+    }
 }

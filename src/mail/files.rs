@@ -23,7 +23,7 @@ impl FileMailer {
     /// # Errors
     /// It can't be made, or written to.
     pub fn new(directory: PathBuf, from: Mailbox) -> std::io::Result<FileMailer> {
-        private::directory(&directory)?;
+        private::directory(&directory, |name| name.ends_with(".eml") || name.ends_with(".tmp"))?;
         // Whether it can be written to is seen now, not with the first mail.
         let probe = directory.join(format!(".{}.tmp", std::process::id()));
         private::open(&probe, &private::options())?;

@@ -40,8 +40,8 @@ impl Embedded {
     pub fn start(directory: DataDir) -> anyhow::Result<Embedded> {
         let path = directory.path();
         let starting = || {
-            private::directory(&files(path))?;
-            private::directory(&cache(path))?;
+            private::directory(&files(path), |_| true)?;
+            private::directory(&cache(path), |_| true)?;
             PgliteServer::builder()
                 .path(files(path))
                 .unix(directory.sockets().join(".s.PGSQL.5432"))
