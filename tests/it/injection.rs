@@ -83,7 +83,8 @@ async fn no_text_becomes_a_line_of_the_log() {
     };
     amqp.publish(&world.queue, raw).await;
     let more = [("LOG_FORMAT", "text"), ("LOG", "debug")];
-    let work = world.start(&["work", "--name", "w\r\nforged"], &more);
+    world.run(&["work", "--name", "w\r\nforged"]).await.exited(2);
+    let work = world.start(&["work", "--name", "w"], &more);
     eventually("the message is dead", || async {
         work.text().contains("outcome=\"dead\"").then_some(())
     })

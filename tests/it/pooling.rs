@@ -90,7 +90,7 @@ async fn a_pooler_that_gives_each_connection_a_session_serves_everything() {
     let pooler = Pooler::start(&world, "session").await;
     let url = pooler.url(&world);
     let pooled = [("DATABASE_URL", url.as_str())];
-    world.run_with(&["migrate"], &pooled).await.succeeded();
+    world.run_with(&["migrate", "--example"], &pooled).await.succeeded();
     let (serve, work) = (world.serve_with(&pooled).await, world.work("w", &pooled).await);
     for number in 0..20 {
         serve.api().task(&format!("t{number}"), Some(1)).await;
