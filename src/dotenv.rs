@@ -60,6 +60,7 @@ pub fn load() -> Result<(), ConfigError> {
 ///
 /// # Errors
 /// A value can't be written as a line.
+#[cfg(feature = "embedded")]
 pub fn set(variables: &[(&str, &str)]) -> Result<(), ConfigError> {
     for (name, value) in variables {
         let mut line = format!("{name}=\"");

@@ -27,7 +27,7 @@ pub fn print_once(text: impl Display) -> Result<(), OutputError> {
     write(text).map_err(OutputError)
 }
 
-/// What came of writing to standard output, as [`print`] says it.
+/// What came of writing to standard output, as [`print()`] says it.
 ///
 /// # Errors
 /// It was not written, for another reason than that its reader has gone.

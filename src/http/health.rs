@@ -215,7 +215,7 @@ async fn metrics(
     metrics.pool_waiting.set(pool.waiting as i64);
     let backlog = async { outbox::backlog(&mut *monitored.store.connection().await?).await };
     // Without the database the last figures stand; a scrape is given a second as well.
-    if let Ok(Ok(backlog)) = timeout(PATIENCE, backlog).await {
+    if let Ok(Ok(backlog)) = timeout(PATIENCE / 2, backlog).await {
         metrics.events_unpublished.set(backlog.unpublished);
         let age = backlog.oldest.map_or(0.0, |oldest| (Utc::now() - oldest).as_seconds_f64());
         metrics.events_unpublished_age.set(age.max(0.0));

@@ -28,7 +28,7 @@ pub struct User {
     pub created_at: DateTime<Utc>,
     /// When it changed last.
     pub updated_at: DateTime<Utc>,
-    /// The name of its [`Role`](crate::domain::user::Role).
+    /// The name of its [`Role`].
     pub role: String,
 }
 
@@ -42,7 +42,7 @@ pub struct UserChange {
     pub name: Option<Option<String>>,
     /// An argon2id hash in the PHC string form.
     pub password_hash: Option<String>,
-    /// The name of a [`Role`](crate::domain::user::Role).
+    /// The name of a [`Role`].
     pub role: Option<&'static str>,
 }
 
