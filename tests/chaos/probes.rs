@@ -33,7 +33,9 @@ impl Probes {
                     for answer in futures_util::future::join_all(asked).await.into_iter().flatten()
                     {
                         let status = answer.status().as_u16();
-                        assert!([200, 503].contains(&status), "{}: {status}", answer.url());
+                        // 408 is from a process that was frozen before it had read the request.
+                        let expected = [200, 408, 503].contains(&status);
+                        assert!(expected, "{}: {status}", answer.url());
                     }
                     tokio::time::sleep(REST).await;
                 }
