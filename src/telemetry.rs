@@ -45,14 +45,18 @@ pub fn check(directives: &str) -> Result<(), String> {
     EnvFilter::try_new(directives).map(drop).map_err(|error| format!("{TAKES}: {error}"))
 }
 
+/// Libraries that tell of their own start, and pass on what the server notes: nobody's news. Whoever looks into one
+/// asks for it by name.
+const QUIET: [&str; 3] = ["actix_server", "pglite_oxide", "tokio_postgres"];
+
 /// Starts logging to standard error: what `directives` let through, in that form. Those that can't be read let nothing
 /// through: see [`check`].
 pub fn init(directives: &str, format: LogFormat) {
-    // What the HTTP library says of its own start is nobody's news; whoever looks into it asks for it.
-    let filter = match directives.contains("actix_server") {
-        true => EnvFilter::new(directives),
-        false => EnvFilter::new(format!("{directives},actix_server=warn")),
-    };
+    let mut all = directives.to_owned();
+    for library in QUIET.iter().filter(|library| !directives.contains(**library)) {
+        all.push_str(&format!(",{library}=warn"));
+    }
+    let filter = EnvFilter::new(all);
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
