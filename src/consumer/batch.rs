@@ -76,12 +76,13 @@ impl Session {
     /// Who is believed; held for while the database is away and has never been asked.
     async fn authority(&self) -> Result<Authority, GivenUp> {
         let asking = || self.tools.authenticity.authority();
+        let mut backoff = Backoff::default();
         loop {
             match self.hold(asking).await? {
                 Ok(authority) => return Ok(authority),
                 Err(error) => {
                     tracing::error!(worker = %self.tools.worker, %error, "the installation's key can't be read; trying until it can");
-                    self.pause(&mut Backoff::default(), Patience::Session).await?;
+                    self.pause(&mut backoff, Patience::Session).await?;
                 }
             }
         }

@@ -8,20 +8,13 @@
 use std::net::TcpListener;
 use std::rc::Rc;
 use std::thread::JoinHandle;
-use std::time::Duration;
 
-use actix_http::{KeepAlive, Request, Response};
-use actix_server::ServerBuilder;
-use actix_service::{IntoServiceFactory, Service, ServiceFactory};
-use actix_web::Error;
-use actix_web::body::MessageBody;
-use actix_web::dev::AppConfig;
+use actix_service::{Service, ServiceFactory};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::server::{Serving, connections};
-use super::wire::Patience;
+use super::server::Connections;
 
 /// Accepts connections and answers one request on each, until it is closed.
 pub(super) struct LastConnections {
@@ -34,28 +27,16 @@ impl LastConnections {
     ///
     /// # Errors
     /// The listener can't be used.
-    pub(super) fn start<F, I, S, B>(
+    pub(super) fn start(
         listener: TcpListener,
-        app: F,
-        request_timeout: Duration,
-    ) -> std::io::Result<LastConnections>
-    where
-        F: Fn() -> I + Send + 'static,
-        I: IntoServiceFactory<S, Request>,
-        S: ServiceFactory<Request, Config = AppConfig> + 'static,
-        S::Error: Into<Error> + 'static,
-        S::InitError: std::fmt::Debug,
-        S::Response: Into<Response<B>> + 'static,
-        <S::Service as Service<Request>>::Future: 'static,
-        S::Service: 'static,
-        B: MessageBody + 'static,
-    {
+        service: impl FnOnce() -> Connections + Send + 'static,
+    ) -> std::io::Result<LastConnections> {
         listener.set_nonblocking(true)?;
         let close = CancellationToken::new();
         let closed = close.clone();
         let thread = std::thread::Builder::new().name("last connections".to_owned());
         let thread = thread.spawn(move || {
-            let accepting = accept(listener, app, request_timeout, closed);
+            let accepting = accept(listener, service(), closed);
             if let Err(error) = actix_web::rt::System::new().block_on(accepting) {
                 tracing::warn!(%error, "the last connections could not be served");
             }
@@ -71,31 +52,12 @@ impl LastConnections {
     }
 }
 
-async fn accept<F, I, S, B>(
+async fn accept(
     listener: TcpListener,
-    app: F,
-    request_timeout: Duration,
+    service: Connections,
     closed: CancellationToken,
-) -> std::io::Result<()>
-where
-    F: Fn() -> I,
-    I: IntoServiceFactory<S, Request>,
-    S: ServiceFactory<Request, Config = AppConfig> + 'static,
-    S::Error: Into<Error> + 'static,
-    S::InitError: std::fmt::Debug,
-    S::Response: Into<Response<B>> + 'static,
-    <S::Service as Service<Request>>::Future: 'static,
-    S::Service: 'static,
-    B: MessageBody + 'static,
-{
-    let serving = Serving {
-        address: listener.local_addr()?,
-        patience: Patience::new(Duration::ZERO, request_timeout),
-        keep_alive: KeepAlive::Disabled,
-        stopping: ServerBuilder::new().graceful_shutdown_signal(),
-    };
-    let factory = connections(&app, serving);
-    let service = factory.new_service(()).await;
+) -> std::io::Result<()> {
+    let service = service.new_service(()).await;
     let service = Rc::new(service.map_err(|()| std::io::Error::other("the app can't be made"))?);
     let mut serving = JoinSet::new();
     let mut serve = |stream: TcpStream| {

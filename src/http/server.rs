@@ -37,6 +37,21 @@ pub(super) struct Serving {
     pub(super) stopping: GracefulShutdownSignal,
 }
 
+impl Serving {
+    /// One request on each connection.
+    ///
+    /// # Errors
+    /// The listener has no address.
+    pub(super) fn once(listener: &TcpListener, request: Duration) -> std::io::Result<Serving> {
+        Ok(Serving {
+            address: listener.local_addr()?,
+            patience: Patience::new(Duration::ZERO, request),
+            keep_alive: KeepAlive::Disabled,
+            stopping: actix_server::ServerBuilder::new().graceful_shutdown_signal(),
+        })
+    }
+}
+
 /// How many threads serve, how many connections each has, how long a request may take, and how long all may
 /// when it stops.
 pub(super) struct Bounds {
@@ -83,11 +98,11 @@ where
     Ok(builder.listen(format!("http on {address}"), listener, serve)?.run())
 }
 
+/// What serves connections.
+pub(super) type Connections = BoxServiceFactory<(), TcpStream, (), DispatchError, ()>;
+
 /// What serves connections with an app.
-pub(super) fn connections<F, I, S, B>(
-    app: &F,
-    serving: Serving,
-) -> BoxServiceFactory<(), TcpStream, (), DispatchError, ()>
+pub(super) fn connections<F, I, S, B>(app: &F, serving: Serving) -> Connections
 where
     F: Fn() -> I,
     I: IntoServiceFactory<S, Request>,

@@ -21,7 +21,7 @@ use super::last_connections::LastConnections;
 use super::limits::{Limits, with_body};
 use super::observe::{Stopping, observe};
 use super::rate_limits::limit;
-use super::server::{Bounds, server};
+use super::server::{Bounds, Serving, connections, server};
 use super::{State, cors, docs, nothing_here, openapi, operator, routes};
 use crate::authenticity::Authenticity;
 use crate::broker::Broker;
@@ -63,7 +63,7 @@ pub async fn serve(
     };
     let monitored = Data::new(monitored);
     let document = Data::new(docs::Document(openapi::document().to_string().into()));
-    let (threads, connections) = limits.threads();
+    let (threads, most_connections) = limits.threads();
     let serving = Arc::new(AtomicUsize::new(0));
     let access_log = Data::new(limits.access_log);
     let request_timeout = limits.request_timeout;
@@ -102,7 +102,7 @@ pub async fn serve(
     let same_listener = listener.try_clone()?;
     let bounds = Bounds {
         threads,
-        connections,
+        connections: most_connections,
         request_timeout,
         shutdown_seconds: shutdown.drain_timeout().as_secs(),
     };
@@ -111,7 +111,8 @@ pub async fn serve(
     let serving = tokio::spawn(server);
 
     shutdown.requested().await;
-    let last = LastConnections::start(same_listener, app, request_timeout)?;
+    let once = Serving::once(&same_listener, request_timeout)?;
+    let last = LastConnections::start(same_listener, move || connections(&app, once))?;
     handle.pause().await;
     tokio::time::sleep(farewell).await;
     let stopped = tokio::spawn(async move { handle.stop(true).await });
