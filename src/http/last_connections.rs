@@ -36,7 +36,8 @@ impl LastConnections {
         let closed = close.clone();
         let thread = std::thread::Builder::new().name("last connections".to_owned());
         let thread = thread.spawn(move || {
-            let accepting = accept(listener, service(), closed);
+            // The service is made inside the runtime: what it holds spawns tasks of its own.
+            let accepting = async { accept(listener, service(), closed).await };
             if let Err(error) = actix_web::rt::System::new().block_on(accepting) {
                 tracing::warn!(%error, "the last connections could not be served");
             }
