@@ -38,6 +38,8 @@ pub enum Kind {
     Mail(&'static str),
     /// Copies of messages that were published before.
     Duplicates,
+    /// Copies of messages whose mails a worker is just sending: the mail server has not answered yet.
+    CopiesInHand,
     /// Messages of somebody else who may publish: unsigned, changed after they were signed, or with a header
     /// of ours added.
     Forged,
@@ -63,7 +65,7 @@ const NO_SOONER: TimeDelta = TimeDelta::seconds(20);
 const RUN_TIMEOUT: TimeDelta = TimeDelta::seconds(16);
 
 /// Every fault by its name.
-const FAULTS: [(&str, Kind); 38] = [
+const FAULTS: [(&str, Kind); 39] = [
     ("kill-serve", Kind::Kill(Role::Serve)),
     ("kill-work", Kind::Kill(Role::Work)),
     ("kill-purge", Kind::Kill(Role::Purge)),
@@ -96,6 +98,7 @@ const FAULTS: [(&str, Kind); 38] = [
     ("mail-5xx", Kind::Mail("5xx")),
     ("mail-drops", Kind::Mail("drops")),
     ("duplicates", Kind::Duplicates),
+    ("copies-in-hand", Kind::CopiesInHand),
     ("disorder", Kind::Disorder),
     ("forged", Kind::Forged),
     ("topology-deleted", Kind::TopologyDeleted),

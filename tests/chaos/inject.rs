@@ -94,6 +94,14 @@ impl Fault {
                 system.smtp.set(Verdict::Accept);
             }
             Kind::Duplicates => copy(system, random, 1).await,
+            Kind::CopiesInHand => {
+                // No mail is answered until the copies are there, so some are of what is in hand for sure.
+                system.smtp.set(Verdict::Hold);
+                system.smtp.wait_for_hanging().await;
+                copy(system, random, 1).await;
+                tokio::time::sleep(some_seconds).await;
+                system.smtp.set(Verdict::Accept);
+            }
             Kind::Disorder => copy(system, random, 2).await,
             Kind::Forged => forge(system).await,
             Kind::TopologyDeleted => delete_topology(system).await,
