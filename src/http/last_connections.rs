@@ -8,6 +8,7 @@
 use std::net::TcpListener;
 use std::rc::Rc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use actix_service::{Service, ServiceFactory};
 use tokio::net::TcpStream;
@@ -15,6 +16,9 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::server::Connections;
+
+/// How long to wait after the listener has failed, as it does while the process has too many files open.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Accepts connections and answers one request on each, until it is closed.
 pub(super) struct LastConnections {
@@ -73,19 +77,34 @@ async fn accept(
         tokio::select! {
             () = closed.cancelled() => break,
             accepted = listener.accept() => {
-                if let Ok((stream, _)) = accepted {
-                    serve(stream);
+                match accepted {
+                    Ok((stream, _)) => serve(stream),
+                    Err(error) if of_one_connection(&error) => {}
+                    Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
                 }
             }
         }
     }
     // Asked of the system, not of the runtime, which may not know yet of who came just now.
     let listener = listener.into_std()?;
-    while let Ok((stream, _)) = listener.accept() {
-        stream.set_nonblocking(true)?;
-        serve(TcpStream::from_std(stream)?);
+    loop {
+        match listener.accept() {
+            Ok((stream, _)) => {
+                stream.set_nonblocking(true)?;
+                serve(TcpStream::from_std(stream)?);
+            }
+            Err(error) if of_one_connection(&error) => {}
+            // Nobody waits any more, or nobody can be accepted.
+            Err(_) => break,
+        }
     }
     drop(listener);
     while serving.join_next().await.is_some() {}
     Ok(())
+}
+
+/// Whether accepting failed because of the one that would have been accepted, which has gone again.
+fn of_one_connection(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
+    matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted)
 }

@@ -61,26 +61,15 @@ pub(super) struct Bounds {
     pub(super) shutdown_seconds: u64,
 }
 
-/// Serves an app, which each thread makes for itself. It is stopped by its handle; signals are the caller's.
+/// Serves with what each thread makes for itself. It is stopped by its handle; signals are the caller's.
 ///
 /// # Errors
 /// The listener can't be used.
-pub(super) fn server<F, I, S, B>(
+pub(super) fn server(
     listener: TcpListener,
-    app: F,
+    connections: impl Fn(Serving) -> Connections + Send + Clone + 'static,
     bounds: Bounds,
-) -> std::io::Result<Server>
-where
-    F: Fn() -> I + Send + Clone + 'static,
-    I: IntoServiceFactory<S, Request>,
-    S: ServiceFactory<Request, Config = AppConfig> + 'static,
-    S::Error: Into<actix_web::Error> + 'static,
-    S::InitError: std::fmt::Debug,
-    S::Response: Into<Response<B>> + 'static,
-    S::Service: 'static,
-    <S::Service as Service<Request>>::Future: 'static,
-    B: MessageBody + 'static,
-{
+) -> std::io::Result<Server> {
     let address = listener.local_addr()?;
     let builder = actix_server::ServerBuilder::new()
         .workers(bounds.threads)
@@ -94,7 +83,7 @@ where
         keep_alive: KEEP_ALIVE.into(),
         stopping,
     };
-    let serve = move || connections(&app, serving.clone());
+    let serve = move || connections(serving.clone());
     Ok(builder.listen(format!("http on {address}"), listener, serve)?.run())
 }
 
@@ -102,9 +91,9 @@ where
 pub(super) type Connections = BoxServiceFactory<(), TcpStream, (), DispatchError, ()>;
 
 /// What serves connections with an app.
-pub(super) fn connections<F, I, S, B>(app: &F, serving: Serving) -> Connections
+pub(super) fn connections<F, I, S, B>(app: F, serving: Serving) -> Connections
 where
-    F: Fn() -> I,
+    F: FnOnce() -> I,
     I: IntoServiceFactory<S, Request>,
     S: ServiceFactory<Request, Config = AppConfig> + 'static,
     S::Error: Into<actix_web::Error> + 'static,

@@ -99,6 +99,7 @@ pub async fn serve(
             .configure(operator::routes)
             .default_service(nothing_here())
     };
+    let app = move |serving| connections(&app, serving);
     let same_listener = listener.try_clone()?;
     let bounds = Bounds {
         threads,
@@ -112,7 +113,7 @@ pub async fn serve(
 
     shutdown.requested().await;
     let once = Serving::once(&same_listener, request_timeout)?;
-    let last = LastConnections::start(same_listener, move || connections(&app, once))?;
+    let last = LastConnections::start(same_listener, move || app(once))?;
     handle.pause().await;
     tokio::time::sleep(farewell).await;
     let stopped = tokio::spawn(async move { handle.stop(true).await });
@@ -148,7 +149,7 @@ pub fn serve_monitor(listener: TcpListener, monitored: Monitored) -> std::io::Re
         request_timeout: Duration::from_secs(1),
         shutdown_seconds: 1,
     };
-    server(listener, app, bounds)
+    server(listener, move |serving| connections(&app, serving), bounds)
 }
 
 /// Of whatever watches a process.

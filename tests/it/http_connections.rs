@@ -156,3 +156,28 @@ async fn a_websocket_is_refused_before_its_body_is_waited_for() {
     }
     assert_eq!(world.db().await.count("tasks").await, 0);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_connects_after_the_signal_to_stop_is_answered() {
+    let world = World::cut_off();
+    let serve = world.serve().await;
+    let request = "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    serve.signal("TERM");
+    let draining = |line: &serde_json::Value| {
+        line["message"].as_str().is_some_and(|message| message.starts_with("draining"))
+    };
+    serve.log("it drains", draining).await;
+    // The server itself accepts no more from now on. Until the listener is closed, others do.
+    let mut answered = 0;
+    while let Ok(mut stream) = TcpStream::connect(address(&serve.api())).await {
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        let reading = tokio::time::timeout(PATIENCE, stream.read_to_string(&mut answer));
+        let read = reading.await.expect("the server hangs up");
+        assert!(read.is_ok() && answer.starts_with("HTTP/1.1 200 "), "{answer:?}, {read:?}");
+        assert!(has(&answer, "connection: close"), "{answer}");
+        answered += 1;
+    }
+    assert!(answered > 0, "nobody accepts after the signal");
+    assert_eq!(serve.exit().await.code(), Some(0), "{}", serve.text());
+}
