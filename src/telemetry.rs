@@ -90,6 +90,7 @@ const ROAD_BUCKETS: [f64; 12] =
 pub struct Metrics {
     registry: Registry,
     pub http_requests: HistogramVec,
+    pub task_writes: IntCounter,
     pub events_published: IntCounter,
     pub publish_failures: IntCounter,
     pub events_unpublished: IntGauge,
@@ -155,6 +156,10 @@ impl Metrics {
                 &["method", "route", "status"],
                 &LATENCY_BUCKETS,
             )?,
+            task_writes: counter(
+                "taskd_task_writes_total",
+                "Committed writes of tasks; each has one event or more",
+            )?,
             events_published: counter(
                 "taskd_events_published_total",
                 "Events the broker has confirmed",
@@ -219,13 +224,6 @@ impl Metrics {
         }
         for outcome in ["hit", "miss", "bypass"] {
             metrics.cache_reads.with_label_values(&[outcome]);
-        }
-        for effect in ["activity", "email"] {
-            metrics.retries.with_label_values(&[effect]);
-            metrics.duplicates_skipped.with_label_values(&[effect]);
-        }
-        for reason in ["malformed", "retries-exhausted", "permanent-failure"] {
-            metrics.dead_letters.with_label_values(&[reason]);
         }
         Ok(metrics)
     }

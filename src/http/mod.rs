@@ -115,7 +115,7 @@ impl State {
 
     /// What follows a committed write whose events are left in the outbox, before its answer.
     async fn written(&self, scopes: Vec<Scope>) {
-        self.publisher.wake();
+        self.publisher.written();
         self.cache.invalidate(scopes).await;
     }
 }

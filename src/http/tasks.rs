@@ -100,7 +100,7 @@ pub async fn create(
             defective::add_late(&mut *state.store.connection().await?, event).await?;
         }
         if in_transaction {
-            state.publisher.wake();
+            state.publisher.written();
         }
         state.cache.invalidate(vec![Scope::TaskLists]).await;
         Ok(answer)

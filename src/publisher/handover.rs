@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use prometheus::IntCounter;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
@@ -33,6 +34,7 @@ struct Shared {
     open: AtomicBool,
     room: Arc<Semaphore>,
     events: UnboundedSender<Handed>,
+    writes: IntCounter,
     /// Whether something waits in the outbox that nobody has leased.
     left: AtomicBool,
     woken: Notify,
@@ -53,13 +55,15 @@ pub struct Ticket {
 }
 
 impl Handover {
-    pub(super) fn new() -> (Handover, UnboundedReceiver<Handed>) {
+    /// `writes` counts what is committed.
+    pub(super) fn new(writes: IntCounter) -> (Handover, UnboundedReceiver<Handed>) {
         let (events, handed) = unbounded_channel();
         let shared = Shared {
             owner: Uuid::now_v7(),
             open: AtomicBool::new(false),
             room: Arc::new(Semaphore::new(HELD)),
             events,
+            writes,
             left: AtomicBool::new(false),
             woken: Notify::new(),
         };
@@ -78,8 +82,14 @@ impl Handover {
         Ticket { handover: self.clone(), held: room.map(|room| (leased_until, room)) }
     }
 
+    /// A write was committed whose events are left in the outbox.
+    pub fn written(&self) {
+        self.0.writes.inc();
+        self.wake();
+    }
+
     /// There is something in the outbox that nobody has leased.
-    pub fn wake(&self) {
+    pub(super) fn wake(&self) {
         self.0.left.store(true, Ordering::Release);
         self.0.woken.notify_one();
     }
@@ -120,6 +130,8 @@ impl Ticket {
         if events.is_empty() {
             return;
         }
+        // Each was a write, which waited for its statement with others.
+        self.handover.0.writes.inc_by(events.len() as u64);
         match self.held {
             Some((leased_until, _room)) => {
                 // A publisher that has gone leaves them to the next.

@@ -70,7 +70,7 @@ enum PublishError {
 impl Publisher {
     /// A publisher, and the way to it for those who write events in this process.
     pub fn new(store: Store, broker: Arc<dyn Broker>, metrics: Metrics) -> (Publisher, Handover) {
-        let (handover, handed) = Handover::new();
+        let (handover, handed) = Handover::new(metrics.task_writes.clone());
         let publisher = Publisher {
             authenticity: Authenticity::new(store.clone()),
             store,

@@ -17,14 +17,13 @@ const INDEX_EVERY: Duration = Duration::from_millis(500);
 pub(super) async fn index_searches(store: Store, metrics: Metrics, shutdown: Shutdown) {
     let mut indexed_at = 0;
     while shutdown.sleep(INDEX_EVERY).await {
-        // Each write of a task is an event.
-        let published = metrics.events_published.get();
-        if published == indexed_at {
+        let written = metrics.task_writes.get();
+        if written == indexed_at {
             continue;
         }
         let indexed = async { task_list::index_pending(&mut *store.connection().await?).await };
         match indexed.await {
-            Ok(()) => indexed_at = published,
+            Ok(()) => indexed_at = written,
             Err(StoreError::Unavailable(_)) => {}
             Err(error) => {
                 // Only time is at stake: the writes do it, as they would anywhere else.
@@ -35,7 +34,7 @@ pub(super) async fn index_searches(store: Store, metrics: Metrics, shutdown: Shu
     }
 }
 
-/// After how many published events their table is vacuumed, and how often that is looked at.
+/// After how many writes the table of events is vacuumed, and how often that is looked at.
 const VACUUM_EVERY: u64 = 2_000;
 const VACUUM_POLL: Duration = Duration::from_secs(1);
 
@@ -46,12 +45,12 @@ pub(super) async fn vacuum(store: &Store, metrics: &Metrics, shutdown: &Shutdown
     let (mut vacuumed_at, mut counted_at) = (0, 0);
     while !shutdown.stopped() {
         shutdown.sleep(VACUUM_POLL).await;
-        let published = metrics.events_published.get();
-        if published - vacuumed_at < VACUUM_EVERY {
+        let written = metrics.task_writes.get();
+        if written - vacuumed_at < VACUUM_EVERY {
             continue;
         }
-        vacuumed_at = published;
-        let twice = published >= 2 * counted_at;
+        vacuumed_at = written;
+        let twice = written >= 2 * counted_at;
         let vacuumed = async {
             let mut connection = store.connection().await?;
             outbox::vacuum(&mut connection).await?;
@@ -61,7 +60,7 @@ pub(super) async fn vacuum(store: &Store, metrics: &Metrics, shutdown: &Shutdown
             // Only room and time are at stake: the next time will do as well.
             tracing::warn!(%error, "the tables could not be vacuumed");
         } else if twice {
-            counted_at = published;
+            counted_at = written;
         }
     }
 }

@@ -55,3 +55,16 @@ async fn an_index_that_is_somebody_elses_is_left_to_the_writes() {
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs services: scripts/test"]
+async fn new_words_are_indexed_while_the_broker_is_away() {
+    let world = World::new().await;
+    let db = world.db().await;
+    db.run("CREATE EXTENSION pgstattuple").await;
+    let serve = world.serve_with(&[("RABBITMQ_URL", "amqp://127.0.0.1:1")]).await;
+    serve.api().task("quite unusual", None).await;
+    let indexed = || async { (waiting(&db).await == 0).then_some(()) };
+    eventually("the new words are in the index", indexed).await;
+    assert_eq!(db.count("events WHERE published_at IS NULL").await, 1);
+}
