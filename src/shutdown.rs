@@ -1,24 +1,40 @@
 //! The stop signal, and how long is left after it.
 
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
-/// Tells every part of a process to stop, and how long they may take.
+/// Tells the parts of a process to stop, and when all of them must have.
 #[derive(Debug, Clone)]
 pub struct Shutdown {
     stop: CancellationToken,
-    drain_timeout: Duration,
+    drain: Arc<Drain>,
+}
+
+/// The time for draining, which is one for all parts of a process.
+#[derive(Debug)]
+struct Drain {
+    timeout: Duration,
+    /// When the first part was told to stop.
+    since: OnceLock<Instant>,
 }
 
 impl Shutdown {
     /// Not yet stopped. Parts have `drain_timeout` from the stop on to finish what is in flight.
     pub fn new(drain_timeout: Duration) -> Shutdown {
-        Shutdown { stop: CancellationToken::new(), drain_timeout }
+        let drain = Drain { timeout: drain_timeout, since: OnceLock::new() };
+        Shutdown { stop: CancellationToken::new(), drain: Arc::new(drain) }
+    }
+
+    /// A stop of its own, for a part that has to outlive others. Its time for draining is what they leave of it.
+    pub fn later(&self) -> Shutdown {
+        Shutdown { stop: CancellationToken::new(), drain: Arc::clone(&self.drain) }
     }
 
     /// Stops.
     pub fn stop(&self) {
+        self.drain.since.get_or_init(Instant::now);
         self.stop.cancel();
     }
 
@@ -32,15 +48,32 @@ impl Shutdown {
         self.stop.cancelled().await;
     }
 
-    /// Waits until the time for draining is up.
+    /// Waits until the time for draining is up, which begins with the first stop.
     pub async fn deadline(&self) {
         self.requested().await;
-        tokio::time::sleep(self.drain_timeout).await;
+        let since = *self.drain.since.get_or_init(Instant::now);
+        match since.checked_add(self.drain.timeout) {
+            Some(until) => tokio::time::sleep_until(until.into()).await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Runs a last step, such as saying goodbye to a server, for what is left of the time for draining and
+    /// [`LAST_STEP`] at least. The end of the process does the same less politely.
+    pub async fn last_step(&self, step: impl Future<Output = ()>) {
+        self.stop();
+        let up = async {
+            tokio::join!(self.deadline(), tokio::time::sleep(LAST_STEP));
+        };
+        tokio::select! {
+            () = step => {}
+            () = up => {}
+        }
     }
 
     /// How long draining may take.
     pub fn drain_timeout(&self) -> Duration {
-        self.drain_timeout
+        self.drain.timeout
     }
 
     /// Sleeps, but not past the stop. Whether it slept to the end.
@@ -51,6 +84,9 @@ impl Shutdown {
         }
     }
 }
+
+/// How long the last step of a process may take where draining has taken all the time there was.
+const LAST_STEP: Duration = Duration::from_millis(200);
 
 /// A signal that comes again within this time is the same one: `timeout`, a shell and a supervisor each send it to the
 /// process and to its whole group.

@@ -105,7 +105,8 @@ pub async fn serve(
         threads,
         connections: most_connections,
         request_timeout,
-        shutdown_seconds: shutdown.drain_timeout().as_secs(),
+        // In whole seconds; the deadline below comes first.
+        shutdown_seconds: shutdown.drain_timeout().as_secs().saturating_add(1),
     };
     let server = server(listener, app.clone(), bounds)?;
     let handle = server.handle();
@@ -123,7 +124,13 @@ pub async fn serve(
         () = last.close() => {}
         () = shutdown.deadline() => {}
     }
-    serving.await.unwrap_or_else(|error| Err(std::io::Error::other(error)))
+    tokio::select! {
+        ended = serving => ended.unwrap_or_else(|error| Err(std::io::Error::other(error))),
+        () = shutdown.deadline() => {
+            tracing::warn!("out of time; requests are broken off");
+            Ok(())
+        }
+    }
 }
 
 /// Health and metrics alone, for a process that serves nothing else.

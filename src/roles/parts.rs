@@ -117,7 +117,7 @@ pub(super) async fn serve(
     let Ground { store, broker, metrics } = ground;
     let cache = ReadCache::new(api.cache, store.clone(), metrics.clone(), api.cache_ttl);
     // The publisher stops after the API, so that it takes along what the last requests wrote.
-    let publisher_shutdown = Shutdown::new(shutdown.drain_timeout());
+    let publisher_shutdown = shutdown.later();
     let (publisher, handover) = Publisher::new(store.clone(), broker.clone(), metrics.clone());
     let publishing = tokio::spawn(publisher.run(publisher_shutdown.clone()));
     let indexing = upkeep::index_searches(store.clone(), metrics.clone(), shutdown.clone());

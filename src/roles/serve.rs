@@ -76,8 +76,8 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         farewell: FAREWELL.min(args.shutdown.drain_timeout / 4),
         policy,
     };
-    parts::serve(listener, ground, api, shutdown).await?;
-    broker.close().await;
+    parts::serve(listener, ground, api, shutdown.clone()).await?;
+    shutdown.last_step(broker.close()).await;
     tracing::info!("stopped");
     Ok(ExitCode::SUCCESS)
 }

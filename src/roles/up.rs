@@ -154,10 +154,13 @@ pub async fn run(mut args: Args) -> anyhow::Result<ExitCode> {
         parts::purge_by_schedule(&args.cron, &store, keep, &metrics, &shutdown),
         vacuuming,
     );
-    if let Some(operated) = operated {
-        operated.stop().await;
-    }
-    broker.close().await;
+    let parting = async {
+        if let Some(operated) = operated {
+            operated.stop().await;
+        }
+        broker.close().await;
+    };
+    shutdown.last_step(parting).await;
     // The embedded database ends when its last client has gone.
     store.close();
     served?;

@@ -99,7 +99,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let retries = args.broker.retry.retry_delays.clone();
     let consumer = parts::consumer(&ground, mailer, retries, simulation, &worker, args.concurrency);
     parts::work(consumer, &shutdown).await?;
-    broker.close().await;
+    shutdown.last_step(broker.close()).await;
     tracing::info!(worker, "stopped");
     Ok(ExitCode::SUCCESS)
 }

@@ -1,12 +1,12 @@
 //! How roles end.
 
 use std::process::Stdio;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, BufReader};
 
-use crate::harness::{Api, Process, Smtp, Verdict, World, eventually};
+use crate::harness::{Api, Process, Proxy, Smtp, Verdict, World, eventually, rabbitmq_url};
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs services: scripts/test"]
@@ -173,4 +173,45 @@ async fn a_process_whose_log_nobody_reads_any_more_works_on_and_stops() {
     assert!(std::process::Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
     let ended = tokio::time::timeout(Duration::from_secs(30), serve.wait()).await;
     assert!(ended.expect("it stops").unwrap().success());
+}
+
+/// How long a process may take to be gone after its time for draining is up, on a busy machine. Less than that
+/// time, so that a stage with a time of its own is noticed.
+const GONE: Duration = Duration::from_secs(3);
+const DRAIN: Duration = Duration::from_secs(5);
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs services: scripts/test"]
+async fn the_time_for_draining_is_one_for_slow_requests_slow_mails_and_a_broker_that_hangs() {
+    let world = World::new().await;
+    let smtp = Smtp::start().await;
+    smtp.set(Verdict::Hold);
+    let (broker, url) = Proxy::before(&rabbitmq_url(), 5672).await;
+    let settings =
+        [("RABBITMQ_URL", url.as_str()), ("DRAIN_TIMEOUT", "5s"), ("SMTP_URL", &smtp.url())];
+    let (serve, work) = tokio::join!(world.serve_with(&settings), world.work("w", &settings));
+    let api = serve.api();
+    api.task("a mail that hangs", Some(1)).await;
+    smtp.wait_for_hanging().await;
+    // From now on the broker says nothing, a request waits for a lock, and an event for the broker.
+    broker.half_open();
+    api.task("an event that waits", None).await;
+    let db = world.db().await;
+    db.run("BEGIN; LOCK TABLE tasks IN ACCESS EXCLUSIVE MODE").await;
+    let slow = tokio::spawn(async move { api.post("/tasks", json!({ "title": "slow" })).await });
+    let other = world.db().await;
+    let waits = "pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()";
+    eventually("the write waits", || async { (other.count(waits).await == 1).then_some(()) }).await;
+    for process in [&serve, &work] {
+        process.signal("TERM");
+    }
+    let signalled = Instant::now();
+    let (served, worked) = tokio::join!(serve.exit(), work.exit());
+    let took = signalled.elapsed();
+    assert_eq!((served.code(), worked.code()), (Some(0), Some(0)), "{}", serve.text());
+    assert!(took < DRAIN + GONE, "{took:?}\n{}\n{}", serve.text(), work.text());
+    slow.abort();
+    db.run("ROLLBACK").await;
+    // The event is still there, to be published by the next one.
+    assert!(other.count("events WHERE published_at IS NULL").await >= 1);
 }
