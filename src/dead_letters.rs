@@ -8,9 +8,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::authenticity::Authenticity;
-use crate::broker::message::{self, Message, reason};
+use crate::broker::message::{self, Message};
 use crate::broker::{Broker, BrokerError, DeadLetterQueue, Delivery, Destination, Outgoing, Tag};
-use crate::domain::retry::Failure;
+use crate::domain::history::FailedAttempt;
+use crate::domain::retry::DeadReason;
 
 /// A dead letter as it is shown.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -26,7 +27,7 @@ pub struct DeadLetter {
     /// The task that its event is about, where it has one.
     #[serde(default)]
     pub task_id: Option<i64>,
-    /// Why it is dead: see [`reason`].
+    /// Why it is dead: see [`DeadReason`].
     pub reason: String,
     /// The error that killed it.
     pub error: Option<String>,
@@ -37,7 +38,7 @@ pub struct DeadLetter {
     /// When it died.
     pub died_at: Option<DateTime<Utc>>,
     /// Every failure it remembers.
-    pub history: Vec<Failure>,
+    pub history: Vec<FailedAttempt>,
     /// Every header it has.
     pub headers: Map<String, Value>,
     /// Its body: JSON where it is, else text, with what is not UTF-8 replaced.
@@ -88,7 +89,7 @@ fn id_of(message: &Message) -> String {
 fn reason_of(message: &Message) -> String {
     match (message.text(message::DEAD_REASON), message.text("x-first-death-reason")) {
         (Some(ours), _) => ours.to_owned(),
-        (None, Some("delivery_limit")) => reason::DELIVERY_LIMIT.to_owned(),
+        (None, Some("delivery_limit")) => DeadReason::DeliveryLimit.as_str().to_owned(),
         (None, Some(other)) => other.to_owned(),
         (None, None) => "unknown".to_owned(),
     }
@@ -371,7 +372,7 @@ mod tests {
         };
         letter.set_attempt(6);
         letter.set_text(message::DEAD_ID, "letter");
-        letter.set_text(message::DEAD_REASON, reason::EXHAUSTED);
+        letter.set_text(message::DEAD_REASON, DeadReason::Exhausted.as_str());
         letter.set_text(message::HISTORY, "[]");
         letter
     }
@@ -399,7 +400,7 @@ mod tests {
         let mut message = Message { body: b"x".to_vec(), ..Message::default() };
         message.set_text("x-first-death-reason", "delivery_limit");
         let letter = DeadLetter::from(&message);
-        assert_eq!(letter.reason, reason::DELIVERY_LIMIT);
+        assert_eq!(letter.reason, DeadReason::DeliveryLimit.as_str());
         assert_eq!(letter.id, "body-af63f54c86021707");
     }
 }

@@ -1,4 +1,4 @@
-//! Each effect of an event happens once: the key is (event id, effect).
+//! Each effect of an event happens once for each of its targets: the key is (event id, effect, target).
 //!
 //! A database effect needs nothing from here: its record commits with it, in one statement (see
 //! `store::activity::record_once`). An effect outside the database can't commit with a record, so
@@ -18,12 +18,12 @@ use uuid::Uuid;
 use crate::batcher::Batcher;
 use crate::defects::{self, Defect};
 use crate::domain::claim::{self, Claim};
-use crate::effects::RUN_TIMEOUT;
+use crate::domain::effect::EffectKey;
 use crate::store::processed::{self, Finished, Subject};
 use crate::store::{Store, StoreError};
 
-/// How long a claim holds. Longer than an effect may take (`effects::RUN_TIMEOUT`), and short,
-/// since it is what passes until another worker takes over from one that died in mid-effect.
+/// How long a claim holds. Longer than an effect may take (`effects::LONGEST_TIME_LIMIT`), and short, since
+/// it is what passes until another worker takes over from one that died in mid-effect.
 pub const LEASE: Duration = Duration::from_secs(25);
 
 /// The claims of one worker process.
@@ -31,7 +31,7 @@ pub const LEASE: Duration = Duration::from_secs(25);
 pub struct Idempotency {
     store: Store,
     owner: String,
-    claims: Batcher<(&'static str, Subject), Result<Claim, StoreError>>,
+    claims: Batcher<(EffectKey, Subject), Result<Claim, StoreError>>,
     finished: Batcher<Finished, Result<(), StoreError>>,
 }
 
@@ -60,14 +60,19 @@ impl Idempotency {
         Idempotency { store, owner, claims, finished }
     }
 
-    /// Claims an effect of an event.
+    /// Claims an effect of an event that takes at most `time_limit`.
     ///
     /// # Errors
     /// The database fails.
-    pub async fn claim(&self, effect: &'static str, subject: Subject) -> Result<Claim, StoreError> {
+    pub async fn claim(
+        &self,
+        effect: &EffectKey,
+        subject: Subject,
+        time_limit: Duration,
+    ) -> Result<Claim, StoreError> {
         let asked = Instant::now();
-        let claim = self.claims.call((effect, subject)).await.unwrap_or_else(|| Err(ended()))?;
-        Ok(in_hand(claim, asked.elapsed()))
+        let claim = self.claims.call((effect.clone(), subject)).await;
+        Ok(in_hand(claim.unwrap_or_else(|| Err(ended()))?, asked.elapsed(), time_limit))
     }
 
     /// Records that a claimed effect has happened, or that there was nothing to do.
@@ -86,7 +91,7 @@ impl Idempotency {
     pub async fn leave_open(
         &self,
         subject: Subject,
-        effects: Vec<&'static str>,
+        effects: &[EffectKey],
     ) -> Result<(), StoreError> {
         let mut connection = self.store.connection().await?;
         processed::leave_open(&mut connection, subject, effects, self.owner.clone()).await
@@ -95,9 +100,9 @@ impl Idempotency {
 
 /// A claim that was answered so late that the effect could outlast its lease: it is left to run out, and
 /// the message waits as it would for another worker's.
-fn in_hand(claim: Claim, waited: Duration) -> Claim {
+fn in_hand(claim: Claim, waited: Duration, time_limit: Duration) -> Claim {
     match claim {
-        Claim::Granted if waited + RUN_TIMEOUT >= LEASE => {
+        Claim::Granted if waited + time_limit >= LEASE => {
             Claim::Leased(LEASE.saturating_sub(waited))
         }
         claim => claim,
@@ -111,87 +116,80 @@ fn ended() -> StoreError {
 async fn claim_all(
     store: &Store,
     owner: &str,
-    wanted: &[(&'static str, Subject)],
+    wanted: &[(EffectKey, Subject)],
 ) -> Vec<Result<Claim, StoreError>> {
-    let mut by_effect: HashMap<&'static str, BTreeMap<Uuid, Subject>> = HashMap::new();
+    let mut distinct: BTreeMap<(Uuid, &EffectKey), Subject> = BTreeMap::new();
     for (effect, subject) in wanted {
-        let one = by_effect.entry(effect).or_default().entry(subject.event_id).or_insert(*subject);
+        let one = distinct.entry((subject.event_id, effect)).or_insert(*subject);
         // What one copy of a message knows is true of all.
         one.recorded |= subject.recorded;
     }
-    let mut answers: HashMap<(&'static str, Uuid), Result<Claim, StoreError>> = HashMap::new();
-    for (effect, subjects) in by_effect {
-        let subjects: Vec<Subject> = subjects.into_values().collect();
-        match claim_effect(store, owner, effect, &subjects).await {
-            Ok(claims) => {
-                answers.extend(claims.into_iter().map(|(id, claim)| ((effect, id), Ok(claim))))
-            }
-            Err(error) => {
-                answers.extend(subjects.iter().map(|s| ((effect, s.event_id), Err(error.clone()))))
-            }
-        }
-    }
+    let asked: Vec<(EffectKey, Subject)> =
+        distinct.into_iter().map(|((_, effect), subject)| (effect.clone(), subject)).collect();
+    let claims = match claim_distinct(store, owner, &asked).await {
+        Ok(claims) => claims,
+        Err(error) => return vec![Err(error); wanted.len()],
+    };
+    let key = |(effect, subject): &(EffectKey, Subject)| (subject.event_id, effect.clone());
+    let mut claims: HashMap<(Uuid, EffectKey), Claim> = asked.iter().map(key).zip(claims).collect();
     // Two copies of one event in one batch: the first gets the claim, the other meets a lease.
-    wanted
-        .iter()
-        .map(|(effect, subject)| match answers.get_mut(&(*effect, subject.event_id)) {
-            Some(Ok(claim)) => {
-                let given = *claim;
-                if given == Claim::Granted {
-                    *claim = Claim::Leased(LEASE);
-                }
-                Ok(given)
+    let answer = |wanted| match claims.get_mut(&key(wanted)) {
+        Some(claim) => {
+            let given = *claim;
+            if given == Claim::Granted {
+                *claim = Claim::Leased(LEASE);
             }
-            Some(Err(error)) => Err(error.clone()),
-            None => Err(ended()),
-        })
-        .collect()
+            Ok(given)
+        }
+        None => Err(ended()),
+    };
+    wanted.iter().map(answer).collect()
 }
 
-async fn claim_effect(
+/// Claims what is free of distinct effects. An answer for each, in their order.
+async fn claim_distinct(
     store: &Store,
     owner: &str,
-    effect: &'static str,
-    subjects: &[Subject],
-) -> Result<HashMap<Uuid, Claim>, StoreError> {
+    wanted: &[(EffectKey, Subject)],
+) -> Result<Vec<Claim>, StoreError> {
     let mut connection = store.connection().await?;
+    let key = |(effect, subject): &(EffectKey, Subject)| (subject.event_id, effect.to_string());
     if defects::has(Defect::CheckThenInsert) {
-        let ids = subjects.iter().map(|subject| subject.event_id).collect();
-        let known = processed::records(&mut connection, effect, ids).await?;
-        let claim = |subject: &Subject| {
-            let record = known.get(&subject.event_id).copied();
-            match claim::decide(record, subject.recorded) {
-                Claim::Done => (subject.event_id, Claim::Done),
-                _ => (subject.event_id, Claim::Granted),
-            }
+        let known = processed::records(&mut connection, wanted).await?;
+        let claim = |one: &(EffectKey, Subject)| match claim::decide(
+            known.get(&key(one)).copied(),
+            one.1.recorded,
+        ) {
+            Claim::Done => Claim::Done,
+            _ => Claim::Granted,
         };
-        return Ok(subjects.iter().map(claim).collect());
+        return Ok(wanted.iter().map(claim).collect());
     }
-    let granted =
-        processed::claim(&mut connection, effect, subjects, owner.to_owned(), LEASE).await?;
-    let mut claims: HashMap<Uuid, Claim> =
-        granted.into_iter().map(|id| (id, Claim::Granted)).collect();
-    let refused: Vec<&Subject> =
-        subjects.iter().filter(|s| !claims.contains_key(&s.event_id)).collect();
+    let granted = processed::claim(&mut connection, wanted, owner.to_owned(), LEASE).await?;
+    let refused: Vec<(EffectKey, Subject)> =
+        wanted.iter().filter(|one| !granted.contains(&key(one))).cloned().collect();
     if refused.is_empty() {
-        return Ok(claims);
+        return Ok(vec![Claim::Granted; wanted.len()]);
     }
-    let ids = refused.iter().map(|subject| subject.event_id).collect();
-    let records = processed::records(&mut connection, effect, ids).await?;
-    for subject in refused {
-        let record = records.get(&subject.event_id).copied();
-        if record.is_none() && subject.recorded {
-            // Lawful after the retention, and the only sign of a database that has gone back in time.
-            tracing::warn!(event_id = %subject.event_id, effect, "done and forgotten, by its message: no record is left");
+    let records = processed::records(&mut connection, &refused).await?;
+    let claim = |one: &(EffectKey, Subject)| {
+        let (effect, subject) = one;
+        if granted.contains(&key(one)) {
+            return Claim::Granted;
         }
-        let claim = match claim::decide(record, subject.recorded) {
+        let record = records.get(&key(one)).copied();
+        if record.is_none() && subject.recorded {
+            // Lawful after the retention, and for an effect that was added since. Otherwise the only sign of a
+            // database that has gone back in time.
+            tracing::warn!(event_id = %subject.event_id, %effect, "done and forgotten, by its message: no record is left");
+        }
+        match claim::decide(record, subject.recorded) {
             // Left open in the moment between the two statements: to be had very soon.
             Claim::Granted => Claim::Leased(Duration::ZERO),
             claim => claim,
-        };
-        claims.insert(subject.event_id, claim);
-    }
-    Ok(claims)
+        }
+    };
+    Ok(wanted.iter().map(claim).collect())
 }
 
 /// Records a batch; one that fails for its content is tried one by one, so that each fault has
@@ -199,9 +197,9 @@ async fn claim_effect(
 async fn finish_all(store: &Store, finished: Vec<Finished>) -> Vec<Result<(), StoreError>> {
     let count = finished.len();
     // One row can't be written twice in a statement.
-    let mut distinct: HashMap<(Uuid, &'static str), Finished> = HashMap::new();
+    let mut distinct: HashMap<(Uuid, EffectKey), Finished> = HashMap::new();
     for one in &finished {
-        distinct.entry((one.event_id, one.effect)).or_insert_with(|| one.clone());
+        distinct.entry((one.event_id, one.effect.clone())).or_insert_with(|| one.clone());
     }
     let distinct: Vec<Finished> = distinct.into_values().collect();
     match finish(store, &distinct).await {
@@ -227,11 +225,11 @@ mod tests {
 
     #[test]
     fn a_claim_that_comes_late_is_not_used() {
-        let soon = Duration::from_secs(1);
-        assert_eq!(in_hand(Claim::Granted, soon), Claim::Granted);
-        assert_eq!(in_hand(Claim::Done, LEASE * 2), Claim::Done);
-        let late = LEASE - RUN_TIMEOUT;
-        assert_eq!(in_hand(Claim::Granted, late), Claim::Leased(RUN_TIMEOUT));
-        assert_eq!(in_hand(Claim::Granted, LEASE * 2), Claim::Leased(Duration::ZERO));
+        let (soon, limit) = (Duration::from_secs(1), Duration::from_secs(15));
+        assert_eq!(in_hand(Claim::Granted, soon, limit), Claim::Granted);
+        assert_eq!(in_hand(Claim::Done, LEASE * 2, limit), Claim::Done);
+        let late = LEASE - limit;
+        assert_eq!(in_hand(Claim::Granted, late, limit), Claim::Leased(limit));
+        assert_eq!(in_hand(Claim::Granted, LEASE * 2, limit), Claim::Leased(Duration::ZERO));
     }
 }

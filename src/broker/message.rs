@@ -3,15 +3,15 @@
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 
-use crate::domain::retry::Failure;
+use crate::domain::history::FailedAttempt;
 
 /// Which attempt the message is for, from 1.
 pub const ATTEMPT: &str = "taskd-attempt";
-/// The failed attempts, a JSON text: a list of [`Failure`].
+/// The failed attempts, a JSON text: a list of [`FailedAttempt`].
 pub const HISTORY: &str = "taskd-history";
 /// When the first of them was (RFC 3339).
 pub const FIRST_FAILED_AT: &str = "taskd-first-failed-at";
-/// Why a dead letter is dead: a [`reason`].
+/// Why a dead letter is dead: a [`crate::domain::retry::DeadReason`].
 pub const DEAD_REASON: &str = "taskd-dead-reason";
 /// The error that killed it.
 pub const DEAD_ERROR: &str = "taskd-dead-error";
@@ -37,20 +37,6 @@ const OURS: [&str; 8] =
 /// Our headers that are signed: all but the signature.
 pub const SIGNED: [&str; 8] =
     [ATTEMPT, HISTORY, FIRST_FAILED_AT, DEAD_REASON, DEAD_ERROR, DEAD_AT, DEAD_ID, RECORDED];
-
-/// The reasons for which a letter is dead.
-pub mod reason {
-    /// Nobody of this installation has signed it, or not as it is.
-    pub const NOT_OURS: &str = "not ours";
-    /// The message can't be read as an event.
-    pub const MALFORMED: &str = "malformed";
-    /// Every attempt failed.
-    pub const EXHAUSTED: &str = "retries-exhausted";
-    /// An effect failed for a reason that will not pass.
-    pub const PERMANENT: &str = "permanent-failure";
-    /// The broker gave up: it was delivered too often without an answer, as when it kills workers.
-    pub const DELIVERY_LIMIT: &str = "delivery-limit";
-}
 
 /// A message. All taskd publishes are persistent.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -88,7 +74,7 @@ impl Message {
     }
 
     /// The failures so far; a header that is no list of them counts as none.
-    pub fn history(&self) -> Vec<Failure> {
+    pub fn history(&self) -> Vec<FailedAttempt> {
         self.text(HISTORY).and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default()
     }
 
@@ -114,7 +100,7 @@ impl Message {
     }
 
     /// Sets the failures so far; where they are too long for a header, without the oldest but the first.
-    pub fn set_history(&mut self, history: &[Failure]) {
+    pub fn set_history(&mut self, history: &[FailedAttempt]) {
         let Some(first) = history.first() else { return };
         let at = self.first_failed_at().unwrap_or(first.at);
         self.set_text(FIRST_FAILED_AT, at.to_rfc3339());
@@ -195,7 +181,7 @@ mod tests {
 
     #[test]
     fn the_history_comes_back_as_it_was_and_the_first_failure_keeps_its_time() {
-        let failure = |attempt, at: &str| Failure {
+        let failure = |attempt, at: &str| FailedAttempt {
             attempt,
             worker: "w".into(),
             at: at.parse().unwrap(),
@@ -216,7 +202,7 @@ mod tests {
         let mut message = Message::default();
         message.set_text("large", "x".repeat(HEADER_BYTES));
         message.set_text("small", "x");
-        let failure = Failure {
+        let failure = FailedAttempt {
             attempt: 1,
             worker: "w".into(),
             at: Utc::now(),

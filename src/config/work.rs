@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 
 use super::{ConfigError, RetryArgs, duration};
-use crate::effects::Simulation;
+use crate::effects::{self, Simulation};
 use crate::retention::Retention;
 
 /// How long things are kept.
@@ -26,13 +26,13 @@ pub struct RetentionArgs {
 impl RetentionArgs {
     /// The retentions, if no retried message can outlive the record of what it has done.
     pub fn checked(&self, retry: &RetryArgs) -> Result<Retention, ConfigError> {
-        let road = retry.retry_delays.longest_road();
-        if self.processed_retention < road {
+        let path = retry.retry_delays.longest_path();
+        if self.processed_retention < path {
             let problem = format!(
-                "{} is shorter than the longest road of a retried message, {} (RETRY_DELAYS): its \
+                "{} is shorter than the longest retry path of a message, {} (RETRY_DELAYS): its \
                  effects could be repeated",
                 humantime::format_duration(self.processed_retention),
-                humantime::format_duration(road)
+                humantime::format_duration(path)
             );
             return Err(ConfigError::new("PROCESSED_RETENTION", problem));
         }
@@ -53,12 +53,16 @@ enum Environment {
     Production,
 }
 
+fn simulation(text: &str) -> Result<Simulation, String> {
+    text.parse::<Simulation>()?.of(&effects::built_in())
+}
+
 /// Failures on purpose.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Demonstration")]
 pub struct SimulationArgs {
     /// Make effects fail at a rate, such as email=0.5, to see what happens; not in production
-    #[arg(long, value_name = "EFFECT=RATE,…")]
+    #[arg(long, value_name = "EFFECT=RATE,…", value_parser = simulation)]
     simulate_failure: Option<Simulation>,
     /// With "production", demonstrations are refused
     #[arg(

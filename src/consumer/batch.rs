@@ -6,16 +6,16 @@ use chrono::Utc;
 use uuid::Uuid;
 
 use super::job::{Job, Progress};
-use super::{GivenUp, Patience, Session};
+use super::{GivenUp, Patience, Session, counts};
 use crate::authenticity::Authority;
 use crate::broker::Delivery;
 use crate::defects::{self, Defect};
 use crate::domain::event::Event;
-use crate::effects::{self, Effect, Outcome};
-use crate::retry_router::Trouble;
+use crate::domain::failure::Failure;
+use crate::effects::{DatabaseWork, Outcome, Work};
 use crate::shutdown::Backoff;
+use crate::store::StoreError;
 use crate::store::processed::Subject;
-use crate::store::{StoreError, activity};
 
 impl Session {
     /// Takes a batch as far as the database alone can; the rest goes on in tasks.
@@ -36,7 +36,7 @@ impl Session {
             if !authority.accepts(&delivery.message) {
                 let session = self.clone();
                 self.jobs.spawn(async move {
-                    session.route(&delivery, None, Trouble::NotOurs).await;
+                    session.route(&delivery, None, Failure::not_ours().into()).await;
                 });
                 continue;
             }
@@ -49,14 +49,13 @@ impl Session {
             match decoded {
                 Ok(event) => {
                     self.observe_start(&delivery, &event);
-                    jobs.push(Job::new(delivery, event));
+                    jobs.push(Job::new(delivery, event, &self.tools.effects));
                 }
                 Err(malformed) => {
                     let session = self.clone();
                     self.jobs.spawn(async move {
-                        session
-                            .route(&delivery, None, Trouble::Malformed(malformed.to_string()))
-                            .await;
+                        let failure = Failure::malformed(malformed.to_string());
+                        session.route(&delivery, None, failure.into()).await;
                     });
                 }
             }
@@ -98,46 +97,62 @@ impl Session {
 
     /// Runs every effect that is in the database, each for all events of the batch at once.
     async fn database_effects(&self, jobs: &mut [Job]) -> Result<(), GivenUp> {
-        let mut wanted: Vec<usize> = Vec::with_capacity(jobs.len());
-        for (index, job) in jobs.iter_mut().enumerate() {
-            let effect = Effect::Activity;
-            if effects::of(job.event.event_type).contains(&effect) && effect.applies(&job.event) {
-                match self.tools.simulation.failure(effect) {
-                    Some(error) => job.set(effect, Progress::Ended(Outcome::Transient(error))),
-                    None => wanted.push(index),
-                }
+        for (index, started) in self.tools.effects.iter().enumerate() {
+            if let Work::Database(work) = &started.work {
+                self.database_effect(index, work.as_ref(), jobs).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn database_effect(
+        &self,
+        index: usize,
+        work: &dyn DatabaseWork,
+        jobs: &mut [Job],
+    ) -> Result<(), GivenUp> {
+        let effect = self.tools.effects[index].effect.name();
+        let mut wanted: Vec<&mut Job> = Vec::with_capacity(jobs.len());
+        for job in jobs {
+            let Some(task) = job.task(index) else { continue };
+            match self.tools.simulation.failure(effect) {
+                Some(error) => task.progress = Progress::Failed(Failure::transient(error)),
+                None => wanted.push(job),
             }
         }
         if wanted.is_empty() {
             return Ok(());
         }
         let started = std::time::Instant::now();
-        let recorded = self.record(jobs, &wanted).await?;
-        let seconds = started.elapsed().as_secs_f64();
+        let recorded = self.record(work, &wanted).await?;
+        let took = started.elapsed();
         let mut fresh = recorded.fresh;
-        for index in wanted {
-            let Some(job) = jobs.get_mut(index) else { continue };
+        for job in wanted {
             let id = job.event.metadata.event_id;
-            let progress = match recorded.failed.get(&id) {
-                Some(error) => Progress::Ended(Outcome::Transient(error.clone())),
+            let ended = match recorded.failed.get(&id) {
+                Some(error) => Err(Failure::transient(error.clone())),
                 // A second copy in this batch finds its event done by the first.
-                None if fresh.remove(&id) => Progress::Ended(Outcome::Done),
-                None => Progress::AlreadyDone,
+                None if fresh.remove(&id) => Ok(Outcome::Done),
+                None => {
+                    set(job, index, Progress::AlreadyDone);
+                    continue;
+                }
             };
-            if let Progress::Ended(outcome) = &progress {
-                let labels = [Effect::Activity.name(), outcome.label()];
-                self.tools.metrics.effect_seconds.with_label_values(&labels).observe(seconds);
-            }
-            job.set(Effect::Activity, progress);
+            counts::observe(&self.tools.metrics, effect, &ended, took);
+            set(job, index, ended.map_or_else(Progress::Failed, Progress::Ended));
         }
         Ok(())
     }
 
-    /// Writes the batch; where it fails for its content, one by one, so that one bad event harms
-    /// no other.
-    async fn record(&self, jobs: &[Job], wanted: &[usize]) -> Result<Recorded, GivenUp> {
+    /// Runs it for the batch; where that fails for its content, one by one, so that one bad event harms no
+    /// other.
+    async fn record(
+        &self,
+        work: &dyn DatabaseWork,
+        wanted: &[&mut Job],
+    ) -> Result<Recorded, GivenUp> {
         let mut distinct: HashMap<Uuid, (&Event, Subject)> = HashMap::new();
-        for job in wanted.iter().filter_map(|index| jobs.get(*index)) {
+        for job in wanted {
             let subject = job.subject();
             let (_, one) = distinct.entry(subject.event_id).or_insert((&job.event, subject));
             // What one copy of a message knows is true of all.
@@ -145,12 +160,12 @@ impl Session {
         }
         let events: Vec<(&Event, Subject)> = distinct.into_values().collect();
         let mut recorded = Recorded::default();
-        match self.record_once(&events).await? {
+        match self.record_once(work, &events).await? {
             Ok(fresh) => recorded.fresh.extend(fresh),
             Err(error) => {
                 tracing::warn!(worker = %self.tools.worker, %error, count = events.len(), "a batch failed; trying one by one");
                 for event in events {
-                    match self.record_once(&[event]).await? {
+                    match self.record_once(work, &[event]).await? {
                         Ok(fresh) => recorded.fresh.extend(fresh),
                         Err(error) => {
                             recorded.failed.insert(event.1.event_id, error.to_string());
@@ -164,11 +179,12 @@ impl Session {
 
     async fn record_once(
         &self,
+        work: &dyn DatabaseWork,
         events: &[(&Event, Subject)],
     ) -> Result<Result<Vec<Uuid>, StoreError>, GivenUp> {
         self.hold(|| async {
             let mut connection = self.tools.store.connection().await?;
-            activity::record_once(&mut connection, events).await
+            work.run_once(&mut connection, events).await
         })
         .await
     }
@@ -185,4 +201,10 @@ impl Session {
 struct Recorded {
     fresh: HashSet<Uuid>,
     failed: HashMap<Uuid, String>,
+}
+
+fn set(job: &mut Job, index: usize, progress: Progress) {
+    if let Some(task) = job.task(index) {
+        task.progress = progress;
+    }
 }

@@ -1,24 +1,33 @@
 //! One delivery from its first effect to its settlement.
 
-use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{GivenUp, Session};
+use futures_util::future::BoxFuture;
+
+use super::{GivenUp, Session, counts};
 use crate::broker::Delivery;
 use crate::domain::claim::Claim;
+use crate::domain::effect::EffectKey;
 use crate::domain::event::Event;
-use crate::domain::retry::Cause;
-use crate::effects::{self, Effect, Outcome, RUN_TIMEOUT};
-use crate::retry_router::Trouble;
+use crate::domain::failure::{Failure, Failures};
+use crate::effects::{ExternalWork, LONGEST_TIME_LIMIT, Outcome, Prepared, Started, Work};
 use crate::store::StoreError;
 use crate::store::processed::{Finished, Subject};
-use crate::store::users::User;
 
-/// A delivery, its event, and how far its effects have come.
+/// A delivery, its event, and how far each of its effects has come.
 pub(super) struct Job {
     pub(super) delivery: Delivery,
     pub(super) event: Event,
-    pub(super) effects: BTreeMap<Effect, Progress>,
+    pub(super) tasks: Vec<Task>,
+}
+
+/// One effect of the event, for one of its targets.
+pub(super) struct Task {
+    pub(super) effect: EffectKey,
+    /// Where the effect stands in the worker's list.
+    pub(super) index: usize,
+    pub(super) progress: Progress,
 }
 
 /// How far an effect has come.
@@ -26,181 +35,159 @@ pub(super) struct Job {
 pub(super) enum Progress {
     /// Not begun.
     Open,
-    /// Run in this job, with this outcome.
+    /// It ended well in this job.
     Ended(Outcome),
     /// Done before, by an earlier attempt or for another copy of the message.
     AlreadyDone,
-    /// Another worker is at it.
+    /// Leased by another worker, for so long at most.
     Leased(Duration),
-    /// Not begun, since it has to wait for so long: its user has had as many mails as it gets for
-    /// now.
-    Limited(Duration),
-}
-
-impl Progress {
-    fn cause(&self) -> Option<Cause> {
-        match self {
-            Progress::Ended(Outcome::Transient(_)) => Some(Cause::Transient),
-            Progress::Ended(Outcome::Permanent(_)) => Some(Cause::Permanent),
-            Progress::Leased(wait) | Progress::Limited(wait) => Some(Cause::Leased(*wait)),
-            _ => None,
-        }
-    }
+    /// It failed in this job, or has to wait before it can begin.
+    Failed(Failure),
 }
 
 impl Job {
-    pub(super) fn new(delivery: Delivery, event: Event) -> Job {
-        let effects = effects::of(event.event_type)
-            .iter()
-            .filter(|effect| effect.applies(&event))
-            .map(|effect| (*effect, Progress::Open))
-            .collect();
-        Job { delivery, event, effects }
+    pub(super) fn new(delivery: Delivery, event: Event, effects: &[Started]) -> Job {
+        let applying =
+            effects.iter().enumerate().filter(|(_, started)| started.effect.applies(&event));
+        let tasks = applying.flat_map(|(index, started)| {
+            let targets = match &started.work {
+                Work::Database(_) => vec![None],
+                Work::External(work) => work.targets(&event),
+            };
+            let name = started.effect.name();
+            targets.into_iter().map(move |target| Task {
+                effect: EffectKey { effect: name, target },
+                index,
+                progress: Progress::Open,
+            })
+        });
+        Job { delivery, tasks: tasks.collect(), event }
     }
 
-    pub(super) fn set(&mut self, effect: Effect, progress: Progress) {
-        self.effects.insert(effect, progress);
+    /// The task of a database effect, where the event has it.
+    pub(super) fn task(&mut self, index: usize) -> Option<&mut Task> {
+        self.tasks.iter_mut().find(|task| task.index == index)
     }
 
     /// Whether every effect is done, so that all that is left is the ack.
     pub(super) fn is_finished(&self) -> bool {
-        self.effects.values().all(|progress| {
-            matches!(
-                progress,
-                Progress::AlreadyDone | Progress::Ended(Outcome::Done | Outcome::Skipped(_))
-            )
-        })
+        self.tasks
+            .iter()
+            .all(|task| matches!(task.progress, Progress::AlreadyDone | Progress::Ended(_)))
     }
 
     /// What stands in the way of the ack.
-    fn trouble(&self) -> Option<Trouble> {
-        let failures = |transient: bool| -> Vec<(&'static str, String)> {
-            let failed = self.effects.iter().filter_map(|(effect, progress)| match progress {
-                Progress::Ended(Outcome::Transient(e)) if transient => {
-                    Some((effect.name(), e.clone()))
-                }
-                Progress::Ended(Outcome::Permanent(e)) => Some((effect.name(), e.clone())),
-                _ => None,
-            });
-            failed.collect()
-        };
-        Some(match Cause::deciding(self.effects.values().filter_map(Progress::cause))? {
-            Cause::Transient => Trouble::Transient(failures(true)),
-            Cause::Leased(remaining) => Trouble::Leased(remaining),
-            Cause::Permanent | Cause::Malformed => Trouble::Permanent(failures(false)),
-        })
+    fn failures(&self) -> Option<Failures> {
+        Failures::of(self.tasks.iter().filter_map(|task| match &task.progress {
+            Progress::Failed(failure) => Some(failure.clone().of(task.effect.clone())),
+            Progress::Leased(at_most) => Some(Failure::waiting(*at_most).of(task.effect.clone())),
+            Progress::Open | Progress::Ended(_) | Progress::AlreadyDone => None,
+        }))
     }
 
     /// What the store of records is asked about.
     pub(super) fn subject(&self) -> Subject {
         Subject {
             event_id: self.event.metadata.event_id,
-            // There are two.
-            effects: i16::try_from(self.effects.len()).unwrap_or(i16::MAX),
+            effects: i16::try_from(self.tasks.len()).unwrap_or(i16::MAX),
             recorded: self.delivery.message.is_recorded(),
         }
     }
 
     /// The effects that were to be run here and have not happened.
-    pub(super) fn left_open(&self) -> Vec<&'static str> {
-        let failed = |progress: &Progress| {
-            matches!(
-                progress,
-                Progress::Ended(Outcome::Transient(_) | Outcome::Permanent(_))
-                    | Progress::Limited(_)
-            )
-        };
-        self.effects.iter().filter(|(_, p)| failed(p)).map(|(effect, _)| effect.name()).collect()
+    pub(super) fn left_open(&self) -> Vec<EffectKey> {
+        let failed = |task: &&Task| matches!(task.progress, Progress::Failed(_));
+        self.tasks.iter().filter(failed).map(|task| task.effect.clone()).collect()
     }
 
     /// Whether this delivery was for nothing: a first attempt that found everything done.
     pub(super) fn is_duplicate(&self) -> bool {
         self.delivery.message.attempt() == 1
-            && !self.effects.is_empty()
-            && self.effects.values().all(|progress| *progress == Progress::AlreadyDone)
+            && !self.tasks.is_empty()
+            && self.tasks.iter().all(|task| task.progress == Progress::AlreadyDone)
     }
 }
 
 impl Session {
     /// Runs what is still open, then settles.
     pub(super) async fn go_on(&self, mut job: Job) {
-        let open: Vec<Effect> = job
-            .effects
-            .iter()
-            .filter(|(_, progress)| **progress == Progress::Open)
-            .map(|(effect, _)| *effect)
-            .collect();
-        for effect in open {
-            match self.external(effect, &job.event, job.subject()).await {
-                Ok(progress) => job.set(effect, progress),
+        let subject = job.subject();
+        for task in &mut job.tasks {
+            let (Progress::Open, Work::External(work)) =
+                (&task.progress, &self.tools.effects[task.index].work)
+            else {
+                continue;
+            };
+            match self.external(work, &task.effect, &job.event, subject).await {
+                Ok(progress) => task.progress = progress,
                 Err(GivenUp) => {
                     let _ = self.settlement.release(&[job.delivery.tag]).await;
                     return;
                 }
             }
         }
-        match job.trouble() {
+        match job.failures() {
             None => self.settle_finished(vec![job]).await,
-            Some(trouble) => {
-                self.route(&job.delivery, Some(&job), trouble).await;
-            }
+            Some(failures) => self.route(&job.delivery, Some(&job), failures).await,
         }
     }
 
-    /// Claim, run, record.
+    /// Prepare, claim, run, record.
     async fn external(
         &self,
-        effect: Effect,
+        work: &Arc<dyn ExternalWork>,
+        effect: &EffectKey,
         event: &Event,
         subject: Subject,
     ) -> Result<Progress, GivenUp> {
         // Claimed only when its turn has come and all it needs is at hand, so that the lease covers
         // the run alone.
         let Ok(_turn) = self.external.acquire().await else { return Err(GivenUp) };
-        let failed = |error: StoreError| Ok(Progress::Ended(Outcome::Transient(error.to_string())));
-        let recipient = match self.hold(|| self.tools.email.recipient(event)).await? {
-            Ok(recipient) => recipient,
+        let failed =
+            |error: StoreError| Ok(Progress::Failed(Failure::transient(error.to_string())));
+        let prepared = self.hold(|| work.prepare(event, effect.target.as_deref())).await?;
+        let run = match prepared {
+            Ok(Prepared::Run(run)) => run,
+            Ok(Prepared::Wait(wait)) => return Ok(Progress::Failed(Failure::waiting(wait))),
             Err(error) => return failed(error),
         };
-        if let Some(user) = &recipient {
-            match self.hold(|| self.tools.email.wait(user)).await? {
-                Ok(None) => {}
-                Ok(Some(wait)) => return Ok(Progress::Limited(wait)),
-                Err(error) => return failed(error),
-            }
-        }
-        let name = effect.name();
         let idempotency = &self.tools.idempotency;
-        let outcome = match self.hold(|| idempotency.claim(name, subject)).await? {
-            Ok(Claim::Granted) => self.run(effect, event, recipient.as_ref()).await,
+        let time_limit = work.time_limit().min(LONGEST_TIME_LIMIT);
+        let claim = self.hold(|| idempotency.claim(effect, subject, time_limit)).await?;
+        let outcome = match claim {
+            Ok(Claim::Granted) => match self.run(effect, run, time_limit).await {
+                Ok(outcome) => outcome,
+                Err(failure) => return Ok(Progress::Failed(failure)),
+            },
             Ok(Claim::Done) => return Ok(Progress::AlreadyDone),
             Ok(Claim::Leased(remaining)) => return Ok(Progress::Leased(remaining)),
             Err(error) => return failed(error),
         };
-        let finished = |skipped| Finished { event_id: subject.event_id, effect: name, skipped };
-        let finished = match &outcome {
-            Outcome::Done => finished(None),
-            Outcome::Skipped(why) => finished(Some(why.clone())),
-            Outcome::Transient(_) | Outcome::Permanent(_) => return Ok(Progress::Ended(outcome)),
+        let skipped = match &outcome {
+            Outcome::Done => None,
+            Outcome::Skipped(why) => Some(why.clone()),
         };
+        let finished = Finished { event_id: subject.event_id, effect: effect.clone(), skipped };
         match self.insist(|| idempotency.finish(finished.clone())).await? {
             Ok(()) => Ok(Progress::Ended(outcome)),
             Err(error) => failed(error),
         }
     }
 
-    async fn run(&self, effect: Effect, event: &Event, recipient: Option<&User>) -> Outcome {
-        if let Some(error) = self.tools.simulation.failure(effect) {
-            return Outcome::Transient(error);
+    async fn run(
+        &self,
+        effect: &EffectKey,
+        run: BoxFuture<'static, Result<Outcome, Failure>>,
+        time_limit: Duration,
+    ) -> Result<Outcome, Failure> {
+        if let Some(error) = self.tools.simulation.failure(effect.effect) {
+            return Err(Failure::transient(error));
         }
         let started = Instant::now();
-        let running = self.tools.email.run(event, recipient);
-        let outcome = tokio::time::timeout(RUN_TIMEOUT, running).await.unwrap_or_else(|_| {
-            Outcome::Transient(format!("not done within {} s", RUN_TIMEOUT.as_secs()))
+        let outcome = tokio::time::timeout(time_limit, run).await.unwrap_or_else(|_| {
+            Err(Failure::transient(format!("not done within {} s", time_limit.as_secs_f32())))
         });
-        let seconds = started.elapsed().as_secs_f64();
-        let labels = [effect.name(), outcome.label()];
-        self.tools.metrics.effect_seconds.with_label_values(&labels).observe(seconds);
+        counts::observe(&self.tools.metrics, effect.effect, &outcome, started.elapsed());
         outcome
     }
 }

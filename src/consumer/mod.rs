@@ -8,6 +8,7 @@
 //! putting it back would count against the queue's delivery limit, as if it had killed a worker.
 
 mod batch;
+mod counts;
 mod job;
 mod settle;
 
@@ -20,7 +21,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::authenticity::Authenticity;
 use crate::broker::{Broker, Consumption, Delivery, Settlement};
-use crate::effects::{Email, Simulation};
+use crate::effects::{Simulation, Started};
 use crate::idempotency::Idempotency;
 use crate::retry_router::RetryRouter;
 use crate::shutdown::{Backoff, Shutdown};
@@ -43,8 +44,8 @@ pub struct Tools {
     pub idempotency: Idempotency,
     /// The way back for what fails.
     pub router: RetryRouter,
-    /// The mail effect.
-    pub email: Email,
+    /// What there is to do for each event.
+    pub effects: Arc<[Started]>,
     /// What is to fail on purpose.
     pub simulation: Simulation,
     /// What is counted.
@@ -65,6 +66,7 @@ impl Consumer {
     /// A consumer with at most `concurrency` deliveries in hand, which is also what one crash
     /// can make another worker repeat.
     pub fn new(tools: Tools, broker: Arc<dyn Broker>, concurrency: u16) -> Consumer {
+        counts::expect(&tools.metrics, &tools.effects);
         Consumer {
             tools,
             broker,
@@ -75,11 +77,33 @@ impl Consumer {
 
     /// Works until stopped, then until what is in hand is done or the time for that is up.
     pub async fn run(self, shutdown: Shutdown) {
-        let mut backoff = Backoff::default();
-        let mut lost = false;
         // Of all sessions: a lost connection is made again without waiting for what is in hand.
         let jobs = TaskTracker::new();
         let hand_back = CancellationToken::new();
+        let working = async {
+            self.consume(&shutdown, &jobs, &hand_back).await;
+            jobs.close();
+            jobs.wait().await;
+        };
+        tokio::select! {
+            () = working => {}
+            () = shutdown.deadline() => {
+                let left = jobs.len();
+                tracing::warn!(worker = %self.tools.worker, left, "out of time; the rest goes back to the queue");
+                hand_back.cancel();
+            }
+        }
+    }
+
+    /// One session after the other, until stopped.
+    async fn consume(
+        &self,
+        shutdown: &Shutdown,
+        jobs: &TaskTracker,
+        hand_back: &CancellationToken,
+    ) {
+        let mut backoff = Backoff::default();
+        let mut lost = false;
         let mut careful = false;
         while !shutdown.stopped() {
             let prefetch = if careful { 1 } else { self.concurrency };
@@ -90,7 +114,7 @@ impl Consumer {
                     lost = false;
                     let most = if careful { usize::from(self.concurrency) } else { usize::MAX };
                     let ends = (hand_back.child_token(), hand_back.clone());
-                    let taken = self.session(consumption, &shutdown, &jobs, ends, most).await;
+                    let taken = self.session(consumption, shutdown, jobs, ends, most).await;
                     // A message that the client can't even read cuts the connection, and all that
                     // was delivered with it counts as delivered once more. So what was in flight is
                     // taken one by one after a cut: the culprit then counts alone, until the broker
@@ -110,15 +134,6 @@ impl Consumer {
                     let _ = self.broker.declare().await;
                     shutdown.sleep(backoff.pause()).await;
                 }
-            }
-        }
-        jobs.close();
-        tokio::select! {
-            () = jobs.wait() => {}
-            () = shutdown.deadline() => {
-                let left = jobs.len();
-                tracing::warn!(worker = %self.tools.worker, left, "out of time; the rest goes back to the queue");
-                hand_back.cancel();
             }
         }
     }

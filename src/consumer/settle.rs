@@ -4,8 +4,8 @@ use super::job::{Job, Progress};
 use super::{GivenUp, Patience, Session};
 use crate::broker::{Delivery, Tag};
 use crate::domain::event::Event;
-use crate::domain::retry::short;
-use crate::retry_router::{Route, Trouble};
+use crate::domain::failure::Failures;
+use crate::domain::retry::{Route, short};
 use crate::shutdown::Backoff;
 
 /// A line about a delivery: the same fields in the same form, and then what its outcome brings.
@@ -39,9 +39,10 @@ impl Session {
         for job in jobs {
             let attempt = job.delivery.message.attempt();
             if attempt == 1 {
-                for (effect, progress) in &job.effects {
-                    if *progress == Progress::AlreadyDone {
-                        metrics.duplicates_skipped.with_label_values(&[effect.name()]).inc();
+                for task in &job.tasks {
+                    if task.progress == Progress::AlreadyDone {
+                        let name = task.effect.effect;
+                        metrics.duplicates_skipped.with_label_values(&[name]).inc();
                     }
                 }
             }
@@ -60,8 +61,7 @@ impl Session {
             // What is not done here is another worker's, and on record as that.
             return Ok(true);
         }
-        let left =
-            self.hold(|| self.tools.idempotency.leave_open(subject, effects.clone())).await?;
+        let left = self.hold(|| self.tools.idempotency.leave_open(subject, &effects)).await?;
         if let Err(error) = &left {
             tracing::warn!(event_id = %subject.event_id, %error, "what is still to come is not on record");
         }
@@ -70,7 +70,7 @@ impl Session {
 
     /// Sends a copy to where it belongs, then acks the original. While the database or the broker is
     /// away the delivery is held.
-    pub(super) async fn route(&self, delivery: &Delivery, job: Option<&Job>, trouble: Trouble) {
+    pub(super) async fn route(&self, delivery: &Delivery, job: Option<&Job>, failures: Failures) {
         let recorded = match job {
             Some(job) => self.leave_open(job).await,
             None => Ok(false),
@@ -81,7 +81,7 @@ impl Session {
         };
         let mut backoff = Backoff::default();
         let route = loop {
-            match self.tools.router.send(&delivery.message, &trouble, recorded).await {
+            match self.tools.router.send(&delivery.message, &failures, recorded).await {
                 Ok(route) => break route,
                 Err(error) => {
                     tracing::warn!(
@@ -98,29 +98,35 @@ impl Session {
         if let Err(error) = self.settlement.ack(&[delivery.tag]).await {
             tracing::debug!(%error, "not acked; both copies will be found done in their turn");
         }
-        self.report(delivery, job.map(|job| &job.event), &trouble, &route);
+        self.report(delivery, job.map(|job| &job.event), &failures, route);
     }
 
-    fn report(&self, delivery: &Delivery, event: Option<&Event>, trouble: &Trouble, route: &Route) {
+    fn report(
+        &self,
+        delivery: &Delivery,
+        event: Option<&Event>,
+        failures: &Failures,
+        route: Route,
+    ) {
         let metrics = &self.tools.metrics;
         let about = About::new(&self.tools.worker, delivery, event);
+        let error = failures.to_string();
         match route {
             Route::Retry { after, attempt: next_attempt } => {
                 metrics.deliveries.with_label_values(&["retried"]).inc();
-                let error = failures(trouble);
-                if let Trouble::Transient(failed) = trouble {
-                    for (effect, _) in failed {
-                        metrics.retries.with_label_values(&[effect]).inc();
-                    }
+                let failed = failures.iter().filter(|failure| failure.is_failed_attempt());
+                for effect in failed.filter_map(|failure| failure.effect.as_ref()) {
+                    metrics.retries.with_label_values(&[effect.effect]).inc();
                 }
-                let delay = short(*after);
+                let delay = short(after);
                 delivery!(warn, about, "retried", error, next_attempt, delay);
             }
             Route::Park { after } => {
                 metrics.deliveries.with_label_values(&["parked"]).inc();
-                delivery!(info, about, "parked", delay = short(*after));
+                delivery!(info, about, "parked", delay = short(after));
             }
-            Route::Dead { reason, error } => {
+            Route::Dead(reason) => {
+                let reason = reason.as_str();
                 metrics.deliveries.with_label_values(&["dead"]).inc();
                 metrics.dead_letters.with_label_values(&[reason]).inc();
                 delivery!(error, about, "dead", error, reason);
@@ -151,17 +157,5 @@ impl<'a> About<'a> {
             attempt: message.attempt(),
             worker,
         }
-    }
-}
-
-fn failures(trouble: &Trouble) -> String {
-    match trouble {
-        Trouble::Transient(failed) | Trouble::Permanent(failed) => failed
-            .iter()
-            .map(|(effect, error)| format!("{effect}: {error}"))
-            .collect::<Vec<_>>()
-            .join("; "),
-        Trouble::Malformed(error) => error.clone(),
-        Trouble::NotOurs | Trouble::Leased(_) => String::new(),
     }
 }

@@ -2,7 +2,10 @@
 //! rule that depends on the time takes it as an argument.
 
 pub mod claim;
+pub mod effect;
 pub mod event;
+pub mod failure;
+pub mod history;
 pub mod moment;
 pub mod rate;
 pub mod retention;

@@ -1,11 +1,10 @@
-//! When a failed message is tried again, and what it remembers of its failures.
+//! When a failed message is tried again, and when it is dead.
 
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
-use serde::{Deserialize, Serialize};
+use crate::domain::failure::{Class, Failures};
 
 /// The pauses between attempts, in order. A message has one attempt more than there are pauses.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,74 +12,60 @@ pub struct RetryPolicy {
     delays: Vec<Duration>,
 }
 
-/// What becomes of a message whose attempt has failed for a reason that may pass.
+/// Where a message goes whose work is not done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Decision {
-    /// It is tried again after the delay, as the given attempt.
+pub enum Route {
+    /// It waits in a delay queue, then comes as the next attempt.
     Retry {
-        /// The pause before it.
+        /// How long it waits.
         after: Duration,
-        /// Its number; the first attempt has number 1.
+        /// The number of the next attempt; the first one has number 1.
         attempt: u32,
     },
-    /// No attempt is left.
-    Exhausted,
-}
-
-/// Why a message could not be processed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Cause {
-    /// It will never be readable.
-    Malformed,
-    /// An effect failed for a reason that may pass.
-    Transient,
-    /// An effect failed for a reason that will not.
-    Permanent,
-    /// Another worker is at it, for so long at most, or it is not its turn for so long.
-    Leased(Duration),
-}
-
-impl Cause {
-    /// The one of several that decides. What may pass comes first: a message dies when nothing but
-    /// the hopeless is left.
-    pub fn deciding(causes: impl Iterator<Item = Cause>) -> Option<Cause> {
-        causes.max_by_key(|cause| match cause {
-            Cause::Malformed => (3, Duration::ZERO),
-            Cause::Transient => (2, Duration::ZERO),
-            Cause::Leased(remaining) => (1, *remaining),
-            Cause::Permanent => (0, Duration::ZERO),
-        })
-    }
-}
-
-/// Where a message goes that could not be processed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Way {
-    /// It waits, then comes as this attempt.
-    Retry {
-        /// For so long.
-        after: Duration,
-        /// The attempt's number.
-        attempt: u32,
-    },
-    /// It waits and comes again; no attempt is counted.
+    /// It waits in a delay queue and comes again as the same attempt.
     Park {
-        /// For so long.
+        /// How long it waits.
         after: Duration,
     },
-    /// To the dead letters, since its attempts failed in this way.
-    Dead(Death),
+    /// To the dead letters.
+    Dead(DeadReason),
 }
 
-/// What a message died of.
+/// Why a message is a dead letter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Death {
-    /// It can't be read.
+pub enum DeadReason {
+    /// Nobody of this installation has signed it, or not as it is.
+    NotOurs,
+    /// It can't be read as an event.
     Malformed,
-    /// No attempt is left.
+    /// Every attempt failed.
     Exhausted,
-    /// No attempt would help.
+    /// An effect failed for a reason that will not pass.
     Permanent,
+    /// The broker gave up: it was delivered too often without an answer, as when it kills workers.
+    DeliveryLimit,
+}
+
+impl DeadReason {
+    /// Every reason.
+    pub const ALL: [DeadReason; 5] = [
+        DeadReason::NotOurs,
+        DeadReason::Malformed,
+        DeadReason::Exhausted,
+        DeadReason::Permanent,
+        DeadReason::DeliveryLimit,
+    ];
+
+    /// Its name in headers, lists, logs and metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            DeadReason::NotOurs => "not ours",
+            DeadReason::Malformed => "malformed",
+            DeadReason::Exhausted => "retries-exhausted",
+            DeadReason::Permanent => "permanent-failure",
+            DeadReason::DeliveryLimit => "delivery-limit",
+        }
+    }
 }
 
 /// RabbitMQ keeps a queue's TTL in an unsigned 32-bit number of milliseconds and refuses
@@ -90,37 +75,33 @@ const LONGEST_DELAY: Duration = Duration::from_millis(u32::MAX as u64);
 const MOST_STEPS: usize = 100;
 
 impl RetryPolicy {
-    /// What follows after attempt number `attempt` (from 1) has failed.
-    pub fn decide(&self, attempt: u32) -> Decision {
-        let step = usize::try_from(attempt.max(1) - 1).unwrap_or(usize::MAX);
-        match self.delays.get(step) {
-            Some(&after) => Decision::Retry { after, attempt: attempt.max(1).saturating_add(1) },
-            None => Decision::Exhausted,
+    /// Where a message goes whose attempt number `attempt` (from 1) left these failures.
+    pub fn route(&self, attempt: u32, failures: &Failures) -> Route {
+        match failures.deciding() {
+            Class::NotOurs => Route::Dead(DeadReason::NotOurs),
+            Class::Malformed => Route::Dead(DeadReason::Malformed),
+            Class::Permanent => Route::Dead(DeadReason::Permanent),
+            Class::Waiting(at_most) => Route::Park { after: self.park(at_most) },
+            Class::Transient => {
+                let attempt = attempt.max(1);
+                let step = usize::try_from(attempt - 1).unwrap_or(usize::MAX);
+                match self.delays.get(step) {
+                    Some(&after) => Route::Retry { after, attempt: attempt.saturating_add(1) },
+                    None => Route::Dead(DeadReason::Exhausted),
+                }
+            }
         }
     }
 
-    /// The pause for a message that must wait `remaining` for somebody else's lease to end,
-    /// without counting an attempt: the shortest step that covers it, else the longest.
-    pub fn park(&self, remaining: Duration) -> Duration {
+    /// The pause of a message that has to wait `remaining` without counting an attempt: the shortest step
+    /// that covers it, else the longest.
+    fn park(&self, remaining: Duration) -> Duration {
         let covering = self.delays.iter().filter(|d| **d >= remaining).min();
         covering.or_else(|| self.delays.iter().max()).copied().unwrap_or_default()
     }
 
-    /// Where a message goes whose attempt number `attempt` has come to nothing.
-    pub fn way(&self, attempt: u32, cause: Cause) -> Way {
-        match cause {
-            Cause::Malformed => Way::Dead(Death::Malformed),
-            Cause::Permanent => Way::Dead(Death::Permanent),
-            Cause::Leased(remaining) => Way::Park { after: self.park(remaining) },
-            Cause::Transient => match self.decide(attempt) {
-                Decision::Retry { after, attempt } => Way::Retry { after, attempt },
-                Decision::Exhausted => Way::Dead(Death::Exhausted),
-            },
-        }
-    }
-
     /// How long a message can be under way between its first attempt and its last.
-    pub fn longest_road(&self) -> Duration {
+    pub fn longest_path(&self) -> Duration {
         self.delays.iter().sum()
     }
 
@@ -177,45 +158,10 @@ pub fn short(duration: Duration) -> String {
     format!("{ms}ms")
 }
 
-/// One failed attempt, as the message remembers it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Failure {
-    /// Which attempt, from 1; it starts again at 1 after a replay.
-    pub attempt: u32,
-    /// The worker that ran it.
-    pub worker: String,
-    /// When it failed.
-    pub at: DateTime<Utc>,
-    /// The effect that failed; absent where the message itself is at fault.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub effect: Option<String>,
-    /// Why, in at most [`ERROR_CHARS`] characters.
-    pub error: String,
-}
-
-/// How much of an error a message carries, in characters.
-pub const ERROR_CHARS: usize = 400;
-/// How much of the error that killed it a dead letter carries, in characters: with four bytes each well below what all
-/// headers may have.
-pub const LAST_ERROR_CHARS: usize = 4000;
-/// How many failures it carries. All headers of a message must fit one AMQP frame, 128 KiB.
-const MOST_FAILURES: usize = 40;
-
-/// Adds a failure. Where there is no room left the oldest but the very first goes.
-pub fn remember(history: &mut Vec<Failure>, mut failure: Failure) {
-    if let Some((end, _)) = failure.error.char_indices().nth(ERROR_CHARS) {
-        failure.error.truncate(end);
-        failure.error.push('…');
-    }
-    history.push(failure);
-    if history.len() > MOST_FAILURES {
-        history.remove(1);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::failure::Failure;
 
     fn policy(text: &str) -> RetryPolicy {
         text.parse().unwrap()
@@ -224,13 +170,31 @@ mod tests {
     #[test]
     fn each_attempt_waits_its_own_delay_and_the_last_has_none() {
         let policy = policy("1s, 5s,2m");
-        let after = |attempt| policy.decide(attempt);
-        assert_eq!(after(1), Decision::Retry { after: Duration::from_secs(1), attempt: 2 });
-        assert_eq!(after(3), Decision::Retry { after: Duration::from_secs(120), attempt: 4 });
-        assert_eq!(after(4), Decision::Exhausted);
-        assert_eq!(after(u32::MAX), Decision::Exhausted);
+        let after = |attempt| policy.route(attempt, &Failure::transient("451").into());
+        assert_eq!(after(1), Route::Retry { after: Duration::from_secs(1), attempt: 2 });
+        assert_eq!(after(3), Route::Retry { after: Duration::from_secs(120), attempt: 4 });
+        assert_eq!(after(4), Route::Dead(DeadReason::Exhausted));
+        assert_eq!(after(u32::MAX), Route::Dead(DeadReason::Exhausted));
         assert_eq!(after(0), after(1));
-        assert_eq!(policy.longest_road(), Duration::from_secs(126));
+        assert_eq!(policy.longest_path(), Duration::from_secs(126));
+    }
+
+    #[test]
+    fn what_may_pass_decides_over_what_will_not() {
+        let policy = policy("1s,5s");
+        let route = |failures: &[Failure]| {
+            policy.route(1, &Failures::of(failures.iter().cloned()).unwrap())
+        };
+        let (transient, permanent) = (Failure::transient("451"), Failure::permanent("550"));
+        let waiting = |seconds| Failure::waiting(Duration::from_secs(seconds));
+        let retry = Route::Retry { after: Duration::from_secs(1), attempt: 2 };
+        let park = Route::Park { after: Duration::from_secs(5) };
+        assert_eq!(route(&[permanent.clone(), transient.clone()]), retry);
+        assert_eq!(route(&[waiting(3), transient]), retry);
+        assert_eq!(route(&[waiting(3), permanent.clone(), waiting(1)]), park);
+        assert_eq!(route(&[permanent]), Route::Dead(DeadReason::Permanent));
+        assert_eq!(route(&[Failure::malformed("")]), Route::Dead(DeadReason::Malformed));
+        assert_eq!(route(&[Failure::not_ours()]), Route::Dead(DeadReason::NotOurs));
     }
 
     #[test]
@@ -265,24 +229,5 @@ mod tests {
         }
         assert!(vec!["1s"; MOST_STEPS].join(",").parse::<RetryPolicy>().is_ok());
         assert!(vec!["1s"; MOST_STEPS + 1].join(",").parse::<RetryPolicy>().is_err());
-    }
-
-    #[test]
-    fn a_history_stays_short_and_keeps_the_first_failure() {
-        let mut history = Vec::new();
-        for attempt in 1..=100 {
-            let failure = Failure {
-                attempt,
-                worker: "w".into(),
-                at: Utc::now(),
-                effect: None,
-                error: "é".repeat(1000),
-            };
-            remember(&mut history, failure);
-        }
-        assert_eq!(history.len(), MOST_FAILURES);
-        assert_eq!(history[0].attempt, 1);
-        assert_eq!(history.last().unwrap().attempt, 100);
-        assert!(history.iter().all(|f| f.error.chars().count() == ERROR_CHARS + 1));
     }
 }

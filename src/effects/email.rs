@@ -3,23 +3,41 @@
 use std::collections::{HashMap, HashSet};
 use std::fmt::Write;
 use std::sync::Arc;
-use std::time::Duration;
 
+use async_trait::async_trait;
 use serde_json::Value;
 
+use super::mail_limit::MailLimit;
+use super::{Effect, ExternalWork, Outcome, Prepared, Wiring, Work};
 use crate::batcher::Batcher;
 use crate::domain::event::{Event, EventType};
-use crate::domain::rate::Limit;
 use crate::domain::task::Task;
 use crate::domain::text::isolated;
-use crate::effects::{MailLimit, Outcome};
-use crate::mail::{Mail, MailError, Mailer};
+use crate::mail::{Mail, Mailer};
 use crate::store::users::{self, User};
 use crate::store::{Store, StoreError};
 
-/// Tells a task's user what happened to it.
-#[derive(Clone)]
-pub struct Email {
+const NAME: &str = "email";
+
+/// A mail that tells a task's user what happened to it: outside, under a claim.
+pub(super) struct Email;
+
+impl Effect for Email {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn applies(&self, event: &Event) -> bool {
+        event.payload.task.user_id.is_some()
+    }
+
+    fn start(&self, wiring: &Wiring) -> Work {
+        Work::External(Arc::new(Notifier::new(wiring)))
+    }
+}
+
+/// Finds the user, keeps to the limit, and sends.
+struct Notifier {
     /// Mails that are due at the same time look for their users together.
     users: Batcher<i64, Result<Option<User>, StoreError>>,
     mailer: Arc<dyn Mailer>,
@@ -29,11 +47,10 @@ pub struct Email {
 /// How many users are looked for at a time.
 const BATCH: usize = 128;
 
-impl Email {
-    /// Users are looked up in `store` when the mail is due: an address may have changed since.
-    /// Each user gets as many mails as `limit` says.
-    pub fn new(store: Store, mailer: Arc<dyn Mailer>, limit: Limit) -> Email {
-        let limit = limit.0.map(|rate| MailLimit::new(store.clone(), rate));
+impl Notifier {
+    fn new(wiring: &Wiring) -> Notifier {
+        let store = wiring.store.clone();
+        let limit = wiring.mail_limit.0.map(|rate| MailLimit::new(store.clone(), rate));
         let users = Batcher::start(BATCH, move |ids: Vec<i64>| {
             let store = store.clone();
             async move {
@@ -43,45 +60,35 @@ impl Email {
                 }
             }
         });
-        Email { users, mailer, limit }
+        Notifier { users, mailer: Arc::clone(&wiring.mailer), limit }
     }
 
-    /// The user who gets the mail for an event, as it is now.
-    ///
-    /// # Errors
-    /// The database fails.
-    pub async fn recipient(&self, event: &Event) -> Result<Option<User>, StoreError> {
+    /// The user who gets the mail for an event, as it is now: an address may have changed since.
+    async fn recipient(&self, event: &Event) -> Result<Option<User>, StoreError> {
         let Some(id) = event.payload.task.user_id else { return Ok(None) };
         let ended = || Err(StoreError::Fault("the look-up of users has failed".into()));
         self.users.call(id).await.unwrap_or_else(ended)
     }
+}
 
-    /// Counts a mail for this user: `None` if it may go out, else how long it has to wait.
-    ///
-    /// # Errors
-    /// The database fails.
-    pub async fn wait(&self, user: &User) -> Result<Option<Duration>, StoreError> {
-        match &self.limit {
-            Some(limit) => limit.take(user.id).await,
-            None => Ok(None),
-        }
-    }
-
-    /// Sends the mail for an event.
-    pub async fn run(&self, event: &Event, recipient: Option<&User>) -> Outcome {
-        let Some(user) = recipient else {
-            return Outcome::Skipped("the user is gone".into());
+#[async_trait]
+impl ExternalWork for Notifier {
+    async fn prepare(&self, event: &Event, _: Option<&str>) -> Result<Prepared, StoreError> {
+        let Some(user) = self.recipient(event).await? else {
+            return Ok(Prepared::run(async { Ok(Outcome::Skipped("the user is gone".into())) }));
         };
-        let mail = compose(event, user);
-        match self.mailer.send(&mail).await {
-            Ok(()) => {
-                let (recipient, message_id) = (mail.to.as_str(), mail.message_id.as_str());
-                tracing::info!(recipient, message_id, "mail");
-                Outcome::Done
-            }
-            Err(MailError::Transient(why)) => Outcome::Transient(why),
-            Err(MailError::Permanent(why)) => Outcome::Permanent(why),
+        if let Some(limit) = &self.limit
+            && let Some(wait) = limit.take(user.id).await?
+        {
+            return Ok(Prepared::Wait(wait));
         }
+        let (mail, mailer) = (compose(event, &user), Arc::clone(&self.mailer));
+        Ok(Prepared::run(async move {
+            mailer.send(&mail).await?;
+            let (recipient, message_id) = (mail.to.as_str(), mail.message_id.as_str());
+            tracing::info!(recipient, message_id, "mail");
+            Ok(Outcome::Done)
+        }))
     }
 }
 
@@ -94,7 +101,7 @@ async fn find(store: &Store, ids: &[i64]) -> Result<HashMap<i64, User>, StoreErr
 /// The key under which a mail is at most seen once by a receiver that looks: the same for each
 /// repetition. The part after the @ names the program, not a host: workers are interchangeable.
 fn message_id(event: &Event) -> String {
-    format!("{}.email@taskd", event.metadata.event_id)
+    format!("{}.{NAME}@taskd", event.metadata.event_id)
 }
 
 fn compose(event: &Event, user: &User) -> Mail {

@@ -10,14 +10,14 @@ use crate::store::{Store, StoreError, mail_limits};
 
 /// Counts the mails of each user, over all workers: the count is in the database.
 #[derive(Clone)]
-pub struct MailLimit(Batcher<i64, Result<Option<Duration>, StoreError>>);
+pub(super) struct MailLimit(Batcher<i64, Result<Option<Duration>, StoreError>>);
 
 /// How many mails are counted at a time.
 const BATCH: usize = 128;
 
 impl MailLimit {
     /// At this rate for each user.
-    pub fn new(store: Store, rate: Rate) -> MailLimit {
+    pub(super) fn new(store: Store, rate: Rate) -> MailLimit {
         MailLimit(Batcher::start(BATCH, move |users: Vec<i64>| {
             let store = store.clone();
             async move {
@@ -33,7 +33,7 @@ impl MailLimit {
     ///
     /// # Errors
     /// The database fails.
-    pub async fn take(&self, user: i64) -> Result<Option<Duration>, StoreError> {
+    pub(super) async fn take(&self, user: i64) -> Result<Option<Duration>, StoreError> {
         let ended = || Err(StoreError::Fault("the count of mails has failed".into()));
         self.0.call(user).await.unwrap_or_else(ended)
     }

@@ -1,142 +1,211 @@
-//! The side work that events bring about.
+//! The side work that events bring about: what an effect is, and the one list of those that taskd has.
+//!
+//! An event has the effects of the worker that takes it first. One that is added later is run for the events
+//! that are taken from then on, and never for a message that had failed before: the records of that message say
+//! which effects its event has.
 
+mod activity;
 mod email;
 mod mail_limit;
+mod simulation;
 
-use std::collections::BTreeMap;
-use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
-use crate::domain::event::{Event, EventType};
-use crate::store::activity;
+use async_trait::async_trait;
+use futures_util::future::BoxFuture;
+use uuid::Uuid;
 
-pub use email::Email;
-pub use mail_limit::MailLimit;
+use crate::domain::effect::is_name;
+use crate::domain::event::Event;
+use crate::domain::failure::Failure;
+use crate::domain::rate::Limit;
+use crate::mail::Mailer;
+use crate::store::processed::Subject;
+use crate::store::{Connection, Store, StoreError};
 
-/// Which effects each type of event has. This is the one place that says so. A message that has failed
-/// before an effect was added here never has that effect: what it has no record of counts as done.
-pub fn of(event_type: EventType) -> &'static [Effect] {
-    match event_type {
-        EventType::TaskCreated => &[Effect::Activity, Effect::Email],
-        EventType::TaskUpdated => &[Effect::Activity, Effect::Email],
-        EventType::TaskDeleted => &[Effect::Activity, Effect::Email],
-    }
+use activity::Activity;
+use email::Email;
+pub use simulation::Simulation;
+
+/// The effects of taskd. To add one, write it in a file of its own and add it here.
+pub fn built_in() -> Effects {
+    Effects(vec![Arc::new(Activity), Arc::new(Email)])
 }
 
 /// A piece of side work.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Effect {
-    /// An entry in the task's activity log: in the database, exactly once.
-    Activity,
-    /// A mail to the task's user: outside, under a claim.
-    Email,
+pub trait Effect: Send + Sync {
+    /// Its name in records, histories, logs, metrics and options: lower-case letters, digits, `-` and `_`. It is
+    /// part of the idempotency key, so it must never change.
+    fn name(&self) -> &'static str;
+
+    /// Whether there is anything to do for this event. Asked again at each attempt, so it must depend on the
+    /// event alone.
+    fn applies(&self, event: &Event) -> bool;
+
+    /// Makes what does the work, once for each worker process, inside its runtime.
+    fn start(&self, wiring: &Wiring) -> Work;
 }
 
-impl Effect {
-    /// Every effect.
-    pub const ALL: [Effect; 2] = [Effect::Activity, Effect::Email];
+/// What an effect may be made of.
+#[derive(Clone)]
+pub struct Wiring {
+    /// The database.
+    pub store: Store,
+    /// Delivers mail.
+    pub mailer: Arc<dyn Mailer>,
+    /// How many mails each user gets.
+    pub mail_limit: Limit,
+}
 
-    /// Its name in the database, in logs, in metrics and in options.
-    pub fn name(self) -> &'static str {
-        match self {
-            Effect::Activity => activity::EFFECT,
-            Effect::Email => "email",
-        }
+/// What does the work of an effect.
+#[derive(Clone)]
+pub enum Work {
+    /// In the database: exactly once.
+    Database(Arc<dyn DatabaseWork>),
+    /// Outside: at least once, under a claim.
+    External(Arc<dyn ExternalWork>),
+}
+
+/// Work that commits together with the record that it is done, for many events at once. It has one target.
+#[async_trait]
+pub trait DatabaseWork: Send + Sync {
+    /// Does it for those of these events for which it is not on record as done, and records that in the same
+    /// transaction. Returns the ids of the events for which it was done now. The events are distinct.
+    ///
+    /// # Errors
+    /// The database fails; then nothing is done.
+    async fn run_once(
+        &self,
+        connection: &mut Connection,
+        events: &[(&Event, Subject)],
+    ) -> Result<Vec<Uuid>, StoreError>;
+}
+
+/// Work outside the database, one event and target at a time.
+#[async_trait]
+pub trait ExternalWork: Send + Sync {
+    /// Its targets for an event, each of which has records, claims and retries of its own. `None` stands for the
+    /// one target of an effect that has no more. It must depend on the event alone.
+    fn targets(&self, _event: &Event) -> Vec<Option<Arc<str>>> {
+        vec![None]
     }
 
-    /// Whether there is anything to do for this event.
-    pub fn applies(self, event: &Event) -> bool {
-        match self {
-            Effect::Activity => true,
-            Effect::Email => event.payload.task.user_id.is_some(),
-        }
+    /// How long a run may take, [`LONGEST_TIME_LIMIT`] at most. Then it counts as failed for now; the other side
+    /// may have done it all the same, which is why it should be told a stable key.
+    fn time_limit(&self) -> Duration {
+        Duration::from_secs(15)
+    }
+
+    /// Gets ready all that a run needs, before the claim: while the database is away this is tried again, and no
+    /// attempt is counted.
+    ///
+    /// # Errors
+    /// The database fails.
+    async fn prepare(&self, event: &Event, target: Option<&str>) -> Result<Prepared, StoreError>;
+}
+
+/// What is to happen next with an external effect.
+pub enum Prepared {
+    /// It is claimed, then this is run.
+    Run(BoxFuture<'static, Result<Outcome, Failure>>),
+    /// It can't be run for so long. No attempt is counted.
+    Wait(Duration),
+}
+
+impl Prepared {
+    /// To be run under the claim.
+    pub fn run(work: impl Future<Output = Result<Outcome, Failure>> + Send + 'static) -> Prepared {
+        Prepared::Run(Box::pin(work))
     }
 }
 
-/// How long an effect outside the database may take. Then it is given up as failed for now; the
-/// other side may have done it all the same, which is why it has a stable key.
-pub const RUN_TIMEOUT: Duration = Duration::from_secs(15);
-
-/// What became of an effect.
+/// How an effect has ended well.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
     /// It has happened.
     Done,
-    /// There was nothing to do.
+    /// There was nothing to do, for this reason.
     Skipped(String),
-    /// It failed for a reason that may pass.
-    Transient(String),
-    /// It failed for a reason that will not.
-    Permanent(String),
 }
 
-impl Outcome {
-    /// The metric label.
-    pub fn label(&self) -> &'static str {
-        match self {
-            Outcome::Done => "done",
-            Outcome::Skipped(_) => "skipped",
-            Outcome::Transient(_) => "transient",
-            Outcome::Permanent(_) => "permanent",
+/// The longest that a run may take: a claim holds longer (`idempotency::LEASE`), with time to record the end.
+pub const LONGEST_TIME_LIMIT: Duration = Duration::from_secs(20);
+
+/// A list of effects with different names.
+#[derive(Clone)]
+pub struct Effects(Vec<Arc<dyn Effect>>);
+
+impl Effects {
+    /// The list with one more.
+    ///
+    /// # Errors
+    /// Its name is taken, or can't be one.
+    pub fn with(mut self, effect: impl Effect + 'static) -> Result<Effects, String> {
+        let name = effect.name();
+        if !is_name(name) {
+            return Err(format!(
+                "{name:?} can't be the name of an effect: lower-case letters, digits, - and _ can"
+            ));
         }
-    }
-}
-
-/// Effects that are to fail at a rate, to show what happens then.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Simulation {
-    rates: BTreeMap<Effect, f64>,
-}
-
-impl Simulation {
-    /// An error for this effect, this time, or none.
-    pub fn failure(&self, effect: Effect) -> Option<String> {
-        let rate = *self.rates.get(&effect)?;
-        (rand::random::<f64>() < rate).then(|| format!("simulated failure (at a rate of {rate})"))
-    }
-
-    /// Whether any effect is to fail.
-    pub fn is_empty(&self) -> bool {
-        self.rates.is_empty()
-    }
-}
-
-impl FromStr for Simulation {
-    type Err = String;
-
-    /// Reads a list like `email=0.5,activity=0.1`.
-    fn from_str(text: &str) -> Result<Simulation, String> {
-        let mut rates = BTreeMap::new();
-        for part in text.split(',') {
-            let (name, rate) = part
-                .trim()
-                .split_once('=')
-                .ok_or_else(|| format!("{part:?} is not of the form EFFECT=RATE"))?;
-            let effect = Effect::ALL.into_iter().find(|e| e.name() == name).ok_or_else(|| {
-                let names = Effect::ALL.map(Effect::name).join(", ");
-                format!("there is no effect {name:?}; there are: {names}")
-            })?;
-            match rate.parse::<f64>() {
-                Ok(rate) if (0.0..=1.0).contains(&rate) => rates.insert(effect, rate),
-                _ => return Err(format!("{rate:?} is not a rate from 0 to 1")),
-            };
+        if self.names().any(|taken| taken == name) {
+            return Err(format!("there is an effect {name:?} already"));
         }
-        Ok(Simulation { rates })
+        self.0.push(Arc::new(effect));
+        Ok(self)
     }
+
+    /// Their names, in the order in which they run.
+    pub fn names(&self) -> impl Iterator<Item = &'static str> {
+        self.0.iter().map(|effect| effect.name())
+    }
+
+    /// Each of them with what does its work.
+    pub fn start(&self, wiring: &Wiring) -> Vec<Started> {
+        let start = |effect: &Arc<dyn Effect>| Started {
+            effect: Arc::clone(effect),
+            work: effect.start(wiring),
+        };
+        self.0.iter().map(start).collect()
+    }
+}
+
+/// An effect that can be run.
+#[derive(Clone)]
+pub struct Started {
+    /// What it is.
+    pub effect: Arc<dyn Effect>,
+    /// What does it.
+    pub work: Work,
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    struct Named(&'static str);
+
+    impl Effect for Named {
+        fn name(&self) -> &'static str {
+            self.0
+        }
+
+        fn applies(&self, _: &Event) -> bool {
+            false
+        }
+
+        fn start(&self, _: &Wiring) -> Work {
+            Work::Database(Arc::new(Activity))
+        }
+    }
+
     #[test]
-    fn a_simulation_is_read_strictly() {
-        let simulation: Simulation = "email=1, activity=0".parse().unwrap();
-        assert!(simulation.failure(Effect::Email).is_some());
-        assert!(simulation.failure(Effect::Activity).is_none());
-        assert!(Simulation::default().failure(Effect::Email).is_none());
-        for bad in ["", "email", "email=2", "email=-0.1", "email=NaN", "sms=0.5"] {
-            assert!(bad.parse::<Simulation>().is_err(), "{bad}");
+    fn each_effect_of_a_list_has_a_name_of_its_own() {
+        let effects = built_in().with(Named("audit")).ok().unwrap();
+        assert_eq!(effects.names().collect::<Vec<_>>(), ["activity", "email", "audit"]);
+        for (name, part) in [("email", "already"), ("Audit", "lower-case"), ("a/b", "lower-case")] {
+            let error = built_in().with(Named(name)).err().unwrap();
+            assert!(error.contains(part), "{error}");
         }
     }
 }

@@ -7,12 +7,13 @@ use lettre::message::header::{
 };
 use lettre::message::{Body, Mailbox, MultiPart, SinglePart};
 
-use super::{Mail, MailError};
+use super::Mail;
+use crate::domain::failure::Failure;
 use crate::domain::text::one_line;
 
 /// The mail, encoded.
-pub(super) fn message(from: &Mailbox, mail: &Mail) -> Result<lettre::Message, MailError> {
-    let refused = |e: String| MailError::Permanent(format!("the mail can't be written: {e}"));
+pub(super) fn message(from: &Mailbox, mail: &Mail) -> Result<lettre::Message, Failure> {
+    let refused = |e: String| Failure::permanent(format!("the mail can't be written: {e}"));
     let address: lettre::Address =
         mail.to.parse().map_err(|_| refused("the address is invalid".into()))?;
     let to = Mailbox::new(mail.to_name.as_deref().map(one_line), address);

@@ -8,7 +8,8 @@ use async_trait::async_trait;
 use lettre::message::Mailbox;
 use tokio::io::AsyncWriteExt;
 
-use super::{Mail, MailError, Mailer, message};
+use super::{Mail, Mailer, message};
+use crate::domain::failure::Failure;
 use crate::private;
 
 /// Writes each mail to `MESSAGE-ID.eml` in one directory: sent twice, it is still one file.
@@ -34,7 +35,7 @@ impl FileMailer {
 
 #[async_trait]
 impl Mailer for FileMailer {
-    async fn send(&self, mail: &Mail) -> Result<(), MailError> {
+    async fn send(&self, mail: &Mail) -> Result<(), Failure> {
         let bytes = message(&self.from, mail)?.formatted();
         let path = self.directory.join(format!("{}.eml", mail.message_id));
         let half = self.directory.join(format!(".{}.tmp", mail.message_id));
@@ -46,6 +47,6 @@ impl Mailer for FileMailer {
             file.flush().await?;
             tokio::fs::rename(&half, &path).await
         };
-        written.await.map_err(|e| MailError::Transient(format!("{}: {e}", path.display())))
+        written.await.map_err(|e| Failure::transient(format!("{}: {e}", path.display())))
     }
 }

@@ -11,6 +11,8 @@ use async_trait::async_trait;
 use encode::message;
 use lettre::message::Mailbox;
 
+use crate::domain::failure::Failure;
+
 pub use files::FileMailer;
 pub use greetings::{Hello, SmtpManners};
 pub use smtp::SmtpMailer;
@@ -20,7 +22,11 @@ pub use smtp_url::SmtpUrl;
 #[async_trait]
 pub trait Mailer: Send + Sync {
     /// Sends a mail. `Ok` means that the other side has taken responsibility.
-    async fn send(&self, mail: &Mail) -> Result<(), MailError>;
+    ///
+    /// # Errors
+    /// Transient: it may work later, and the mail may even have arrived. Permanent: the mailbox is refused,
+    /// or the address is none.
+    async fn send(&self, mail: &Mail) -> Result<(), Failure>;
 }
 
 /// A mail in two forms.
@@ -40,17 +46,6 @@ pub struct Mail {
     pub html: String,
 }
 
-/// Why a mail was not sent.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum MailError {
-    /// It may work later, and it may even have arrived.
-    #[error("{0}")]
-    Transient(String),
-    /// It will never: the mailbox is refused, or the address is none.
-    #[error("{0}")]
-    Permanent(String),
-}
-
 /// Whether mail can be written to this address.
 pub fn is_address(text: &str) -> bool {
     text.parse::<Mailbox>().is_ok_and(|to| to.name.is_none() && to.email.to_string() == text)
@@ -59,6 +54,7 @@ pub fn is_address(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::failure::Class;
 
     fn mail(to: &str, subject: &str) -> Mail {
         Mail {
@@ -89,7 +85,10 @@ mod tests {
         let from: Mailbox = "taskd@localhost".parse().unwrap();
         for text in ["nobody", ".a@b.c", "a..b@c.d", "a.@b.c", "a@[127.0.0.1]", "Ada <a@b.c>"] {
             assert!(!is_address(text), "{text}");
-            assert!(matches!(message(&from, &mail(text, "x")), Err(MailError::Permanent(_))));
+            assert!(matches!(
+                message(&from, &mail(text, "x")),
+                Err(Failure { class: Class::Permanent, .. })
+            ));
         }
         for text in ["a@b", "A.B+c@d-e.f", "!#$%&'*+/=?^_`{|}~-@b.c"] {
             assert!(is_address(text), "{text}");

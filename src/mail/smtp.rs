@@ -15,7 +15,8 @@ use lettre::transport::smtp::Error;
 
 use super::greetings::{CONNECT_TIMEOUT, Greetings, Line, SmtpManners};
 use super::smtp_url::SmtpUrl;
-use super::{Mail, MailError, Mailer, message};
+use super::{Mail, Mailer, message};
+use crate::domain::failure::Failure;
 use crate::tls;
 
 /// How long a connection may rest before it is asked whether it still lives. Servers close
@@ -52,30 +53,37 @@ impl SmtpMailer {
 
 #[async_trait]
 impl Mailer for SmtpMailer {
-    async fn send(&self, mail: &Mail) -> Result<(), MailError> {
+    async fn send(&self, mail: &Mail) -> Result<(), Failure> {
         let message = message(&self.from, mail)?;
         let connection =
-            self.pool.get().await.map_err(|e| MailError::Transient(no_connection(&e)))?;
-        let mut connection = Dialogue(Some(connection));
-        let Some(line) = connection.0.as_mut() else { return Ok(()) };
-        let sent = line.connection.send(message.envelope(), &message.formatted()).await;
-        if line.connection.has_broken() {
-            // Dropped out of the pool, as after a send that was given up.
-            return sent.map(|_| ()).map_err(classify);
-        }
-        line.last_used = Instant::now();
-        // The dialogue is complete: back into the pool.
-        drop(connection.0.take());
-        sent.map(|_| ()).map_err(classify)
+            self.pool.get().await.map_err(|e| Failure::transient(no_connection(&e)))?;
+        let mut dialogue = Dialogue { connection: Some(connection) };
+        dialogue.send(&message).await.map_err(classify)
     }
 }
 
 /// A connection in use. Dropped while it still has one, it takes it out of the pool.
-struct Dialogue(Option<Object<Server>>);
+struct Dialogue {
+    connection: Option<Object<Server>>,
+}
+
+impl Dialogue {
+    #[expect(clippy::expect_used, reason = "only the end of a dialogue takes its connection")]
+    async fn send(&mut self, message: &lettre::Message) -> Result<(), Error> {
+        let line = self.connection.as_mut().expect("the dialogue has not ended");
+        let sent = line.connection.send(message.envelope(), &message.formatted()).await;
+        if !line.connection.has_broken() {
+            line.last_used = Instant::now();
+            // The dialogue is complete: back into the pool.
+            drop(self.connection.take());
+        }
+        sent.map(drop)
+    }
+}
 
 impl Drop for Dialogue {
     fn drop(&mut self) {
-        if let Some(connection) = self.0.take() {
+        if let Some(connection) = self.connection.take() {
             drop(Object::take(connection));
         }
     }
@@ -114,7 +122,7 @@ fn no_connection(error: &PoolError<anyhow::Error>) -> String {
 
 /// Refused for good, or worth another try (RFC 5321, section 4.2.1; RFC 4954, section 6 for the
 /// codes of a failed sign-in, which say nothing about the mail).
-fn classify(error: Error) -> MailError {
+fn classify(error: Error) -> Failure {
     const SIGN_IN: [u16; 4] = [530, 534, 535, 538];
     // What this machine calls itself is refused, which many servers do only with the first recipient.
     const HELLO: u16 = 504;
@@ -124,15 +132,15 @@ fn classify(error: Error) -> MailError {
     };
     let code = error.status().map(u16::from);
     if code == Some(HELLO) {
-        return MailError::Transient(format!(
+        return Failure::transient(format!(
             "{text} (SMTP_HELO_NAME is what the server is told that this machine is called)"
         ));
     }
     let sign_in = code.is_some_and(|code| SIGN_IN.contains(&code));
     // A "client" error is one the mail itself brings about, such as an address this server can't take.
     if (error.is_permanent() && !sign_in) || error.is_client() {
-        MailError::Permanent(text)
+        Failure::permanent(text)
     } else {
-        MailError::Transient(text)
+        Failure::transient(text)
     }
 }

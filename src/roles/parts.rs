@@ -18,7 +18,7 @@ use crate::consumer::{Consumer, EXTERNAL_AT_ONCE, Tools};
 use crate::domain::rate::Limit;
 use crate::domain::retry::RetryPolicy;
 use crate::domain::schedule::Schedule;
-use crate::effects::{Email, Simulation};
+use crate::effects::{self, Simulation, Wiring};
 use crate::http::admission::Policy;
 use crate::http::observe::AccessLog;
 use crate::http::rate_limits::RateLimits;
@@ -175,11 +175,12 @@ pub(super) fn consumer(
 ) -> Consumer {
     let Ground { store, broker, metrics } = ground.clone();
     let authenticity = Authenticity::new(store.clone());
+    let wiring = Wiring { store: store.clone(), mailer, mail_limit };
     let tools = Tools {
         idempotency: Idempotency::new(store.clone(), worker),
         router: RetryRouter::new(broker.clone(), authenticity.clone(), retries, worker),
         authenticity,
-        email: Email::new(store.clone(), mailer, mail_limit),
+        effects: effects::built_in().start(&wiring).into(),
         simulation,
         metrics,
         worker: worker.to_owned(),

@@ -9,13 +9,11 @@ use diesel_async::AsyncPgConnection;
 use serde_json::Value;
 use uuid::Uuid;
 
+use crate::domain::effect::EffectKey;
 use crate::domain::event::Event;
 use crate::store::StoreError;
 use crate::store::processed::Subject;
 use crate::store::sql::{RunQueryDsl, Statement, unseen};
-
-/// The name of the effect that writes here.
-pub const EFFECT: &str = "activity";
 
 #[derive(QueryableByName)]
 struct EventId {
@@ -23,14 +21,15 @@ struct EventId {
     event_id: Uuid,
 }
 
-/// Logs these events, each once for all time: the row that says "done" commits in the same
-/// statement as the row it is about, where it may by the rule [`crate::domain::claim::decide`].
+/// Logs these events, each once for all time: the row that says "done", under the key of `effect`, commits in
+/// the same statement as the row it is about, where it may by the rule [`crate::domain::claim::decide`].
 /// Returns the events that were logged now. They must be distinct.
 ///
 /// # Errors
 /// The database fails; then none is logged.
 pub async fn record_once(
     connection: &mut AsyncPgConnection,
+    effect: &EffectKey,
     events: &[(&Event, Subject)],
 ) -> Result<Vec<Uuid>, StoreError> {
     let each = events.iter().map(|(event, _)| *event);
@@ -61,7 +60,7 @@ pub async fn record_once(
     .bind::<Array<Text>, _>(each.clone().map(|e| e.event_type.as_str()).collect::<Vec<_>>())
     .bind::<Array<Nullable<Jsonb>>, _>(each.clone().map(changes).collect::<Vec<_>>())
     .bind::<Array<Timestamptz>, _>(each.map(|e| e.metadata.timestamp).collect::<Vec<_>>())
-    .bind::<Text, _>(EFFECT)
+    .bind::<Text, _>(effect.to_string())
     .bind::<Array<SmallInt>, _>(subjects.clone().map(|s| s.effects).collect::<Vec<_>>())
     .bind::<Array<Bool>, _>(subjects.map(|s| s.recorded).collect::<Vec<_>>());
     let fresh: Vec<EventId> = statement.load(connection).await?;

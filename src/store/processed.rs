@@ -1,6 +1,6 @@
 //! Which effect of which event is done, being run by whom, or still to come.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use diesel::prelude::*;
@@ -9,13 +9,16 @@ use diesel_async::AsyncPgConnection;
 use uuid::Uuid;
 
 use crate::domain::claim::Record;
+use crate::domain::effect::EffectKey;
 use crate::store::StoreError;
 use crate::store::sql::{RunQueryDsl, Statement, unseen};
 
 #[derive(QueryableByName)]
-struct EventId {
+struct Claimed {
     #[diesel(sql_type = SqlUuid)]
     event_id: Uuid,
+    #[diesel(sql_type = Text)]
+    effect: String,
 }
 
 /// An event whose effects are asked about, and what its delivery says of their records.
@@ -29,69 +32,70 @@ pub struct Subject {
     pub recorded: bool,
 }
 
-/// Claims an effect of these events for `owner`, where it is free by the rule
-/// [`crate::domain::claim::decide`]. Returns the events claimed. They must be distinct.
+/// Claims effects of events for `owner`, where they are free by the rule
+/// [`crate::domain::claim::decide`]. Returns those claimed. They must be distinct.
 ///
 /// # Errors
 /// The database fails.
 pub async fn claim(
     connection: &mut AsyncPgConnection,
-    effect: &'static str,
-    subjects: &[Subject],
+    wanted: &[(EffectKey, Subject)],
     owner: String,
     lease: Duration,
-) -> Result<Vec<Uuid>, StoreError> {
+) -> Result<HashSet<(Uuid, String)>, StoreError> {
     // Rows in one order, so that two workers with the same events wait instead of deadlocking.
     let statement = Statement::new(format!(
         "INSERT INTO processed_messages AS p (event_id, effect, state, effects, claimed_by, claimed_until)
-         SELECT event_id, $2, 'claimed', effects, $3, now() + $4 * interval '1 ms'
-         FROM unnest({arrays}) AS t (event_id, effects, recorded)
+         SELECT event_id, effect, 'claimed', effects, $3, now() + $4 * interval '1 ms'
+         FROM unnest({arrays}) AS t (event_id, effect, effects, recorded)
          WHERE NOT recorded OR (SELECT o.state IN ('open', 'claimed') FROM processed_messages o
-                                WHERE o.event_id = t.event_id AND o.effect = $2)
-         ORDER BY event_id
+                                WHERE o.event_id = t.event_id AND o.effect = t.effect)
+         ORDER BY event_id, effect
          ON CONFLICT (event_id, effect) DO UPDATE
              SET state = 'claimed', claimed_by = excluded.claimed_by,
                  claimed_until = excluded.claimed_until, touched_at = now()
              WHERE p.state = 'open' OR p.state = 'claimed' AND p.claimed_until < now()
-         RETURNING event_id",
-        arrays = unseen([1, 5, 6])
+         RETURNING event_id, effect",
+        arrays = unseen([1, 2, 5, 6])
     ))
-    .bind::<Array<SqlUuid>, _>(subjects.iter().map(|s| s.event_id).collect::<Vec<_>>())
-    .bind::<Text, _>(effect)
+    .bind::<Array<SqlUuid>, _>(wanted.iter().map(|(_, s)| s.event_id).collect::<Vec<_>>())
+    .bind::<Array<Text>, _>(wanted.iter().map(|(key, _)| key.to_string()).collect::<Vec<_>>())
     .bind::<Text, _>(owner)
     .bind::<BigInt, _>(lease.as_millis() as i64)
-    .bind::<Array<SmallInt>, _>(subjects.iter().map(|s| s.effects).collect::<Vec<_>>())
-    .bind::<Array<Bool>, _>(subjects.iter().map(|s| s.recorded).collect::<Vec<_>>());
-    let claimed: Vec<EventId> = statement.load(connection).await?;
-    Ok(claimed.into_iter().map(|row| row.event_id).collect())
+    .bind::<Array<SmallInt>, _>(wanted.iter().map(|(_, s)| s.effects).collect::<Vec<_>>())
+    .bind::<Array<Bool>, _>(wanted.iter().map(|(_, s)| s.recorded).collect::<Vec<_>>());
+    let claimed: Vec<Claimed> = statement.load(connection).await?;
+    Ok(claimed.into_iter().map(|row| (row.event_id, row.effect)).collect())
 }
 
-/// What is on record about an effect of these events; of some there is nothing.
+/// What is on record about these effects of events; of some there is nothing.
 ///
 /// # Errors
 /// The database fails.
 pub async fn records(
     connection: &mut AsyncPgConnection,
-    effect: &'static str,
-    events: Vec<Uuid>,
-) -> Result<HashMap<Uuid, Record>, StoreError> {
+    wanted: &[(EffectKey, Subject)],
+) -> Result<HashMap<(Uuid, String), Record>, StoreError> {
     #[derive(QueryableByName)]
     struct Row {
         #[diesel(sql_type = SqlUuid)]
         event_id: Uuid,
         #[diesel(sql_type = Text)]
+        effect: String,
+        #[diesel(sql_type = Text)]
         state: String,
         #[diesel(sql_type = BigInt)]
         leased_ms: i64,
     }
-    let statement = Statement::new(
-        "SELECT event_id, state,
+    let statement = Statement::new(format!(
+        "SELECT event_id, effect, state,
                 coalesce(greatest(0, ceil(extract(epoch FROM claimed_until - now()) * 1000)), 0)::bigint
                     AS leased_ms
-         FROM processed_messages WHERE event_id = ANY($1) AND effect = $2",
-    )
-    .bind::<Array<SqlUuid>, _>(events)
-    .bind::<Text, _>(effect);
+         FROM processed_messages JOIN unnest({arrays}) AS t (event_id, effect) USING (event_id, effect)",
+        arrays = unseen(1..=2)
+    ))
+    .bind::<Array<SqlUuid>, _>(wanted.iter().map(|(_, s)| s.event_id).collect::<Vec<_>>())
+    .bind::<Array<Text>, _>(wanted.iter().map(|(key, _)| key.to_string()).collect::<Vec<_>>());
     let rows: Vec<Row> = statement.load(connection).await?;
     let record = |row: Row| {
         let record = match row.state.as_str() {
@@ -101,7 +105,7 @@ pub async fn records(
             )),
             _ => Record::Done,
         };
-        (row.event_id, record)
+        ((row.event_id, row.effect), record)
     };
     Ok(rows.into_iter().map(record).collect())
 }
@@ -112,7 +116,7 @@ pub struct Finished {
     /// The event.
     pub event_id: Uuid,
     /// The effect.
-    pub effect: &'static str,
+    pub effect: EffectKey,
     /// Why there was nothing to do, where there wasn't.
     pub skipped: Option<String>,
 }
@@ -135,7 +139,7 @@ pub async fn finish(
         arrays = unseen(1..=3)
     ))
     .bind::<Array<SqlUuid>, _>(finished.iter().map(|f| f.event_id).collect::<Vec<_>>())
-    .bind::<Array<Text>, _>(finished.iter().map(|f| f.effect).collect::<Vec<_>>())
+    .bind::<Array<Text>, _>(finished.iter().map(|f| f.effect.to_string()).collect::<Vec<_>>())
     .bind::<Array<Nullable<Text>>, _>(finished.iter().map(|f| f.skipped.clone()).collect::<Vec<_>>());
     statement.execute(connection).await?;
     Ok(())
@@ -149,7 +153,7 @@ pub async fn finish(
 pub async fn leave_open(
     connection: &mut AsyncPgConnection,
     subject: Subject,
-    effects: Vec<&'static str>,
+    effects: &[EffectKey],
     owner: String,
 ) -> Result<(), StoreError> {
     // What is missing of a recorded event is done: it must not be open again.
@@ -164,7 +168,7 @@ pub async fn leave_open(
              WHERE p.state = 'claimed' AND p.claimed_by = $5",
     )
     .bind::<SqlUuid, _>(subject.event_id)
-    .bind::<Array<Text>, _>(effects)
+    .bind::<Array<Text>, _>(effects.iter().map(EffectKey::to_string).collect::<Vec<_>>())
     .bind::<SmallInt, _>(subject.effects)
     .bind::<Bool, _>(subject.recorded)
     .bind::<Text, _>(owner);

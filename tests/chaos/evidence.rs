@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
-use taskd::broker::message::reason;
+use taskd::domain::retry::DeadReason;
 
 use super::system::System;
 
@@ -74,7 +74,8 @@ impl Evidence {
 
     /// The events that have a dead letter of ours: a forged one says nothing of the event it names.
     pub fn dead(&self) -> HashSet<&str> {
-        let ours = self.letters.iter().filter(|letter| letter["reason"] != reason::NOT_OURS);
+        let ours =
+            self.letters.iter().filter(|letter| letter["reason"] != DeadReason::NotOurs.as_str());
         ours.filter_map(|letter| letter["eventId"].as_str()).collect()
     }
 

@@ -3,7 +3,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
-use taskd::broker::message::reason;
+use taskd::domain::retry::DeadReason;
 
 use super::system::Role;
 
@@ -189,10 +189,11 @@ impl Fault {
 
     /// Whether a message may die of it for this reason.
     pub fn kills(&self, reason: &str) -> bool {
-        matches!(
-            (self.kind, reason),
-            (Kind::Mail("5xx"), reason::PERMANENT) | (Kind::Forged, reason::NOT_OURS)
-        )
+        match self.kind {
+            Kind::Mail("5xx") => reason == DeadReason::Permanent.as_str(),
+            Kind::Forged => reason == DeadReason::NotOurs.as_str(),
+            _ => false,
+        }
     }
 
     /// Whether a write may have been carried out although it was answered 5xx: its answer came after

@@ -8,11 +8,12 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 use taskd::authenticity::Authenticity;
 use taskd::broker::amqp::{AmqpBroker, AmqpUrl};
-use taskd::broker::message::{self, Message, reason};
+use taskd::broker::message::{self, Message};
 use taskd::broker::tables::TableBroker;
 use taskd::broker::topology::Topology;
 use taskd::broker::{Broker, Consumption, Delivery, Destination, Outgoing};
 use taskd::dead_letters::{DeadLetter, DeadLetters, Selection};
+use taskd::domain::retry::DeadReason;
 use taskd::store::{PostgresUrl, Store};
 use taskd::tls::Tls;
 
@@ -307,7 +308,7 @@ async fn dead_letters_wait_in_order_and_are_back_after_a_look(rig: Rig) {
 async fn a_replayed_letter_is_a_first_attempt_with_its_history(rig: Rig) {
     let mut letter = numbered(1);
     letter.set_text(message::HISTORY, "[]");
-    letter.set_text(message::DEAD_REASON, reason::EXHAUSTED);
+    letter.set_text(message::DEAD_REASON, DeadReason::Exhausted.as_str());
     rig.publish(Destination::DeadLetter, [letter]).await;
     let letters = rig.letters();
     assert_eq!(letters.replay(&Selection::All).await.unwrap().letters.len(), 1);
@@ -335,7 +336,10 @@ async fn what_comes_back_too_often_is_set_aside(rig: Rig) {
             consumption.settlement.release(&[delivery.tag]).await.unwrap();
         }
     };
-    assert_eq!((letter.id.as_str(), letter.reason.as_str()), ("id-1", reason::DELIVERY_LIMIT));
+    assert_eq!(
+        (letter.id.as_str(), letter.reason.as_str()),
+        ("id-1", DeadReason::DeliveryLimit.as_str())
+    );
 }
 
 async fn a_sign_of_life_is_given(rig: Rig) {

@@ -28,6 +28,7 @@ mod contract_limiter;
 mod dlq;
 mod error_codes;
 mod events;
+mod extending;
 mod failover;
 mod half_open;
 mod http_categories;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use chrono::Utc;
+use taskd::domain::effect::EffectKey;
 use taskd::domain::event::{Event, Metadata, NewEvent, SOURCE};
 use taskd::domain::task::{Status, Task, TaskFields};
 use taskd::store::processed::{self, Finished, Subject};
@@ -63,15 +64,20 @@ async fn what_writes_a_few_rows_is_planned_once() {
         };
         let subjects: Vec<Subject> = events.iter().map(subject).collect();
         let entries: Vec<_> = events.iter().zip(subjects.iter().copied()).collect();
-        let logged = activity::record_once(&mut connection, &entries).await.unwrap();
+        let key = EffectKey::only("activity");
+        let logged = activity::record_once(&mut connection, &key, &entries).await.unwrap();
         assert_eq!(logged.len(), few(time));
         let lease = Duration::from_secs(25);
-        let claimed =
-            processed::claim(&mut connection, "email", &subjects, "we".into(), lease).await;
+        let mails: Vec<(EffectKey, Subject)> =
+            subjects.iter().map(|s| (EffectKey::only("email"), *s)).collect();
+        let claimed = processed::claim(&mut connection, &mails, "we".into(), lease).await;
         assert_eq!(claimed.unwrap().len(), few(time));
-        let finished =
-            |s: &Subject| Finished { event_id: s.event_id, effect: "email", skipped: None };
-        let finished: Vec<_> = subjects.iter().map(finished).collect();
+        let finished = |(effect, subject): &(EffectKey, Subject)| Finished {
+            event_id: subject.event_id,
+            effect: effect.clone(),
+            skipped: None,
+        };
+        let finished: Vec<_> = mails.iter().map(finished).collect();
         processed::finish(&mut connection, &finished).await.unwrap();
 
         let rows: Vec<NewRow> = (0..few(time)).map(|_| row(&world.queue)).collect();

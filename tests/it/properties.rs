@@ -5,8 +5,9 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 use taskd::broker::message::{HISTORY, Message};
 use taskd::domain::event::{Event, EventType, Metadata, Payload, SCHEMA_VERSION, SOURCE};
+use taskd::domain::history::{FailedAttempt, remember};
 use taskd::domain::rate::Rate;
-use taskd::domain::retry::{Failure, RetryPolicy, remember};
+use taskd::domain::retry::RetryPolicy;
 use taskd::domain::schedule::Schedule;
 use taskd::domain::task::{Status, Task};
 use taskd::effects::Simulation;
@@ -71,9 +72,9 @@ fn events() -> impl Strategy<Value = Event> {
     })
 }
 
-fn failures() -> impl Strategy<Value = Failure> {
+fn failures() -> impl Strategy<Value = FailedAttempt> {
     (1_u32.., ".{0,30}", times(), prop::option::of("[a-z]{1,10}"), ".{0,600}").prop_map(
-        |(attempt, worker, at, effect, error)| Failure { attempt, worker, at, effect, error },
+        |(attempt, worker, at, effect, error)| FailedAttempt { attempt, worker, at, effect, error },
     )
 }
 
@@ -170,7 +171,7 @@ proptest! {
         let text: Vec<String> = ms.iter().map(|ms| format!("{ms}ms")).collect();
         let policy: RetryPolicy = text.join(",").parse().unwrap();
         let road: u64 = ms.iter().sum();
-        prop_assert_eq!(policy.longest_road().as_millis(), u128::from(road));
+        prop_assert_eq!(policy.longest_path().as_millis(), u128::from(road));
         prop_assert_eq!(policy.to_string().parse::<RetryPolicy>(), Ok(policy));
     }
 

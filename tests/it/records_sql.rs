@@ -8,6 +8,7 @@ use proptest::strategy::ValueTree;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use serde_json::json;
 use taskd::domain::claim::{Claim, Record, decide};
+use taskd::domain::effect::EffectKey;
 use taskd::domain::event::NewEvent;
 use taskd::domain::retention::{Outbox, Trace, may_forget};
 use taskd::store::processed::{self, Subject};
@@ -47,14 +48,15 @@ fn generated<T: std::fmt::Debug>(count: usize, strategy: impl Strategy<Value = T
 async fn a_claim_is_answered_by_the_rule_of_the_domain() {
     let world = World::new().await;
     let (db, store) = (world.db().await, store(&world));
-    let cases: Vec<(Subject, Option<Record>)> =
-        generated(400, (any_record(), any::<bool>(), 1_i16..3))
+    let cases: Vec<(EffectKey, Subject, Option<Record>)> =
+        generated(400, (any_record(), any::<bool>(), 1_i16..3, prop::option::of("[a-z/]{0,5}")))
             .into_iter()
-            .map(|(record, recorded, effects)| {
-                (Subject { event_id: Uuid::new_v4(), effects, recorded }, record)
+            .map(|(record, recorded, effects, target)| {
+                let effect = EffectKey { effect: "email", target: target.map(Into::into) };
+                (effect, Subject { event_id: Uuid::new_v4(), effects, recorded }, record)
             })
             .collect();
-    for (subject, record) in &cases {
+    for (effect, subject, record) in &cases {
         let (state, until) = match record {
             None => continue,
             Some(Record::Open) => ("open", "NULL".to_owned()),
@@ -68,20 +70,21 @@ async fn a_claim_is_answered_by_the_rule_of_the_domain() {
         };
         db.run(&format!(
             "INSERT INTO processed_messages (event_id, effect, state, claimed_by, claimed_until)
-             VALUES ('{}', 'email', '{state}', 'other', {until})",
+             VALUES ('{}', '{effect}', '{state}', 'other', {until})",
             subject.event_id
         ))
         .await;
     }
-    let subjects: Vec<Subject> = cases.iter().map(|(subject, _)| *subject).collect();
+    let wanted: Vec<(EffectKey, Subject)> =
+        cases.iter().map(|(effect, subject, _)| (effect.clone(), *subject)).collect();
     let mut connection = store.connection().await.unwrap();
     let lease = Duration::from_secs(25);
-    let ids = subjects.iter().map(|subject| subject.event_id).collect();
-    let seen = processed::records(&mut connection, "email", ids).await.unwrap();
-    let granted = processed::claim(&mut connection, "email", &subjects, "we".into(), lease).await;
+    let seen = processed::records(&mut connection, &wanted).await.unwrap();
+    let granted = processed::claim(&mut connection, &wanted, "we".into(), lease).await;
     let granted = granted.unwrap();
-    for (subject, record) in cases {
-        let read = seen.get(&subject.event_id).copied();
+    for (effect, subject, record) in cases {
+        let key = (subject.event_id, effect.to_string());
+        let read = seen.get(&key).copied();
         match (read, record) {
             (Some(Record::Claimed(read)), Some(Record::Claimed(left))) if !left.is_zero() => {
                 assert!(read <= left && left - read < Duration::from_secs(60), "{read:?} {left:?}");
@@ -89,7 +92,7 @@ async fn a_claim_is_answered_by_the_rule_of_the_domain() {
             _ => assert_eq!(read, record),
         }
         let by_rule = decide(record, subject.recorded) == Claim::Granted;
-        let by_sql = granted.contains(&subject.event_id);
+        let by_sql = granted.contains(&key);
         assert_eq!(by_sql, by_rule, "{record:?} {subject:?}");
     }
 }
@@ -121,14 +124,15 @@ async fn a_database_effect_is_run_by_the_rule_of_the_domain() {
     let (db, store) = (world.db().await, store(&world));
     let mut connection = store.connection().await.unwrap();
     let (_, new) = created();
+    let key = EffectKey::only("activity");
     for (state, recorded) in states() {
         let event_id = Uuid::now_v7();
-        record(&db, event_id, activity::EFFECT, state).await;
+        record(&db, event_id, "activity", state).await;
         let event = published(NewEvent { id: event_id, ..new.clone() });
         let entry = (&event, Subject { event_id, effects: 1, recorded });
         let rule = decide(state.map(as_record), recorded) == Claim::Granted;
         for (time, expected) in [rule, false].into_iter().enumerate() {
-            let written = activity::record_once(&mut connection, &[entry]).await.unwrap();
+            let written = activity::record_once(&mut connection, &key, &[entry]).await.unwrap();
             assert_eq!(written.len(), usize::from(expected), "{state:?} {recorded} {time}");
         }
         let entries = format!("task_activity WHERE event_id = '{event_id}'");
@@ -145,8 +149,12 @@ async fn what_failed_is_left_open_and_what_is_done_or_anothers_is_left_alone() {
     let lease = Duration::from_secs(60);
     let mut leave = async |subject| {
         let owner = "we".to_owned();
-        processed::leave_open(&mut connection, subject, vec!["email"], owner).await.unwrap();
-        processed::records(&mut connection, "email", vec![subject.event_id]).await.unwrap()
+        let email = EffectKey::only("email");
+        processed::leave_open(&mut connection, subject, std::slice::from_ref(&email), owner)
+            .await
+            .unwrap();
+        let left = processed::records(&mut connection, &[(email, subject)]).await.unwrap();
+        left.into_values().next()
     };
     for (state, recorded) in states() {
         let event_id = Uuid::now_v7();
@@ -154,15 +162,16 @@ async fn what_failed_is_left_open_and_what_is_done_or_anothers_is_left_alone() {
         let left = leave(Subject { event_id, effects: 2, recorded }).await;
         // Of a recorded event what is missing is done: it stays missing.
         let missing = (!recorded).then_some(Record::Open);
-        assert_eq!(left.get(&event_id).copied(), state.map_or(missing, |s| Some(as_record(s))));
+        assert_eq!(left, state.map_or(missing, |s| Some(as_record(s))));
     }
     let mut other = store.connection().await.unwrap();
     for owner in ["we", "others"] {
         let subject = Subject { event_id: Uuid::now_v7(), effects: 2, recorded: false };
-        let claim = processed::claim(&mut other, "email", &[subject], owner.into(), lease).await;
-        assert_eq!(claim.unwrap(), [subject.event_id]);
-        let left = leave(subject).await[&subject.event_id];
-        assert_eq!(left == Record::Open, owner == "we", "{left:?}");
+        let wanted = [(EffectKey::only("email"), subject)];
+        let claim = processed::claim(&mut other, &wanted, owner.into(), lease).await;
+        assert_eq!(claim.unwrap().len(), 1);
+        let left = leave(subject).await;
+        assert_eq!(left == Some(Record::Open), owner == "we", "{left:?}");
     }
 }
 

@@ -5,7 +5,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use taskd::cache::{Cache, RedisCache, RedisUrl};
-use taskd::mail::{Mail, MailError, Mailer, SmtpMailer, SmtpManners, SmtpUrl};
+use taskd::domain::failure::{Class, Failure};
+use taskd::mail::{Mail, Mailer, SmtpMailer, SmtpManners, SmtpUrl};
 use taskd::tls::Tls;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpListener;
@@ -143,7 +144,9 @@ async fn who_is_not_trusted_or_not_named_gets_nothing() {
         let error = RedisCache::new(&url, "p").unwrap().ping().await.unwrap_err().to_string();
         assert!(error.contains(says), "{error}");
         let sent = mailer(&text("SMTP_URL"), &tls).send(&mail()).await;
-        let Err(MailError::Transient(error)) = sent else { panic!("{sent:?}") };
+        let Err(Failure { class: Class::Transient, message: error, .. }) = sent else {
+            panic!("{sent:?}")
+        };
         assert!(error.contains(says), "{error}");
     }
     for (wire, (variable, _)) in services.wires.iter().zip(services.urls("localhost")) {

@@ -208,7 +208,7 @@ impl Protocol {
                 }
             }
             Step::Ran => actions.push(Finish(number)),
-            Step::Tried if job.cause().is_some() => actions.push(LeaveOpen(number)),
+            Step::Tried if job.failures().is_some() => actions.push(LeaveOpen(number)),
             Step::LeftOpen => {
                 actions.push(PassOn(number));
                 if left.losses > 0 {

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use taskd::domain::claim::Record;
+use taskd::domain::failure::{Failure, Failures};
 use taskd::domain::retention::{self, Trace};
-use taskd::domain::retry::Cause;
 use taskd::idempotency::LEASE;
 
 /// The effect in the database, `Effect::Activity`.
@@ -228,14 +228,14 @@ impl Event {
 
 impl Job {
     /// What stands in the way of the ack.
-    pub fn cause(&self) -> Option<Cause> {
-        let causes = self.progress.iter().filter_map(|progress| match progress {
-            Progress::Transient => Some(Cause::Transient),
-            Progress::Permanent => Some(Cause::Permanent),
-            Progress::Leased => Some(Cause::Leased(LEASE)),
+    pub fn failures(&self) -> Option<Failures> {
+        let failures = self.progress.iter().filter_map(|progress| match progress {
+            Progress::Transient => Some(Failure::transient("")),
+            Progress::Permanent => Some(Failure::permanent("")),
+            Progress::Leased => Some(Failure::waiting(LEASE)),
             Progress::Open | Progress::Done => None,
         });
-        Cause::deciding(causes)
+        Failures::of(failures)
     }
 }
 

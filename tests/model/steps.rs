@@ -1,7 +1,7 @@
 //! What each action does.
 
 use taskd::domain::claim::{self, Claim as Answer};
-use taskd::domain::retry::Way;
+use taskd::domain::retry::Route;
 
 use super::actions::Action;
 use super::publishing::publishing;
@@ -255,16 +255,16 @@ impl Protocol {
 
     /// The copy that the retry router publishes.
     fn copy(&self, job: &Job) -> Option<Message> {
-        let way = self.policy.way(job.message.attempt.into(), job.cause()?);
+        let route = self.policy.route(job.message.attempt.into(), &job.failures()?);
         let copy = Message { deliveries: 0, ..job.message };
-        Some(match way {
-            Way::Retry { attempt, .. } => Message {
+        Some(match route {
+            Route::Retry { attempt, .. } => Message {
                 place: Place::Delayed,
                 attempt: u8::try_from(attempt).unwrap_or(u8::MAX),
                 ..copy
             },
-            Way::Park { .. } => Message { place: Place::Parked, ..copy },
-            Way::Dead(_) => Message { place: Place::Dead, ..copy },
+            Route::Park { .. } => Message { place: Place::Parked, ..copy },
+            Route::Dead(_) => Message { place: Place::Dead, ..copy },
         })
     }
 }

@@ -5,6 +5,7 @@ use paperclip::actix::Apiv2Schema;
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::domain::effect::split_key;
 use crate::store::events::{EffectState, Found, Listed};
 
 /// An event, without what it says of its task.
@@ -89,6 +90,8 @@ impl EventDetailView {
 pub struct EffectView {
     /// Its name.
     pub effect: String,
+    /// Which of its targets, where it has more than one.
+    pub target: Option<String>,
     /// To be run again after a failure, being run, done, or found to be needless.
     pub state: String,
     /// Why it was needless.
@@ -103,8 +106,10 @@ pub struct EffectView {
 
 impl From<EffectState> for EffectView {
     fn from(state: EffectState) -> EffectView {
+        let (effect, target) = split_key(&state.effect);
         EffectView {
-            effect: state.effect,
+            effect: effect.to_owned(),
+            target: target.map(str::to_owned),
             state: state.state,
             note: state.note,
             claimed_by: state.claimed_by,

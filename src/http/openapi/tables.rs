@@ -110,10 +110,11 @@ pub(super) const LISTS: [(&str, &str, &str); 1] = [("EventDetail", "effects", "E
 pub(super) const ALONE: [&str; 4] = ["Session", "NewToken", "EventDetail", "Effect"];
 
 /// Members of answers that may be null; every member is always there but `total`.
-pub(super) const NULLABLE: [(&str, &str); 24] = [
+pub(super) const NULLABLE: [(&str, &str); 25] = [
     ("Event", "publishedAt"),
     ("EventDetail", "publishedAt"),
     ("EventPage", "nextCursor"),
+    ("Effect", "target"),
     ("Effect", "note"),
     ("Effect", "claimedBy"),
     ("Effect", "claimedUntil"),

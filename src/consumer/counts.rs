@@ -1,0 +1,40 @@
+//! What the consumer counts.
+
+use std::time::Duration;
+
+use crate::domain::failure::{Class, Failure};
+use crate::domain::retry::DeadReason;
+use crate::effects::{Outcome, Started};
+use crate::telemetry::Metrics;
+
+/// The reasons for which a worker gives a message up.
+const REASONS: [DeadReason; 4] =
+    [DeadReason::NotOurs, DeadReason::Malformed, DeadReason::Exhausted, DeadReason::Permanent];
+
+/// Shows what may be counted from the start: a series that is there can be watched before it first counts.
+pub(super) fn expect(metrics: &Metrics, effects: &[Started]) {
+    for started in effects {
+        let name = started.effect.name();
+        metrics.retries.with_label_values(&[name]);
+        metrics.duplicates_skipped.with_label_values(&[name]);
+    }
+    for reason in REASONS {
+        metrics.dead_letters.with_label_values(&[reason.as_str()]);
+    }
+}
+
+/// Counts a run of an effect.
+pub(super) fn observe(
+    metrics: &Metrics,
+    effect: &str,
+    outcome: &Result<Outcome, Failure>,
+    took: Duration,
+) {
+    let label = match outcome {
+        Ok(Outcome::Done) => "done",
+        Ok(Outcome::Skipped(_)) => "skipped",
+        Err(Failure { class: Class::Permanent, .. }) => "permanent",
+        Err(_) => "transient",
+    };
+    metrics.effect_seconds.with_label_values(&[effect, label]).observe(took.as_secs_f64());
+}

@@ -1,0 +1,42 @@
+//! The task's activity log.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use uuid::Uuid;
+
+use super::{DatabaseWork, Effect, Wiring, Work};
+use crate::domain::effect::EffectKey;
+use crate::domain::event::Event;
+use crate::store::processed::Subject;
+use crate::store::{Connection, StoreError, activity};
+
+const NAME: &str = "activity";
+
+/// An entry in the activity log: in the database, exactly once.
+pub(super) struct Activity;
+
+impl Effect for Activity {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn applies(&self, _: &Event) -> bool {
+        true
+    }
+
+    fn start(&self, _: &Wiring) -> Work {
+        Work::Database(Arc::new(Activity))
+    }
+}
+
+#[async_trait]
+impl DatabaseWork for Activity {
+    async fn run_once(
+        &self,
+        connection: &mut Connection,
+        events: &[(&Event, Subject)],
+    ) -> Result<Vec<Uuid>, StoreError> {
+        activity::record_once(connection, &EffectKey::only(NAME), events).await
+    }
+}

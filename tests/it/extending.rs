@@ -1,0 +1,281 @@
+//! Effects that taskd doesn't know: defined here, with taskd as a library.
+
+mod announce;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use announce::Announce;
+use serde_json::{Value, json};
+use taskd::authenticity::Authenticity;
+use taskd::broker::Broker;
+use taskd::broker::amqp::{AmqpBroker, AmqpUrl};
+use taskd::broker::topology::Topology;
+use taskd::consumer::{Consumer, Tools};
+use taskd::domain::rate::Limit;
+use taskd::domain::retry::RetryPolicy;
+use taskd::effects::{self, Effects, Simulation, Wiring};
+use taskd::idempotency::Idempotency;
+use taskd::mail::{Mailer, SmtpMailer, SmtpManners, SmtpUrl};
+use taskd::retry_router::RetryRouter;
+use taskd::shutdown::Shutdown;
+use taskd::store::{PostgresUrl, Store};
+use taskd::telemetry::Metrics;
+use taskd::tls::Tls;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
+
+use crate::harness::{Api, Smtp, Verdict, World, eventually, rabbitmq_url};
+
+const DELAYS: &str = "100ms,200ms";
+
+/// A chat room: answers each post with its status, and keeps those that it answered with 200.
+struct Room {
+    url: String,
+    status: Arc<Mutex<u16>>,
+    posts: Arc<Mutex<Vec<String>>>,
+}
+
+impl Room {
+    async fn open() -> Room {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let room = Room { url, status: Arc::new(Mutex::new(200)), posts: Arc::default() };
+        let (status, posts) = (Arc::clone(&room.status), Arc::clone(&room.posts));
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let status = *status.lock().unwrap();
+                let Some(body) = answered(stream, status).await else { continue };
+                if status == 200 {
+                    posts.lock().unwrap().push(body);
+                }
+            }
+        });
+        room
+    }
+
+    fn says(&self, status: u16) {
+        *self.status.lock().unwrap() = status;
+    }
+
+    fn posts(&self) -> usize {
+        self.posts.lock().unwrap().len()
+    }
+}
+
+/// Reads a request and answers it. Its body.
+async fn answered(mut stream: TcpStream, status: u16) -> Option<String> {
+    let mut request = String::new();
+    let mut buffer = [0; 4096];
+    // Each body here ends with the only closing brace of its request.
+    while !request.ends_with('}') {
+        let read = stream.read(&mut buffer).await.ok().filter(|read| *read > 0)?;
+        request.push_str(std::str::from_utf8(&buffer[..read]).ok()?);
+    }
+    let answer = format!("HTTP/1.1 {status} -\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+    stream.write_all(answer.as_bytes()).await.ok()?;
+    request.split("\r\n\r\n").nth(1).map(str::to_owned)
+}
+
+/// A worker in this process.
+struct Worker {
+    metrics: Metrics,
+    shutdown: Shutdown,
+    running: JoinHandle<()>,
+    broker: Arc<dyn Broker>,
+}
+
+impl Worker {
+    fn start(world: &World, smtp: &Smtp, effects: Effects) -> Worker {
+        let url = PostgresUrl::parse(world.database_url(), &Tls::default()).unwrap();
+        let store = Store::new(&url, 4).unwrap();
+        let retries: RetryPolicy = DELAYS.parse().unwrap();
+        let delays = retries.distinct_delays();
+        let topology = Topology::new(&world.queue, world.retry_prefix(), &world.dlq, &delays);
+        let url = AmqpUrl::parse(&rabbitmq_url(), &Tls::default()).unwrap();
+        let broker: Arc<dyn Broker> = Arc::new(AmqpBroker::new(url, topology, "extended"));
+        let url = SmtpUrl::parse(&smtp.url(), &Tls::default()).unwrap();
+        let from = "taskd@localhost".parse().unwrap();
+        let manners = SmtpManners { patience: Duration::from_secs(10), hello: None };
+        let mailer: Arc<dyn Mailer> = Arc::new(SmtpMailer::new(&url, from, 4, manners).unwrap());
+        let wiring = Wiring { store: store.clone(), mailer, mail_limit: Limit(None) };
+        let (metrics, authenticity) = (Metrics::new().unwrap(), Authenticity::new(store.clone()));
+        let tools = Tools {
+            effects: effects.start(&wiring).into(),
+            idempotency: Idempotency::new(store.clone(), "extended"),
+            router: RetryRouter::new(broker.clone(), authenticity.clone(), retries, "extended"),
+            authenticity,
+            simulation: Simulation::default(),
+            metrics: metrics.clone(),
+            worker: "extended".to_owned(),
+            store,
+        };
+        let shutdown = Shutdown::new(Duration::from_secs(20));
+        let consumer = Consumer::new(tools, broker.clone(), 8);
+        let running = tokio::spawn(consumer.run(shutdown.clone()));
+        Worker { metrics, shutdown, running, broker }
+    }
+
+    async fn stop(self) {
+        self.shutdown.stop();
+        self.running.await.unwrap();
+        self.broker.close().await;
+    }
+
+    /// The value of a series, by its line up to the space.
+    fn metric(&self, series: &str) -> Option<f64> {
+        let text = self.metrics.render();
+        let line = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '))?;
+        line.parse().ok()
+    }
+}
+
+fn with_rooms(rooms: &[(&str, &Room)]) -> Effects {
+    let rooms: BTreeMap<String, String> =
+        rooms.iter().map(|(name, room)| ((*name).to_owned(), room.url.clone())).collect();
+    let announce = Announce { client: reqwest::Client::new(), rooms };
+    effects::built_in().with(announce).ok().unwrap()
+}
+
+/// Makes a task that is finished, and so announced. The id of its event.
+async fn finished_task(world: &World, api: &Api, title: &str) -> String {
+    let task = json!({ "title": title, "status": "completed", "userId": 1 });
+    let id = api.post("/tasks", task).await.expect(201)["id"].clone();
+    let event = format!("SELECT id::text FROM events WHERE task_id = {id}");
+    world.db().await.rows(&event).await[0]["id"].as_str().unwrap().to_owned()
+}
+
+/// The states of an event's effects, as the API tells them.
+async fn states(api: &Api, event: &str) -> Vec<(String, Option<String>, String)> {
+    let found = api.get(&format!("/events/{event}")).await.expect(200);
+    let text = |effect: &Value, name: &str| effect[name].as_str().map(str::to_owned);
+    let effects = found["effects"].as_array().unwrap().iter();
+    effects
+        .map(|e| (text(e, "effect").unwrap(), text(e, "target"), text(e, "state").unwrap()))
+        .collect()
+}
+
+fn state(effect: &str, target: Option<&str>, state: &str) -> (String, Option<String>, String) {
+    (effect.to_owned(), target.map(str::to_owned), state.to_owned())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs services: scripts/test"]
+async fn an_effect_from_outside_runs_fails_is_retried_dies_and_is_replayed() {
+    let world = World::new().await;
+    let (smtp, ops, all) = tokio::join!(Smtp::start(), Room::open(), Room::open());
+    let worker = Worker::start(&world, &smtp, with_rooms(&[("ops", &ops), ("all", &all)]));
+    let serve = world.serve().await;
+    let api = serve.api();
+
+    // It runs, once for each target, for the events that it applies to.
+    api.task("open", Some(1)).await;
+    let first = finished_task(&world, &api, "one").await;
+    eventually("it is announced", || async {
+        (ops.posts() == 1 && all.posts() == 1).then_some(())
+    })
+    .await;
+    let done = [
+        state("activity", None, "done"),
+        state("announce", Some("all"), "done"),
+        state("announce", Some("ops"), "done"),
+        state("email", None, "done"),
+    ];
+    eventually("all is on record", || async { (states(&api, &first).await == done).then_some(()) })
+        .await;
+    assert!(all.posts.lock().unwrap()[0].contains("Finished: one"));
+    let records = format!("processed_messages WHERE event_id = '{first}' AND effects = 4");
+    assert_eq!(world.db().await.count(&records).await, 4);
+
+    // One target fails and is tried again, without the others.
+    ops.says(503);
+    let second = finished_task(&world, &api, "two").await;
+    eventually("it has failed", || async {
+        (worker.metric("taskd_retries_total{effect=\"announce\"}")? >= 1.0).then_some(())
+    })
+    .await;
+    ops.says(200);
+    eventually("it is announced", || async { (ops.posts() == 2).then_some(()) }).await;
+    eventually("all is done", || async {
+        states(&api, &second).await.iter().all(|(_, _, state)| state == "done").then_some(())
+    })
+    .await;
+    assert_eq!(all.posts(), 2);
+
+    // One that is refused for good dies, and the others have happened.
+    ops.says(410);
+    let third = finished_task(&world, &api, "three").await;
+    let letter = world.dead_letters(1).await.remove(0);
+    assert_eq!(letter["eventId"], third.as_str());
+    assert_eq!(letter["reason"], "permanent-failure");
+    assert_eq!(letter["history"][0]["effect"], "announce/ops");
+    assert!(letter["error"].as_str().unwrap().starts_with("announce/ops: the room said 410"));
+    assert!(states(&api, &third).await.contains(&state("announce", Some("ops"), "open")));
+    assert_eq!(all.posts(), 3);
+
+    // Replayed, it alone happens.
+    ops.says(200);
+    world.run(&["dlq", "replay", "--all"]).await.succeeded();
+    eventually("it is announced", || async { (ops.posts() == 3).then_some(()) }).await;
+    eventually("all is done", || async {
+        states(&api, &third).await.iter().all(|(_, _, state)| state == "done").then_some(())
+    })
+    .await;
+    assert_eq!((all.posts(), smtp.mails().len()), (3, 4));
+
+    let runs = |outcome| {
+        let name = "taskd_effect_duration_seconds_count";
+        worker.metric(&format!("{name}{{effect=\"announce\",outcome=\"{outcome}\"}}"))
+    };
+    assert_eq!((runs("done"), runs("permanent")), (Some(6.0), Some(1.0)));
+    worker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs services: scripts/test"]
+async fn an_effect_that_is_added_later_is_run_for_what_is_taken_from_then_on() {
+    let world = World::new().await;
+    let (smtp, room) = tokio::join!(Smtp::start(), Room::open());
+    let serve = world.serve().await;
+    let api = serve.api();
+    // Its mail is deferred, so it is under way when the effect is added.
+    smtp.set(Verdict::DeferFirst(usize::MAX));
+    let before = Worker::start(&world, &smtp, effects::built_in());
+    let old = finished_task(&world, &api, "old").await;
+    world.dead_letters(1).await;
+    before.stop().await;
+    let waiting = finished_task(&world, &api, "waiting").await;
+
+    smtp.set(Verdict::Accept);
+    let after = Worker::start(&world, &smtp, with_rooms(&[("ops", &room)]));
+    world.run(&["dlq", "replay", "--all"]).await.succeeded();
+    smtp.wait_for(2).await;
+    let finished = async |event: &str, effects: &[&str]| {
+        eventually("the event is finished", || async {
+            let states = states(&api, event).await;
+            let done = states.iter().all(|(_, _, state)| state == "done");
+            let names: Vec<&str> = states.iter().map(|(effect, _, _)| effect.as_str()).collect();
+            (done && names == effects).then_some(())
+        })
+        .await;
+    };
+    finished(&old, &["activity", "email"]).await;
+    finished(&waiting, &["activity", "announce", "email"]).await;
+    assert_eq!(room.posts(), 1);
+    assert!(room.posts.lock().unwrap()[0].contains("waiting"));
+    // Nothing of either is left over that would be remembered for ever.
+    let db = world.db().await;
+    let counted = "(SELECT 1 FROM processed_messages GROUP BY event_id
+                    HAVING count(*) < max(effects)) AS unfinished";
+    assert_eq!(db.count(counted).await, 0);
+    after.stop().await;
+}
+
+#[test]
+fn the_guide_shows_the_effect_that_is_tested() {
+    let guide = include_str!("../../docs/extending.md");
+    let code = include_str!("extending/announce.rs").trim_end();
+    assert!(guide.contains(&format!("```rust\n{code}\n```")));
+}
