@@ -34,7 +34,7 @@ pub fn load() -> Result<(), ConfigError> {
         // Such as Python's virtual environments.
         return Ok(());
     }
-    let us = taskd::private::user().map_err(|error| unreadable(&error))?;
+    let us = taskd::ground::private::user().map_err(|error| unreadable(&error))?;
     if let Some(other) = [entry.uid(), opened.uid()].into_iter().find(|uid| ![0, us].contains(uid))
     {
         return Err(wrong(format!(

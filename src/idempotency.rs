@@ -15,11 +15,11 @@ use std::time::{Duration, Instant};
 
 use uuid::Uuid;
 
-use crate::batcher::Batcher;
-use crate::defects::{self, Defect};
-use crate::domain::claim::{self, Claim};
-use crate::domain::effect::EffectKey;
-use crate::store::processed::{self, Finished, Subject};
+use crate::domain::processing::claim::{self, Claim};
+use crate::domain::processing::effect::EffectKey;
+use crate::ground::batcher::Batcher;
+use crate::ground::defects::{self, Defect};
+use crate::store::delivery::processed::{self, Finished, Subject};
 use crate::store::{Store, StoreError};
 
 /// How long a claim holds. Longer than an effect may take (`effects::LONGEST_TIME_LIMIT`), and short, since

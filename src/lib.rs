@@ -29,14 +29,4 @@ pub mod mail;
 // What it is about.
 pub mod domain;
 // The ground.
-pub mod secret;
-pub mod private;
-pub mod data_dir;
-pub mod service_url;
-pub mod tls;
-pub mod shutdown;
-pub mod telemetry;
-pub mod output;
-pub mod batcher;
-pub mod turns;
-pub mod defects;
+pub mod ground;

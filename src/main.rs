@@ -9,7 +9,8 @@ use clap::{CommandFactory, Parser};
 
 use cli::{Cli, Role};
 use taskd::config::ConfigError;
-use taskd::{output, roles};
+use taskd::ground::output;
+use taskd::roles;
 
 /// Requests and messages are many small values, made by one thread and dropped by another, which the C library's
 /// allocator is slow at.
@@ -74,7 +75,8 @@ fn keep_together(role: &Role) -> anyhow::Result<()> {
             },
             _ => return Ok(()),
         };
-        let cache = taskd::store::embedded::cache(&std::path::absolute(&data.data_dir)?);
+        let cache =
+            taskd::store::connection::embedded::cache(&std::path::absolute(&data.data_dir)?);
         let cache = cache.to_string_lossy();
         // On macOS the second is what counts.
         dotenv::set(&[("XDG_CACHE_HOME", &cache), ("HOME", &cache)])?;

@@ -5,11 +5,11 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
-use crate::domain::retention::horizon;
-use crate::shutdown::Shutdown;
-use crate::store::retention::{self, Looked};
+use crate::domain::processing::retention::horizon;
+use crate::ground::shutdown::Shutdown;
+use crate::ground::telemetry::Metrics;
+use crate::store::delivery::retention::{self, Looked};
 use crate::store::{Connection, Store, StoreError};
-use crate::telemetry::Metrics;
 
 /// How many rows one statement deletes: a fraction of a second's work, so that nothing waits long
 /// for a lock of ours.

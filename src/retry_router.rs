@@ -8,10 +8,10 @@ use uuid::Uuid;
 use crate::authenticity::Authenticity;
 use crate::broker::message::{self, Message};
 use crate::broker::{Broker, BrokerError, Destination, Outgoing};
-use crate::domain::effect::EffectKey;
-use crate::domain::failure::{Failure, Failures};
-use crate::domain::history::{FailedAttempt, LAST_ERROR_CHARS, remember};
-use crate::domain::retry::{DeadReason, RetryPolicy, Route};
+use crate::domain::processing::effect::EffectKey;
+use crate::domain::processing::failure::{Failure, Failures};
+use crate::domain::processing::history::{FailedAttempt, LAST_ERROR_CHARS, remember};
+use crate::domain::processing::retry::{DeadReason, RetryPolicy, Route};
 use crate::store::StoreError;
 
 /// Sends messages on their way.

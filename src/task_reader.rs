@@ -1,8 +1,8 @@
 //! Pages of tasks, read together: what waits while one statement runs goes with the next. A lone page waits for
 //! nobody.
 
-use crate::batcher::Batcher;
 use crate::domain::task::Task;
+use crate::ground::batcher::Batcher;
 use crate::store::task_list::TaskQuery;
 use crate::store::{Store, StoreError, task_list};
 

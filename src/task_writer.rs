@@ -4,9 +4,9 @@
 //! A statement costs the database far more than a row in it, and a commit more than both: one for each
 //! request is what would bound the API.
 
-use crate::batcher::Batcher;
 use crate::domain::event::NewEvent;
 use crate::domain::task::Task;
+use crate::ground::batcher::Batcher;
 use crate::publisher::{Handover, Ticket};
 use crate::store::{Connection, Store, StoreError, tasks};
 

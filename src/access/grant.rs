@@ -6,11 +6,11 @@ use serde::{Deserialize, Serialize};
 use crate::access::issue;
 use crate::domain::text::shows_something;
 use crate::domain::user::Role;
+use crate::ground::output::OutputError;
+use crate::ground::secret::Secret;
 use crate::mail::is_address;
-use crate::output::OutputError;
-use crate::secret::Secret;
-use crate::store::tokens::{Kind, NewToken};
-use crate::store::users::{self, UserChange};
+use crate::store::accounts::tokens::{Kind, NewToken};
+use crate::store::accounts::users::{self, UserChange};
 use crate::store::{Connection, StoreError, transaction};
 
 /// An API token to be made.

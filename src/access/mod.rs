@@ -11,7 +11,7 @@ pub use seal::Seal;
 pub use tokens::{Tokens, issue, issue_session, issue_token};
 
 use crate::domain::user::Role;
-use crate::store::tokens::Holder;
+use crate::store::accounts::tokens::Holder;
 
 /// Who makes a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,7 +64,7 @@ impl Caller {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::tokens::Kind;
+    use crate::store::accounts::tokens::Kind;
 
     #[test]
     fn a_member_sees_its_own_and_an_admin_all() {

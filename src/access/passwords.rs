@@ -13,7 +13,7 @@ use argon2::password_hash::{PasswordHash, SaltString};
 use argon2::{Argon2, PasswordHasher, PasswordVerifier};
 use tokio::sync::Semaphore;
 
-use crate::turns::Turns;
+use crate::ground::turns::Turns;
 
 /// What is compared with where there is nothing to compare with, so that a wrong e-mail address
 /// takes as long as a wrong password. It has the parameters of [`Argon2::default`], and no password

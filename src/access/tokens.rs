@@ -8,9 +8,10 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use chrono::Utc;
 use sha2::{Digest, Sha256};
 
-use crate::secret::Secret;
-use crate::store::tokens::{self, Holder, NewToken};
-use crate::store::{Connection, Store, StoreError, credentials};
+use crate::ground::secret::Secret;
+use crate::store::accounts::credentials;
+use crate::store::accounts::tokens::{self, Holder, NewToken};
+use crate::store::{Connection, Store, StoreError};
 
 /// For how long what a token stands for is known without asking the database again. A revocation
 /// elsewhere is in effect after it, which is promised within 5 s.

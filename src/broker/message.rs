@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 
-use crate::domain::history::FailedAttempt;
+use crate::domain::processing::history::FailedAttempt;
 
 /// Which attempt the message is for, from 1.
 pub const ATTEMPT: &str = "taskd-attempt";
@@ -11,7 +11,7 @@ pub const ATTEMPT: &str = "taskd-attempt";
 pub const HISTORY: &str = "taskd-history";
 /// When the first of them was (RFC 3339).
 pub const FIRST_FAILED_AT: &str = "taskd-first-failed-at";
-/// Why a dead letter is dead: a [`crate::domain::retry::DeadReason`].
+/// Why a dead letter is dead: a [`crate::domain::processing::retry::DeadReason`].
 pub const DEAD_REASON: &str = "taskd-dead-reason";
 /// The error that killed it.
 pub const DEAD_ERROR: &str = "taskd-dead-error";

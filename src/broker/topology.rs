@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::broker::Destination;
-use crate::domain::retry::short;
+use crate::domain::processing::retry::short;
 
 /// How often a message may come back unanswered before the broker sets it aside: it has then
 /// most likely killed as many workers. Every requeue and every lost connection counts, so

@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 
 use super::{ConfigError, duration, values};
-use crate::http::admission::Policy;
+use crate::http::middleware::admission::Policy;
 
 /// What a request must bring.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -5,9 +5,9 @@ use clap::Args;
 use super::ConfigError;
 use crate::broker::amqp::AmqpUrl;
 use crate::broker::topology::Topology;
-use crate::domain::retry::RetryPolicy;
-use crate::secret::Secret;
-use crate::tls::Tls;
+use crate::domain::processing::retry::RetryPolicy;
+use crate::ground::secret::Secret;
+use crate::ground::tls::Tls;
 
 /// Where the events go, and how failed ones come back.
 #[derive(Debug, Clone, Args)]

@@ -6,8 +6,8 @@ use clap::Args;
 
 use super::{ConfigError, duration, name};
 use crate::cache::RedisUrl;
-use crate::secret::Secret;
-use crate::tls::Tls;
+use crate::ground::secret::Secret;
+use crate::ground::tls::Tls;
 
 /// Where hot reads are kept.
 #[derive(Debug, Clone, Args)]

@@ -3,9 +3,9 @@
 use clap::Args;
 
 use super::{ConfigError, whole};
-use crate::secret::Secret;
+use crate::ground::secret::Secret;
+use crate::ground::tls::Tls;
 use crate::store::PostgresUrl;
-use crate::tls::Tls;
 
 const VARIABLE: &str = "DATABASE_URL";
 

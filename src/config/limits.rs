@@ -5,9 +5,9 @@ use std::time::Duration;
 use clap::Args;
 
 use crate::domain::rate::{Limit, Rate};
-use crate::http::admission::Policy;
-use crate::http::caller::Networks;
-use crate::http::rate_limits::Rates;
+use crate::http::extract::caller::Networks;
+use crate::http::middleware::admission::Policy;
+use crate::http::middleware::rate_limits::Rates;
 
 /// More than a person or a usual program writes, and less than what keeps workers from others'
 /// work.

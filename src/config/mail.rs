@@ -7,9 +7,9 @@ use clap::Args;
 
 use super::{ConfigError, duration, path, values};
 use crate::domain::rate::Limit;
+use crate::ground::secret::Secret;
+use crate::ground::tls::Tls;
 use crate::mail::{Hello, SmtpManners, SmtpUrl};
-use crate::secret::Secret;
-use crate::tls::Tls;
 
 /// Below the usual data directory.
 pub const DEFAULT_MAIL_DIR: &str = ".taskd/mail";

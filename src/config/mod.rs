@@ -32,7 +32,7 @@ pub use work::{RetentionArgs, SimulationArgs};
 
 use std::borrow::Cow;
 
-use crate::secret::Secret;
+use crate::ground::secret::Secret;
 
 /// A variable that is absent or can't be used. The process exits with 2.
 #[derive(Debug, thiserror::Error)]

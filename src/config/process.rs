@@ -6,9 +6,8 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::values;
-use super::{duration, path, whole};
-use crate::telemetry::{self, LogFormat};
+use super::{duration, path, values, whole};
+use crate::ground::telemetry::{self, LogFormat};
 
 /// How to tell what goes on. Every role has these.
 #[derive(Debug, Clone, Args)]

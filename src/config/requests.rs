@@ -5,10 +5,10 @@ use std::time::Duration;
 use clap::Args;
 
 use super::{AccessArgs, HttpArgs, LimitArgs, duration, whole};
-use crate::http::cors::Origins;
-use crate::http::hosts::Hosts;
-use crate::http::limits::Limits;
-use crate::http::observe::AccessLog;
+use crate::http::middleware::cors::Origins;
+use crate::http::middleware::hosts::Hosts;
+use crate::http::middleware::limits::Limits;
+use crate::http::middleware::observe::AccessLog;
 
 /// The API's settings, for every role that serves it.
 #[derive(Debug, Clone, Args)]

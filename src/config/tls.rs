@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::{ConfigError, path};
-use crate::tls::Tls;
+use crate::ground::tls::Tls;
 
 /// Whom to trust.
 #[derive(Debug, Clone, Args)]

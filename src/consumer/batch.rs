@@ -9,13 +9,13 @@ use super::job::{Job, Progress};
 use super::{GivenUp, Patience, Session, counts};
 use crate::authenticity::Authority;
 use crate::broker::Delivery;
-use crate::defects::{self, Defect};
 use crate::domain::event::Event;
-use crate::domain::failure::Failure;
+use crate::domain::processing::failure::Failure;
 use crate::effects::{DatabaseWork, Outcome, Work};
-use crate::shutdown::Backoff;
+use crate::ground::defects::{self, Defect};
+use crate::ground::shutdown::Backoff;
 use crate::store::StoreError;
-use crate::store::processed::Subject;
+use crate::store::delivery::processed::Subject;
 
 impl Session {
     /// Takes a batch as far as the database alone can; the rest goes on in tasks.

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use crate::domain::failure::{Class, Failure};
-use crate::domain::retry::DeadReason;
+use crate::domain::processing::failure::{Class, Failure};
+use crate::domain::processing::retry::DeadReason;
 use crate::effects::{Outcome, Started};
-use crate::telemetry::Metrics;
+use crate::ground::telemetry::Metrics;
 
 /// The reasons for which a worker gives a message up.
 const REASONS: [DeadReason; 4] =

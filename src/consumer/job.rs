@@ -7,13 +7,13 @@ use futures_util::future::BoxFuture;
 
 use super::{GivenUp, Session, counts};
 use crate::broker::Delivery;
-use crate::domain::claim::Claim;
-use crate::domain::effect::EffectKey;
 use crate::domain::event::Event;
-use crate::domain::failure::{Failure, Failures};
+use crate::domain::processing::claim::Claim;
+use crate::domain::processing::effect::EffectKey;
+use crate::domain::processing::failure::{Failure, Failures};
 use crate::effects::{ExternalWork, LONGEST_TIME_LIMIT, Outcome, Prepared, Started, Work};
 use crate::store::StoreError;
-use crate::store::processed::{Finished, Subject};
+use crate::store::delivery::processed::{Finished, Subject};
 
 /// A delivery, its event, and how far each of its effects has come.
 pub(super) struct Job {

@@ -22,11 +22,11 @@ use tokio_util::task::TaskTracker;
 use crate::authenticity::Authenticity;
 use crate::broker::{Broker, Consumption, Delivery, Settlement};
 use crate::effects::{Simulation, Started};
+use crate::ground::shutdown::{Backoff, Shutdown};
+use crate::ground::telemetry::Metrics;
 use crate::idempotency::Idempotency;
 use crate::retry_router::RetryRouter;
-use crate::shutdown::{Backoff, Shutdown};
 use crate::store::{Conflicts, Store, StoreError};
-use crate::telemetry::Metrics;
 
 /// How many effects outside the database run at a time at most; also how many connections to the
 /// mail server are worth having. Other deliveries wait for their turn without a claim, so that no

@@ -4,9 +4,9 @@ use super::job::{Job, Progress};
 use super::{GivenUp, Patience, Session};
 use crate::broker::{Delivery, Tag};
 use crate::domain::event::Event;
-use crate::domain::failure::Failures;
-use crate::domain::retry::{Route, short};
-use crate::shutdown::Backoff;
+use crate::domain::processing::failure::Failures;
+use crate::domain::processing::retry::{Route, short};
+use crate::ground::shutdown::Backoff;
 
 /// A line about a delivery: the same fields in the same form, and then what its outcome brings.
 macro_rules! delivery {

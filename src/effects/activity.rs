@@ -6,9 +6,9 @@ use async_trait::async_trait;
 use uuid::Uuid;
 
 use super::{DatabaseWork, Effect, Wiring, Work};
-use crate::domain::effect::EffectKey;
 use crate::domain::event::Event;
-use crate::store::processed::Subject;
+use crate::domain::processing::effect::EffectKey;
+use crate::store::delivery::processed::Subject;
 use crate::store::{Connection, StoreError, activity};
 
 const NAME: &str = "activity";

@@ -9,12 +9,12 @@ use serde_json::Value;
 
 use super::mail_limit::MailLimit;
 use super::{Effect, ExternalWork, Outcome, Prepared, Wiring, Work};
-use crate::batcher::Batcher;
 use crate::domain::event::{Event, EventType};
 use crate::domain::task::Task;
 use crate::domain::text::isolated;
+use crate::ground::batcher::Batcher;
 use crate::mail::{Mail, Mailer};
-use crate::store::users::{self, User};
+use crate::store::accounts::users::{self, User};
 use crate::store::{Store, StoreError};
 
 const NAME: &str = "email";

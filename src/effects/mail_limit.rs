@@ -4,8 +4,8 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use crate::batcher::Batcher;
 use crate::domain::rate::Rate;
+use crate::ground::batcher::Batcher;
 use crate::store::{Store, StoreError, mail_limits};
 
 /// Counts the mails of each user, over all workers: the count is in the database.

@@ -16,12 +16,12 @@ use async_trait::async_trait;
 use futures_util::future::BoxFuture;
 use uuid::Uuid;
 
-use crate::domain::effect::is_name;
 use crate::domain::event::Event;
-use crate::domain::failure::Failure;
+use crate::domain::processing::effect::is_name;
+use crate::domain::processing::failure::Failure;
 use crate::domain::rate::Limit;
 use crate::mail::Mailer;
-use crate::store::processed::Subject;
+use crate::store::delivery::processed::Subject;
 use crate::store::{Connection, Store, StoreError};
 
 use activity::Activity;

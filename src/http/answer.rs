@@ -12,7 +12,6 @@ use paperclip::v2::models::{DefaultOperationRaw, DefaultSchemaRaw, Either, Respo
 use paperclip::v2::schema::Apiv2Schema;
 use serde::Serialize;
 
-use crate::http::preconditions::entity_tag;
 use crate::store::idempotency_keys::Kept;
 
 /// A JSON document, described as a `T`: 200, or 201 with the place of what was made.
@@ -181,4 +180,9 @@ impl OperationModifier for Deleted {
         let response = Response { description: Some("Deleted".to_owned()), ..Response::default() };
         operation.responses.insert(status.as_str().to_owned(), Either::Right(response));
     }
+}
+
+/// The entity tag of a version, as it is sent (RFC 9110, section 8.8.3).
+fn entity_tag(version: i64) -> String {
+    format!("\"{version}\"")
 }

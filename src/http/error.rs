@@ -1,6 +1,8 @@
 //! Every error a client can meet, and the one place that turns errors into answers: problem
 //! documents (RFC 9457) with stable codes.
 
+mod sources;
+
 use actix_web::body::BoxBody;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderValue};
@@ -8,12 +10,10 @@ use actix_web::{HttpResponse, ResponseError};
 use paperclip::v2::schema::Apiv2Errors;
 use serde::Serialize;
 
-use crate::access::PasswordError;
 use crate::http::fault::summary;
 pub use crate::http::fault::{Fault, Place};
-use crate::http::observe::RequestId;
-use crate::store::StoreError;
-use crate::store::credentials::{MOST_TOKENS, Refusal};
+use crate::http::request_id::RequestId;
+use crate::store::accounts::credentials::MOST_TOKENS;
 
 /// The media type of a problem document.
 pub const PROBLEM_JSON: &str = "application/problem+json";
@@ -278,40 +278,3 @@ impl ResponseError for ApiError {
 
 /// What the description says of errors is added from one table, in `openapi`.
 impl Apiv2Errors for ApiError {}
-
-impl From<PasswordError> for ApiError {
-    fn from(error: PasswordError) -> ApiError {
-        match error {
-            PasswordError::Busy => ApiError::Unavailable,
-            PasswordError::Failed => {
-                tracing::error!(request_id = RequestId::current(), %error, "answering 500");
-                ApiError::Internal
-            }
-        }
-    }
-}
-
-/// Violations that mean something to a client are mapped where they can happen.
-impl From<StoreError> for ApiError {
-    fn from(error: StoreError) -> ApiError {
-        let request_id = RequestId::current();
-        match error {
-            StoreError::Unavailable(_) | StoreError::Refused(_) | StoreError::Conflict(_) => {
-                tracing::warn!(request_id, %error, "answering 503");
-                ApiError::Unavailable
-            }
-            StoreError::TooSlow(_) => {
-                tracing::warn!(request_id, %error, "answering 503");
-                ApiError::Timeout
-            }
-            StoreError::Denied(Refusal::StalePassword) => ApiError::WrongPassword,
-            StoreError::Denied(Refusal::Ended) => ApiError::InvalidToken,
-            StoreError::Denied(Refusal::TooManyTokens) => ApiError::TooManyTokens,
-            StoreError::Denied(Refusal::LastAdmin) => ApiError::LastAdmin,
-            StoreError::Missing(_) | StoreError::Taken(_) | StoreError::Fault(_) => {
-                tracing::error!(request_id, %error, "answering 500");
-                ApiError::Internal
-            }
-        }
-    }
-}

@@ -1,42 +1,15 @@
 //! The HTTP API.
 
-pub mod admission;
-mod answer;
-pub mod caller;
-mod connection;
-mod categories;
-pub mod cors;
-pub mod cursor;
-mod docs;
-pub mod dto;
-pub mod error;
-mod events;
-mod fault;
-mod fields;
-mod headers;
-pub mod hosts;
-pub mod health;
-mod hints;
-mod idempotency_key;
-mod last_connections;
-mod json;
-pub mod limits;
-pub mod observe;
+pub mod server;
 pub mod openapi;
-pub mod operator;
-pub mod operator_socket;
-mod paging;
-mod preconditions;
-pub mod rate_limits;
-mod routes;
-mod server;
-mod serving;
-mod sessions;
-mod tasks;
-mod tokens;
-mod users;
-mod wire;
-mod words;
+pub mod routes;
+pub mod middleware;
+pub mod dto;
+pub mod extract;
+mod answer;
+pub mod error;
+mod fault;
+pub mod request_id;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -44,21 +17,21 @@ use std::time::Duration;
 use actix_web::Route;
 use actix_web::dev::HttpServiceFactory;
 
-pub use serving::{serve, serve_monitor};
+pub use server::{serve, serve_monitor};
 
 use crate::access::{Passwords, Tokens};
 use crate::cache::Scope;
-use crate::http::admission::Policy;
+use crate::ground::telemetry::Metrics;
+use crate::ground::turns::Turns;
 use crate::http::error::ApiError;
-use crate::http::observe::RequestId;
-use crate::http::rate_limits::RateLimits;
+use crate::http::middleware::admission::Policy;
+use crate::http::middleware::rate_limits::RateLimits;
+use crate::http::request_id::RequestId;
 use crate::publisher::Handover;
 use crate::read_cache::ReadCache;
 use crate::store::Store;
 use crate::task_reader::TaskReader;
 use crate::task_writer::TaskWriter;
-use crate::telemetry::Metrics;
-use crate::turns::Turns;
 
 /// What the handlers work with.
 #[derive(Clone)]

@@ -8,7 +8,7 @@ use lettre::message::header::{
 use lettre::message::{Body, Mailbox, MultiPart, SinglePart};
 
 use super::Mail;
-use crate::domain::failure::Failure;
+use crate::domain::processing::failure::Failure;
 use crate::domain::text::one_line;
 
 /// The mail, encoded.

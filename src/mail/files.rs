@@ -9,8 +9,8 @@ use lettre::message::Mailbox;
 use tokio::io::AsyncWriteExt;
 
 use super::{Mail, Mailer, message};
-use crate::domain::failure::Failure;
-use crate::private;
+use crate::domain::processing::failure::Failure;
+use crate::ground::private;
 
 /// Writes each mail to `MESSAGE-ID.eml` in one directory: sent twice, it is still one file.
 pub struct FileMailer {

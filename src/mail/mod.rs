@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use encode::message;
 use lettre::message::Mailbox;
 
-use crate::domain::failure::Failure;
+use crate::domain::processing::failure::Failure;
 
 pub use files::FileMailer;
 pub use greetings::{Hello, SmtpManners};
@@ -54,7 +54,7 @@ pub fn is_address(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::failure::Class;
+    use crate::domain::processing::failure::Class;
 
     fn mail(to: &str, subject: &str) -> Mail {
         Mail {

@@ -16,8 +16,8 @@ use lettre::transport::smtp::Error;
 use super::greetings::{CONNECT_TIMEOUT, Greetings, Line, SmtpManners};
 use super::smtp_url::SmtpUrl;
 use super::{Mail, Mailer, message};
-use crate::domain::failure::Failure;
-use crate::tls;
+use crate::domain::processing::failure::Failure;
+use crate::ground::tls;
 
 /// How long a connection may rest before it is asked whether it still lives. Servers close
 /// connections that idle for minutes (RFC 5321, section 4.5.3.2).

@@ -5,8 +5,8 @@ use std::fmt;
 use lettre::transport::smtp::authentication::Credentials;
 use lettre::transport::smtp::client::{Certificate, CertificateStore, TlsParameters};
 
-use crate::service_url::ServiceUrl;
-use crate::tls::{self, Tls};
+use crate::ground::service_url::ServiceUrl;
+use crate::ground::tls::{self, Tls};
 
 /// A mail server's URL, and how the server is spoken to.
 #[derive(Clone)]

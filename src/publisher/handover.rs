@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 use super::message::{self, Publishable};
 use crate::domain::event::NewEvent;
-use crate::store::outbox::Lease;
+use crate::store::delivery::outbox::Lease;
 
 /// How long an event is leased. A publisher that was killed leaves what it has for the rest of it.
 pub(super) const LEASE: Duration = Duration::from_secs(10);

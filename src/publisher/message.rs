@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use crate::broker::Message;
 use crate::domain::event::{Metadata, NewEvent, SCHEMA_VERSION, SOURCE};
-use crate::store::outbox::OutboxRow;
+use crate::store::delivery::outbox::OutboxRow;
 
 /// An event and its message.
 pub(super) struct Publishable {

@@ -6,6 +6,7 @@
 //! an event twice, which consumers expect; a crash before leaves it to whoever comes when the lease has run
 //! out.
 
+mod error;
 mod handover;
 mod message;
 
@@ -20,10 +21,11 @@ pub use handover::{Handover, Ticket};
 
 use crate::authenticity::Authenticity;
 use crate::broker::{Broker, BrokerError, Destination, Outgoing};
-use crate::shutdown::{Backoff, Shutdown};
-use crate::store::outbox::{self, Lease, OutboxRow};
+use crate::ground::shutdown::{Backoff, Shutdown};
+use crate::ground::telemetry::Metrics;
+use crate::store::delivery::outbox::{self, Lease, OutboxRow};
 use crate::store::{Store, StoreError};
-use crate::telemetry::Metrics;
+use error::PublishError;
 use handover::{Handed, LEASE};
 use message::Publishable;
 
@@ -57,14 +59,6 @@ pub struct Publisher {
     sent_at: Instant,
     /// When the outbox is looked into, if nobody says that something is there.
     look_at: Instant,
-}
-
-#[derive(Debug, thiserror::Error)]
-enum PublishError {
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    #[error(transparent)]
-    Broker(#[from] BrokerError),
 }
 
 impl Publisher {

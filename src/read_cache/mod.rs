@@ -27,11 +27,11 @@ use bytes::Bytes;
 use self::flights::Flights;
 use self::guard::Guard;
 use self::worth::Worth;
-use crate::batcher::Batcher;
 use crate::cache::{Breaker, Cache, CacheError, Circuit, Entry, Place, Scope, Slot};
-use crate::shutdown::Backoff;
+use crate::ground::batcher::Batcher;
+use crate::ground::shutdown::Backoff;
+use crate::ground::telemetry::Metrics;
 use crate::store::Store;
-use crate::telemetry::Metrics;
 
 /// See the module.
 #[derive(Clone)]

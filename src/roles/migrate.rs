@@ -3,9 +3,10 @@
 use std::process::ExitCode;
 
 use crate::config::{DatabaseArgs, TlsArgs};
-use crate::output;
+use crate::ground::output;
+use crate::store::Store;
+use crate::store::accounts::users;
 use crate::store::migrations::{self, Migrator};
-use crate::store::{Store, users};
 
 /// Options of `taskd migrate`.
 #[derive(clap::Args)]

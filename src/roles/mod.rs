@@ -8,7 +8,6 @@ pub mod purge;
 mod reach;
 pub mod serve;
 pub mod token;
-mod token_list;
 pub mod topology;
 pub mod up;
 mod upkeep;
@@ -21,8 +20,8 @@ use anyhow::Context;
 use tokio::net::TcpSocket;
 
 use crate::broker::{Broker, BrokerError};
-use crate::shutdown::{Shutdown, stop_on_signals};
-use crate::store::pooling::pools_transactions;
+use crate::ground::shutdown::{Shutdown, stop_on_signals};
+use crate::store::connection::pooling::pools_transactions;
 use crate::store::{PostgresUrl, StoreError, migrations};
 
 /// A stop signal for the whole process.

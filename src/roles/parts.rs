@@ -15,13 +15,16 @@ use crate::broker::tables::TableBroker;
 use crate::cache::{Cache, Limiter, OfDatabase, RedisCache, RedisUrl};
 use crate::config::{ApiArgs, BrokerArgs, ConfigError, MailArgs};
 use crate::consumer::{Consumer, EXTERNAL_AT_ONCE, Tools};
+use crate::domain::processing::retry::RetryPolicy;
 use crate::domain::rate::Limit;
-use crate::domain::retry::RetryPolicy;
 use crate::domain::schedule::Schedule;
 use crate::effects::{self, Simulation, Wiring};
-use crate::http::admission::Policy;
-use crate::http::observe::AccessLog;
-use crate::http::rate_limits::RateLimits;
+use crate::ground::shutdown::Shutdown;
+use crate::ground::telemetry::Metrics;
+use crate::ground::tls::Tls;
+use crate::http::middleware::admission::Policy;
+use crate::http::middleware::observe::AccessLog;
+use crate::http::middleware::rate_limits::RateLimits;
 use crate::http::{self, State};
 use crate::idempotency::Idempotency;
 use crate::mail::{FileMailer, Mailer, SmtpMailer};
@@ -29,13 +32,10 @@ use crate::publisher::Publisher;
 use crate::read_cache::ReadCache;
 use crate::retention::{Retention, purge};
 use crate::retry_router::RetryRouter;
-use crate::shutdown::Shutdown;
 use crate::store::Store;
 use crate::store::installation::Installation;
 use crate::task_reader::TaskReader;
 use crate::task_writer::TaskWriter;
-use crate::telemetry::Metrics;
-use crate::tls::Tls;
 
 /// What every process stands on.
 #[derive(Clone)]

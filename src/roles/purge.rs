@@ -7,10 +7,10 @@ use chrono::Utc;
 use super::parts;
 use crate::config::{ConfigError, DatabaseArgs, RetentionArgs, RetryArgs, ShutdownArgs, TlsArgs};
 use crate::domain::schedule::Schedule;
-use crate::output;
+use crate::ground::output;
+use crate::ground::telemetry::Metrics;
 use crate::retention::purge;
 use crate::store::Store;
-use crate::telemetry::Metrics;
 
 /// Options of `taskd purge`.
 #[derive(clap::Args)]

@@ -6,15 +6,13 @@ use reqwest::{Method, Response};
 use serde::Serialize;
 
 use crate::config::{ConfigError, DataArgs};
-use crate::data_dir::operator_socket;
-use crate::private;
-use crate::store::Store;
 #[cfg(feature = "embedded")]
-use crate::{
-    data_dir::DataDir,
-    store::embedded::{self, Embedded},
-    store::migrations::Migrator,
-};
+use crate::ground::data_dir::DataDir;
+use crate::ground::data_dir::operator_socket;
+use crate::ground::private;
+use crate::store::Store;
+use crate::store::connection::embedded::{self, Embedded};
+use crate::store::migrations::Migrator;
 
 /// Asks the `taskd up` that runs on the data directory; `None` if none does.
 ///

@@ -9,9 +9,9 @@ use crate::cache::Cache;
 use crate::config::{
     ApiArgs, Auth, BrokerArgs, CacheArgs, DatabaseArgs, ShutdownArgs, TlsArgs, no_declare,
 };
-use crate::http::observe::AccessLog;
+use crate::ground::telemetry::Metrics;
+use crate::http::middleware::observe::AccessLog;
 use crate::store::Store;
-use crate::telemetry::Metrics;
 
 /// How long connections are still accepted after the stop: a proxy that has requests for this process finds
 /// in each answer that it is the last on its connection.

@@ -7,7 +7,7 @@ use crate::broker::Broker;
 use crate::broker::amqp::{self, AmqpBroker};
 use crate::broker::topology::Topology;
 use crate::config::{BrokerArgs, TlsArgs};
-use crate::output;
+use crate::ground::output;
 
 /// Options of `taskd topology`.
 #[derive(clap::Args)]

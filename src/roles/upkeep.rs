@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use crate::shutdown::Shutdown;
-use crate::store::{Store, StoreError, outbox, task_list};
-use crate::telemetry::Metrics;
+use crate::ground::shutdown::Shutdown;
+use crate::ground::telemetry::Metrics;
+use crate::store::delivery::outbox;
+use crate::store::{Store, StoreError, task_list};
 
 /// How often new entries of the search index are put where they belong. Each of its words costs once for all tasks that
 /// came since, so more often is more work; less often, and there are more than PostgreSQL lets wait.

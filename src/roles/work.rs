@@ -9,10 +9,10 @@ use crate::config::{
     BrokerArgs, DatabaseArgs, MailArgs, MonitorArgs, ShutdownArgs, SimulationArgs, TlsArgs, name,
     no_declare, whole,
 };
-use crate::http::health::{LastReport, Monitored};
+use crate::ground::telemetry::Metrics;
+use crate::http::routes::health::{LastReport, Monitored};
 use crate::read_cache::ReadCache;
 use crate::store::Store;
-use crate::telemetry::Metrics;
 
 /// Options of `taskd work`.
 #[derive(clap::Args)]

@@ -9,10 +9,10 @@ use diesel_async::AsyncPgConnection;
 use serde_json::Value;
 use uuid::Uuid;
 
-use crate::domain::effect::EffectKey;
 use crate::domain::event::Event;
+use crate::domain::processing::effect::EffectKey;
 use crate::store::StoreError;
-use crate::store::processed::Subject;
+use crate::store::delivery::processed::Subject;
 use crate::store::sql::{RunQueryDsl, Statement, unseen};
 
 #[derive(QueryableByName)]
@@ -22,7 +22,7 @@ struct EventId {
 }
 
 /// Logs these events, each once for all time: the row that says "done", under the key of `effect`, commits in
-/// the same statement as the row it is about, where it may by the rule [`crate::domain::claim::decide`].
+/// the same statement as the row it is about, where it may by the rule [`crate::domain::processing::claim::decide`].
 /// Returns the events that were logged now. They must be distinct.
 ///
 /// # Errors

@@ -7,9 +7,9 @@ use diesel::sql_types::{BigInt, Bool, Text};
 use diesel_async::{AsyncMigrationHarness, AsyncPgConnection};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 
-use crate::store::connect::{PATIENCE, connect};
+use crate::store::connection::connect::{PATIENCE, connect};
+use crate::store::connection::sqlstate::ReadOnlySince;
 use crate::store::sql::{RunQueryDsl, Statement};
-use crate::store::sqlstate::ReadOnlySince;
 use crate::store::{PostgresUrl, StoreError};
 
 const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations");

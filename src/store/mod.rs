@@ -1,39 +1,26 @@
 //! PostgreSQL: the only module that speaks SQL. Each function is one statement where it can be.
 
+pub mod accounts;
 pub mod activity;
 pub mod cache_guard;
 pub mod categories;
-mod conflicts;
-mod connect;
-pub mod credentials;
-pub mod defective;
-#[cfg(feature = "embedded")]
-pub mod embedded;
+pub mod connection;
+pub mod delivery;
 pub mod events;
 pub mod idempotency_keys;
 pub mod installation;
 pub mod mail_limits;
 pub mod migrations;
-pub mod outbox;
-pub mod pool;
-pub mod processed;
-pub mod queue;
-pub mod retention;
-pub mod pooling;
 mod schema;
 mod sql;
-mod sqlstate;
 pub mod task_list;
 pub mod tasks;
-pub mod tokens;
-mod url;
-pub mod users;
 
-pub use conflicts::Conflicts;
+pub use connection::conflicts::Conflicts;
+pub use connection::pool::{READ_ONLY, Service, Store};
+pub use connection::url::PostgresUrl;
 pub use diesel_async::AsyncPgConnection as Connection;
-pub use pool::{READ_ONLY, Service, Store};
 pub(crate) use sql::transaction;
-pub use url::PostgresUrl;
 
 use diesel::result::{DatabaseErrorKind, Error};
 
@@ -61,7 +48,7 @@ pub enum StoreError {
     Taken(String),
     /// What was asked for can't be, by what the database has: nothing was written.
     #[error("{0}")]
-    Denied(credentials::Refusal),
+    Denied(accounts::credentials::Refusal),
     /// Anything else is a fault of ours.
     #[error("database error: {0}")]
     Fault(String),

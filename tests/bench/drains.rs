@@ -7,12 +7,11 @@ use serde_json::json;
 use taskd::broker::Signer;
 use uuid::Uuid;
 
-use crate::Size;
 use crate::harness::{Amqp, Raw, World, eventually_within};
-use crate::limits;
 use crate::report::{Reading, Target};
 use crate::sink::Sink;
 use crate::system::Program;
+use crate::{Size, limits};
 
 /// Longer than any drain takes.
 const PATIENCE: Duration = Duration::from_secs(180);

@@ -9,11 +9,10 @@ use serde_json::json;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
-use crate::Size;
 use crate::harness::{World, eventually_within};
-use crate::limits;
 use crate::report::{Reading, Target};
 use crate::system::Program;
+use crate::{Size, limits};
 
 /// Longer than it takes until everything is processed.
 const PATIENCE: Duration = Duration::from_secs(60);

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
-use taskd::domain::retry::DeadReason;
+use taskd::domain::processing::retry::DeadReason;
 
 use super::system::System;
 

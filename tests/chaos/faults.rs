@@ -3,7 +3,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
-use taskd::domain::retry::DeadReason;
+use taskd::domain::processing::retry::DeadReason;
 
 use super::system::Role;
 

@@ -34,7 +34,7 @@ use faults::Injected;
 use harness::{Verdict, eventually_within};
 use probes::Probes;
 use system::{SETTLED, System};
-use taskd::defects::Defect;
+use taskd::ground::defects::Defect;
 
 const CLIENTS: usize = 8;
 /// Writes a second of each client, while nothing stands in the way.

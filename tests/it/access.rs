@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use taskd::http::admission::{Need, RULES};
+use taskd::http::middleware::admission::{Need, RULES};
 
 use crate::harness::{Answer, Api, Process, World, eventually, eventually_within};
 
@@ -103,7 +103,7 @@ async fn the_table_has_every_route_of_the_document_and_of_the_source() {
         }
     }
     // Routes are made by these two, with the path as a literal or as operator::PATH.
-    let sources = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/http");
+    let sources = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/http/routes");
     let mut found = 0;
     for file in std::fs::read_dir(sources).unwrap() {
         let path = file.unwrap().path();

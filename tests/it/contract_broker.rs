@@ -13,9 +13,9 @@ use taskd::broker::tables::TableBroker;
 use taskd::broker::topology::Topology;
 use taskd::broker::{Broker, Consumption, Delivery, Destination, Outgoing};
 use taskd::dead_letters::{DeadLetter, DeadLetters, Selection};
-use taskd::domain::retry::DeadReason;
+use taskd::domain::processing::retry::DeadReason;
+use taskd::ground::tls::Tls;
 use taskd::store::{PostgresUrl, Store};
-use taskd::tls::Tls;
 
 use crate::harness::{World, rabbitmq_url};
 
@@ -31,7 +31,7 @@ struct Rig {
     other: Arc<dyn Broker>,
     /// Ends after those who are connected to it.
     #[cfg(feature = "embedded")]
-    _database: Option<taskd::store::embedded::Embedded>,
+    _database: Option<taskd::store::connection::embedded::Embedded>,
     _world: World,
 }
 
@@ -95,9 +95,11 @@ fn store_of(world: &World) -> Store {
 
 /// An embedded database in a world's directory, and its one connection.
 #[cfg(feature = "embedded")]
-pub(crate) async fn embedded_database(world: &World) -> (taskd::store::embedded::Embedded, Store) {
-    use taskd::data_dir::DataDir;
-    use taskd::store::embedded::Embedded;
+pub(crate) async fn embedded_database(
+    world: &World,
+) -> (taskd::store::connection::embedded::Embedded, Store) {
+    use taskd::ground::data_dir::DataDir;
+    use taskd::store::connection::embedded::Embedded;
     use taskd::store::migrations::Migrator;
     let directory = world.directory.join("data");
     let starting = tokio::task::spawn_blocking(move || Embedded::start(DataDir::take(&directory)?));

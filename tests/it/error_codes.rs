@@ -2,8 +2,8 @@
 
 use chrono::Utc;
 use serde_json::json;
+use taskd::ground::tls::Tls;
 use taskd::store::{PostgresUrl, Store, StoreError, categories};
-use taskd::tls::Tls;
 
 use crate::harness::{Api, Db, Process, World, eventually};
 

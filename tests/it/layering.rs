@@ -1,7 +1,7 @@
 //! Imports only ever run down. The compiler allows modules to import each other in circles, so
 //! this reads the sources.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// The floors, top first. A module may import from its own floor and from those below it.
@@ -25,19 +25,7 @@ const FLOORS: [&[&str]; 7] = [
     ],
     &["store", "broker", "cache", "mail"],
     &["domain"],
-    &[
-        "secret",
-        "private",
-        "data_dir",
-        "service_url",
-        "tls",
-        "shutdown",
-        "telemetry",
-        "output",
-        "batcher",
-        "turns",
-        "defects",
-    ],
+    &["ground"],
 ];
 
 fn floor(module: &str) -> usize {
@@ -137,8 +125,10 @@ fn no_role_imports_another() {
         let upward =
             imports(&source).into_iter().find(|import| module_of(import).starts_with("roles"));
         assert_eq!(upward, None, "src/{path}");
-        for role in ["dlq", "migrate", "purge", "serve", "topology", "work", "up"] {
-            let own = path == format!("roles/{role}.rs") || path == "roles/mod.rs";
+        for role in ["dlq", "migrate", "purge", "serve", "token", "topology", "work", "up"] {
+            let own = path == "roles/mod.rs"
+                || path == format!("roles/{role}.rs")
+                || path.starts_with(&format!("roles/{role}/"));
             assert!(
                 own || !source.contains(&format!("super::{role}::")),
                 "src/{path} imports {role}"
@@ -177,4 +167,48 @@ fn imports_are_found_in_every_form() {
         // use crate::roles::x;\nlet a = crate::http::dto::moment(x); pub(in crate::broker) fn f() {}";
     let found: Vec<String> = imports(source).into_iter().collect();
     assert_eq!(found, ["broker", "config::", "domain::task", "http::dto", "mail", "store::"]);
+}
+
+/// The floors of the API, top first; whatever is not named here stands at the bottom.
+const HTTP_FLOORS: [&str; 6] = ["server", "openapi", "routes", "middleware", "dto", "extract"];
+
+#[test]
+fn the_api_has_floors_of_its_own() {
+    let floor = |name: &str| {
+        HTTP_FLOORS.iter().position(|floor| *floor == name).unwrap_or(HTTP_FLOORS.len())
+    };
+    let mut wrong = Vec::new();
+    for (path, source) in modules() {
+        let Some(below) = path.strip_prefix("http/") else { continue };
+        // The root names what all of them share.
+        if below == "mod.rs" {
+            continue;
+        }
+        for import in imports(&source) {
+            let Some(to) = import.strip_prefix("http::") else { continue };
+            if floor(to) < floor(module_of(below)) {
+                wrong.push(format!("src/{path} imports crate::{import}, which is above it"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
+/// What can be read in one sitting, in lines, and taken in at a look, in files.
+const LONGEST_FILE: usize = 300;
+const FULLEST_FOLDER: usize = 12;
+
+#[test]
+fn files_can_be_read_in_one_sitting_and_folders_taken_in() {
+    let mut found = Vec::new();
+    sources(&PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("src"), &mut found);
+    let mut folders: BTreeMap<&Path, usize> = BTreeMap::new();
+    for path in &found {
+        let lines = std::fs::read_to_string(path).unwrap().lines().count();
+        assert!(lines <= LONGEST_FILE, "{} has {lines} lines", path.display());
+        *folders.entry(path.parent().unwrap()).or_default() += 1;
+    }
+    for (folder, files) in folders {
+        assert!(files <= FULLEST_FOLDER, "{} has {files} files", folder.display());
+    }
 }

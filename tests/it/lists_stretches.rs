@@ -3,9 +3,9 @@
 use chrono::{DateTime, Utc};
 use futures_util::future::join_all;
 use taskd::domain::task::{Status, Task};
+use taskd::ground::tls::Tls;
 use taskd::store::task_list::{self, Place, PlaceKey, Sort, SortKey, TaskQuery};
 use taskd::store::{Connection, PostgresUrl, Store};
-use taskd::tls::Tls;
 
 use crate::harness::{Api, Process, World, eventually};
 use crate::lists::ROWS;

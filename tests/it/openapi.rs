@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::{Value, json};
-use taskd::http::admission::RULES;
+use taskd::http::middleware::admission::RULES;
 use taskd::http::openapi::{NO_NUL, NOT_BLANK, body_rules, event_parameter_rules, parameter_rules};
 
 use crate::harness::{Answer, Api, World};

@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use chrono::Utc;
-use taskd::domain::effect::EffectKey;
 use taskd::domain::event::{Event, Metadata, NewEvent, SOURCE};
+use taskd::domain::processing::effect::EffectKey;
 use taskd::domain::task::{Status, Task, TaskFields};
-use taskd::store::processed::{self, Finished, Subject};
-use taskd::store::queue::{self, NewRow};
+use taskd::ground::tls::Tls;
+use taskd::store::delivery::processed::{self, Finished, Subject};
+use taskd::store::delivery::queue::{self, NewRow};
 use taskd::store::{Connection, PostgresUrl, Store, activity, tasks};
-use taskd::tls::Tls;
 
 use crate::harness::World;
 

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use taskd::ground::tls::Tls;
 use taskd::store::{PostgresUrl, Store, tasks};
-use taskd::tls::Tls;
 
 use crate::harness::{World, eventually};
 

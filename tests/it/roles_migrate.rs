@@ -1,9 +1,9 @@
 //! `taskd migrate`, and the migrations themselves.
 
 use serde_json::Value;
+use taskd::ground::tls::Tls;
 use taskd::store::PostgresUrl;
 use taskd::store::migrations::status;
-use taskd::tls::Tls;
 
 use crate::harness::{Db, World, postgres_url};
 

@@ -5,9 +5,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use taskd::cache::{Cache, RedisCache, RedisUrl};
-use taskd::domain::failure::{Class, Failure};
+use taskd::domain::processing::failure::{Class, Failure};
+use taskd::ground::tls::Tls;
 use taskd::mail::{Mail, Mailer, SmtpMailer, SmtpManners, SmtpUrl};
-use taskd::tls::Tls;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;

@@ -7,7 +7,7 @@ use chrono::Utc;
 use criterion::{Criterion, criterion_group, criterion_main};
 use taskd::domain::event::{Event, Metadata, NewEvent, SCHEMA_VERSION, SOURCE};
 use taskd::domain::task::{Status, Task, TaskFields};
-use taskd::http::cursor::{TaskCursor, decode, encode};
+use taskd::http::extract::cursor::{TaskCursor, decode, encode};
 use taskd::store::task_list::{Sort, SortKey};
 
 fn task() -> Task {

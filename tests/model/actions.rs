@@ -1,8 +1,7 @@
 //! What can happen next. `docs/model.md` says which function of the product each action stands for.
 
-use super::Defect;
-use super::Protocol;
 use super::state::*;
+use super::{Defect, Protocol};
 
 /// One step of one process, or one fault. Numbers name events, workers, publishers and messages by
 /// their places in the state.

@@ -20,7 +20,7 @@ use std::collections::HashMap;
 use std::time::Instant;
 
 use stateright::{Checker, HasDiscoveries, Model};
-use taskd::domain::retry::RetryPolicy;
+use taskd::domain::processing::retry::RetryPolicy;
 
 use properties::*;
 use state::{Budget, State};

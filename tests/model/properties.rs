@@ -1,7 +1,7 @@
 //! What must always hold, what must come, and what must be possible.
 
 use stateright::{Model, Property};
-use taskd::domain::retry::RetryPolicy;
+use taskd::domain::processing::retry::RetryPolicy;
 
 use super::actions::Action;
 use super::state::*;

@@ -1,6 +1,6 @@
 //! What purge does.
 
-use taskd::domain::retention::{horizon, may_forget};
+use taskd::domain::processing::retention::{horizon, may_forget};
 
 use super::state::*;
 use super::{Defect, Protocol};

@@ -4,9 +4,9 @@
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use taskd::domain::claim::Record;
-use taskd::domain::failure::{Failure, Failures};
-use taskd::domain::retention::{self, Trace};
+use taskd::domain::processing::claim::Record;
+use taskd::domain::processing::failure::{Failure, Failures};
+use taskd::domain::processing::retention::{self, Trace};
 use taskd::idempotency::LEASE;
 
 /// The effect in the database, `Effect::Activity`.

@@ -1,7 +1,7 @@
 //! What each action does.
 
-use taskd::domain::claim::{self, Claim as Answer};
-use taskd::domain::retry::Route;
+use taskd::domain::processing::claim::{self, Claim as Answer};
+use taskd::domain::processing::retry::Route;
 
 use super::actions::Action;
 use super::publishing::publishing;

@@ -17,7 +17,7 @@ use super::confirms::Confirms;
 use super::refusal;
 use super::url::AmqpUrl;
 use crate::broker::BrokerError;
-use crate::tls;
+use crate::ground::tls;
 
 /// How long one call may take; longer means that the broker is in trouble.
 pub(super) const CALL_TIMEOUT: Duration = Duration::from_secs(5);

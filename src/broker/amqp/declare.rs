@@ -15,7 +15,7 @@ use super::convert::to_table;
 use super::url::AmqpUrl;
 use crate::broker::BrokerError;
 use crate::broker::topology::{Queue, Topology};
-use crate::domain::retry::short;
+use crate::domain::processing::retry::short;
 
 /// `NOT_FOUND` and `PRECONDITION_FAILED` (<https://www.rabbitmq.com/amqp-0-9-1-reference#constants>).
 const NOT_FOUND: u16 = 404;

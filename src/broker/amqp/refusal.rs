@@ -154,7 +154,7 @@ async fn write_method<S: AsyncWrite + Unpin>(stream: &mut S, payload: &[u8]) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tls::Tls;
+    use crate::ground::tls::Tls;
 
     fn frame(payload: &[u8]) -> Vec<u8> {
         [&[METHOD_FRAME, 0, 0][..], &long(payload), &[FRAME_END]].concat()

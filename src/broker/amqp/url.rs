@@ -6,8 +6,8 @@ use std::sync::Arc;
 use amqprs::tls::TlsAdaptor;
 use tokio_rustls::TlsConnector;
 
-use crate::service_url::ServiceUrl;
-use crate::tls::Tls;
+use crate::ground::service_url::ServiceUrl;
+use crate::ground::tls::Tls;
 
 /// Where the broker is and how to sign in (<https://www.rabbitmq.com/docs/uri-spec>).
 #[derive(Clone)]

@@ -11,9 +11,9 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::{DELIVERY_LIMIT, LEASE, POLL, Shared, message, unavailable};
 use crate::broker::{BrokerError, Consumption, Deliveries, Delivery, Settlement, Tag};
-use crate::shutdown::Backoff;
+use crate::ground::shutdown::Backoff;
 use crate::store::StoreError;
-use crate::store::queue::{self, First, TakenRow};
+use crate::store::delivery::queue::{self, First, TakenRow};
 
 /// Starts a task that keeps up to `prefetch` messages in hand, and one that renews their leases.
 pub(super) fn consume(shared: Arc<Shared>, main: &str, dead: &str, prefetch: u16) -> Consumption {

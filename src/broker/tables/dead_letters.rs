@@ -7,7 +7,7 @@ use async_trait::async_trait;
 
 use super::{Shared, message, unavailable};
 use crate::broker::{BrokerError, DeadLetterQueue, Delivery, Tag};
-use crate::store::queue::{self, First};
+use crate::store::delivery::queue::{self, First};
 
 /// How long an operator's command holds a letter; one that was killed leaves it for the rest of it.
 const HOLD: Duration = Duration::from_secs(60);

@@ -19,7 +19,7 @@ use tokio::sync::Notify;
 use crate::broker::{
     Broker, BrokerError, Consumption, DeadLetterQueue, Destination, Message, Outgoing,
 };
-use crate::store::queue::{self, NewRow, TakenRow};
+use crate::store::delivery::queue::{self, NewRow, TakenRow};
 use crate::store::{Store, StoreError};
 
 /// How long a message is leased. A worker that was killed leaves its messages for the rest of it.

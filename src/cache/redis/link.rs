@@ -9,7 +9,7 @@ use tokio::sync::Mutex;
 
 use super::RedisUrl;
 use crate::cache::CacheError;
-use crate::tls;
+use crate::ground::tls;
 
 /// How long a command may take: far more than it does, also on a busy machine, and little enough
 /// that the first requests of an outage are answered in time.

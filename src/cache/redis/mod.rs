@@ -1,5 +1,6 @@
 //! Redis.
 
+mod commands;
 mod copies;
 mod limiter;
 mod link;
@@ -7,24 +8,20 @@ mod stretches;
 mod url;
 
 use std::collections::{HashMap, HashSet};
-use std::io::Write;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use deadpool_redis::redis::{self, Cmd, Pipeline, RedisWrite, Script, ToRedisArgs};
+use deadpool_redis::redis::{self, Cmd, Script};
 
+use self::commands::{Filled, change_generation, new_stretch, set_generation, stretch};
 use self::copies::{Copies, Copy};
 use self::limiter::TAKE;
 use self::link::{Link, Server, timed};
 use self::stretches::{Settled, Step, Stretches};
 pub use self::url::RedisUrl;
 use super::{Cache, CacheError, Entry, Keyspace, Place, Scope, Slot, new_generation};
-
-/// How long a generation is kept, in seconds. Without one a reader begins a new one, so this only bounds
-/// memory.
-const GENERATION_TTL_SECONDS: u64 = 24 * 3600;
 
 /// A Redis server.
 ///
@@ -144,49 +141,6 @@ struct Read {
 }
 
 type KeyAndValue = (String, Option<Bytes>);
-
-/// An entry as it is kept, written where it is sent from.
-struct Filled<'a> {
-    generation: &'a str,
-    value: &'a [u8],
-}
-
-impl ToRedisArgs for Filled<'_> {
-    fn write_redis_args<W: ?Sized + RedisWrite>(&self, out: &mut W) {
-        let mut argument = out.writer_for_next_arg();
-        // The writer is a buffer in memory.
-        let _ = argument
-            .write_all(self.generation.as_bytes())
-            .and_then(|()| argument.write_all(self.value));
-    }
-}
-
-/// Adds the command that begins a generation; it may get further arguments.
-fn set_generation<'a>(pipeline: &'a mut Pipeline, key: &str, generation: &str) -> &'a mut Pipeline {
-    let set = pipeline.cmd("SET").arg(key).arg(generation);
-    set.arg("EX").arg(GENERATION_TTL_SECONDS).ignore()
-}
-
-/// Adds the commands after which there is another generation of the same stretch, or one of a new stretch if
-/// there was none. In one piece and with its time renewed first, since it must not be dropped in between.
-fn change_generation(pipeline: &mut Pipeline, key: &str) {
-    pipeline.atomic().cmd("EXPIRE").arg(key).arg(GENERATION_TTL_SECONDS).ignore();
-    set_generation(pipeline, key, &new_stretch()).arg("NX");
-    pipeline.cmd("SETRANGE").arg(key).arg(DIGITS).arg(new_generation()).ignore();
-}
-
-/// How many digits name a stretch, and how many a generation within it.
-const DIGITS: usize = 16;
-
-/// The first generation of a stretch.
-fn new_stretch() -> String {
-    new_generation() + &new_generation()
-}
-
-/// The stretch of a generation of the lists.
-fn stretch(generation: &str) -> &str {
-    generation.get(..DIGITS).unwrap_or_default()
-}
 
 #[async_trait]
 impl Cache for RedisCache {

@@ -4,8 +4,8 @@ use std::fmt;
 
 use deadpool_redis::redis::{Client, ConnectionInfo, TlsCertificates};
 
-use crate::service_url::ServiceUrl;
-use crate::tls::{self, Tls};
+use crate::ground::service_url::ServiceUrl;
+use crate::ground::tls::{self, Tls};
 
 /// Where a Redis server is.
 #[derive(Clone)]

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::task::Moment;
 use super::{UserView, not_blank};
-use crate::http::fields::{Fields, FromFields};
-use crate::store::tokens::Listed;
+use crate::http::extract::fields::{Fields, FromFields};
+use crate::store::accounts::tokens::Listed;
 
 /// Who wants to sign in.
 #[derive(Validate, Deserialize, Apiv2Schema)]

@@ -6,7 +6,7 @@ use paperclip::actix::Apiv2Schema;
 use serde::{Deserialize, Serialize};
 
 use super::not_blank;
-use crate::http::fields::{Fields, FromFields, Patch};
+use crate::http::extract::fields::{Fields, FromFields, Patch};
 use crate::store::categories::Category;
 
 /// A category to be made, or its new state.

@@ -5,7 +5,7 @@ use paperclip::actix::Apiv2Schema;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::domain::effect::split_key;
+use crate::domain::processing::effect::split_key;
 use crate::store::events::{EffectState, Found, Listed};
 
 /// An event, without what it says of its task.

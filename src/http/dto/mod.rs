@@ -11,7 +11,7 @@ mod user;
 pub use access::{NewTokenView, OpenSessionView, SessionInput, SessionView, TokenInput, TokenView};
 pub use category::{CategoryInput, CategoryPatch, CategoryView};
 pub use event::{EffectView, EventDetailView, EventView};
-pub use task::{ActivityView, TaskInput, TaskPatch, cleared, moment, storable};
+pub use task::{ActivityView, TaskInput, TaskPatch, cleared};
 pub use user::{UserInput, UserPatch, UserView};
 
 use paperclip::actix::Apiv2Schema;
@@ -19,7 +19,7 @@ use serde::Serialize;
 
 use crate::domain::task::Task;
 use crate::domain::text::shows_something;
-use crate::http::paging::page;
+use crate::http::extract::paging::page;
 
 /// A page of a list.
 macro_rules! page {

@@ -1,6 +1,6 @@
 //! Tasks, and what happened to them.
 
-use chrono::{DateTime, Datelike, Utc};
+use chrono::{DateTime, Utc};
 use garde::Validate;
 use paperclip::actix::Apiv2Schema;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -9,8 +9,9 @@ use uuid::Uuid;
 
 use super::not_blank;
 use crate::domain::task::{Status, TaskFields};
-use crate::http::fields::{Fields, FromFields, Patch};
-use crate::http::words::Expected;
+use crate::http::extract::fields::{Fields, FromFields, Patch};
+use crate::http::extract::moment::moment;
+use crate::http::extract::words::Expected;
 use crate::store::activity::Entry;
 
 /// A task to be written: what a client decides of it. For PUT it is the whole of it.
@@ -218,23 +219,10 @@ impl<'de> Deserialize<'de> for Moment {
     }
 }
 
-/// Reads an RFC 3339 time of the years 1 to 9999, in UTC. A leap second becomes the second after
-/// it, as PostgreSQL has it: else an answer and an event would differ from what is stored.
-pub fn moment(text: &str) -> Option<DateTime<Utc>> {
-    let at = DateTime::parse_from_rfc3339(text).ok()?;
-    let at = DateTime::from_timestamp_micros(at.timestamp_micros())?;
-    storable(&at).then_some(at)
-}
-
-/// Whether PostgreSQL can keep a time and RFC 3339 can write it.
-pub fn storable(at: &DateTime<Utc>) -> bool {
-    (1..=9999).contains(&at.year())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::http::fields::Body;
+    use crate::http::extract::body::Body;
     use proptest::prelude::*;
     use serde_json::{Map, json};
 

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::not_blank;
 use crate::domain::user::Role;
-use crate::http::fields::{Fields, FromFields, Patch};
-use crate::store::users::User;
+use crate::http::extract::fields::{Fields, FromFields, Patch};
+use crate::store::accounts::users::User;
 
 /// A user to be made.
 #[derive(Validate, Deserialize, Apiv2Schema)]

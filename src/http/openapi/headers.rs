@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::merge;
 use crate::http::error::ApiError;
-use crate::http::idempotency_key;
+use crate::http::extract::idempotency_key;
 
 /// Which operations look at preconditions, and at which above all.
 const PRECONDITIONS: [(&str, &str, &str, &str); 4] = [

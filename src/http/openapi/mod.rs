@@ -18,9 +18,9 @@ use self::tables::{ALONE, LISTS, NULLABLE, PAGES, REQUIRED};
 use crate::domain::event::EventType;
 use crate::domain::task::Status;
 use crate::domain::user::Role;
-use crate::http::admission::{Need, RULES};
 use crate::http::error::{ApiError, PROBLEM_JSON};
-use crate::http::fields::BODY_BYTES;
+use crate::http::extract::body::BODY_BYTES;
+use crate::http::middleware::admission::{Need, RULES};
 
 /// The document.
 pub fn document() -> Value {

@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use taskd::http::cursor::{TaskCursor, decode, encode};
+use taskd::http::extract::cursor::{TaskCursor, decode, encode};
 
 fuzz_target!(|text: &str| {
     if let Some(cursor) = decode::<TaskCursor>(text) {

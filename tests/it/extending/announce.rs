@@ -6,7 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use serde_json::json;
 use taskd::domain::event::Event;
-use taskd::domain::failure::Failure;
+use taskd::domain::processing::failure::Failure;
 use taskd::domain::task::Status;
 use taskd::effects::{Effect, ExternalWork, Outcome, Prepared, Wiring, Work};
 use taskd::store::StoreError;

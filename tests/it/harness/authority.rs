@@ -53,7 +53,7 @@ impl Identity {
     pub fn acceptor(&self) -> TlsAcceptor {
         let certificate = CertificateDer::from_pem_slice(self.certificate.as_bytes()).unwrap();
         let key = PrivateKeyDer::from_pem_slice(self.key.as_bytes()).unwrap();
-        let config = rustls::ServerConfig::builder_with_provider(taskd::tls::provider())
+        let config = rustls::ServerConfig::builder_with_provider(taskd::ground::tls::provider())
             .with_safe_default_protocol_versions()
             .unwrap()
             .with_no_client_auth()

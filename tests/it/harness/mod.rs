@@ -28,10 +28,10 @@ use std::time::{Duration, Instant};
 
 use taskd::broker::topology::Topology;
 use taskd::cache::{RedisCache, RedisUrl};
-use taskd::domain::retry::RetryPolicy;
+use taskd::domain::processing::retry::RetryPolicy;
+use taskd::ground::tls::Tls;
 use taskd::store::PostgresUrl;
 use taskd::store::migrations::Migrator;
-use taskd::tls::Tls;
 use uuid::Uuid;
 
 /// Where the shared services are.

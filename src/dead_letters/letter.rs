@@ -1,0 +1,128 @@
+//! A dead letter, as operators see it.
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::broker::message::{self, Message};
+use crate::domain::processing::history::FailedAttempt;
+use crate::domain::processing::retry::DeadReason;
+
+/// A dead letter as it is shown.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DeadLetter {
+    /// Names it among the others.
+    pub id: String,
+    /// Its event's id, where it has one.
+    pub event_id: Option<String>,
+    /// Its event's type, where it has one.
+    #[serde(rename = "type")]
+    pub event_type: Option<String>,
+    /// The task that its event is about, where it has one.
+    #[serde(default)]
+    pub task_id: Option<i64>,
+    /// Why it is dead: see [`DeadReason`].
+    pub reason: String,
+    /// The error that killed it.
+    pub error: Option<String>,
+    /// How many attempts it had.
+    pub attempts: u32,
+    /// When the first of them failed.
+    pub first_failed_at: Option<DateTime<Utc>>,
+    /// When it died.
+    pub died_at: Option<DateTime<Utc>>,
+    /// Every failure it remembers.
+    pub history: Vec<FailedAttempt>,
+    /// Every header it has.
+    pub headers: Map<String, Value>,
+    /// Its body: JSON where it is, else text, with what is not UTF-8 replaced.
+    pub body: Value,
+}
+
+impl From<&Message> for DeadLetter {
+    fn from(message: &Message) -> DeadLetter {
+        let body = serde_json::from_slice(&message.body)
+            .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(&message.body).into_owned()));
+        let died_at =
+            message.text(message::DEAD_AT).and_then(|t| DateTime::parse_from_rfc3339(t).ok());
+        DeadLetter {
+            id: id_of(message),
+            event_id: message.message_id.clone(),
+            // One that the broker or somebody else put there may say it in its body alone.
+            event_type: message.message_type.clone().or_else(|| text_at(&body, "/type")),
+            task_id: body.pointer("/payload/id").and_then(Value::as_i64),
+            reason: reason_of(message),
+            error: message.text(message::DEAD_ERROR).map(str::to_owned),
+            attempts: message.attempt(),
+            first_failed_at: message.first_failed_at(),
+            died_at: died_at.map(|at| at.with_timezone(&Utc)),
+            history: message.history(),
+            headers: message.headers.clone(),
+            body,
+        }
+    }
+}
+
+fn text_at(body: &Value, pointer: &str) -> Option<String> {
+    body.pointer(pointer).and_then(Value::as_str).map(str::to_owned)
+}
+
+/// The router names each letter. One that the broker set aside has its message id, or else a
+/// number made from its body.
+fn id_of(message: &Message) -> String {
+    if let Some(id) = message.text(message::DEAD_ID).or(message.message_id.as_deref()) {
+        return id.to_owned();
+    }
+    // FNV-1a (https://datatracker.ietf.org/doc/html/draft-eastlake-fnv): the same in every version.
+    let hash = message.body.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    });
+    format!("body-{hash:016x}")
+}
+
+fn reason_of(message: &Message) -> String {
+    match (message.text(message::DEAD_REASON), message.text("x-first-death-reason")) {
+        (Some(ours), _) => ours.to_owned(),
+        (None, Some("delivery_limit")) => DeadReason::DeliveryLimit.as_str().to_owned(),
+        (None, Some(other)) => other.to_owned(),
+        (None, None) => "unknown".to_owned(),
+    }
+}
+
+/// Which letters are meant.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Selection {
+    /// All that are there now.
+    All,
+    /// Those with one of these ids, or these event ids.
+    Ids(Vec<String>),
+}
+
+impl Selection {
+    pub(super) fn has(&self, message: &Message) -> bool {
+        match self {
+            Selection::All => true,
+            Selection::Ids(ids) => {
+                let id = id_of(message);
+                ids.iter()
+                    .any(|wanted| *wanted == id || Some(wanted) == message.message_id.as_ref())
+            }
+        }
+    }
+
+    /// The ids that no letter had.
+    pub(super) fn missed(&self, seen: &[DeadLetter]) -> Vec<String> {
+        match self {
+            Selection::All => Vec::new(),
+            Selection::Ids(ids) => {
+                let met = |id: &&String| {
+                    seen.iter()
+                        .any(|letter| letter.id == **id || letter.event_id.as_ref() == Some(*id))
+                };
+                ids.iter().filter(|id| !met(id)).cloned().collect()
+            }
+        }
+    }
+}

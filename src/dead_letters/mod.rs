@@ -1,0 +1,289 @@
+//! Dead letters, for operators: look at them, send them round again, throw them away.
+
+mod letter;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::authenticity::Authenticity;
+pub use letter::{DeadLetter, Selection};
+
+use crate::broker::message::{self, Message};
+use crate::broker::{Broker, BrokerError, DeadLetterQueue, Delivery, Destination, Outgoing, Tag};
+
+/// What a command did.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Report {
+    /// The letters concerned.
+    pub letters: Vec<DeadLetter>,
+    /// Ids for which there was none.
+    pub not_found: Vec<String>,
+}
+
+/// What to do with which letters; it can be sent to a process that has them to itself.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(tag = "action", rename_all = "camelCase", deny_unknown_fields)]
+#[expect(missing_docs, reason = "named like the functions of `DeadLetters`")]
+pub enum Order {
+    List { limit: usize },
+    Show { selection: Selection },
+    Replay { selection: Selection },
+    Discard { selection: Selection },
+}
+
+/// How many letters are published again at once.
+const BATCH: usize = 100;
+
+/// When to look again for a letter that is not there: one that somebody has just looked at comes back a moment
+/// after the broker has said that the look is over.
+const LOOK_AGAIN: Duration = Duration::from_millis(300);
+
+/// Access to the dead letters of a broker.
+pub struct DeadLetters {
+    broker: Arc<dyn Broker>,
+    authenticity: Option<Authenticity>,
+}
+
+impl DeadLetters {
+    /// Of this broker, to be looked at and discarded.
+    pub fn new(broker: Arc<dyn Broker>) -> DeadLetters {
+        DeadLetters { broker, authenticity: None }
+    }
+
+    /// Which can also be replayed: each copy is signed, unless its letter is not ours.
+    pub fn signing(self, authenticity: Authenticity) -> DeadLetters {
+        DeadLetters { authenticity: Some(authenticity), ..self }
+    }
+
+    /// The letters that died first, at most `limit`, oldest first, and how many there are in all. A letter of which it
+    /// is not known when it died comes last.
+    ///
+    /// # Errors
+    /// The broker fails.
+    pub async fn list(&self, limit: usize) -> Result<(Vec<DeadLetter>, u64), BrokerError> {
+        let listed = self.oldest(limit).await?;
+        if listed.1 > 0 {
+            return Ok(listed);
+        }
+        tokio::time::sleep(LOOK_AGAIN).await;
+        self.oldest(limit).await
+    }
+
+    /// The queue's order is none of age: whoever has looked puts back what he has looked at. So all are looked at.
+    async fn oldest(&self, limit: usize) -> Result<(Vec<DeadLetter>, u64), BrokerError> {
+        let mut queue = self.broker.dead_letters().await?;
+        let listed = async {
+            let total = queue.waiting().await?;
+            let mut letters = Vec::new();
+            let age = |letter: &DeadLetter| {
+                let at = letter.died_at.or(letter.first_failed_at);
+                (at.is_none(), at)
+            };
+            for _ in 0..total {
+                let Some(delivery) = queue.next().await? else { break };
+                letters.push(DeadLetter::from(&delivery.message));
+                if letters.len() >= limit.saturating_mul(2).saturating_add(BATCH) {
+                    letters.sort_by_key(age);
+                    letters.truncate(limit);
+                }
+            }
+            letters.sort_by_key(age);
+            letters.truncate(limit);
+            Ok((letters, total))
+        }
+        .await;
+        queue.close().await;
+        listed
+    }
+
+    /// The selected letters.
+    ///
+    /// # Errors
+    /// The broker fails.
+    pub async fn show(&self, selection: &Selection) -> Result<Report, BrokerError> {
+        self.each(selection, Action::Look).await
+    }
+
+    /// Sends the selected letters round again, from their first attempt on and with their history.
+    /// Each is removed when its copy is confirmed: interrupted, the rest stay as they are.
+    ///
+    /// # Errors
+    /// The broker fails; what was replayed until then stays replayed.
+    pub async fn replay(&self, selection: &Selection) -> Result<Report, BrokerError> {
+        self.each(selection, Action::Replay).await
+    }
+
+    /// Throws the selected letters away.
+    ///
+    /// # Errors
+    /// The broker fails; what was thrown away until then stays so.
+    pub async fn discard(&self, selection: &Selection) -> Result<Report, BrokerError> {
+        self.each(selection, Action::Discard).await
+    }
+
+    /// Carries an order out and returns as JSON what its function answers.
+    ///
+    /// # Errors
+    /// Those of its function.
+    pub async fn obey(&self, order: Order) -> Result<Value, BrokerError> {
+        Ok(match order {
+            Order::List { limit } => json!(self.list(limit).await?),
+            Order::Show { selection } => json!(self.show(&selection).await?),
+            Order::Replay { selection } => json!(self.replay(&selection).await?),
+            Order::Discard { selection } => json!(self.discard(&selection).await?),
+        })
+    }
+
+    /// Does it to those that are selected, and looks again where it has not met one.
+    async fn each(&self, selection: &Selection, action: Action) -> Result<Report, BrokerError> {
+        let mut report = self.pass(selection, action).await?;
+        let rest = match selection {
+            Selection::All if report.letters.is_empty() => Selection::All,
+            Selection::Ids(_) if !report.not_found.is_empty() => {
+                Selection::Ids(std::mem::take(&mut report.not_found))
+            }
+            _ => return Ok(report),
+        };
+        tokio::time::sleep(LOOK_AGAIN).await;
+        let again = self.pass(&rest, action).await?;
+        report.letters.extend(again.letters);
+        Ok(Report { not_found: again.not_found, ..report })
+    }
+
+    async fn pass(&self, selection: &Selection, action: Action) -> Result<Report, BrokerError> {
+        let mut queue = self.broker.dead_letters().await?;
+        let done = self.walk(queue.as_mut(), selection, action).await;
+        queue.close().await;
+        done
+    }
+
+    async fn walk(
+        &self,
+        queue: &mut dyn DeadLetterQueue,
+        selection: &Selection,
+        action: Action,
+    ) -> Result<Report, BrokerError> {
+        // A letter that is replayed and dies again meanwhile is not met a second time.
+        let mut left = queue.waiting().await?;
+        let mut letters = Vec::new();
+        let mut batch: Vec<Delivery> = Vec::new();
+        while left > 0 {
+            let Some(delivery) = queue.next().await? else { break };
+            left -= 1;
+            if !selection.has(&delivery.message) {
+                continue;
+            }
+            letters.push(DeadLetter::from(&delivery.message));
+            match action {
+                Action::Look => {}
+                Action::Discard => queue.remove(delivery.tag).await?,
+                Action::Replay => batch.push(delivery),
+            }
+            if batch.len() == BATCH {
+                self.publish_again(queue, std::mem::take(&mut batch)).await?;
+            }
+        }
+        self.publish_again(queue, batch).await?;
+        Ok(Report { not_found: selection.missed(&letters), letters })
+    }
+
+    async fn publish_again(
+        &self,
+        queue: &mut dyn DeadLetterQueue,
+        batch: Vec<Delivery>,
+    ) -> Result<(), BrokerError> {
+        if batch.is_empty() {
+            return Ok(());
+        }
+        let authenticity = self.authenticity.as_ref().ok_or(BrokerError::Unsigned)?;
+        let authority = authenticity.authority().await;
+        let authority = authority.map_err(|error| BrokerError::Unavailable(error.to_string()))?;
+        let tags: Vec<Tag> = batch.iter().map(|delivery| delivery.tag).collect();
+        let copies = batch.iter().map(|Delivery { message: letter, .. }| {
+            let mut message = revived(letter);
+            if authority.accepts(letter) {
+                authority.sign(&mut message);
+            }
+            Outgoing { to: Destination::Main, message }
+        });
+        let answers = self.broker.publish(copies.collect()).await;
+        for (tag, answer) in tags.into_iter().zip(answers) {
+            answer?;
+            queue.remove(tag).await?;
+        }
+        Ok(())
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Action {
+    Look,
+    Replay,
+    Discard,
+}
+
+/// The letter as a first attempt, with all that it remembers: its history, and that it is recorded.
+fn revived(letter: &Message) -> Message {
+    let mut copy = letter.copy();
+    for header in [
+        message::ATTEMPT,
+        message::DEAD_REASON,
+        message::DEAD_ERROR,
+        message::DEAD_AT,
+        message::DEAD_ID,
+        message::SIGNATURE,
+    ] {
+        copy.headers.remove(header);
+    }
+    copy
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::processing::retry::DeadReason;
+
+    fn letter() -> Message {
+        let mut letter = Message {
+            body: b"\xffno".to_vec(),
+            message_id: Some("event".into()),
+            ..Message::default()
+        };
+        letter.set_attempt(6);
+        letter.set_text(message::DEAD_ID, "letter");
+        letter.set_text(message::DEAD_REASON, DeadReason::Exhausted.as_str());
+        letter.set_text(message::HISTORY, "[]");
+        letter
+    }
+
+    #[test]
+    fn a_letter_is_found_by_its_own_id_and_by_its_events() {
+        for id in ["letter", "event"] {
+            let selection = Selection::Ids(vec![id.into(), "other".into()]);
+            assert!(selection.has(&letter()));
+            assert_eq!(selection.missed(&[DeadLetter::from(&letter())]), ["other"]);
+        }
+        assert!(!Selection::Ids(vec!["other".into()]).has(&letter()));
+    }
+
+    #[test]
+    fn a_revived_letter_begins_anew_and_keeps_its_history() {
+        let revived = revived(&letter());
+        assert_eq!(revived.attempt(), 1);
+        assert_eq!(revived.headers.keys().collect::<Vec<_>>(), [message::HISTORY]);
+        assert_eq!(revived.body, letter().body);
+    }
+
+    #[test]
+    fn a_letter_of_the_brokers_own_has_an_id_and_a_reason_too() {
+        let mut message = Message { body: b"x".to_vec(), ..Message::default() };
+        message.set_text("x-first-death-reason", "delivery_limit");
+        let letter = DeadLetter::from(&message);
+        assert_eq!(letter.reason, DeadReason::DeliveryLimit.as_str());
+        assert_eq!(letter.id, "body-af63f54c86021707");
+    }
+}

@@ -1,0 +1,132 @@
+//! Why the work for an event was not done: one type, from where it happens to the route that its message takes.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::domain::processing::effect::EffectKey;
+
+/// What went wrong, and whether another attempt may help.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// What kind of failure it is: this alone decides the route.
+    pub class: Class,
+    /// The effect that failed; `None` where the message itself is at fault.
+    pub effect: Option<EffectKey>,
+    /// What happened, for people. It may quote another system, and never holds a secret.
+    pub message: String,
+}
+
+/// The kinds of failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Class {
+    /// It may work at another attempt.
+    Transient,
+    /// No attempt will ever work.
+    Permanent,
+    /// Nothing has failed, but it can't run yet: it is leased by another worker, or over a limit. The time is
+    /// how long that lasts at most.
+    Waiting(Duration),
+    /// The message can't be read as an event.
+    Malformed,
+    /// The message isn't signed by this installation.
+    NotOurs,
+}
+
+impl Failure {
+    fn new(class: Class, message: impl Into<String>) -> Failure {
+        Failure { class, effect: None, message: message.into() }
+    }
+
+    /// One that may pass.
+    pub fn transient(message: impl Into<String>) -> Failure {
+        Failure::new(Class::Transient, message)
+    }
+
+    /// One that will not pass.
+    pub fn permanent(message: impl Into<String>) -> Failure {
+        Failure::new(Class::Permanent, message)
+    }
+
+    /// Has to wait for so long at most before it can run.
+    pub fn waiting(at_most: Duration) -> Failure {
+        Failure::new(Class::Waiting(at_most), "")
+    }
+
+    /// Of a message that can't be read.
+    pub fn malformed(message: impl Into<String>) -> Failure {
+        Failure::new(Class::Malformed, message)
+    }
+
+    /// Of a message that isn't believed.
+    pub fn not_ours() -> Failure {
+        let message =
+            "it has no signature of this installation, or was changed after it was signed";
+        Failure::new(Class::NotOurs, message)
+    }
+
+    /// The same, of this effect.
+    pub fn of(self, effect: EffectKey) -> Failure {
+        Failure { effect: Some(effect), ..self }
+    }
+
+    /// Whether an attempt has failed, so that it goes into the history of the message.
+    pub fn is_failed_attempt(&self) -> bool {
+        !matches!(self.class, Class::Waiting(_))
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.effect {
+            Some(effect) => write!(f, "{effect}: {}", self.message),
+            None => f.write_str(&self.message),
+        }
+    }
+}
+
+/// The failures that an attempt left: at least one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failures {
+    first: Failure,
+    rest: Vec<Failure>,
+}
+
+impl Failures {
+    /// Of all these; `None` if there are none.
+    pub fn of(failures: impl IntoIterator<Item = Failure>) -> Option<Failures> {
+        let mut failures = failures.into_iter();
+        Some(Failures { first: failures.next()?, rest: failures.collect() })
+    }
+
+    /// Each of them, in their order.
+    pub fn iter(&self) -> impl Iterator<Item = &Failure> {
+        std::iter::once(&self.first).chain(&self.rest)
+    }
+
+    /// The class that decides the route. What may pass comes before what will not: a message dies when only
+    /// what will never work is left.
+    pub fn deciding(&self) -> Class {
+        let rank = |class: Class| match class {
+            Class::NotOurs => (4, Duration::ZERO),
+            Class::Malformed => (3, Duration::ZERO),
+            Class::Transient => (2, Duration::ZERO),
+            Class::Waiting(at_most) => (1, at_most),
+            Class::Permanent => (0, Duration::ZERO),
+        };
+        let rest = self.rest.iter().map(|failure| failure.class);
+        rest.fold(self.first.class, |one, other| if rank(other) > rank(one) { other } else { one })
+    }
+}
+
+impl From<Failure> for Failures {
+    fn from(first: Failure) -> Failures {
+        Failures { first, rest: Vec::new() }
+    }
+}
+
+impl fmt::Display for Failures {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let texts: Vec<String> = self.iter().map(Failure::to_string).collect();
+        f.write_str(&texts.join("; "))
+    }
+}

@@ -1,0 +1,227 @@
+//! The directory of a `taskd up`: who has it, and where its sockets are.
+
+use std::fs::{File, TryLockError};
+use std::io::{ErrorKind, Read, Seek, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+use crate::ground::private;
+
+/// What a socket's path may have at most; on Linux it is 107 bytes, elsewhere 103
+/// (<https://man7.org/linux/man-pages/man7/unix.7.html>).
+const SOCKET_PATH_BYTES: usize = 103;
+/// The longest name of a socket, with the slash before it.
+const SOCKET_NAME_BYTES: usize = "/.s.PGSQL.5432".len();
+
+/// A data directory that is this process's.
+pub struct DataDir {
+    path: PathBuf,
+    sockets: PathBuf,
+    /// Held for as long as the process lives, also if it is killed.
+    _lock: File,
+}
+
+/// Why a data directory can't be had.
+#[derive(Debug, thiserror::Error)]
+pub enum DataDirError {
+    /// Another process has it.
+    #[error(
+        "the data directory {} is in use by process {process}: stop it, or choose another with --data-dir",
+        path.display()
+    )]
+    InUse {
+        /// Which directory.
+        path: PathBuf,
+        /// Who has it.
+        process: String,
+    },
+    /// It can't be used.
+    #[error("the data directory {} can't be used: {problem}", path.display())]
+    Unusable {
+        /// Which directory.
+        path: PathBuf,
+        /// Why not.
+        problem: String,
+    },
+}
+
+impl DataDir {
+    /// Takes a directory, which is made if it isn't there. What is in it is for this user alone.
+    ///
+    /// # Errors
+    /// Another process has it, or it can't be used.
+    pub fn take(path: &Path) -> Result<DataDir, DataDirError> {
+        let unusable = |error: std::io::Error| DataDirError::Unusable {
+            path: path.to_owned(),
+            problem: error.to_string(),
+        };
+        let path = std::path::absolute(path).map_err(unusable)?;
+        private::directory(&path, |name| NAMES.contains(&name)).map_err(unusable)?;
+        let lock = lock(&path)?;
+        let sockets = sockets(&path).map_err(unusable)?;
+        Ok(DataDir { path, sockets, _lock: lock })
+    }
+
+    /// The directory, as an absolute path.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The directory of the sockets, which only this user can enter.
+    pub fn sockets(&self) -> &Path {
+        &self.sockets
+    }
+
+    /// The socket on which a `taskd up` takes orders of this user.
+    pub fn operator_socket(&self) -> PathBuf {
+        self.sockets.join(OPERATOR)
+    }
+}
+
+const OPERATOR: &str = "operator";
+/// Names the directory of the sockets.
+const SOCKETS: &str = "sockets";
+/// What taskd puts into a data directory, also its versions before.
+const NAMES: [&str; 7] = ["lock", "address", "cache", "mail", "postgres", "run", SOCKETS];
+
+/// The socket of the `taskd up` that has this directory, if one ever had; it may have ended.
+pub fn operator_socket(path: &Path) -> Option<PathBuf> {
+    let sockets = std::fs::read_to_string(path.join(SOCKETS)).ok()?;
+    Some(PathBuf::from(sockets).join(OPERATOR))
+}
+
+impl Drop for DataDir {
+    fn drop(&mut self) {
+        // What is left of a process that was killed is removed by the next.
+        let _ = std::fs::remove_file(self.path.join(SOCKETS));
+        let _ = std::fs::remove_dir_all(&self.sockets);
+    }
+}
+
+/// Two processes on one directory would destroy it. The file says who has it.
+fn lock(directory: &Path) -> Result<File, DataDirError> {
+    let unusable = |error: std::io::Error| DataDirError::Unusable {
+        path: directory.to_owned(),
+        problem: error.to_string(),
+    };
+    let mut file =
+        private::open(&directory.join("lock"), private::options().read(true)).map_err(unusable)?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            let mut process = String::new();
+            file.read_to_string(&mut process).map_err(unusable)?;
+            let process = process.trim().to_owned();
+            return Err(DataDirError::InUse { path: directory.to_owned(), process });
+        }
+        Err(TryLockError::Error(error)) => return Err(unusable(error)),
+    }
+    let written = file
+        .set_len(0)
+        .and_then(|()| file.rewind())
+        .and_then(|()| writeln!(file, "{}", std::process::id()));
+    written.map_err(unusable)?;
+    Ok(file)
+}
+
+/// Makes the directory of the sockets: in the data directory, or elsewhere where its path would be too long.
+fn sockets(directory: &Path) -> std::io::Result<PathBuf> {
+    let named = directory.join(SOCKETS);
+    match std::fs::read_to_string(&named) {
+        // Of a process that was killed.
+        Ok(left) => {
+            let left = PathBuf::from(left);
+            let ours =
+                left.symlink_metadata().is_ok_and(|it| it.is_dir() && it.mode() & 0o777 == 0o700);
+            if ours && private::is_ours(&left)? {
+                let _ = std::fs::remove_dir_all(&left);
+            }
+        }
+        Err(error) if error.kind() == ErrorKind::NotFound => {}
+        Err(error) => return Err(error),
+    }
+    let fits = |path: &Path| path.as_os_str().len() + SOCKET_NAME_BYTES <= SOCKET_PATH_BYTES;
+    let mut candidates = vec![directory.join("run")];
+    let name = format!("taskd-{}", uuid::Uuid::new_v4().simple());
+    let elsewhere = [
+        std::env::var_os("XDG_RUNTIME_DIR"),
+        Some(std::env::temp_dir().into()),
+        Some("/tmp".into()),
+    ];
+    candidates
+        .extend(elsewhere.into_iter().flatten().map(|place| PathBuf::from(place).join(&name)));
+    let mut failed = std::io::Error::other(
+        "its path is too long for a socket, and there is no other place for one",
+    );
+    for (index, path) in
+        candidates.iter().enumerate().filter(|(_, path)| path.is_absolute() && fits(path))
+    {
+        let made = match index {
+            // Of a process that was killed there may be sockets in it, on which nobody listens.
+            0 => {
+                let _ = std::fs::remove_dir_all(path);
+                private::directory(path, |_| true)
+            }
+            // One that is there already would be somebody else's.
+            _ => std::fs::DirBuilder::new().mode(0o700).create(path),
+        };
+        match made {
+            Ok(()) => {
+                let mut file = private::open(&named, private::options().truncate(true))?;
+                file.write_all(path.as_os_str().as_encoded_bytes())?;
+                return Ok(path.clone());
+            }
+            Err(error) => failed = error,
+        }
+    }
+    Err(failed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    fn mode(path: &Path) -> u32 {
+        path.metadata().unwrap().mode() & 0o777
+    }
+
+    #[test]
+    fn what_is_in_it_is_for_this_user_alone_and_a_long_path_has_its_sockets_elsewhere() {
+        let short = std::env::temp_dir().join(format!("d{}", uuid::Uuid::new_v4().simple()));
+        let long = short.join("x".repeat(90)).join("y".repeat(200));
+        for path in [&short, &long] {
+            for left_by_a_killed_process in [false, true] {
+                let taken = DataDir::take(path).unwrap();
+                assert_eq!((mode(path), mode(&path.join("lock"))), (0o700, 0o600));
+                assert_eq!(mode(taken.sockets()), 0o700);
+                std::os::unix::net::UnixListener::bind(taken.sockets().join(".s.PGSQL.5432"))
+                    .unwrap();
+                assert_eq!(operator_socket(path), Some(taken.operator_socket()));
+                assert!(matches!(DataDir::take(path), Err(DataDirError::InUse { .. })));
+                let sockets = taken.sockets().to_owned();
+                if left_by_a_killed_process {
+                    let DataDir { .. } = &taken;
+                    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
+                    std::fs::set_permissions(
+                        path.join("lock"),
+                        std::fs::Permissions::from_mode(0o644),
+                    )
+                    .unwrap();
+                    let named = std::fs::read(path.join(SOCKETS)).unwrap();
+                    drop(taken);
+                    std::fs::write(path.join(SOCKETS), named).unwrap();
+                    std::fs::DirBuilder::new().mode(0o700).create(&sockets).unwrap();
+                    let next = DataDir::take(path).unwrap();
+                    assert_eq!((mode(path), mode(&path.join("lock"))), (0o700, 0o600));
+                    assert!(sockets == path.join("run") || !sockets.exists());
+                    drop(next);
+                } else {
+                    drop(taken);
+                    assert!(!sockets.exists());
+                }
+            }
+        }
+        std::fs::remove_dir_all(short).unwrap();
+    }
+}

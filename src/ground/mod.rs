@@ -1,0 +1,13 @@
+//! What everything else stands on: nothing here knows what taskd is about.
+
+pub mod batcher;
+pub mod data_dir;
+pub mod defects;
+pub mod output;
+pub mod private;
+pub mod secret;
+pub mod service_url;
+pub mod shutdown;
+pub mod telemetry;
+pub mod tls;
+pub mod turns;

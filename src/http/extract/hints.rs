@@ -1,0 +1,92 @@
+//! What is said to people who know other APIs: a name that isn't known here usually is there by
+//! another.
+
+use crate::http::error::Place;
+
+/// Names of other APIs, and what to do here.
+const PARAMETERS: [(&[&str], &str, &str); 6] = [
+    (
+        &["page", "offset", "skip", "start", "after", "before", "pageToken", "next"],
+        "cursor",
+        "lists go on from page to page: pass the nextCursor of the page before as cursor",
+    ),
+    (
+        &["per_page", "perPage", "pageSize", "page_size", "size", "count", "take", "max", "first"],
+        "limit",
+        "limit says how many rows a page has",
+    ),
+    (
+        &["order", "orderBy", "order_by", "sortBy", "sort_by", "direction", "dir", "ordering"],
+        "sort",
+        "sort has the field and its direction, as in sort=-dueAt for descending",
+    ),
+    (
+        &["q", "query", "text", "filter", "title", "description"],
+        "search",
+        "search looks into titles and descriptions",
+    ),
+    (&["user", "assignee", "owner", "assigneeId", "ownerId"], "userId", "userId says whose"),
+    (&["state", "done", "completed"], "status", "status says where the work stands"),
+];
+
+/// The same of bodies.
+const MEMBERS: [(&[&str], &str, &str); 6] = [
+    (&["name", "summary", "subject", "text"], "title", "a task has a title"),
+    (
+        &["body", "details", "notes", "content"],
+        "description",
+        "more about a task is its description",
+    ),
+    (&["due", "dueDate", "deadline", "due_date"], "dueAt", "when it is due is dueAt"),
+    (&["assignee", "user", "owner", "assigneeId", "ownerId"], "userId", "whose it is is userId"),
+    (&["state", "done", "completed"], "status", "where the work stands is status"),
+    (
+        &["oldPassword", "old_password", "passwordOld"],
+        "currentPassword",
+        "the password there is goes into currentPassword",
+    ),
+];
+
+/// What only the server writes.
+const OF_THE_SERVER: [&str; 5] = ["id", "version", "createdAt", "updatedAt", "completedAt"];
+
+/// What is said of a name that isn't known, where these are.
+pub(in crate::http) fn unknown(place: Place, name: &str, known: &[&'static str]) -> String {
+    if known.is_empty() {
+        return "is not known here, nor is any other".to_owned();
+    }
+    let all = format!("is not known here; there are: {}", known.join(", "));
+    let folded = |text: &str| text.replace(['_', '-'], "").to_ascii_lowercase();
+    if let Some(meant) = known.iter().find(|known| folded(known) == folded(name)) {
+        return format!("{all}. It is written {meant}");
+    }
+    if place == Place::Body && OF_THE_SERVER.contains(&name) {
+        return format!("{all}. The server sets {name}");
+    }
+    let table = if place == Place::Query { &PARAMETERS } else { &MEMBERS };
+    let hint = table.iter().find(|(names, here, _)| names.contains(&name) && known.contains(here));
+    hint.map_or(all.clone(), |(_, _, hint)| format!("{all}. Here {hint}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_knows_another_api_is_told_what_it_is_here() {
+        let list = ["limit", "cursor", "sort"];
+        let page = unknown(Place::Query, "page", &list);
+        assert!(
+            page.contains("there are: limit, cursor, sort") && page.contains("nextCursor"),
+            "{page}"
+        );
+        assert!(unknown(Place::Query, "order", &list).contains("sort=-dueAt"));
+        let body = ["title", "userId", "dueAt"];
+        assert!(unknown(Place::Body, "user_id", &body).ends_with("It is written userId"));
+        assert!(unknown(Place::Body, "version", &body).ends_with("The server sets version"));
+        assert!(unknown(Place::Body, "due_date", &body).contains("is dueAt"));
+        // No hint to what isn't there.
+        assert!(unknown(Place::Query, "q", &list).ends_with("sort"));
+        assert!(unknown(Place::Query, "x", &[]).starts_with("is not known here"));
+    }
+}

@@ -1,0 +1,248 @@
+//! `Idempotency-Key`: a POST that is carried out once, however often it is sent
+//! (draft-ietf-httpapi-idempotency-key-header-07).
+//!
+//! The answer is kept in the transaction of the write, so there is never one without the other. An
+//! error is not kept: it has written nothing, and the same or a corrected request may follow under
+//! the same key.
+//!
+//! Of the request only a hash is kept, by which a repeat is told from another request. A member that
+//! is a secret is left out of it: with the rest of the body known, a hash of a password could be
+//! guessed at by whoever reads the table, faster by far than the argon2id hash beside it.
+//!
+//! An answer that shows a token is kept sealed, under a key that is made of a secret of who asked:
+//! whoever reads the table learns nothing from it, and a repeat brings the secret again.
+
+mod header;
+
+use std::collections::BTreeMap;
+
+use actix_web::dev::Payload;
+use actix_web::{FromRequest, HttpRequest};
+use futures_util::future::LocalBoxFuture;
+use paperclip::actix::OperationModifier;
+use paperclip::v2::models::{
+    DataType, DefaultOperationRaw, DefaultSchemaRaw, Either, Parameter, ParameterIn,
+};
+use paperclip::v2::schema::Apiv2Schema;
+use serde_json::{Map, Value};
+
+use crate::access::Seal;
+use crate::http::State;
+use crate::http::answer::Created;
+use crate::http::error::ApiError;
+use crate::http::extract::body::Body;
+use crate::http::extract::caller;
+use crate::http::extract::fields::FromFields;
+use crate::store::idempotency_keys::{self, Kept, Outcome, PartsHash, Request};
+use crate::store::{Connection, StoreError};
+
+/// The header of a request.
+pub const HEADER: &str = "Idempotency-Key";
+/// The header of an answer that was given before.
+pub const REPLAYED: &str = "Idempotency-Replayed";
+
+/// A JSON body, and the key under which its request is carried out once.
+pub struct Once<T>(pub T, pub Key);
+
+/// The key of a request, if it has one.
+pub struct Key(Option<Keyed>);
+
+struct Keyed {
+    request: Request,
+    seal: Option<Seal>,
+}
+
+/// Why a write was not carried out.
+pub enum Refused {
+    /// Its key is in use, or was used for another.
+    Key(ApiError),
+    /// It failed itself.
+    Write(StoreError),
+}
+
+impl Refused {
+    /// As a client meets it; `write` knows what a failed write means here.
+    pub fn or(self, write: impl FnOnce(StoreError) -> ApiError) -> ApiError {
+        match self {
+            Refused::Key(error) => error,
+            Refused::Write(error) => write(error),
+        }
+    }
+}
+
+impl Key {
+    /// Whether the request has one: then it is carried out in a transaction with the record of it.
+    pub fn is_given(&self) -> bool {
+        self.0.is_some()
+    }
+
+    /// The key itself.
+    pub fn text(&self) -> Option<&str> {
+        self.0.as_ref().map(|keyed| keyed.request.key.as_str())
+    }
+
+    /// Whose key it is, where only the body says who asks.
+    pub fn of_user(mut self, user: i64) -> Key {
+        if let Some(keyed) = &mut self.0 {
+            keyed.request.caller = caller::of_user(user);
+        }
+        self
+    }
+
+    /// Keeps the answer so that only who has this secret can read it; nobody must be able to guess it.
+    /// Who repeats the request without it is told that the key was used for another.
+    pub fn sealed(mut self, secret: &[u8]) -> Key {
+        if let Some(keyed) = &mut self.0 {
+            keyed.seal = Some(Seal::new(secret, &keyed.request.key));
+        }
+        self
+    }
+
+    /// Carries a write out on a connection, or answers what it was answered before. Without a key it
+    /// is the write and nothing else. To be called in a task of its own: a transaction that is dropped
+    /// half way holds its locks until its connection is.
+    ///
+    /// What follows a write must follow an answer from before as well: whoever gave it may have been
+    /// killed in between.
+    pub async fn write<T, W>(self, state: &State, write: W) -> Result<Created<T>, Refused>
+    where
+        T: serde::Serialize,
+        W: AsyncFnOnce(&mut Connection) -> Result<Created<T>, StoreError>,
+    {
+        let mut connection = state.store.connection().await.map_err(Refused::Write)?;
+        let Some(keyed) = self.0 else {
+            return write(&mut connection).await.map_err(Refused::Write);
+        };
+        let request = &keyed.request;
+        let write = async |connection: &mut Connection| {
+            let answer = write(connection).await?;
+            let kept = keyed.closed(answer.kept());
+            Ok((answer, kept))
+        };
+        let keep_for = state.idempotency_retention;
+        match idempotency_keys::once(&mut connection, request, keep_for, write).await {
+            Ok(Outcome::Done(answer)) => Ok(answer),
+            Ok(Outcome::Kept(kept)) => match keyed.opened(kept) {
+                Some(kept) => Ok(Created::replayed(kept)),
+                None => Err(Refused::Key(ApiError::IdempotencyKeyReused)),
+            },
+            Ok(Outcome::InUse) => Err(Refused::Key(ApiError::IdempotencyKeyInUse)),
+            Ok(Outcome::Reused) => Err(Refused::Key(ApiError::IdempotencyKeyReused)),
+            Err(error) => Err(Refused::Write(error)),
+        }
+    }
+}
+
+impl Keyed {
+    /// As it may be stored.
+    fn closed(&self, mut kept: Kept) -> Kept {
+        if let Some(seal) = &self.seal {
+            kept.body = seal.seal(&self.about(), kept.body);
+        }
+        kept
+    }
+
+    /// As it was; `None` if it was sealed with another secret.
+    fn opened(&self, mut kept: Kept) -> Option<Kept> {
+        if let Some(seal) = &self.seal {
+            kept.body = seal.open(&self.about(), &kept.body)?;
+        }
+        Some(kept)
+    }
+
+    /// What is beside a sealed answer in its row: it opens nowhere else.
+    fn about(&self) -> Vec<u8> {
+        let Request { caller, route, key, fingerprint } = &self.request;
+        let mut hash = PartsHash::default();
+        for part in [caller.as_bytes(), route.as_bytes(), key.as_bytes(), fingerprint] {
+            hash.add(part);
+        }
+        hash.finish()
+    }
+}
+
+/// The hash of what a request asks for: its place and its body, as a document, without its secrets.
+fn fingerprint(request: &HttpRequest, members: &Map<String, Value>, secrets: &[&str]) -> Vec<u8> {
+    let mut hash = PartsHash::default();
+    hash.add(request.path().as_bytes());
+    hash.add(request.query_string().as_bytes());
+    let open: BTreeMap<&String, &Value> =
+        members.iter().filter(|(name, _)| !secrets.contains(&name.as_str())).collect();
+    for (name, value) in open {
+        hash.add(name.as_bytes());
+        hash.add(value.to_string().as_bytes());
+    }
+    hash.finish()
+}
+
+impl<T: FromFields> FromRequest for Once<T> {
+    type Error = ApiError;
+    type Future = LocalBoxFuture<'static, Result<Self, ApiError>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let key = header::read(request.headers().get_all(HEADER).map(|value| value.as_bytes()));
+        let members = Body::<T>::members(request, payload);
+        let request = request.clone();
+        Box::pin(async move {
+            let key = key.map_err(|fault| ApiError::Validation(vec![fault]))?;
+            let members = members.await?;
+            let keyed = key.map(|key| {
+                let request = Request {
+                    caller: caller::name(&request),
+                    route: format!("{} {}", request.method(), route(&request)),
+                    key,
+                    fingerprint: fingerprint(&request, &members, T::SECRETS),
+                };
+                Keyed { request, seal: None }
+            });
+            Ok(Once(Body::of(members)?.0, Key(keyed)))
+        })
+    }
+}
+
+fn route(request: &HttpRequest) -> String {
+    request.match_pattern().unwrap_or_else(|| request.path().to_owned())
+}
+
+impl<T: Apiv2Schema> Apiv2Schema for Once<T> {}
+impl<T: Apiv2Schema> OperationModifier for Once<T> {
+    /// The rest of its description, and the errors it brings, are in `openapi`.
+    fn update_parameter(operation: &mut DefaultOperationRaw) {
+        <Body<T> as OperationModifier>::update_parameter(operation);
+        operation.parameters.push(Either::Right(Parameter {
+            name: HEADER.to_owned(),
+            in_: ParameterIn::Header,
+            data_type: Some(DataType::String),
+            ..Parameter::default()
+        }));
+    }
+    fn update_definitions(map: &mut BTreeMap<String, DefaultSchemaRaw>) {
+        <Body<T> as OperationModifier>::update_definitions(map);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use actix_web::test::TestRequest;
+    use serde_json::json;
+
+    #[test]
+    fn a_fingerprint_is_of_the_document_and_the_place_and_not_of_a_secret() {
+        let of = |uri: &str, body: Value| {
+            let request = TestRequest::post().uri(uri).to_http_request();
+            fingerprint(&request, body.as_object().unwrap(), &["password"])
+        };
+        let text = r#"{ "b": null, "a": 1, "password": "x" }"#;
+        let one = of("/users", serde_json::from_str(text).unwrap());
+        assert_eq!(one, of("/users", json!({ "a": 1, "password": "y", "b": null })));
+        assert_eq!(one, of("/users", json!({ "a": 1, "b": null })));
+        for other in
+            [json!({ "a": 1 }), json!({ "a": "1", "b": null }), json!({ "a": 2, "b": null })]
+        {
+            assert_ne!(one, of("/users", other));
+        }
+        assert_ne!(one, of("/users/1", json!({ "a": 1, "b": null })));
+        assert_ne!(one, of("/users?x", json!({ "a": 1, "b": null })));
+    }
+}

@@ -1,0 +1,253 @@
+//! Query parameters of lists, and pages.
+
+use std::fmt::from_fn;
+
+use paperclip::actix::Apiv2Schema;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::domain::task::Status;
+use crate::http::extract::cursor::{TaskCursor, decode, encode};
+use crate::http::extract::fields::{Fields, FromFields};
+use crate::http::extract::moment::{moment, storable};
+use crate::store::task_list::{Place, PlaceKey, Sort, SortKey, TaskQuery};
+
+/// How many rows a page has at most, and if nothing is said.
+const MOST: i64 = 100;
+const USUAL: i64 = 20;
+
+/// The parameters that every list has.
+#[derive(Debug, Clone, Apiv2Schema, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[expect(dead_code, reason = "some fields are there for the description alone")]
+pub struct ListParams {
+    /// How many rows the page has at most.
+    pub limit: Option<i64>,
+    /// Where to go on: `nextCursor` of the page before.
+    pub cursor: Option<String>,
+    /// Whether to count the rows of all pages.
+    pub total: Option<bool>,
+    /// The place that the cursor means.
+    #[openapi(skip)]
+    #[serde(skip)]
+    pub after: Option<i64>,
+}
+
+impl FromFields for ListParams {
+    fn from_fields(fields: &mut Fields) -> ListParams {
+        let after = cursor(fields, |id: &i64| *id >= 0);
+        ListParams { limit: limit(fields), cursor: None, total: total(fields), after }
+    }
+}
+
+impl ListParams {
+    /// See [`rows`].
+    pub fn rows(&self) -> i64 {
+        rows(self.limit)
+    }
+}
+
+/// The parameters of `GET /tasks/{id}/activity`.
+#[derive(Debug, Clone, Apiv2Schema, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[expect(dead_code, reason = "some fields are there for the description alone")]
+pub struct ActivityParams {
+    /// How many rows the page has at most.
+    pub limit: Option<i64>,
+    /// Where to go on: `nextCursor` of the page before.
+    pub cursor: Option<String>,
+    /// Whether to count the rows of all pages.
+    pub total: Option<bool>,
+    /// The place that the cursor means: version and entry id.
+    #[openapi(skip)]
+    #[serde(skip)]
+    pub before: Option<(i64, i64)>,
+}
+
+impl FromFields for ActivityParams {
+    fn from_fields(fields: &mut Fields) -> ActivityParams {
+        let before = cursor(fields, |_: &(i64, i64)| true);
+        ActivityParams { limit: limit(fields), cursor: None, total: total(fields), before }
+    }
+}
+
+/// The parameters of `GET /tasks`.
+#[derive(Debug, Clone, Apiv2Schema, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[expect(dead_code, reason = "some fields are there for the description alone")]
+pub struct TaskParams {
+    /// How many rows the page has at most.
+    pub limit: Option<i64>,
+    /// Where to go on: `nextCursor` of the page before, with the same `sort`.
+    pub cursor: Option<String>,
+    /// Whether to count the rows of all pages.
+    pub total: Option<bool>,
+    /// Only tasks with this status.
+    pub status: Option<Status>,
+    /// Only tasks of this user.
+    pub user_id: Option<i64>,
+    /// Only tasks in this category.
+    pub category_id: Option<i64>,
+    /// Only tasks with this text in title or description, in any case.
+    pub search: Option<String>,
+    /// Only tasks due before this time (RFC 3339).
+    pub due_before: Option<String>,
+    /// Only tasks due after this time (RFC 3339).
+    pub due_after: Option<String>,
+    /// The order, `-` for descending. A task that is never due comes after all that are.
+    pub sort: Option<String>,
+    /// What all this means.
+    #[openapi(skip)]
+    #[serde(skip)]
+    pub query: TaskQuery,
+}
+
+impl FromFields for TaskParams {
+    fn from_fields(fields: &mut Fields) -> TaskParams {
+        let orders = from_fn(|f| {
+            let names = SortKey::ALL.map(SortKey::name).join(", ");
+            write!(
+                f,
+                "one of {names}, with - before it for descending, such as -createdAt for newest first"
+            )
+        });
+        let statuses =
+            from_fn(|f| write!(f, "one of {}", Status::ALL.map(Status::as_str).join(", ")));
+        let sort = fields.parameter("sort", orders, Sort::from_name).unwrap_or_default();
+        let fits = |TaskCursor(name, place): &TaskCursor| {
+            *name == sort.name() && sort.has(place) && sane(place)
+        };
+        let after = cursor(fields, fits).map(|TaskCursor(_, place)| place);
+        let limit = limit(fields);
+        let total = total(fields);
+        let search = fields.parameter("search", "a text of 1 to 200 characters", |text| {
+            (1..=200).contains(&text.chars().count()).then(|| text.to_owned())
+        });
+        let query = TaskQuery {
+            status: fields.parameter("status", statuses, Status::from_name),
+            user_id: fields.parameter("userId", "a whole number from 1", read_id),
+            category_id: fields.parameter("categoryId", "a whole number from 1", read_id),
+            search,
+            due_before: fields.parameter("dueBefore", "an RFC 3339 time", moment),
+            due_after: fields.parameter("dueAfter", "an RFC 3339 time", moment),
+            sort,
+            after,
+            limit: rows(limit),
+        };
+        TaskParams {
+            limit,
+            cursor: None,
+            total,
+            status: None,
+            user_id: None,
+            category_id: None,
+            search: None,
+            due_before: None,
+            due_after: None,
+            sort: None,
+            query,
+        }
+    }
+}
+
+impl TaskParams {
+    /// A text that is the same for the same question.
+    #[expect(clippy::expect_used, reason = "numbers, texts and times: always JSON")]
+    pub fn cache_key(&self) -> String {
+        let q = &self.query;
+        let filters = (&q.status, q.user_id, q.category_id, &q.search, q.due_before, q.due_after);
+        let question = (filters, q.sort.name(), &q.after, q.limit, self.total.unwrap_or(false));
+        serde_json::to_string(&question).expect("a question is JSON")
+    }
+}
+
+/// Cuts the row that was read too many off, and makes the cursor to it.
+pub fn page<T, P: Serialize>(
+    mut rows: Vec<T>,
+    read: i64,
+    place: impl Fn(&T) -> P,
+) -> (Vec<T>, Option<String>) {
+    let more = rows.len() as i64 == read;
+    if more {
+        rows.pop();
+    }
+    let cursor = rows.last().filter(|_| more).map(|last| encode(&place(last)));
+    (rows, cursor)
+}
+
+/// The cursor to a task's place.
+pub fn task_cursor(sort: Sort, place: Place) -> impl Serialize {
+    TaskCursor(sort.name().to_owned(), place)
+}
+
+/// The place that the parameter means, if it can be one of this list.
+pub fn cursor<P: DeserializeOwned>(fields: &mut Fields, fits: impl Fn(&P) -> bool) -> Option<P> {
+    let expected = "the nextCursor of a page of the same list in the same order";
+    fields.parameter("cursor", expected, |text| decode(text).filter(|place| fits(place)))
+}
+
+/// Whether PostgreSQL can take a place that somebody may have made up.
+fn sane(place: &Place) -> bool {
+    match &place.key {
+        PlaceKey::At(at) => storable(at),
+        PlaceKey::Never => true,
+        PlaceKey::Text(text) => !text.contains('\0'),
+    }
+}
+
+/// How many rows to read for a page of `limit`: one more, to know whether there is another page.
+pub fn rows(limit: Option<i64>) -> i64 {
+    limit.unwrap_or(USUAL) + 1
+}
+
+/// How many rows the page may have.
+pub fn limit(fields: &mut Fields) -> Option<i64> {
+    fields.parameter("limit", format_args!("a whole number from 1 to {MOST}"), |text| {
+        read_id(text).filter(|n| *n <= MOST)
+    })
+}
+
+/// Whether all rows are to be counted.
+pub fn total(fields: &mut Fields) -> Option<bool> {
+    fields.parameter("total", "true or false", |text| text.parse().ok())
+}
+
+/// An id as a parameter.
+pub fn read_id(text: &str) -> Option<i64> {
+    text.parse().ok().filter(|n| *n >= 1 && text.bytes().all(|b| b.is_ascii_digit()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use chrono::Utc;
+
+    #[test]
+    fn a_cursor_comes_back_as_it_was() {
+        for key in [PlaceKey::At(Utc::now()), PlaceKey::Never, PlaceKey::Text("é%_\"𝄞".into())]
+        {
+            let place = Place { key, id: 7 };
+            let text = encode(&TaskCursor("-dueAt".into(), place.clone()));
+            let TaskCursor(sort, decoded) = decode(&text).unwrap();
+            assert_eq!((sort.as_str(), decoded), ("-dueAt", place));
+        }
+    }
+
+    #[test]
+    fn made_up_cursors_are_refused() {
+        for text in ["", "x", "eyJ9", &"A".repeat(5000), "WyItdGl0bGUiLHt9XQ"] {
+            assert!(decode::<TaskCursor>(text).is_none(), "{text}");
+        }
+        assert!(!sane(&Place { key: PlaceKey::Text("\0".into()), id: 1 }));
+        let far = chrono::DateTime::parse_from_rfc3339("9999-12-31T23:59:59-23:59").unwrap();
+        assert!(!sane(&Place { key: PlaceKey::At(far.with_timezone(&Utc)), id: 1 }));
+    }
+
+    #[test]
+    fn a_page_knows_whether_there_is_another() {
+        let (rows, cursor) = page(vec![1, 2, 3], 3, |n| *n);
+        assert_eq!(rows, [1, 2]);
+        assert_eq!(decode::<i64>(&cursor.unwrap()), Some(2));
+        assert_eq!(page(vec![1, 2], 3, |n| *n), (vec![1, 2], None));
+    }
+}

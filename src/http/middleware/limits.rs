@@ -1,0 +1,162 @@
+//! What a request may take: so much time, and a body as it is, not packed.
+
+use std::cell::{Cell, RefCell};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use actix_web::body::{BodySize, BoxBody, MessageBody};
+use actix_web::dev::{Payload, ServiceRequest, ServiceResponse};
+use actix_web::error::PayloadError;
+use actix_web::http::header::CONTENT_ENCODING;
+use actix_web::middleware::Next;
+use actix_web::web::{Bytes, Data};
+use actix_web::{Error, HttpMessage, ResponseError};
+use futures_util::Stream;
+
+use crate::http::error::ApiError;
+use crate::http::middleware::cors::Origins;
+use crate::http::middleware::hosts::Hosts;
+use crate::http::middleware::observe::AccessLog;
+
+/// What a server puts up with. The length of a body is `fields::BODY_BYTES`; the framework has limits
+/// of its own for headers, and gives a client ten seconds to send them.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// How long a request may take from its headers to its answer.
+    pub request_timeout: Duration,
+    /// How many connections may be open at a time, in all; more wait to be accepted.
+    pub max_connections: usize,
+    /// Whose pages may use the API from a browser.
+    pub origins: Option<Origins>,
+    /// Which requests have a line in the log.
+    pub access_log: AccessLog,
+    /// Under which names an instance is served that asks nobody for a token.
+    pub hosts: Hosts,
+}
+
+impl Limits {
+    /// How many threads serve, and how many connections each has: the framework counts by thread.
+    pub fn threads(&self) -> (usize, usize) {
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        let threads = threads.min(self.max_connections).max(1);
+        (threads, (self.max_connections / threads).max(1))
+    }
+}
+
+/// A body that is being read, or not.
+struct Body {
+    payload: RefCell<Payload>,
+    /// Whether somebody waits for its next bytes.
+    waiting: Cell<bool>,
+}
+
+/// Around the app. It keeps a body that was not read to its end until the answer has gone out, so that
+/// the connection is closed after it.
+///
+/// Where nobody has the body any more by then, the framework reads on to its end for the sake of the
+/// next request, and waits for a chunked one for as long as the client likes.
+pub async fn with_body<B: MessageBody + 'static>(
+    mut request: ServiceRequest,
+    next: Next<B>,
+) -> Result<ServiceResponse<BoxBody>, Error> {
+    let payload = request.take_payload();
+    if matches!(payload, Payload::None) {
+        return Ok(next.call(request).await?.map_into_boxed_body());
+    }
+    let body = Rc::new(Body { payload: RefCell::new(payload), waiting: Cell::new(false) });
+    request.set_payload(Payload::Stream { payload: Box::pin(Reader(body.clone())) });
+    request.extensions_mut().insert(body.clone());
+    let response = next.call(request).await?.map_into_boxed_body();
+    Ok(response.map_body(|_, answer| BoxBody::new(Answer { answer, _body: body })))
+}
+
+/// An answer that keeps the request's body.
+struct Answer {
+    answer: BoxBody,
+    _body: Rc<Body>,
+}
+
+impl MessageBody for Answer {
+    type Error = Box<dyn std::error::Error>;
+
+    fn size(&self) -> BodySize {
+        self.answer.size()
+    }
+
+    fn poll_next(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, Self::Error>>> {
+        Pin::new(&mut self.answer).poll_next(context)
+    }
+}
+
+struct Reader(Rc<Body>);
+
+impl Stream for Reader {
+    type Item = Result<Bytes, PayloadError>;
+
+    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let next = Pin::new(&mut *self.0.payload.borrow_mut()).poll_next(context);
+        self.0.waiting.set(next.is_pending());
+        next
+    }
+}
+
+/// Around a resource: only there, past the routing, can the request be kept for an answer in the
+/// handler's place.
+///
+/// A handler that is out of time is dropped, but a write in it goes on to its end in its own task.
+pub async fn within_limits<B: MessageBody + 'static>(
+    request: ServiceRequest,
+    next: Next<B>,
+) -> Result<ServiceResponse<BoxBody>, Error> {
+    let kept = request.request().clone();
+    let refuse = |error: ApiError| ServiceResponse::new(kept.clone(), error.error_response());
+    let body = request.extensions().get::<Rc<Body>>().cloned();
+    if body.is_some() && is_packed(&request) {
+        return Ok(refuse(ApiError::UnsupportedEncoding));
+    }
+    let Some(limits) = request.app_data::<Data<Limits>>().cloned() else {
+        return Ok(next.call(request).await?.map_into_boxed_body());
+    };
+    match tokio::time::timeout(limits.request_timeout, next.call(request)).await {
+        Ok(answered) => Ok(answered?.map_into_boxed_body()),
+        Err(_) if body.is_some_and(|body| body.waiting.get()) => Ok(refuse(ApiError::SlowBody)),
+        Err(_) => Ok(refuse(ApiError::Timeout)),
+    }
+}
+
+/// Whether the body has to be unpacked before it can be read. We would read 256 kB that become
+/// gigabytes, so we don't.
+fn is_packed(request: &ServiceRequest) -> bool {
+    let packed = |value: &actix_web::http::header::HeaderValue| {
+        let names = value.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
+        names.filter(|name| !name.is_empty()).any(|name| !name.eq_ignore_ascii_case(b"identity"))
+    };
+    request.headers().get_all(CONTENT_ENCODING).any(packed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_threads_together_have_no_more_connections_than_allowed() {
+        for max_connections in [1, 2, 3, 1000] {
+            let request_timeout = Duration::from_secs(1);
+            let limits = Limits {
+                request_timeout,
+                max_connections,
+                origins: None,
+                access_log: AccessLog::Off,
+                hosts: Hosts::default(),
+            };
+            let (threads, each) = limits.threads();
+            assert!(threads >= 1 && each >= 1);
+            assert!(threads * each <= max_connections);
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! What surrounds every request: its id, its measurement, and a last look at errors.
+
+use std::time::{Duration, Instant};
+
+use actix_web::body::{BoxBody, MessageBody};
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::header::{CONTENT_TYPE, HeaderValue};
+use actix_web::http::{ConnectionType, Method, StatusCode};
+use actix_web::middleware::Next;
+use actix_web::{Error, HttpMessage, ResponseError, web};
+
+use crate::ground::shutdown::Shutdown;
+use crate::http::State;
+use crate::http::error::{ApiError, PROBLEM_JSON};
+use crate::http::middleware::admission::Route;
+use crate::http::request_id::{REQUEST_ID, RequestId};
+
+/// The outermost middleware.
+pub async fn observe<B: MessageBody + 'static>(
+    mut request: ServiceRequest,
+    next: Next<B>,
+) -> Result<ServiceResponse<BoxBody>, Error> {
+    let started = Instant::now();
+    let id = RequestId::of(&request);
+    let method = request.method().clone();
+    // RFC 9110, section 9.3.2: HEAD is GET without the body, which the server leaves out itself.
+    if method == Method::HEAD {
+        request.head_mut().method = Method::GET;
+    }
+    let answering = async move {
+        match next.call(request).await {
+            Ok(response) => Ok(as_problem(response.map_into_boxed_body())),
+            Err(error) => Err(error),
+        }
+    };
+    let mut response = RequestId::within(id.clone(), answering).await?;
+    if let Ok(value) = HeaderValue::from_str(&id) {
+        response.headers_mut().insert(REQUEST_ID, value);
+    }
+    let stopping = response.request().app_data::<web::Data<Stopping>>();
+    if stopping.is_some_and(|stopping| stopping.0.stopped()) {
+        response.response_mut().head_mut().set_connection_type(ConnectionType::Close);
+    }
+    let status = response.status();
+    let known_route = response.request().extensions_mut().remove::<Route>();
+    let route = known_route.map_or_else(|| response.request().match_pattern(), |route| route.0);
+    let route = route.unwrap_or_else(|| "unmatched".to_owned());
+    let elapsed = started.elapsed();
+    if let Some(state) = response.request().app_data::<web::Data<State>>() {
+        let labels = [known(&method), route.as_str(), status.as_str()];
+        state.metrics.http_requests.with_label_values(&labels).observe(elapsed.as_secs_f64());
+    }
+    let log = response.request().app_data::<web::Data<AccessLog>>().map(|log| *log.get_ref());
+    if log.is_some_and(|log| log.has(status, elapsed)) {
+        // Without the query: what is searched for is nobody else's business.
+        let path = response.request().path();
+        let (status, ms) = (status.as_u16(), (elapsed.as_secs_f64() * 1e4).round() / 10.0);
+        tracing::info!(%method, path, status, ms, request_id = id, "request");
+    }
+    Ok(response)
+}
+
+/// Whether the process stops: then each answer is the last on its connection.
+pub(in crate::http) struct Stopping(pub(in crate::http) Shutdown);
+
+/// Which requests have a line in the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum AccessLog {
+    /// Every one.
+    All,
+    /// Those that are answered 4xx or 5xx, or that take more than a second.
+    Errors,
+    /// None.
+    Off,
+}
+
+/// Longer than any request takes that meets nothing in its way.
+const SLOW: Duration = Duration::from_secs(1);
+
+impl AccessLog {
+    fn has(self, status: StatusCode, elapsed: Duration) -> bool {
+        match self {
+            AccessLog::All => true,
+            AccessLog::Errors => {
+                status.is_client_error() || status.is_server_error() || elapsed > SLOW
+            }
+            AccessLog::Off => false,
+        }
+    }
+}
+
+/// Whatever the framework refused by itself is made a problem document like our own.
+fn as_problem(response: ServiceResponse<BoxBody>) -> ServiceResponse<BoxBody> {
+    let status = response.status();
+    if !(status.is_client_error() || status.is_server_error()) {
+        return response;
+    }
+    let content_type = response.headers().get(CONTENT_TYPE);
+    if content_type.is_some_and(|t| t.as_bytes().starts_with(PROBLEM_JSON.as_bytes())) {
+        return response;
+    }
+    let error = match status {
+        StatusCode::NOT_FOUND => ApiError::RouteNotFound,
+        StatusCode::PAYLOAD_TOO_LARGE => {
+            ApiError::PayloadTooLarge(crate::http::extract::body::BODY_BYTES)
+        }
+        _ if status.is_client_error() => ApiError::Validation(Vec::new()),
+        // A readiness check that fails says why in a document of its own.
+        StatusCode::SERVICE_UNAVAILABLE if content_type.is_some() => return response,
+        StatusCode::SERVICE_UNAVAILABLE => ApiError::Unavailable,
+        _ => ApiError::Internal,
+    };
+    let (request, _) = response.into_parts();
+    ServiceResponse::new(request, error.error_response())
+}
+
+/// A label for a method: a client can make any up, and each label is kept for ever.
+fn known(method: &Method) -> &str {
+    match method.as_str() {
+        known @ ("GET" | "HEAD" | "POST" | "PUT" | "PATCH" | "DELETE" | "OPTIONS") => known,
+        _ => "other",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_and_slow_requests_are_what_errors_are() {
+        let (quick, slow) = (Duration::from_millis(900), Duration::from_millis(1_100));
+        for (status, elapsed, logged) in [
+            (StatusCode::OK, quick, false),
+            (StatusCode::NOT_MODIFIED, quick, false),
+            (StatusCode::OK, slow, true),
+            (StatusCode::NOT_FOUND, quick, true),
+            (StatusCode::SERVICE_UNAVAILABLE, quick, true),
+        ] {
+            assert_eq!(AccessLog::Errors.has(status, elapsed), logged, "{status} {elapsed:?}");
+            assert!(AccessLog::All.has(status, elapsed) && !AccessLog::Off.has(status, elapsed));
+        }
+    }
+}

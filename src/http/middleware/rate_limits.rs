@@ -1,0 +1,245 @@
+//! How many requests a client may send: by the user whose token it brings, whichever of its tokens
+//! that is, or by address where there is none that is anybody's. Every answer of a limited route
+//! says what is left, with `RateLimit` and `RateLimit-Policy`
+//! (draft-ietf-httpapi-ratelimit-headers-10) and, for clients that know the draft's earlier form
+//! (-06), `RateLimit-Limit`, `-Remaining` and `-Reset`; beyond it is 429.
+//!
+//! The count is shared through Redis. While it can't be asked, each instance counts for itself: a
+//! client may then send as much to each, which is better than nothing, and than an outage.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::body::{BoxBody, MessageBody};
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::Method;
+use actix_web::http::header::{HeaderName, HeaderValue};
+use actix_web::middleware::Next;
+use actix_web::web::Data;
+use actix_web::{Error, HttpRequest, ResponseError};
+
+use crate::cache::{Breaker, CacheError, Circuit, Limiter, MemoryLimiter};
+use crate::domain::rate::{Limit, Rate, Taken};
+use crate::http::State;
+use crate::http::error::ApiError;
+use crate::http::extract::caller::{self, Networks};
+
+/// How often a user may change its own address. Until addresses are confirmed, each change may be
+/// to a stranger's, who then gets mail.
+const ADDRESS_CHANGES: Rate = Rate::of(5, Duration::from_secs(24 * 3600));
+
+/// What counts together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Class {
+    Reads,
+    Writes,
+    SignIn,
+}
+
+impl Class {
+    /// The class of a request, by the path as the router sees it: percent-encoding hides nothing.
+    /// What watches the service is never limited.
+    fn of(method: &Method, path: &str) -> Option<Class> {
+        match path {
+            "/healthz" | "/readyz" | "/metrics" => None,
+            "/sessions" if *method == Method::POST => Some(Class::SignIn),
+            _ => match *method {
+                // A question about what is allowed, which browsers ask by themselves.
+                Method::OPTIONS => None,
+                Method::GET | Method::HEAD => Some(Class::Reads),
+                _ => Some(Class::Writes),
+            },
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Class::Reads => "reads",
+            Class::Writes => "writes",
+            Class::SignIn => "sign-in",
+        }
+    }
+}
+
+/// The rate of each class, and whose word on addresses is taken.
+#[derive(Debug, Clone, Default)]
+pub struct Rates {
+    /// GET and HEAD.
+    pub reads: Limit,
+    /// Everything else.
+    pub writes: Limit,
+    /// Attempts to sign in; by address always, since who tries is not known yet.
+    pub sign_in: Limit,
+    /// Proxies whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Networks,
+}
+
+/// See the module.
+pub struct RateLimits {
+    rates: Rates,
+    shared: Option<Arc<dyn Limiter>>,
+    own: MemoryLimiter,
+    breaker: Breaker,
+}
+
+impl RateLimits {
+    /// Counted by `shared` where there is one.
+    pub fn new(rates: Rates, shared: Option<Arc<dyn Limiter>>) -> RateLimits {
+        let (own, breaker) = (MemoryLimiter::default(), Breaker::default());
+        RateLimits { rates, shared, own, breaker }
+    }
+
+    /// See [`Rates::trusted_proxies`].
+    pub fn trusted_proxies(&self) -> &Networks {
+        &self.rates.trusted_proxies
+    }
+
+    fn rate(&self, class: Class) -> Option<Rate> {
+        let limit = match class {
+            Class::Reads => self.rates.reads,
+            Class::Writes => self.rates.writes,
+            Class::SignIn => self.rates.sign_in,
+        };
+        limit.0
+    }
+
+    fn key(&self, class: Class, request: &HttpRequest) -> String {
+        if let Some(user) = caller::user(request).filter(|_| class != Class::SignIn) {
+            return format!("{}:{}", class.name(), caller::of_user(user));
+        }
+        let address = caller::address(request, &self.rates.trusted_proxies);
+        let address = address.map_or_else(|| "unknown".to_owned(), caller::household);
+        format!("{}:address:{address}", class.name())
+    }
+
+    /// Counts a guess at a user's own password, like an attempt to sign in.
+    pub async fn guess(&self, user: i64) -> Result<(), ApiError> {
+        let Some(rate) = self.rates.sign_in.0 else { return Ok(()) };
+        self.pass(&format!("{}:{}", Class::SignIn.name(), caller::of_user(user)), rate).await
+    }
+
+    /// Counts a change of a user's own address.
+    pub async fn change_address(&self, user: i64) -> Result<(), ApiError> {
+        self.pass(&format!("address:{}", caller::of_user(user)), ADDRESS_CHANGES).await
+    }
+
+    async fn pass(&self, key: &str, rate: Rate) -> Result<(), ApiError> {
+        match self.take(key, rate).await {
+            Ok(taken) if !taken.granted => Err(refusal(taken)),
+            Ok(_) => Ok(()),
+            Err(error) => {
+                tracing::error!(%error, "a request could not be counted");
+                Ok(())
+            }
+        }
+    }
+
+    async fn take(&self, key: &str, rate: Rate) -> Result<Taken, CacheError> {
+        let shared = self.shared.as_ref();
+        if let Some(shared) = shared.filter(|_| self.breaker.circuit() != Circuit::Broken) {
+            match shared.take(key, rate).await {
+                Ok(taken) => return Ok(taken),
+                Err(error) if self.breaker.failed() => {
+                    tracing::warn!(%error, "the shared count fails; each instance limits for itself");
+                }
+                Err(_) => {}
+            }
+        }
+        self.own.take(key, rate).await
+    }
+}
+
+/// The middleware.
+pub async fn limit<B: MessageBody + 'static>(
+    request: ServiceRequest,
+    next: Next<B>,
+) -> Result<ServiceResponse<BoxBody>, Error> {
+    let limited = request.app_data::<Data<State>>().and_then(|state| {
+        let class = Class::of(request.method(), request.match_info().as_str())?;
+        Some((class, state.rates.rate(class)?, Arc::clone(&state.rates)))
+    });
+    let Some((class, rate, limits)) = limited else {
+        return Ok(next.call(request).await?.map_into_boxed_body());
+    };
+    let key = limits.key(class, request.request());
+    let taken = match limits.take(&key, rate).await {
+        Ok(taken) => taken,
+        Err(error) => {
+            tracing::error!(%error, "a request could not be counted");
+            return Ok(next.call(request).await?.map_into_boxed_body());
+        }
+    };
+    let mut response = if taken.granted {
+        next.call(request).await?.map_into_boxed_body()
+    } else {
+        request.into_response(refusal(taken).error_response())
+    };
+    for (name, value) in headers(class, rate, taken) {
+        if let Ok(value) = HeaderValue::from_str(&value) {
+            response.headers_mut().insert(HeaderName::from_static(name), value);
+        }
+    }
+    Ok(response)
+}
+
+fn refusal(taken: Taken) -> ApiError {
+    let seconds = seconds(taken.retry_after).max(1);
+    ApiError::RateLimited(u32::try_from(seconds).unwrap_or(u32::MAX))
+}
+
+/// What the client is told.
+fn headers(class: Class, rate: Rate, taken: Taken) -> [(&'static str, String); 5] {
+    let name = class.name();
+    let policy = format!("\"{name}\";q={};w={}", rate.count(), seconds(rate.period()));
+    let left = format!("\"{name}\";r={};t={}", taken.remaining, seconds(taken.reset_after));
+    [
+        ("ratelimit-policy", policy),
+        ("ratelimit", left),
+        ("ratelimit-limit", rate.count().to_string()),
+        ("ratelimit-remaining", taken.remaining.to_string()),
+        ("ratelimit-reset", seconds(taken.reset_after).to_string()),
+    ]
+}
+
+/// In whole seconds, of which a part counts as one: who comes back then isn't early.
+fn seconds(duration: Duration) -> u64 {
+    duration.as_secs() + u64::from(duration.subsec_nanos() > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_request_has_its_class() {
+        for (method, path, class) in [
+            ("GET", "/tasks", Some(Class::Reads)),
+            ("GET", "/nothing", Some(Class::Reads)),
+            ("POST", "/tasks", Some(Class::Writes)),
+            ("DELETE", "/tasks/1", Some(Class::Writes)),
+            ("POST", "/healthz/", Some(Class::Writes)),
+            ("POST", "/sessions", Some(Class::SignIn)),
+            ("GET", "/sessions", Some(Class::Reads)),
+            ("OPTIONS", "/tasks", None),
+            ("GET", "/healthz", None),
+            ("GET", "/readyz", None),
+            ("GET", "/metrics", None),
+            ("GET", "/docs/index.css", Some(Class::Reads)),
+            ("GET", "/openapi.json", Some(Class::Reads)),
+            ("GET", "/schemas/TASK_CREATED", Some(Class::Reads)),
+        ] {
+            let method = method.parse().unwrap();
+            assert_eq!(Class::of(&method, path), class, "{method} {path}");
+        }
+    }
+
+    #[test]
+    fn the_headers_are_structured_fields() {
+        let rate: Rate = "600/1m".parse().unwrap();
+        let (taken, _) = rate.take(0);
+        let [policy, left, limit, remaining, reset] = headers(Class::SignIn, rate, taken);
+        assert_eq!(policy, ("ratelimit-policy", "\"sign-in\";q=600;w=60".to_owned()));
+        assert_eq!([limit.1, remaining.1, reset.1], ["600", "599", "1"]);
+        assert_eq!(left, ("ratelimit", "\"sign-in\";r=599;t=1".to_owned()));
+    }
+}

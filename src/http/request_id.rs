@@ -1,0 +1,38 @@
+//! The id of a request, by which its lines in the log, its errors and its answer are known.
+
+use actix_web::dev::ServiceRequest;
+use actix_web::http::header::HeaderName;
+use uuid::Uuid;
+
+pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// A longer id, as one that was made up to fill logs, is replaced.
+const REQUEST_ID_CHARS: usize = 128;
+
+tokio::task_local! {
+    static CURRENT: String;
+}
+
+/// The id of the request that this task answers.
+pub struct RequestId;
+
+impl RequestId {
+    /// It, or an empty text outside of a request.
+    pub fn current() -> String {
+        CURRENT.try_with(String::clone).unwrap_or_default()
+    }
+
+    /// Runs something else in the name of this request, such as a task of its own.
+    pub async fn within<F: Future>(id: String, future: F) -> F::Output {
+        CURRENT.scope(id, future).await
+    }
+
+    /// The caller's, as a proxy passes it on, where it is fit to be logged; else a new one.
+    pub(super) fn of(request: &ServiceRequest) -> String {
+        let given = request.headers().get(REQUEST_ID).and_then(|value| value.to_str().ok());
+        let fit = |id: &&str| {
+            (1..=REQUEST_ID_CHARS).contains(&id.len())
+                && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.:/+=".contains(&b))
+        };
+        given.filter(fit).map_or_else(|| Uuid::now_v7().to_string(), str::to_owned)
+    }
+}

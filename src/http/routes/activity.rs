@@ -1,0 +1,69 @@
+//! `/tasks/{id}/activity`.
+
+use actix_web::web::Data;
+use paperclip::actix::api_v2_operation;
+use serde_json::Value;
+
+use crate::access::Caller;
+use crate::http::State;
+use crate::http::answer::Answer;
+use crate::http::dto::ActivityPage;
+use crate::http::error::ApiError;
+use crate::http::extract::fields::Params;
+use crate::http::extract::ids::Id;
+use crate::http::extract::paging::{ActivityParams, rows};
+use crate::store::{activity, tasks};
+
+#[api_v2_operation(
+    operation_id = "listTaskActivity",
+    tags("tasks"),
+    summary = "What happened to a task"
+)]
+pub async fn list(
+    state: Data<State>,
+    caller: Caller,
+    id: Id,
+    params: Params<ActivityParams>,
+) -> Result<Answer<ActivityPage>, ApiError> {
+    let (id, params) = (id.0, params.0);
+    let limit = rows(params.limit);
+    let mut connection = state.store.connection().await?;
+    // Whose a deleted task was is not known: its log is for admins. Of one that was somebody else's
+    // before a member sees what has happened since it is its own.
+    let since = match caller.confined_to() {
+        None => FROM_THE_BEGINNING,
+        own => match activity::owned_since(&mut connection, id).await? {
+            Some((owner, since)) if owner == own => since,
+            _ => return Err(ApiError::NotFound("task")),
+        },
+    };
+    let mut entries = activity::list(&mut connection, id, since, params.before, limit).await?;
+    if since > FROM_THE_BEGINNING {
+        let handed_over = entries.iter_mut().filter(|entry| entry.task_version == since);
+        handed_over.for_each(|entry| forget_what_was(&mut entry.changes));
+    }
+    // The log outlives its task: only where there is no log either has there been no such task.
+    if entries.is_empty()
+        && params.before.is_none()
+        && tasks::find(&mut connection, id).await?.is_none()
+    {
+        return Err(ApiError::NotFound("task"));
+    }
+    let total = match params.total {
+        Some(true) => Some(activity::count(&mut connection, id, since).await?),
+        _ => None,
+    };
+    let place = |entry: &activity::Entry| (entry.task_version, entry.id);
+    Ok(Answer::ok(&ActivityPage::of(entries, limit, place, total)))
+}
+
+/// A task is its first user's since this version.
+const FROM_THE_BEGINNING: i64 = 1;
+
+/// Takes what a task was before out of the change that gave it to somebody else.
+fn forget_what_was(changes: &mut Option<Value>) {
+    let fields = changes.as_mut().and_then(Value::as_object_mut);
+    for change in fields.into_iter().flat_map(|fields| fields.values_mut()) {
+        change["from"] = Value::Null;
+    }
+}

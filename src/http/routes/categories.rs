@@ -1,0 +1,119 @@
+//! `/categories`.
+
+use actix_web::web::Data;
+use chrono::{SubsecRound, Utc};
+use paperclip::actix::api_v2_operation;
+
+use crate::access::Caller;
+use crate::cache::Scope;
+use crate::http::answer::{Answer, Created, Deleted};
+use crate::http::dto::{CategoryInput, CategoryPage, CategoryPatch, CategoryView};
+use crate::http::error::ApiError;
+use crate::http::extract::body::Body;
+use crate::http::extract::fields::{Params, Patch};
+use crate::http::extract::idempotency_key::Once;
+use crate::http::extract::ids::Id;
+use crate::http::extract::paging::ListParams;
+use crate::http::{State, to_the_end};
+use crate::store::{StoreError, categories};
+
+#[api_v2_operation(
+    operation_id = "listCategories",
+    tags("categories"),
+    summary = "List categories"
+)]
+pub async fn list(
+    state: Data<State>,
+    params: Params<ListParams>,
+) -> Result<Answer<CategoryPage>, ApiError> {
+    let params = params.0;
+    let mut connection = state.store.connection().await?;
+    let rows =
+        categories::list(&mut connection, params.after.unwrap_or_default(), params.rows()).await?;
+    let total = match params.total {
+        Some(true) => Some(categories::count(&mut connection).await?),
+        _ => None,
+    };
+    Ok(Answer::ok(&CategoryPage::of(rows, params.rows(), |category| category.id, total)))
+}
+
+#[api_v2_operation(
+    operation_id = "createCategory",
+    tags("categories"),
+    summary = "Create a category"
+)]
+pub async fn create(
+    state: Data<State>,
+    caller: Caller,
+    request: Once<CategoryInput>,
+) -> Result<Created<CategoryView>, ApiError> {
+    let Once(input, key) = request;
+    to_the_end(&state.clone(), caller.user_id(), async move {
+        let written = key.write(&state, async |connection| {
+            let now = Utc::now().trunc_subsecs(6);
+            let category = categories::insert(connection, input.name, now).await?;
+            Ok(Created::at(format!("/categories/{}", category.id), &CategoryView::from(category)))
+        });
+        written.await.map_err(|refused| refused.or(taken))
+    })
+    .await
+}
+
+#[api_v2_operation(operation_id = "getCategory", tags("categories"), summary = "Get a category")]
+pub async fn get(state: Data<State>, id: Id) -> Result<Answer<CategoryView>, ApiError> {
+    let found = categories::find(&mut *state.store.connection().await?, id.0).await?;
+    Ok(Answer::ok(&CategoryView::from(found.ok_or(ApiError::NotFound("category"))?)))
+}
+
+#[api_v2_operation(
+    operation_id = "patchCategory",
+    tags("categories"),
+    summary = "Rename a category"
+)]
+pub async fn patch(
+    state: Data<State>,
+    caller: Caller,
+    id: Id,
+    input: Body<CategoryPatch>,
+) -> Result<Answer<CategoryView>, ApiError> {
+    let (id, patch) = (id.0, input.0);
+    let category = to_the_end(&state.clone(), caller.user_id(), async move {
+        let mut connection = state.store.connection().await?;
+        let category = match patch.name {
+            Patch::Set(name) => {
+                let renamed =
+                    categories::rename(&mut connection, id, name, Utc::now().trunc_subsecs(6));
+                renamed.await.map_err(taken)?
+            }
+            Patch::Absent | Patch::Null => categories::find(&mut connection, id).await?,
+        };
+        category.ok_or(ApiError::NotFound("category"))
+    })
+    .await?;
+    Ok(Answer::ok(&CategoryView::from(category)))
+}
+
+#[api_v2_operation(
+    operation_id = "deleteCategory",
+    tags("categories"),
+    summary = "Delete a category; its tasks stay"
+)]
+pub async fn delete(state: Data<State>, caller: Caller, id: Id) -> Result<Deleted, ApiError> {
+    let id = id.0;
+    to_the_end(&state.clone(), caller.user_id(), async move {
+        let deleted =
+            categories::delete(&mut *state.store.connection().await?, id, Utc::now()).await?;
+        let tasks = deleted.ok_or(ApiError::NotFound("category"))?;
+        let scopes = tasks.into_iter().map(Scope::Task).chain([Scope::TaskLists]);
+        state.written(scopes.collect()).await;
+        Ok(Deleted)
+    })
+    .await
+}
+
+fn taken(error: StoreError) -> ApiError {
+    match error {
+        StoreError::Taken(_) => ApiError::CategoryNameTaken,
+        other => other.into(),
+    }
+}

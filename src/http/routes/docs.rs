@@ -1,0 +1,125 @@
+//! The documents about the API: OpenAPI, Swagger UI, the event schemas.
+
+use std::collections::HashMap;
+use std::sync::{Arc, LazyLock, PoisonError, RwLock};
+
+use actix_web::http::header::{ACCEPT, CONTENT_ENCODING, CONTENT_TYPE, LOCATION, VARY};
+use actix_web::web::{self, Bytes, Data, Path};
+use actix_web::{HttpRequest, HttpResponse};
+use serde_json::json;
+use utoipa_swagger_ui::Config;
+
+use crate::domain::event::EventType;
+use crate::domain::schemas;
+use crate::http::error::ApiError;
+
+/// The OpenAPI document, as it is served.
+pub struct Document(pub Bytes);
+
+/// A file of Swagger UI. Its bytes are shared by all answers: what a client doesn't take costs no
+/// copy.
+#[derive(Clone)]
+struct Asset {
+    bytes: Bytes,
+    content_type: String,
+    is_packed: bool,
+}
+
+/// Adds the routes; they answer from a [`Document`] in the app's data.
+pub fn routes(config: &mut web::ServiceConfig) {
+    config
+        .service(crate::http::only_get("/", web::get().to(index)))
+        .service(crate::http::only_get("/openapi.json", web::get().to(openapi)))
+        .service(crate::http::only_get("/docs", web::get().to(to_docs)))
+        .service(crate::http::only_get("/docs/{file:.*}", web::get().to(swagger_ui)))
+        .service(crate::http::only_get("/schemas/{type}", web::get().to(schema)));
+}
+
+/// A browser is led to the documentation, anybody else told what there is.
+async fn index(request: HttpRequest) -> HttpResponse {
+    let accepted = request.headers().get_all(ACCEPT).filter_map(|value| value.to_str().ok());
+    let is_browser = accepted.flat_map(|value| value.split(',')).any(|media_type| {
+        let name = media_type.split(';').next().unwrap_or_default();
+        name.trim().eq_ignore_ascii_case("text/html")
+    });
+    let mut response = match is_browser {
+        true => HttpResponse::Found(),
+        false => HttpResponse::Ok(),
+    };
+    response.insert_header((VARY, "Accept"));
+    if is_browser {
+        return response.insert_header((LOCATION, "/docs/")).finish();
+    }
+    let schemas: Vec<String> =
+        EventType::ALL.map(|name| format!("/schemas/{}", name.as_str())).into();
+    response.json(json!({
+        "name": "taskd",
+        "version": env!("CARGO_PKG_VERSION"),
+        "documentation": "/docs",
+        "openapi": "/openapi.json",
+        "schemas": schemas,
+        "tasks": "/tasks",
+        "users": "/users",
+        "categories": "/categories",
+        "events": "/events",
+        "health": "/healthz",
+        "readiness": "/readyz",
+        "metrics": "/metrics",
+    }))
+}
+
+async fn openapi(document: Data<Document>) -> HttpResponse {
+    HttpResponse::Ok().content_type("application/json").body(document.0.clone())
+}
+
+/// The page refers to its assets by relative paths.
+async fn to_docs() -> HttpResponse {
+    HttpResponse::Found().insert_header((LOCATION, "/docs/")).finish()
+}
+
+async fn swagger_ui(file: Path<String>) -> Result<HttpResponse, ApiError> {
+    let asset = asset(&file)?.ok_or(ApiError::RouteNotFound)?;
+    let mut response = HttpResponse::Ok();
+    response.insert_header((CONTENT_TYPE, asset.content_type));
+    if asset.is_packed {
+        response.insert_header((CONTENT_ENCODING, "gzip"));
+    }
+    Ok(response.body(asset.bytes))
+}
+
+fn asset(file: &str) -> Result<Option<Asset>, ApiError> {
+    static CONFIG: LazyLock<Arc<Config<'static>>> =
+        LazyLock::new(|| Arc::new(Config::new(["/openapi.json"]).try_it_out_enabled(true)));
+    // As many as there are files: of other names nothing is kept.
+    static ASSETS: LazyLock<RwLock<HashMap<String, Asset>>> = LazyLock::new(RwLock::default);
+    if let Some(asset) = ASSETS.read().unwrap_or_else(PoisonError::into_inner).get(file) {
+        return Ok(Some(asset.clone()));
+    }
+    match utoipa_swagger_ui::serve(file, Arc::clone(&CONFIG)) {
+        Ok(Some(found)) => {
+            let mut bytes = found.bytes.into_owned();
+            if found.content_type.starts_with("text/html") && !found.gzpipped {
+                let page = String::from_utf8_lossy(&bytes);
+                bytes =
+                    page.replace("<title>Swagger UI</title>", "<title>taskd</title>").into_bytes();
+            }
+            let asset = Asset {
+                bytes: Bytes::from(bytes),
+                content_type: found.content_type,
+                is_packed: found.gzpipped,
+            };
+            let mut assets = ASSETS.write().unwrap_or_else(PoisonError::into_inner);
+            Ok(Some(assets.entry(file.to_owned()).or_insert(asset).clone()))
+        }
+        Ok(None) => Ok(None),
+        Err(error) => {
+            tracing::error!(%error, "Swagger UI can't be served");
+            Err(ApiError::Internal)
+        }
+    }
+}
+
+async fn schema(name: Path<String>) -> Result<HttpResponse, ApiError> {
+    let event_type = EventType::from_name(&name).ok_or(ApiError::NotFound("event type"))?;
+    Ok(HttpResponse::Ok().content_type("application/schema+json").body(schemas::text(event_type)))
+}

@@ -1,0 +1,139 @@
+//! `/events`, for operators: what the changes of tasks became. A payload has what users wrote, so all
+//! of it is for admins and nothing is cached.
+
+use actix_web::dev::Payload;
+use actix_web::web::Data;
+use actix_web::{FromRequest, HttpRequest};
+use futures_util::future::{Ready, ready};
+use paperclip::actix::{Apiv2Schema, OperationModifier, api_v2_operation};
+use paperclip::v2::models::DefaultOperationRaw;
+use serde::Deserialize;
+use uuid::Uuid;
+
+use crate::domain::event::EventType;
+use crate::http::State;
+use crate::http::answer::Answer;
+use crate::http::dto::{EventDetailView, EventPage};
+use crate::http::error::{ApiError, Fault, Place};
+use crate::http::extract::fields::{Fields, FromFields, Params};
+use crate::http::extract::paging::{cursor, limit, read_id, rows, total};
+use crate::store::events::{self, EventQuery};
+
+#[api_v2_operation(
+    operation_id = "listEvents",
+    tags("events"),
+    summary = "List events, newest first; for admins"
+)]
+pub async fn list(
+    state: Data<State>,
+    params: Params<EventParams>,
+) -> Result<Answer<EventPage>, ApiError> {
+    let params = params.0;
+    let (query, limit) = (&params.query, rows(params.limit));
+    let mut connection = state.store.connection().await?;
+    let found = events::list(&mut connection, query, params.before, limit).await?;
+    let total = match params.total {
+        Some(true) => Some(events::count(&mut connection, query).await?),
+        _ => None,
+    };
+    Ok(Answer::ok(&EventPage::of(found, limit, |event| event.id, total)))
+}
+
+#[api_v2_operation(
+    operation_id = "getEvent",
+    tags("events"),
+    summary = "Get an event and what became of it; for admins"
+)]
+pub async fn get(state: Data<State>, id: EventId) -> Result<Answer<EventDetailView>, ApiError> {
+    let mut connection = state.store.connection().await?;
+    let found = events::find(&mut connection, id.0).await?.ok_or(ApiError::NotFound("event"))?;
+    let effects = events::effects(&mut connection, id.0).await?;
+    Ok(Answer::ok(&EventDetailView::of(found, effects)))
+}
+
+/// The parameters of `GET /events`.
+#[derive(Debug, Clone, Apiv2Schema, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[expect(dead_code, reason = "some fields are there for the description alone")]
+pub struct EventParams {
+    /// How many rows the page has at most.
+    limit: Option<i64>,
+    /// Where to go on: `nextCursor` of the page before.
+    cursor: Option<String>,
+    /// Whether to count the rows of all pages.
+    total: Option<bool>,
+    /// Only events of this task.
+    task_id: Option<i64>,
+    /// Only events of this type.
+    #[serde(rename = "type")]
+    event_type: Option<String>,
+    /// Only events that the broker has confirmed, or only those that wait.
+    published: Option<bool>,
+    /// What all this means.
+    #[openapi(skip)]
+    #[serde(skip)]
+    query: EventQuery,
+    /// The place that the cursor means.
+    #[openapi(skip)]
+    #[serde(skip)]
+    before: Option<Uuid>,
+}
+
+impl FromFields for EventParams {
+    fn from_fields(fields: &mut Fields) -> EventParams {
+        let types = EventType::ALL.map(EventType::as_str).join(", ");
+        let query = EventQuery {
+            task_id: fields.parameter("taskId", "a whole number from 1", read_id),
+            event_type: fields.parameter(
+                "type",
+                format_args!("one of {types}"),
+                EventType::from_name,
+            ),
+            published: fields.parameter("published", "true or false", |text| text.parse().ok()),
+        };
+        EventParams {
+            limit: limit(fields),
+            cursor: None,
+            total: total(fields),
+            task_id: None,
+            event_type: None,
+            published: None,
+            query,
+            before: cursor(fields, |_: &Uuid| true),
+        }
+    }
+}
+
+/// The `{eventId}` in a path.
+pub struct EventId(Uuid);
+
+impl FromRequest for EventId {
+    type Error = ApiError;
+    type Future = Ready<Result<Self, ApiError>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let text = request.match_info().get("eventId").unwrap_or_default();
+        // The crate would take other forms as well, such as one in braces.
+        let hyphenated = text.len() == uuid::fmt::Hyphenated::LENGTH;
+        let id = Uuid::parse_str(text).ok().filter(|_| hyphenated);
+        ready(id.map(EventId).ok_or_else(|| {
+            let message = "must be a UUID such as 01a20c26-baf3-7396-8c9e-8c32b8533154";
+            ApiError::Validation(vec![Fault::new(Place::Path, "eventId", message)])
+        }))
+    }
+}
+
+#[derive(Apiv2Schema, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[expect(dead_code, reason = "only described")]
+struct EventIdPath {
+    /// The event's id.
+    event_id: String,
+}
+
+impl paperclip::v2::schema::Apiv2Schema for EventId {}
+impl OperationModifier for EventId {
+    fn update_parameter(operation: &mut DefaultOperationRaw) {
+        <actix_web::web::Path<EventIdPath> as OperationModifier>::update_parameter(operation);
+    }
+}

@@ -1,0 +1,227 @@
+//! `/healthz`, `/readyz`, `/metrics`: for what watches a process.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use actix_web::web::{self, Data};
+use actix_web::{HttpRequest, HttpResponse, Responder};
+use chrono::Utc;
+use serde_json::{Map, Value, json};
+use tokio::sync::Mutex;
+use tokio::time::timeout;
+
+use crate::access::Tokens;
+use crate::broker::Broker;
+use crate::ground::telemetry::Metrics;
+use crate::http::error::ApiError;
+use crate::http::middleware::admission::admin_only;
+use crate::read_cache::ReadCache;
+use crate::store::delivery::outbox;
+use crate::store::{READ_ONLY, Service, Store, StoreError};
+
+/// How long a dependency may take. Whoever probes a process gives it a second, whatever is frozen.
+const PATIENCE: Duration = Duration::from_millis(700);
+
+/// What a process depends on, and what it counts.
+pub struct Monitored {
+    /// The database.
+    pub store: Store,
+    /// The broker.
+    pub broker: Arc<dyn Broker>,
+    /// Whether the process is of use without the broker: one that only writes to the outbox is.
+    pub needs_broker: bool,
+    /// The cache.
+    pub cache: ReadCache,
+    /// The counts.
+    pub metrics: Metrics,
+    /// For a process that has no table of who may do what: who holds which token, where `/metrics`
+    /// takes an admin's.
+    pub metrics_for_admins: Option<Tokens>,
+    /// What was found last.
+    pub last: LastReport,
+}
+
+/// What `/readyz` found last, and when. Probes that come while one is under way share its answer: any number
+/// of them is one question to each dependency at a time.
+#[derive(Default)]
+pub struct LastReport(Mutex<Option<(Instant, Report)>>);
+
+/// The answer to `/readyz`. Anybody may read it, so it says what is wrong with which dependency and
+/// no more: why is in the log, since errors name hosts, users and databases.
+#[derive(Clone)]
+struct Report {
+    of_use: bool,
+    document: Value,
+    /// What is not up, and why.
+    troubles: Vec<(&'static str, String)>,
+}
+
+impl Report {
+    /// Logs what has become worse or better since the last look.
+    fn log(&self, before: Option<&Report>) {
+        let had = |name: &str| {
+            before.is_some_and(|before| before.troubles.iter().any(|(other, _)| *other == name))
+        };
+        for (dependency, error) in self.troubles.iter().filter(|(name, _)| !had(name)) {
+            tracing::warn!(dependency, error, "/readyz finds a dependency not well");
+        }
+        for (dependency, _) in before.into_iter().flat_map(|before| &before.troubles) {
+            if !self.troubles.iter().any(|(name, _)| name == dependency) {
+                tracing::info!(dependency, "/readyz finds a dependency well again");
+            }
+        }
+    }
+}
+
+/// Adds the three routes; they answer from a [`Monitored`] in the app's data.
+pub fn routes(config: &mut web::ServiceConfig) {
+    config
+        .service(crate::http::only_get("/healthz", web::get().to(healthz)))
+        .service(crate::http::only_get("/readyz", web::get().to(readyz)))
+        .service(crate::http::only_get("/metrics", web::get().to(metrics)));
+}
+
+async fn healthz() -> impl Responder {
+    HttpResponse::Ok().insert_header((CACHE_CONTROL, "no-store")).json(json!({ "status": "ok" }))
+}
+
+async fn readyz(monitored: Data<Monitored>) -> impl Responder {
+    let asked = Instant::now();
+    let mut last = monitored.last.0.lock().await;
+    let report = match &*last {
+        Some((found, report)) if *found > asked => report.clone(),
+        _ => {
+            let report = monitored.report().await;
+            report.log(last.as_ref().map(|(_, before)| before));
+            *last = Some((Instant::now(), report.clone()));
+            report
+        }
+    };
+    drop(last);
+    let mut response = match report.of_use {
+        true => HttpResponse::Ok(),
+        false => HttpResponse::ServiceUnavailable(),
+    };
+    response.insert_header((CACHE_CONTROL, "no-store")).json(report.document)
+}
+
+impl Monitored {
+    /// Asks every dependency. Without the database nothing works: unready. Without the cache everything
+    /// works, slower; without the broker an instance still takes writes, whose events wait: degraded, and
+    /// still of use. So is one whose database can only be read, where its URL permits that.
+    async fn report(&self) -> Report {
+        let (database, broker, cache) = tokio::join!(
+            timeout(PATIENCE, self.store.ping()),
+            timeout(PATIENCE, self.broker.ping()),
+            timeout(PATIENCE, self.cache.ping()),
+        );
+        let silent = || Trouble::told(format!("no answer within {} ms", PATIENCE.as_millis()));
+        let database = match database {
+            Err(_) => Finding::down(silent()),
+            Ok(Err(StoreError::Unavailable(why))) if why == READ_ONLY => {
+                Finding::down(Trouble::told(why))
+            }
+            Ok(Err(error)) => Finding::down(Trouble::logged(error)),
+            Ok(Ok(Service::ReadOnly)) => Finding::degraded(Trouble::told(READ_ONLY.to_owned())),
+            Ok(Ok(Service::Full)) => Finding::up(),
+        };
+        let broker = match broker {
+            Ok(Ok(())) => Finding::up(),
+            Ok(Err(error)) => Finding::without_broker(self.needs_broker, Trouble::logged(error)),
+            Err(_) => Finding::without_broker(self.needs_broker, silent()),
+        };
+        let cache = match cache {
+            Ok(None) => Finding { status: "off", trouble: None },
+            Ok(Some(Ok(()))) => Finding::up(),
+            Ok(Some(Err(error))) => Finding::degraded(Trouble::logged(error)),
+            Err(_) => Finding::degraded(silent()),
+        };
+        let found = [("database", database), ("broker", broker), ("cache", cache)];
+        let has = |status: &str| found.iter().any(|(_, finding)| finding.status == status);
+        let status = match (has("down"), has("degraded")) {
+            (true, _) => "unavailable",
+            (false, true) => "degraded",
+            (false, false) => "ok",
+        };
+        let dependencies: Map<String, Value> =
+            found.iter().map(|(name, finding)| ((*name).to_owned(), finding.document())).collect();
+        let document = json!({ "status": status, "dependencies": dependencies });
+        let troubles = found.into_iter().filter_map(|(name, f)| Some((name, f.trouble?.why)));
+        Report { of_use: status != "unavailable", document, troubles: troubles.collect() }
+    }
+}
+
+/// What is known of a dependency.
+struct Finding {
+    status: &'static str,
+    trouble: Option<Trouble>,
+}
+
+/// Why a dependency is not well, and what everybody may know of that: errors name hosts, users and
+/// databases.
+struct Trouble {
+    why: String,
+    told: String,
+}
+
+impl Trouble {
+    /// Words of ours, for everybody.
+    fn told(why: String) -> Trouble {
+        Trouble { told: why.clone(), why }
+    }
+
+    /// Words of others, for the log.
+    fn logged(error: impl std::fmt::Display) -> Trouble {
+        Trouble { why: error.to_string(), told: "not available; the log says why".to_owned() }
+    }
+}
+
+impl Finding {
+    fn up() -> Finding {
+        Finding { status: "up", trouble: None }
+    }
+
+    fn down(trouble: Trouble) -> Finding {
+        Finding { status: "down", trouble: Some(trouble) }
+    }
+
+    fn degraded(trouble: Trouble) -> Finding {
+        Finding { status: "degraded", trouble: Some(trouble) }
+    }
+
+    fn without_broker(needed: bool, trouble: Trouble) -> Finding {
+        if needed { Finding::down(trouble) } else { Finding::degraded(trouble) }
+    }
+
+    fn document(&self) -> Value {
+        match &self.trouble {
+            Some(Trouble { told, .. }) => json!({ "status": self.status, "error": told }),
+            None => json!({ "status": self.status }),
+        }
+    }
+}
+
+async fn metrics(
+    request: HttpRequest,
+    monitored: Data<Monitored>,
+) -> Result<impl Responder, ApiError> {
+    if let Some(tokens) = &monitored.metrics_for_admins {
+        admin_only(&request, tokens).await?;
+    }
+    let metrics = &monitored.metrics;
+    let pool = monitored.store.status();
+    metrics.pool_size.set(pool.size as i64);
+    metrics.pool_available.set(pool.available as i64);
+    metrics.pool_waiting.set(pool.waiting as i64);
+    let backlog = async { outbox::backlog(&mut *monitored.store.connection().await?).await };
+    // Without the database the last figures stand; a scrape is given a second as well.
+    if let Ok(Ok(backlog)) = timeout(PATIENCE / 2, backlog).await {
+        metrics.events_unpublished.set(backlog.unpublished);
+        let age = backlog.oldest.map_or(0.0, |oldest| (Utc::now() - oldest).as_seconds_f64());
+        metrics.events_unpublished_age.set(age.max(0.0));
+    }
+    Ok(HttpResponse::Ok()
+        .insert_header((CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8"))
+        .body(metrics.render()))
+}

@@ -1,0 +1,120 @@
+//! What a `taskd up` takes orders on from the user who runs it: a socket that only this user can reach, so nobody is
+//! asked for a token.
+
+use std::os::unix::net::UnixListener;
+use std::sync::Arc;
+
+use actix_web::dev::ServerHandle;
+use actix_web::web::{self, Data, Json, Path};
+use actix_web::{App, HttpResponse, HttpServer};
+use serde::{Deserialize, Serialize};
+
+use crate::access::{Grant, GrantError, grant};
+use crate::authenticity::Authenticity;
+use crate::broker::Broker;
+use crate::dead_letters::DeadLetters;
+use crate::http::routes::operator;
+use crate::store::Store;
+use crate::store::accounts::tokens::{self, Kind};
+
+/// Where tokens are made.
+pub const TOKENS: &str = "/tokens";
+/// Where a token is taken back that could not be shown: of this user, with this id.
+const TOKEN: &str = "/tokens/{user}/{id}";
+
+/// A token that was made.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Made {
+    /// Shown this once.
+    pub token: String,
+    /// Names it.
+    pub token_id: i64,
+    /// Whose it is.
+    pub user_id: i64,
+    /// Whether the user was made with it.
+    pub is_new_user: bool,
+}
+
+/// What is wrong with an order.
+#[derive(Serialize, Deserialize)]
+pub struct Refusal {
+    /// The member that is wrong, where it is one.
+    pub field: Option<String>,
+    /// What is wrong.
+    pub problem: String,
+}
+
+/// Takes orders for as long as it lives.
+pub struct Operated(ServerHandle);
+
+impl Operated {
+    /// Takes no more.
+    pub async fn stop(self) {
+        self.0.stop(false).await;
+    }
+}
+
+/// Takes orders on this socket from now on.
+///
+/// # Errors
+/// The socket can't be made.
+pub fn start(
+    socket: &std::path::Path,
+    store: Store,
+    broker: Arc<dyn Broker>,
+) -> std::io::Result<Operated> {
+    let listener = UnixListener::bind(socket)?;
+    let letters = DeadLetters::new(broker).signing(Authenticity::new(store.clone()));
+    let letters = Data::new(letters);
+    let store = Data::new(store);
+    let server = HttpServer::new(move || {
+        App::new()
+            .app_data(letters.clone())
+            .app_data(store.clone())
+            .route(operator::PATH, web::post().to(operator::obey))
+            .route(TOKENS, web::post().to(create))
+            .route(TOKEN, web::delete().to(take_back))
+    });
+    let server =
+        server.workers(1).shutdown_timeout(1).disable_signals().listen_uds(listener)?.run();
+    let handle = server.handle();
+    tokio::spawn(server);
+    Ok(Operated(handle))
+}
+
+async fn create(store: Data<Store>, order: Json<Grant>) -> HttpResponse {
+    let made = async {
+        let mut connection = store.connection().await?;
+        grant(&mut connection, &order, |_| Ok(())).await
+    };
+    match made.await {
+        Ok(granted) => HttpResponse::Created().json(Made {
+            token: granted.token.expose().to_owned(),
+            token_id: granted.token_id,
+            user_id: granted.user_id,
+            is_new_user: granted.is_new_user,
+        }),
+        Err(GrantError::Invalid { field, problem }) => {
+            let refusal = Refusal { field: Some(field.to_owned()), problem };
+            HttpResponse::BadRequest().json(refusal)
+        }
+        Err(error) => failed(&error),
+    }
+}
+
+async fn take_back(store: Data<Store>, path: Path<(i64, i64)>) -> HttpResponse {
+    let (user_id, id) = path.into_inner();
+    let taken = async {
+        let mut connection = store.connection().await?;
+        tokens::delete(&mut connection, user_id, id, Kind::Api).await
+    };
+    match taken.await {
+        Ok(_) => HttpResponse::NoContent().finish(),
+        Err(error) => failed(&error),
+    }
+}
+
+fn failed(error: &dyn std::error::Error) -> HttpResponse {
+    HttpResponse::ServiceUnavailable().json(Refusal { field: None, problem: error.to_string() })
+}

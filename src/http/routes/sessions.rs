@@ -1,0 +1,173 @@
+//! `/sessions`: signing in and out, and who is signed in.
+
+use actix_web::web::Data;
+use chrono::{SubsecRound, Utc};
+use paperclip::actix::api_v2_operation;
+
+use crate::access::{Asker, Caller, issue_session};
+use crate::http::answer::{Answer, Created, Deleted};
+use crate::http::dto::{SessionInput, SessionPage, SessionView};
+use crate::http::error::ApiError;
+use crate::http::extract::caller::Client;
+use crate::http::extract::fields::Params;
+use crate::http::extract::idempotency_key::{Key, Once};
+use crate::http::extract::ids::{Id, SessionId};
+use crate::http::extract::paging::ListParams;
+use crate::http::routes::tokens::{end, end_all, exists, owner, rows};
+use crate::http::routes::users::visible;
+use crate::http::{State, to_the_end};
+use crate::store::StoreError;
+use crate::store::accounts::tokens::{Kind, NewToken};
+use crate::store::accounts::users;
+use crate::store::idempotency_keys::PartsHash;
+
+#[api_v2_operation(operation_id = "signIn", tags("access"), summary = "Sign in")]
+pub async fn create(
+    state: Data<State>,
+    client: Client,
+    request: Once<SessionInput>,
+) -> Result<Created<SessionView>, ApiError> {
+    let Once(SessionInput { email, password }, key) = request;
+    let asker = Asker::Address(client.address(&state));
+    let found = users::credentials(&mut *state.store.connection().await?, &email).await?;
+    let (user_id, hash) = found.unzip();
+    // Also where there is no such user: both take as long, and are answered alike.
+    let right = state.passwords.verify(asker, password.clone(), hash.clone()).await?;
+    let (user_id, hash) = user_id.zip(hash).filter(|_| right).ok_or(ApiError::BadCredentials)?;
+    let key = sealed(&state, asker, key.of_user(user_id), password, &hash).await?;
+    to_the_end(&state.clone(), Some(user_id), async move {
+        let now = Utc::now().trunc_subsecs(6);
+        // Beyond the end of time a session just doesn't end.
+        let lifetime = chrono::Duration::from_std(state.session_lifetime).unwrap_or_default();
+        let expires_at = now.checked_add_signed(lifetime).ok_or(ApiError::Internal)?;
+        let session = NewToken {
+            user_id,
+            kind: Kind::Session,
+            name: None,
+            created_at: now,
+            expires_at: Some(expires_at),
+        };
+        let written = key.write(&state, async |connection| {
+            let token = issue_session(connection, session, &hash).await?;
+            let user = users::find(connection, user_id).await?;
+            let user = user.ok_or_else(|| StoreError::Missing("the user".to_owned()))?.into();
+            let session = SessionView { token: token.expose().to_owned(), expires_at, user };
+            Ok(Created::at("/sessions/current".to_owned(), &session))
+        });
+        written.await.map_err(|refused| {
+            refused.or(|error| match error {
+                // The user was deleted, or got another password, a moment ago.
+                StoreError::Missing(_) | StoreError::Denied(_) => ApiError::BadCredentials,
+                other => other.into(),
+            })
+        })
+    })
+    .await
+}
+
+/// The answer shows a token, so it is kept under a key made of the password. With the stored hash in
+/// its salt, that key differs by user, takes as long to guess at as the hash, and goes when it goes.
+async fn sealed(
+    state: &State,
+    asker: Asker,
+    key: Key,
+    password: String,
+    hash: &str,
+) -> Result<Key, ApiError> {
+    let Some(text) = key.text() else { return Ok(key) };
+    let mut salt = PartsHash::default();
+    salt.add(hash.as_bytes());
+    salt.add(text.as_bytes());
+    let secret = state.passwords.key(asker, password, salt.finish()).await?;
+    Ok(key.sealed(&secret))
+}
+
+#[api_v2_operation(operation_id = "signOut", tags("access"), summary = "Sign out")]
+pub async fn delete_current(state: Data<State>, caller: Caller) -> Result<Deleted, ApiError> {
+    // An API token is no session: it is ended by its id.
+    let holder = caller.holder().filter(|holder| holder.kind == Kind::Session);
+    let holder = holder.ok_or(ApiError::NotFound("session"))?;
+    end(state, caller, holder.user_id, holder.token_id, Kind::Session).await
+}
+
+#[api_v2_operation(operation_id = "listSessions", tags("access"), summary = "List your sessions")]
+pub async fn list(
+    state: Data<State>,
+    caller: Caller,
+    params: Params<ListParams>,
+) -> Result<Answer<SessionPage>, ApiError> {
+    page(&state, caller, owner(caller)?, params.0).await
+}
+
+#[api_v2_operation(
+    operation_id = "signOutEverywhere",
+    tags("access"),
+    summary = "End all of your sessions"
+)]
+pub async fn delete_all(state: Data<State>, caller: Caller) -> Result<Deleted, ApiError> {
+    end_all(state, caller, owner(caller)?, Kind::Session).await
+}
+
+#[api_v2_operation(
+    operation_id = "deleteSession",
+    tags("access"),
+    summary = "End one of your sessions"
+)]
+pub async fn delete(state: Data<State>, caller: Caller, id: Id) -> Result<Deleted, ApiError> {
+    end(state, caller, owner(caller)?, id.0, Kind::Session).await
+}
+
+#[api_v2_operation(
+    operation_id = "listUserSessions",
+    tags("access"),
+    summary = "List a user's sessions"
+)]
+pub async fn list_of_user(
+    state: Data<State>,
+    caller: Caller,
+    id: Id,
+    params: Params<ListParams>,
+) -> Result<Answer<SessionPage>, ApiError> {
+    exists(&state, caller, id.0).await?;
+    page(&state, caller, id.0, params.0).await
+}
+
+#[api_v2_operation(
+    operation_id = "deleteUserSessions",
+    tags("access"),
+    summary = "End all of a user's sessions"
+)]
+pub async fn delete_of_user(
+    state: Data<State>,
+    caller: Caller,
+    id: Id,
+) -> Result<Deleted, ApiError> {
+    end_all(state, caller, id.0, Kind::Session).await
+}
+
+#[api_v2_operation(
+    operation_id = "deleteUserSession",
+    tags("access"),
+    summary = "End one of a user's sessions"
+)]
+pub async fn delete_one_of_user(
+    state: Data<State>,
+    caller: Caller,
+    id: Id,
+    session: SessionId,
+) -> Result<Deleted, ApiError> {
+    visible(caller, id.0)?;
+    end(state, caller, id.0, session.0, Kind::Session).await
+}
+
+async fn page(
+    state: &State,
+    caller: Caller,
+    user_id: i64,
+    params: ListParams,
+) -> Result<Answer<SessionPage>, ApiError> {
+    let asking = caller.holder().map(|holder| holder.token_id);
+    let (rows, total) = rows(state, user_id, Kind::Session, &params).await?;
+    let rows = rows.into_iter().map(|row| (asking == Some(row.id), row)).collect();
+    Ok(Answer::ok(&SessionPage::of(rows, params.rows(), |(_, row)| row.id, total)))
+}

@@ -1,0 +1,232 @@
+//! `/tokens`: long-lived tokens for programs. Everybody has their own; those of others are an
+//! admin's to see and to end under `/users/{id}`, as sessions are (`sessions`).
+
+use actix_web::web::Data;
+use chrono::{DateTime, SubsecRound, Utc};
+use paperclip::actix::api_v2_operation;
+
+use crate::access::{Caller, issue_token};
+use crate::http::answer::{Answer, Created, Deleted};
+use crate::http::dto::{NewTokenView, TokenInput, TokenPage};
+use crate::http::error::{ApiError, Fault, Place};
+use crate::http::extract::fields::Params;
+use crate::http::extract::idempotency_key::Once;
+use crate::http::extract::ids::{Id, TokenId};
+use crate::http::extract::paging::ListParams;
+use crate::http::middleware::admission::Bearer;
+use crate::http::routes::users::visible;
+use crate::http::{State, to_the_end};
+use crate::store::StoreError;
+use crate::store::accounts::credentials;
+use crate::store::accounts::tokens::{self, Kind, NewToken};
+
+#[api_v2_operation(operation_id = "listTokens", tags("access"), summary = "List your API tokens")]
+pub async fn list(
+    state: Data<State>,
+    caller: Caller,
+    params: Params<ListParams>,
+) -> Result<Answer<TokenPage>, ApiError> {
+    page(&state, owner(caller)?, params.0).await
+}
+
+#[api_v2_operation(
+    operation_id = "createToken",
+    tags("access"),
+    summary = "Make an API token; it is shown once"
+)]
+pub async fn create(
+    state: Data<State>,
+    caller: Caller,
+    bearer: Bearer,
+    request: Once<TokenInput>,
+) -> Result<Created<NewTokenView>, ApiError> {
+    let user_id = owner(caller)?;
+    let by = caller.holder().ok_or(ApiError::Unauthenticated)?;
+    let Once(TokenInput { name, expires_at }, key) = request;
+    let created_at = Utc::now().trunc_subsecs(6);
+    let expires_at = Some(expiry(&state, caller, created_at, expires_at)?);
+    // The answer shows a token, so it is kept for whoever has the one that asks for it.
+    let asking = bearer.0.ok_or(ApiError::Unauthenticated)?;
+    let key = key.sealed(asking.expose().as_bytes());
+    to_the_end(&state.clone(), caller.user_id(), async move {
+        let new =
+            NewToken { user_id, kind: Kind::Api, name: Some(name.clone()), created_at, expires_at };
+        let written = key.write(&state, async |connection| {
+            let (id, token) = issue_token(connection, new, by).await?;
+            let token = token.expose().to_owned();
+            let made = NewTokenView { id, name, token, created_at, expires_at };
+            Ok(Created::at(format!("/tokens/{id}"), &made))
+        });
+        written.await.map_err(|refused| {
+            refused.or(|error| match error {
+                // The caller was deleted a moment ago.
+                StoreError::Missing(_) => ApiError::InvalidToken,
+                other => other.into(),
+            })
+        })
+    })
+    .await
+}
+
+/// Until when a new token is good. None outlives the longest lifetime, nor the API token that asks
+/// for it: one that was stolen could otherwise be kept alive for ever.
+fn expiry(
+    state: &State,
+    caller: Caller,
+    now: DateTime<Utc>,
+    wanted: Option<DateTime<Utc>>,
+) -> Result<DateTime<Utc>, ApiError> {
+    let lifetime = chrono::Duration::from_std(state.token_lifetime).ok();
+    let longest = lifetime.and_then(|lifetime| now.checked_add_signed(lifetime));
+    let longest = longest.unwrap_or(DateTime::<Utc>::MAX_UTC);
+    let asking = caller.holder().filter(|holder| holder.kind == Kind::Api);
+    let asking = asking.and_then(|holder| holder.expires_at);
+    let last = asking.map_or(longest, |asking| asking.min(longest));
+    match wanted {
+        Some(at) if at > last => {
+            let why = match asking {
+                Some(asking) if asking <= longest => "when the token that asks for it ends".into(),
+                _ => {
+                    let days = humantime::format_duration(state.token_lifetime);
+                    format!("{days} from now (TOKEN_MAX_LIFETIME)")
+                }
+            };
+            let last = last.to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
+            let message = format!("must not be after {last}, {why}");
+            Err(ApiError::Validation(vec![Fault::new(Place::Body, "expiresAt", message)]))
+        }
+        Some(at) => Ok(at),
+        None => Ok(last),
+    }
+}
+
+#[api_v2_operation(
+    operation_id = "deleteToken",
+    tags("access"),
+    summary = "Revoke an API token of yours"
+)]
+pub async fn delete(state: Data<State>, caller: Caller, id: Id) -> Result<Deleted, ApiError> {
+    end(state, caller, owner(caller)?, id.0, Kind::Api).await
+}
+
+#[api_v2_operation(
+    operation_id = "listUserTokens",
+    tags("access"),
+    summary = "List a user's API tokens"
+)]
+pub async fn list_of_user(
+    state: Data<State>,
+    caller: Caller,
+    id: Id,
+    params: Params<ListParams>,
+) -> Result<Answer<TokenPage>, ApiError> {
+    exists(&state, caller, id.0).await?;
+    page(&state, id.0, params.0).await
+}
+
+#[api_v2_operation(
+    operation_id = "deleteUserTokens",
+    tags("access"),
+    summary = "Revoke all of a user's API tokens"
+)]
+pub async fn delete_of_user(
+    state: Data<State>,
+    caller: Caller,
+    id: Id,
+) -> Result<Deleted, ApiError> {
+    end_all(state, caller, id.0, Kind::Api).await
+}
+
+#[api_v2_operation(
+    operation_id = "deleteUserToken",
+    tags("access"),
+    summary = "Revoke one of a user's API tokens"
+)]
+pub async fn delete_one_of_user(
+    state: Data<State>,
+    caller: Caller,
+    id: Id,
+    token: TokenId,
+) -> Result<Deleted, ApiError> {
+    visible(caller, id.0)?;
+    end(state, caller, id.0, token.0, Kind::Api).await
+}
+
+async fn page(
+    state: &State,
+    user_id: i64,
+    params: ListParams,
+) -> Result<Answer<TokenPage>, ApiError> {
+    let (rows, total) = rows(state, user_id, Kind::Api, &params).await?;
+    Ok(Answer::ok(&TokenPage::of(rows, params.rows(), |token| token.id, total)))
+}
+
+/// One page of a user's tokens of one kind, and how many there are if that is asked for.
+pub(in crate::http) async fn rows(
+    state: &State,
+    user_id: i64,
+    kind: Kind,
+    params: &ListParams,
+) -> Result<(Vec<tokens::Listed>, Option<i64>), ApiError> {
+    let mut connection = state.store.connection().await?;
+    let after = params.after.unwrap_or_default();
+    let rows = tokens::list(&mut connection, user_id, kind, after, params.rows()).await?;
+    let total = match params.total {
+        Some(true) => Some(tokens::count(&mut connection, user_id, kind).await?),
+        _ => None,
+    };
+    Ok((rows, total))
+}
+
+/// Refuses a user that isn't there for this caller.
+pub(in crate::http) async fn exists(
+    state: &State,
+    caller: Caller,
+    id: i64,
+) -> Result<(), ApiError> {
+    visible(caller, id)?;
+    let found = credentials::of(&mut *state.store.connection().await?, id).await?;
+    found.map(drop).ok_or(ApiError::NotFound("user"))
+}
+
+/// Ends one token of a user.
+pub(in crate::http) async fn end(
+    state: Data<State>,
+    caller: Caller,
+    user_id: i64,
+    id: i64,
+    kind: Kind,
+) -> Result<Deleted, ApiError> {
+    to_the_end(&state.clone(), caller.user_id(), async move {
+        let mut connection = state.store.connection().await?;
+        if tokens::delete(&mut connection, user_id, id, kind).await? {
+            state.tokens.changed(user_id);
+            return Ok(Deleted);
+        }
+        Err(ApiError::NotFound(if kind == Kind::Api { "token" } else { "session" }))
+    })
+    .await
+}
+
+/// Ends all tokens of a user that are of one kind.
+pub(in crate::http) async fn end_all(
+    state: Data<State>,
+    caller: Caller,
+    user_id: i64,
+    kind: Kind,
+) -> Result<Deleted, ApiError> {
+    visible(caller, user_id)?;
+    to_the_end(&state.clone(), caller.user_id(), async move {
+        let mut connection = state.store.connection().await?;
+        let ended = credentials::end_all(&mut connection, user_id, kind).await?;
+        ended.ok_or(ApiError::NotFound("user"))?;
+        state.tokens.changed(user_id);
+        Ok(Deleted)
+    })
+    .await
+}
+
+/// Where nobody has to say who they are, nobody has tokens.
+pub(in crate::http) fn owner(caller: Caller) -> Result<i64, ApiError> {
+    caller.user_id().ok_or(ApiError::Forbidden("sign in first: tokens belong to a user"))
+}

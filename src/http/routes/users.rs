@@ -1,0 +1,192 @@
+//! `/users`.
+
+use actix_web::web::Data;
+use chrono::{SubsecRound, Utc};
+use paperclip::actix::api_v2_operation;
+
+use crate::access::{Asker, Caller};
+use crate::cache::Scope;
+use crate::domain::user::Role;
+use crate::http::answer::{Answer, Created, Deleted};
+use crate::http::dto::{UserInput, UserPage, UserPatch, UserView};
+use crate::http::error::{ApiError, Fault, Place};
+use crate::http::extract::body::Body;
+use crate::http::extract::caller::Client;
+use crate::http::extract::fields::{Params, Patch};
+use crate::http::extract::idempotency_key::Once;
+use crate::http::extract::ids::Id;
+use crate::http::extract::paging::ListParams;
+use crate::http::{State, to_the_end};
+use crate::store::StoreError;
+use crate::store::accounts::credentials::{self, Terms};
+use crate::store::accounts::users::{self, UserChange};
+
+#[api_v2_operation(operation_id = "listUsers", tags("users"), summary = "List users")]
+pub async fn list(
+    state: Data<State>,
+    params: Params<ListParams>,
+) -> Result<Answer<UserPage>, ApiError> {
+    let params = params.0;
+    let mut connection = state.store.connection().await?;
+    let rows =
+        users::list(&mut connection, params.after.unwrap_or_default(), params.rows()).await?;
+    let total = match params.total {
+        Some(true) => Some(users::count(&mut connection).await?),
+        _ => None,
+    };
+    Ok(Answer::ok(&UserPage::of(rows, params.rows(), |user| user.id, total)))
+}
+
+#[api_v2_operation(operation_id = "createUser", tags("users"), summary = "Create a user")]
+pub async fn create(
+    state: Data<State>,
+    caller: Caller,
+    client: Client,
+    request: Once<UserInput>,
+) -> Result<Created<UserView>, ApiError> {
+    let Once(input, key) = request;
+    // Before the write begins, which goes on when the client has gone.
+    let password_hash =
+        state.passwords.hash(asker(&state, caller, &client), input.password).await?;
+    to_the_end(&state.clone(), caller.user_id(), async move {
+        let change = UserChange {
+            email: Some(input.email),
+            name: Some(input.name),
+            role: Some(input.role.as_str()),
+            password_hash: Some(password_hash),
+        };
+        let written = key.write(&state, async |connection| {
+            let now = Utc::now().trunc_subsecs(6);
+            let user = credentials::add_user(connection, change, caller.holder(), now).await?;
+            Ok(Created::at(format!("/users/{}", user.id), &UserView::from(user)))
+        });
+        written.await.map_err(|refused| refused.or(taken))
+    })
+    .await
+}
+
+#[api_v2_operation(operation_id = "getUser", tags("users"), summary = "Get a user")]
+pub async fn get(state: Data<State>, caller: Caller, id: Id) -> Result<Answer<UserView>, ApiError> {
+    visible(caller, id.0)?;
+    let found = users::find(&mut *state.store.connection().await?, id.0).await?;
+    Ok(Answer::ok(&UserView::from(found.ok_or(ApiError::NotFound("user"))?)))
+}
+
+#[api_v2_operation(operation_id = "patchUser", tags("users"), summary = "Change parts of a user")]
+pub async fn patch(
+    state: Data<State>,
+    caller: Caller,
+    client: Client,
+    id: Id,
+    input: Body<UserPatch>,
+) -> Result<Answer<UserView>, ApiError> {
+    let (id, mut patch) = (id.0, input.0);
+    visible(caller, id)?;
+    if patch.role != Patch::Absent && !caller.is_admin() {
+        return Err(ApiError::Forbidden("only an admin changes roles"));
+    }
+    let before = credentials::of(&mut *state.store.connection().await?, id).await?;
+    let before = before.ok_or(ApiError::NotFound("user"))?;
+    // One that stays as it is changes nothing, and asks for nothing.
+    let email = patch.email.or(None).filter(|email| *email != before.email);
+    let password = patch.password.or(None);
+    let mut terms = Terms {
+        by: caller.holder(),
+        verified: None,
+        keep_tokens: patch.keep_tokens.unwrap_or_default(),
+    };
+    let asker = asker(&state, caller, &client);
+    if caller.user_id() == Some(id) && (email.is_some() || password.is_some()) {
+        // Whoever has a token of a user doesn't have its account.
+        if let Some(hash) = before.password_hash {
+            let given = patch.current_password.take().ok_or_else(no_password)?;
+            state.rates.guess(id).await?;
+            if !state.passwords.verify(asker, given, Some(hash.clone())).await? {
+                return Err(ApiError::WrongPassword);
+            }
+            terms.verified = Some(hash);
+        }
+        if email.is_some() && !caller.is_admin() {
+            state.rates.change_address(id).await?;
+        }
+    }
+    let password_hash = match password {
+        Some(password) => Some(state.passwords.hash(asker, password).await?),
+        None => None,
+    };
+    let change = UserChange {
+        email,
+        name: match patch.name {
+            Patch::Absent => None,
+            Patch::Null => Some(None),
+            Patch::Set(name) => Some(Some(name)),
+        },
+        password_hash,
+        role: patch.role.or(None).map(Role::as_str),
+    };
+    let user = to_the_end(&state.clone(), caller.user_id(), async move {
+        let mut connection = state.store.connection().await?;
+        let access_changes = change.password_hash.is_some() || change.role.is_some();
+        let now = Utc::now().trunc_subsecs(6);
+        let updated = credentials::revise(&mut connection, id, change, terms, now).await;
+        let user = updated.map_err(|error| match error {
+            StoreError::Taken(_) if !caller.is_admin() => unusable(),
+            other => taken(other),
+        })?;
+        if access_changes {
+            state.tokens.changed(id);
+        }
+        user.ok_or(ApiError::NotFound("user"))
+    })
+    .await?;
+    Ok(Answer::ok(&UserView::from(user)))
+}
+
+fn no_password() -> ApiError {
+    let message = "is required for a new password or e-mail address: the password you have now";
+    ApiError::Validation(vec![Fault::new(Place::Body, "currentPassword", message)])
+}
+
+/// A member is not told that somebody else has an address, as far as that can be kept from who may
+/// ask.
+fn unusable() -> ApiError {
+    let message = "can't be your address; an admin can say more";
+    ApiError::Validation(vec![Fault::new(Place::Body, "email", message)])
+}
+
+fn asker(state: &State, caller: Caller, client: &Client) -> Asker {
+    caller.user_id().map_or_else(|| Asker::Address(client.address(state)), Asker::User)
+}
+
+#[api_v2_operation(
+    operation_id = "deleteUser",
+    tags("users"),
+    summary = "Delete a user; its tasks stay"
+)]
+pub async fn delete(state: Data<State>, caller: Caller, id: Id) -> Result<Deleted, ApiError> {
+    let id = id.0;
+    to_the_end(&state.clone(), caller.user_id(), async move {
+        let mut connection = state.store.connection().await?;
+        let by = caller.holder();
+        let deleted = credentials::delete_user(&mut connection, id, by, Utc::now()).await?;
+        drop(connection);
+        let tasks = deleted.ok_or(ApiError::NotFound("user"))?;
+        state.tokens.changed(id);
+        let scopes = tasks.into_iter().map(Scope::Task).chain([Scope::TaskLists]);
+        state.written(scopes.collect()).await;
+        Ok(Deleted)
+    })
+    .await
+}
+
+/// Of other users a member is not told whether they exist.
+pub(in crate::http) fn visible(caller: Caller, id: i64) -> Result<(), ApiError> {
+    if caller.sees(Some(id)) { Ok(()) } else { Err(ApiError::NotFound("user")) }
+}
+
+fn taken(error: StoreError) -> ApiError {
+    match error {
+        StoreError::Taken(_) => ApiError::EmailTaken,
+        other => other.into(),
+    }
+}

@@ -1,0 +1,127 @@
+//! The server of HTTP: threads, connections and their limits. Built from the parts of the framework's own
+//! `HttpServer`, which has no place for a connection of ours.
+
+use std::net::{SocketAddr, TcpListener};
+use std::time::Duration;
+
+use actix_http::error::DispatchError;
+use actix_http::{HttpService, KeepAlive, Protocol, Request, Response};
+use actix_server::GracefulShutdownSignal;
+use actix_service::boxed::BoxServiceFactory;
+use actix_service::{
+    IntoServiceFactory, Service, ServiceFactory, ServiceFactoryExt, boxed, fn_service, map_config,
+};
+use actix_web::body::MessageBody;
+use actix_web::dev::{AppConfig, Server};
+use tokio::net::TcpStream;
+
+use crate::http::middleware::connection::connected;
+use crate::http::server::wire::{Patience, Wire};
+
+/// How long a client may take to send its headers, and how long an idle connection is kept.
+const HEADERS_TIMEOUT: Duration = Duration::from_secs(10);
+const KEEP_ALIVE: Duration = Duration::from_secs(75);
+/// How long a connection may take to be closed after its last answer.
+const CLOSING_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// What is needed to serve one connection.
+#[derive(Clone)]
+pub(in crate::http) struct Serving {
+    /// Where it came in.
+    pub(in crate::http) address: SocketAddr,
+    /// How long it may do nothing.
+    pub(in crate::http) patience: Patience,
+    /// Whether it is kept for further requests.
+    pub(in crate::http) keep_alive: KeepAlive,
+    /// Tells idle connections that the server stops.
+    pub(in crate::http) stopping: GracefulShutdownSignal,
+}
+
+impl Serving {
+    /// One request on each connection.
+    ///
+    /// # Errors
+    /// The listener has no address.
+    pub(in crate::http) fn once(
+        listener: &TcpListener,
+        request: Duration,
+    ) -> std::io::Result<Serving> {
+        Ok(Serving {
+            address: listener.local_addr()?,
+            patience: Patience::new(Duration::ZERO, request),
+            keep_alive: KeepAlive::Disabled,
+            stopping: actix_server::ServerBuilder::new().graceful_shutdown_signal(),
+        })
+    }
+}
+
+/// How many threads serve, how many connections each has, how long a request may take, and how long all may
+/// when it stops.
+pub(in crate::http) struct Bounds {
+    pub(in crate::http) threads: usize,
+    pub(in crate::http) connections: usize,
+    pub(in crate::http) request_timeout: Duration,
+    pub(in crate::http) shutdown_seconds: u64,
+}
+
+/// Serves with what each thread makes for itself. It is stopped by its handle; signals are the caller's.
+///
+/// # Errors
+/// The listener can't be used.
+pub(in crate::http) fn server(
+    listener: TcpListener,
+    connections: impl Fn(Serving) -> Connections + Send + Clone + 'static,
+    bounds: Bounds,
+) -> std::io::Result<Server> {
+    let address = listener.local_addr()?;
+    let builder = actix_server::ServerBuilder::new()
+        .workers(bounds.threads)
+        .max_concurrent_connections(bounds.connections)
+        .shutdown_timeout(bounds.shutdown_seconds)
+        .disable_signals();
+    let stopping = builder.graceful_shutdown_signal();
+    let serving = Serving {
+        address,
+        patience: Patience::new(KEEP_ALIVE, bounds.request_timeout),
+        keep_alive: KEEP_ALIVE.into(),
+        stopping,
+    };
+    let serve = move || connections(serving.clone());
+    Ok(builder.listen(format!("http on {address}"), listener, serve)?.run())
+}
+
+/// What serves connections.
+pub(in crate::http) type Connections = BoxServiceFactory<(), TcpStream, (), DispatchError, ()>;
+
+/// What serves connections with an app.
+pub(in crate::http) fn connections<F, I, S, B>(app: F, serving: Serving) -> Connections
+where
+    F: FnOnce() -> I,
+    I: IntoServiceFactory<S, Request>,
+    S: ServiceFactory<Request, Config = AppConfig> + 'static,
+    S::Error: Into<actix_web::Error> + 'static,
+    S::InitError: std::fmt::Debug,
+    S::Response: Into<Response<B>> + 'static,
+    S::Service: 'static,
+    <S::Service as Service<Request>>::Future: 'static,
+    B: MessageBody + 'static,
+{
+    let Serving { address, patience, keep_alive, stopping } = serving;
+    let app = app().into_factory().map_err(|error| error.into().error_response());
+    let http = HttpService::build()
+        .graceful_shutdown_signal(move || {
+            let stopping = stopping.clone();
+            async move { stopping.notified().await }
+        })
+        .keep_alive(keep_alive)
+        .client_request_timeout(HEADERS_TIMEOUT)
+        .client_disconnect_timeout(CLOSING_TIMEOUT)
+        .local_addr(address)
+        .on_connect_ext(|_: &Wire, data: &mut _| connected(data))
+        .finish(map_config(app, |()| AppConfig::default()));
+    let wired = fn_service(move |stream: TcpStream| async move {
+        let peer = stream.peer_addr().ok();
+        Ok((Wire::new(stream, patience), Protocol::Http1, peer))
+    });
+    boxed::factory(wired.and_then(http))
+}

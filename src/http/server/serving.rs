@@ -1,0 +1,165 @@
+//! Serving on a listener, from the first connection to the last.
+
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use actix_web::App;
+use actix_web::dev::Server;
+use actix_web::middleware::{Condition, from_fn};
+use actix_web::web::Data;
+use paperclip::actix::OpenApiExt;
+use tokio::time::timeout;
+
+use crate::authenticity::Authenticity;
+use crate::broker::Broker;
+use crate::dead_letters::DeadLetters;
+use crate::ground::shutdown::Shutdown;
+use crate::http::middleware::admission::{enforce, identify};
+use crate::http::middleware::connection::minded;
+use crate::http::middleware::cors;
+use crate::http::middleware::headers::secured;
+use crate::http::middleware::hosts::guard;
+use crate::http::middleware::limits::{Limits, with_body};
+use crate::http::middleware::observe::{Stopping, observe};
+use crate::http::middleware::rate_limits::limit;
+use crate::http::routes::health::{self, LastReport, Monitored};
+use crate::http::routes::{docs, operator};
+use crate::http::server::builder::{Bounds, Serving, connections, server};
+use crate::http::server::last_connections::LastConnections;
+use crate::http::{State, nothing_here, openapi, routes};
+
+/// How long the threads that served may take to end before the listener is closed all the same. A slow
+/// request goes on after that; it only takes no new ones along.
+const LAST_ACCEPT: Duration = Duration::from_secs(1);
+
+/// The API on a listener, until it is told to stop and has answered what had come.
+///
+/// For `farewell` from the stop on, connections are still accepted and every answer ends its connection: so
+/// a proxy that keeps connections open has done with them before they are closed, and none of its requests
+/// meets the end of one.
+///
+/// # Errors
+/// The listener can't be used.
+pub async fn serve(
+    listener: TcpListener,
+    state: State,
+    broker: Arc<dyn Broker>,
+    limits: Limits,
+    shutdown: &Shutdown,
+    farewell: Duration,
+) -> std::io::Result<()> {
+    let letters = DeadLetters::new(broker.clone());
+    let letters = letters.signing(Authenticity::new(state.store.clone()));
+    let letters = Data::new(letters);
+    let monitored = Monitored {
+        store: state.store.clone(),
+        broker,
+        needs_broker: false,
+        cache: state.cache.clone(),
+        metrics: state.metrics.clone(),
+        // The table has a rule for it.
+        metrics_for_admins: None,
+        last: LastReport::default(),
+    };
+    let monitored = Data::new(monitored);
+    let document = Data::new(docs::Document(openapi::document().to_string().into()));
+    let (threads, most_connections) = limits.threads();
+    let serving = Arc::new(AtomicUsize::new(0));
+    let access_log = Data::new(limits.access_log);
+    let request_timeout = limits.request_timeout;
+    let limits = Data::new(limits);
+    let stopping = Data::new(Stopping(shutdown.clone()));
+    let app = move || {
+        let origins = limits.origins.as_ref();
+        let state = state.apart(serving.fetch_add(1, Ordering::Relaxed) % threads);
+        App::new()
+            // The last one is the outermost.
+            .wrap(from_fn(enforce))
+            .wrap(from_fn(limit))
+            .wrap(from_fn(identify))
+            .wrap(Condition::new(origins.is_some(), cors::cors(origins)))
+            .wrap(from_fn(guard))
+            .wrap(from_fn(observe))
+            .wrap(from_fn(secured))
+            .wrap(from_fn(with_body))
+            .wrap(from_fn(minded))
+            .app_data(limits.clone())
+            .app_data(access_log.clone())
+            .app_data(stopping.clone())
+            .app_data(Data::new(state))
+            .app_data(monitored.clone())
+            .app_data(document.clone())
+            .app_data(letters.clone())
+            // Paths are tried in this order, and again for each question about one.
+            .wrap_api()
+            .configure(routes::api)
+            .build()
+            .configure(health::routes)
+            .configure(docs::routes)
+            .configure(operator::routes)
+            .default_service(nothing_here())
+    };
+    let app = move |serving| connections(&app, serving);
+    let same_listener = listener.try_clone()?;
+    let bounds = Bounds {
+        threads,
+        connections: most_connections,
+        request_timeout,
+        // In whole seconds; the deadline below comes first.
+        shutdown_seconds: shutdown.drain_timeout().as_secs().saturating_add(1),
+    };
+    let server = server(listener, app.clone(), bounds)?;
+    let handle = server.handle();
+    let serving = tokio::spawn(server);
+
+    shutdown.requested().await;
+    let once = Serving::once(&same_listener, request_timeout)?;
+    let last = LastConnections::start(same_listener, move || app(once))?;
+    handle.pause().await;
+    tokio::time::sleep(farewell).await;
+    let stopped = tokio::spawn(async move { handle.stop(true).await });
+    // The server's own hold on the listener ends first, or what connects in between would be reset.
+    let _ = timeout(LAST_ACCEPT, stopped).await;
+    tokio::select! {
+        () = last.close() => {}
+        () = shutdown.deadline() => {}
+    }
+    tokio::select! {
+        ended = serving => ended.unwrap_or_else(|error| Err(std::io::Error::other(error))),
+        () = shutdown.deadline() => {
+            tracing::warn!("out of time; requests are broken off");
+            Ok(())
+        }
+    }
+}
+
+/// Health and metrics alone, for a process that serves nothing else.
+///
+/// # Errors
+/// The listener can't be used.
+pub fn serve_monitor(listener: TcpListener, monitored: Monitored) -> std::io::Result<Server> {
+    let monitored = Data::new(monitored);
+    let app = move || {
+        App::new()
+            .wrap(from_fn(observe))
+            .wrap(from_fn(secured))
+            .wrap(from_fn(with_body))
+            .wrap(from_fn(minded))
+            .app_data(monitored.clone())
+            .configure(health::routes)
+            .default_service(nothing_here())
+    };
+    let bounds = Bounds {
+        threads: 1,
+        connections: MONITORING_CONNECTIONS,
+        // Whoever probes is answered within a second.
+        request_timeout: Duration::from_secs(1),
+        shutdown_seconds: 1,
+    };
+    server(listener, move |serving| connections(&app, serving), bounds)
+}
+
+/// Of whatever watches a process.
+const MONITORING_CONNECTIONS: usize = 1_000;

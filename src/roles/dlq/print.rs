@@ -1,0 +1,59 @@
+//! Dead letters on a terminal.
+
+use crate::dead_letters::DeadLetter;
+use crate::ground::output::{self, OutputError};
+
+pub(super) fn list(letters: &[DeadLetter], total: u64) -> Result<(), OutputError> {
+    output::print(format_args!(
+        "{:36}  {:12}  {:>8}  {:17}  {:>8}  {:20}  ERROR",
+        "ID", "TYPE", "TASK", "REASON", "ATTEMPTS", "DIED"
+    ))?;
+    for letter in letters {
+        let died = letter
+            .died_at
+            .map_or("?".into(), |at| at.to_rfc3339_opts(chrono::SecondsFormat::Secs, true));
+        output::print(format_args!(
+            "{:36}  {:12}  {:>8}  {:17}  {:>8}  {died:20}  {}",
+            letter.id,
+            letter.event_type.as_deref().unwrap_or("?"),
+            letter.task_id.map_or("?".into(), |id| id.to_string()),
+            letter.reason,
+            letter.attempts,
+            letter.error.as_deref().unwrap_or("").replace('\n', " ")
+        ))?;
+    }
+    let more = match letters.len() as u64 {
+        shown if shown < total => "; --all lists all, --limit N so many",
+        _ => "",
+    };
+    output::print(format_args!("{} of {total}{more}", letters.len()))
+}
+
+pub(super) fn show(letter: &DeadLetter) -> Result<(), OutputError> {
+    let none = || "unknown".to_owned();
+    output::print(format_args!("id        {}", letter.id))?;
+    output::print(format_args!("event     {}", letter.event_id.clone().unwrap_or_else(none)))?;
+    output::print(format_args!("type      {}", letter.event_type.clone().unwrap_or_else(none)))?;
+    let task = letter.task_id.map_or_else(none, |id| id.to_string());
+    output::print(format_args!("task      {task}"))?;
+    output::print(format_args!("reason    {}", letter.reason))?;
+    output::print(format_args!("error     {}", letter.error.clone().unwrap_or_else(none)))?;
+    output::print(format_args!("attempts  {}", letter.attempts))?;
+    output::print("history")?;
+    for failure in &letter.history {
+        output::print(format_args!(
+            "  {}  attempt {}  {}  {}: {}",
+            failure.at.to_rfc3339(),
+            failure.attempt,
+            failure.worker,
+            failure.effect.as_deref().unwrap_or("message"),
+            failure.error
+        ))?;
+    }
+    output::print("headers")?;
+    for (name, value) in &letter.headers {
+        output::print(format_args!("  {name}: {value}"))?;
+    }
+    output::print("body")?;
+    output::print(serde_json::to_string_pretty(&letter.body).unwrap_or_default())
+}

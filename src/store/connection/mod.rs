@@ -1,0 +1,10 @@
+//! Connections to the database: where they lead, how they are made and kept, and what their errors mean.
+
+pub(in crate::store) mod conflicts;
+pub(in crate::store) mod connect;
+#[cfg(feature = "embedded")]
+pub mod embedded;
+pub mod pool;
+pub mod pooling;
+pub(in crate::store) mod sqlstate;
+pub(in crate::store) mod url;

@@ -1,0 +1,257 @@
+//! The connection pool.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use deadpool::Runtime;
+use diesel::ConnectionError;
+use diesel::prelude::*;
+use diesel::sql_types::Text;
+use diesel_async::AsyncPgConnection;
+use diesel_async::pooled_connection::deadpool::{Hook, HookError, Object, Pool};
+use diesel_async::pooled_connection::{
+    AsyncDieselConnectionManager, ManagerConfig, RecyclingMethod,
+};
+use futures_util::FutureExt;
+use tokio::runtime::Handle;
+
+use crate::store::connection::connect::connect;
+use crate::store::connection::sqlstate::ReadOnlySince;
+use crate::store::sql::{RunQueryDsl, Statement};
+use crate::store::{PostgresUrl, StoreError};
+
+/// How long a caller waits for a free connection, and for a new one to open. An HTTP request that can't get one by then is answered
+/// 503, so this is below what clients usually wait.
+const WAIT: Duration = Duration::from_secs(3);
+/// How long opening one may take, over all hosts of the URL.
+const CONNECT_TIMEOUT: Duration = Duration::from_millis(2_900);
+/// How long all of that may take together: connections that turn out to be dead are passed over.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// How long an idle connection may take for a sign of life.
+const SIGN_OF_LIFE: Duration = Duration::from_secs(1);
+/// For how long after it was last taken a connection counts as alive.
+const FRESH: Duration = Duration::from_secs(1);
+/// No statement of ours takes this long; one that does is stuck, and is cancelled by the server. Below
+/// the time after which the server itself counts as gone (`sql::ANSWER_TIMEOUT`).
+const STATEMENT_TIMEOUT: &str = "12s";
+
+/// The smallest share of the pool that is given to a thread of its own: a few slow queries must not keep
+/// all others of the thread waiting.
+const LEAST_SHARE: usize = 4;
+
+/// The database.
+#[derive(Clone)]
+pub struct Store {
+    pool: Pool<AsyncPgConnection>,
+    /// Those of threads.
+    shares: Arc<[Pool<AsyncPgConnection>]>,
+    terms: Terms,
+}
+
+/// On which terms connections are used; one for all pools of a process.
+#[derive(Clone)]
+struct Terms {
+    read_only: ReadOnlySince,
+    must_take_writes: bool,
+}
+
+/// What is said of a server that has to take writes and doesn't.
+pub const READ_ONLY: &str = "it can only be read";
+
+/// What a database that answers can do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Service {
+    /// It takes writes.
+    Full,
+    /// It can only be read, as a standby can.
+    ReadOnly,
+}
+
+/// How much of the pool is in use.
+#[derive(Debug, Clone, Copy)]
+pub struct PoolStatus {
+    /// Connections open.
+    pub size: usize,
+    /// Of those, idle.
+    pub available: usize,
+    /// Callers waiting.
+    pub waiting: usize,
+}
+
+impl Store {
+    /// A pool that connects when first needed. Its connections are served in the runtime that this is called
+    /// in: those that a thread with a runtime of its own opens must not end with it.
+    ///
+    /// # Errors
+    /// Never for a size above zero.
+    pub fn new(url: &PostgresUrl, size: usize) -> anyhow::Result<Store> {
+        let here = Handle::try_current().ok();
+        let terms = Terms::of(url);
+        Ok(Store { pool: pool(url, size, here, &terms)?, shares: Arc::new([]), terms })
+    }
+
+    /// The same for a process that serves with so many threads, each of which has a runtime of its own: three
+    /// quarters are divided among them. A connection is served where it was opened, so a query there waits
+    /// for no other thread. A pool that is too small for that is shared by all.
+    ///
+    /// # Errors
+    /// Never for a size above zero.
+    pub fn divided(url: &PostgresUrl, size: usize, threads: usize) -> anyhow::Result<Store> {
+        let share = size * 3 / 4 / threads.max(1);
+        if share < LEAST_SHARE {
+            return Store::new(url, size);
+        }
+        let rest = Store::new(url, size - threads * share)?;
+        let shares: anyhow::Result<Vec<_>> =
+            (0..threads).map(|_| pool(url, share, None, &rest.terms)).collect();
+        Ok(Store { shares: shares?.into(), ..rest })
+    }
+
+    /// The database by the connections of one thread, counted from zero; `None` if it has none of its own.
+    pub fn share(&self, thread: usize) -> Option<Store> {
+        let pool = self.shares.get(thread)?.clone();
+        Some(Store { pool, shares: Arc::clone(&self.shares), terms: self.terms.clone() })
+    }
+
+    /// A connection. Hold no other while asking: an embedded database has only one.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn connection(&self) -> Result<Object<AsyncPgConnection>, StoreError> {
+        let got = tokio::time::timeout(PATIENCE, self.pool.get()).await;
+        got.map_or_else(
+            |_| {
+                // One silent connection after the other: the rest has gone with them.
+                self.pool.retain(|_, metrics| metrics.last_used() < FRESH);
+                let silence = format!("no connection within {} s", PATIENCE.as_secs());
+                Err(StoreError::Unavailable(silence))
+            },
+            |got| got.map_err(|error| StoreError::Unavailable(error.to_string())),
+        )
+    }
+
+    /// Closes a connection instead of giving it back.
+    pub fn discard(connection: Object<AsyncPgConnection>) {
+        drop(Object::take(connection));
+    }
+
+    /// Closes every connection; those in use when they are given back. Nothing can be asked after. To be asked of the
+    /// whole.
+    pub fn close(&self) {
+        self.pools().for_each(Pool::close);
+    }
+
+    /// Asks what the database can do.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`], also if it can only be read and has to take writes.
+    pub async fn ping(&self) -> Result<Service, StoreError> {
+        let mut connection = self.connection().await?;
+        self.terms.ask(&mut connection).await
+    }
+
+    /// How much of the pool is in use, with the shares of threads. To be asked of the whole.
+    pub fn status(&self) -> PoolStatus {
+        let mut sum = PoolStatus { size: 0, available: 0, waiting: 0 };
+        for status in self.pools().map(Pool::status) {
+            sum.size += status.size;
+            sum.available += status.available;
+            sum.waiting += status.waiting;
+        }
+        sum
+    }
+
+    fn pools(&self) -> impl Iterator<Item = &Pool<AsyncPgConnection>> {
+        [&self.pool].into_iter().chain(self.shares.iter())
+    }
+}
+
+/// A pool whose connections are served in this runtime, or where each is opened.
+fn pool(
+    url: &PostgresUrl,
+    size: usize,
+    home: Option<Handle>,
+    terms: &Terms,
+) -> anyhow::Result<Pool<AsyncPgConnection>> {
+    let mut config = ManagerConfig::default();
+    let (owned, read_only) = (url.clone(), terms.read_only.clone());
+    config.custom_setup = Box::new(move |_| {
+        let (url, home, read_only) = (owned.clone(), home.clone(), read_only.clone());
+        let connecting = async move {
+            let opened = connect(&url, CONNECT_TIMEOUT, STATEMENT_TIMEOUT, &read_only).await;
+            opened.map_err(|error| ConnectionError::BadConnection(error.to_string()))
+        };
+        async move {
+            let Some(home) = home else { return connecting.await };
+            let ended = |error| Err(ConnectionError::BadConnection(format!("{error}")));
+            home.spawn(connecting).await.unwrap_or_else(ended)
+        }
+        .boxed()
+    });
+    // Closed connections are noticed all the same; silent ones by the hook.
+    config.recycling_method = RecyclingMethod::Fast;
+    let terms = terms.clone();
+    let manager = AsyncDieselConnectionManager::new_with_config(url.to_string(), config);
+    let pool = Pool::builder(manager)
+        .pre_recycle(Hook::async_fn(move |connection, metrics| {
+            let (terms, created) = (terms.clone(), metrics.created);
+            let idle = metrics.last_used();
+            Box::pin(async move { terms.hold_of(connection, created, idle).await })
+        }))
+        .max_size(size)
+        .runtime(Runtime::Tokio1)
+        .wait_timeout(Some(WAIT))
+        .create_timeout(Some(WAIT))
+        .recycle_timeout(Some(WAIT))
+        .build()?;
+    Ok(pool)
+}
+
+impl Terms {
+    fn of(url: &PostgresUrl) -> Terms {
+        Terms { read_only: ReadOnlySince::default(), must_take_writes: url.must_take_writes }
+    }
+
+    /// Whether a connection may be used again. It is asked, unless it was used just now: that would be a
+    /// round trip for each use while there is most to do. One that was given up on for its silence
+    /// (`sql::ANSWER_TIMEOUT`) was taken out long ago, so it is asked. One whose user hung up in
+    /// mid-statement may be handed on with that statement still running: the next waits for its end, and
+    /// each gets its own answer, since the client matches them in order.
+    async fn hold_of(
+        &self,
+        connection: &mut AsyncPgConnection,
+        created: Instant,
+        idle: Duration,
+    ) -> Result<(), HookError> {
+        if self.read_only.retires(created) {
+            return Err(HookError::message("its server can only be read"));
+        }
+        if idle < FRESH {
+            return Ok(());
+        }
+        match tokio::time::timeout(SIGN_OF_LIFE, self.ask(connection)).await {
+            Ok(answer) => answer.map(drop).map_err(|error| HookError::message(error.to_string())),
+            Err(_) => Err(HookError::message("no sign of life")),
+        }
+    }
+
+    async fn ask(&self, connection: &mut AsyncPgConnection) -> Result<Service, StoreError> {
+        #[derive(QueryableByName)]
+        struct Setting {
+            #[diesel(sql_type = Text)]
+            read_only: String,
+        }
+        let setting: Setting =
+            Statement::new("SELECT current_setting('transaction_read_only') AS read_only")
+                .get_result(connection)
+                .await?;
+        match setting.read_only == "on" {
+            true if self.must_take_writes => {
+                self.read_only.note();
+                Err(StoreError::Unavailable(READ_ONLY.to_owned()))
+            }
+            true => Ok(Service::ReadOnly),
+            false => Ok(Service::Full),
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! Telling a pooler that shares sessions between transactions.
+//!
+//! taskd prepares statements, sets time limits and takes advisory locks, all of which are of a session.
+//! Behind a pooler that gives each transaction another session (pgbouncer's `pool_mode=transaction`) some
+//! statements fail, and some have the settings of somebody else. So such a pooler is refused at the start.
+
+use tokio_postgres::{Client, SimpleQueryMessage};
+
+use crate::store::connection::connect::{PATIENCE, client};
+use crate::store::connection::sqlstate::ReadOnlySince;
+use crate::store::{PostgresUrl, StoreError};
+
+/// How often the sessions of two connections are compared. A pooler gives the session that was used last
+/// to whoever comes next, so without others on it the first time tells.
+const ROUNDS: usize = 4;
+
+/// Whether the sessions behind this URL change between transactions.
+///
+/// # Errors
+/// The database can't be reached, or refuses.
+pub async fn pools_transactions(url: &PostgresUrl) -> Result<bool, StoreError> {
+    let comparing = tokio::time::timeout(2 * PATIENCE, differ(url)).await;
+    comparing.unwrap_or_else(|_| Err(StoreError::Unavailable("its sessions don't answer".into())))
+}
+
+async fn differ(url: &PostgresUrl) -> Result<bool, StoreError> {
+    let read_only = ReadOnlySince::default();
+    let one = client(url, PATIENCE, "0", &read_only).await?;
+    let other = client(url, PATIENCE, "0", &read_only).await?;
+    let first = (session(&one).await?, session(&other).await?);
+    for _ in 1..ROUNDS {
+        if first.0 == first.1 || (session(&one).await?, session(&other).await?) != first {
+            return Ok(true);
+        }
+    }
+    Ok(first.0 == first.1)
+}
+
+/// The server's process that serves a statement of this connection. Not prepared: that is among the things
+/// that fail.
+async fn session(client: &Client) -> Result<Option<String>, StoreError> {
+    let answers = client.simple_query("SELECT pg_backend_pid()").await;
+    let answers = answers.map_err(|error| StoreError::Unavailable(error.to_string()))?;
+    Ok(answers.iter().find_map(|answer| match answer {
+        SimpleQueryMessage::Row(row) => row.get(0).map(str::to_owned),
+        _ => None,
+    }))
+}

@@ -1,0 +1,178 @@
+//! Deleting what has outlived its retention, a batch at a time.
+
+use chrono::{DateTime, Utc};
+use diesel::prelude::*;
+use diesel::sql_types::{BigInt, Bool, Timestamptz, Uuid as SqlUuid};
+use diesel_async::AsyncPgConnection;
+use uuid::{NoContext, Timestamp, Uuid};
+
+use crate::store::StoreError;
+use crate::store::sql::{RunQueryDsl, Statement};
+
+/// Names the advisory lock of whoever purges: "taskdprg" in ASCII.
+const LOCK: i64 = 0x7461_736b_6470_7267;
+
+/// Takes the lock for this connection, unless another has it. Whether it did.
+///
+/// # Errors
+/// The database fails.
+pub async fn try_lock(connection: &mut AsyncPgConnection) -> Result<bool, StoreError> {
+    #[derive(QueryableByName)]
+    struct Locked {
+        #[diesel(sql_type = Bool)]
+        locked: bool,
+    }
+    let statement =
+        Statement::new("SELECT pg_try_advisory_lock($1) AS locked").bind::<BigInt, _>(LOCK);
+    let locked: Locked = statement.get_result(connection).await?;
+    Ok(locked.locked)
+}
+
+/// Gives the lock back.
+///
+/// # Errors
+/// The database fails; then the lock goes with the connection.
+pub async fn unlock(connection: &mut AsyncPgConnection) -> Result<(), StoreError> {
+    Statement::new("SELECT pg_advisory_unlock($1)")
+        .bind::<BigInt, _>(LOCK)
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// What a batch came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Looked {
+    /// How many old rows were looked at; fewer than asked for when there are no more.
+    pub at: usize,
+    /// How many rows were deleted.
+    pub deleted: usize,
+}
+
+/// Deletes the records of events whose effects are all done, none of them touched since `horizon`, and
+/// which were published before it: the rule is [`crate::domain::processing::retention::may_forget`]. Old records of
+/// other events are touched, so that the next batch does not meet them again.
+///
+/// # Errors
+/// The database fails.
+pub async fn forget_processed(
+    connection: &mut AsyncPgConnection,
+    horizon: DateTime<Utc>,
+    limit: i64,
+) -> Result<Looked, StoreError> {
+    #[derive(QueryableByName)]
+    struct Counts {
+        #[diesel(sql_type = BigInt)]
+        looked_at: i64,
+        #[diesel(sql_type = BigInt)]
+        deleted: i64,
+    }
+    // A record that says done stays so, and so does the time of an event's publication: what is read
+    // here as finished can't become unfinished meanwhile.
+    let statement = Statement::new(
+        "WITH old AS MATERIALIZED (
+             SELECT event_id, effect FROM processed_messages WHERE touched_at < $1
+             ORDER BY touched_at LIMIT $2),
+         finished AS MATERIALIZED (
+             SELECT p.event_id FROM processed_messages p
+             WHERE p.event_id IN (SELECT event_id FROM old)
+             GROUP BY p.event_id
+             HAVING bool_and(p.state IN ('done', 'skipped') AND p.touched_at < $1)
+                 AND count(*) >= max(p.effects)
+                 AND NOT EXISTS (
+                     SELECT FROM events e WHERE e.id = p.event_id
+                         AND (e.published_at IS NULL OR e.published_at >= $1))),
+         deleted AS (
+             DELETE FROM processed_messages WHERE event_id IN (SELECT event_id FROM finished)
+             RETURNING 1),
+         kept AS (
+             UPDATE processed_messages p SET touched_at = greatest(now(), $1) FROM old
+             WHERE p.event_id = old.event_id AND p.effect = old.effect
+                 AND p.event_id NOT IN (SELECT event_id FROM finished))
+         SELECT (SELECT count(*) FROM old) AS looked_at, (SELECT count(*) FROM deleted) AS deleted",
+    )
+    .bind::<Timestamptz, _>(horizon)
+    .bind::<BigInt, _>(limit);
+    let counts: Counts = statement.get_result(connection).await?;
+    let number = |count| usize::try_from(count).unwrap_or_default();
+    Ok(Looked { at: number(counts.looked_at), deleted: number(counts.deleted) })
+}
+
+/// Deletes events that were published before `horizon`; never one that was not. Returns how many.
+///
+/// # Errors
+/// The database fails.
+pub async fn delete_published(
+    connection: &mut AsyncPgConnection,
+    horizon: DateTime<Utc>,
+    limit: i64,
+) -> Result<usize, StoreError> {
+    // An event's id begins with the time it was made, which is before it was published: so the
+    // primary key finds them without an index of its own on published_at.
+    let seconds = u64::try_from(horizon.timestamp()).unwrap_or_default();
+    let made_before =
+        Uuid::new_v7(Timestamp::from_unix(NoContext, seconds, horizon.timestamp_subsec_nanos()));
+    let statement = Statement::new(
+        "DELETE FROM events WHERE id IN (
+             SELECT id FROM events WHERE id < $1 AND published_at < $2 ORDER BY id LIMIT $3)",
+    )
+    .bind::<SqlUuid, _>(made_before)
+    .bind::<Timestamptz, _>(horizon)
+    .bind::<BigInt, _>(limit);
+    Ok(statement.execute(connection).await?)
+}
+
+/// Deletes entries of the activity log that were written before `horizon`. Returns how many.
+///
+/// # Errors
+/// The database fails.
+pub async fn delete_activity(
+    connection: &mut AsyncPgConnection,
+    horizon: DateTime<Utc>,
+    limit: i64,
+) -> Result<usize, StoreError> {
+    let sql = "DELETE FROM task_activity WHERE id IN (
+             SELECT id FROM task_activity WHERE recorded_at < $1 ORDER BY recorded_at LIMIT $2)";
+    delete(connection, sql, horizon, limit).await
+}
+
+/// Deletes idempotency keys that have expired at `now`. Returns how many.
+///
+/// # Errors
+/// The database fails.
+pub async fn delete_idempotency_keys(
+    connection: &mut AsyncPgConnection,
+    now: DateTime<Utc>,
+    limit: i64,
+) -> Result<usize, StoreError> {
+    // A key that is used again meanwhile has a new time, which the delete looks at once more.
+    let sql = "DELETE FROM idempotency_keys WHERE expires_at <= $1 AND (caller, route, key) IN (
+             SELECT caller, route, key FROM idempotency_keys WHERE expires_at <= $1
+             ORDER BY expires_at LIMIT $2)";
+    delete(connection, sql, now, limit).await
+}
+
+/// Deletes sessions and API tokens that have expired at `now`. Returns how many.
+///
+/// # Errors
+/// The database fails.
+pub async fn delete_expired_tokens(
+    connection: &mut AsyncPgConnection,
+    now: DateTime<Utc>,
+    limit: i64,
+) -> Result<usize, StoreError> {
+    let sql = "DELETE FROM tokens WHERE id IN (
+             SELECT id FROM tokens WHERE expires_at <= $1 ORDER BY expires_at LIMIT $2)";
+    delete(connection, sql, now, limit).await
+}
+
+/// Runs a statement whose `$1` is a time and whose `$2` is how many rows at most.
+async fn delete(
+    connection: &mut AsyncPgConnection,
+    sql: &str,
+    before: DateTime<Utc>,
+    limit: i64,
+) -> Result<usize, StoreError> {
+    let statement = Statement::new(sql).bind::<Timestamptz, _>(before).bind::<BigInt, _>(limit);
+    Ok(statement.execute(connection).await?)
+}
