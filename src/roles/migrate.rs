@@ -30,7 +30,7 @@ pub struct Args {
 /// The configuration is wrong, or the database fails.
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let url = args.database.required_url(&args.tls.load()?)?;
-    super::check_sessions(&url).await?;
+    super::runtime::check_sessions(&url).await?;
     if args.status {
         for migration in migrations::status(&url).await? {
             output::print(format_args!(

@@ -1,108 +1,16 @@
-//! The roles: each file wires the library's modules up for one subcommand; `parts` has what more than
-//! one of them is made of, `upkeep` what keeps their database quick.
+//! The roles: each file or folder wires the library's modules up for one subcommand. `runtime` starts and ends those
+//! that go on until they are told to stop, `parts` has what more than one of them is made of, and `upkeep` keeps
+//! their database quick.
 
 pub mod dlq;
 pub mod migrate;
 mod parts;
 pub mod purge;
 mod reach;
+mod runtime;
 pub mod serve;
 pub mod token;
 pub mod topology;
 pub mod up;
 mod upkeep;
 pub mod work;
-
-use std::net::{SocketAddr, TcpListener};
-use std::time::Duration;
-
-use anyhow::Context;
-use tokio::net::TcpSocket;
-
-use crate::broker::{Broker, BrokerError};
-use crate::ground::shutdown::{Shutdown, stop_on_signals};
-use crate::store::connection::pooling::pools_transactions;
-use crate::store::{PostgresUrl, StoreError, migrations};
-
-/// A stop signal for the whole process.
-fn shutdown(drain_timeout: Duration) -> anyhow::Result<Shutdown> {
-    let shutdown = Shutdown::new(drain_timeout);
-    stop_on_signals(shutdown.clone()).context("signals can't be handled")?;
-    Ok(shutdown)
-}
-
-/// Asks for the broker, and declares the topology unless somebody else does. A broker that is away is no
-/// reason not to start: what needs the queues declares them again when it finds them missing. One that
-/// refuses us is one, and so is a queue that differs.
-async fn meet(broker: &dyn Broker, no_declare: bool) -> anyhow::Result<()> {
-    let met = if no_declare { broker.ping().await } else { broker.declare().await };
-    match met {
-        Ok(()) => Ok(()),
-        Err(error @ (BrokerError::Refused(_) | BrokerError::Drift(_))) => Err(error.into()),
-        Err(error) => {
-            tracing::warn!(%error, "starting without the broker");
-            Ok(())
-        }
-    }
-}
-
-/// Refuses a database that can't be worked with: one that refuses us, one whose schema is behind this
-/// program, and one behind a pooler that shares sessions between transactions. One that is away is no reason
-/// not to start.
-async fn check_database(url: &PostgresUrl) -> anyhow::Result<()> {
-    let pending = match check_sessions(url).await {
-        Ok(()) => migrations::status(url).await,
-        Err(error) => Err(error),
-    };
-    let pending = match pending {
-        Ok(all) => all.into_iter().filter(|migration| !migration.applied).count(),
-        Err(error @ StoreError::Unavailable(_)) => {
-            tracing::warn!(%error, "starting without the database");
-            return Ok(());
-        }
-        Err(error) => return Err(error.into()),
-    };
-    if pending > 0 {
-        anyhow::bail!("the database lacks {pending} migrations: run `taskd migrate` first");
-    }
-    Ok(())
-}
-
-/// Refuses a pooler that shares sessions between transactions.
-async fn check_sessions(url: &PostgresUrl) -> Result<(), StoreError> {
-    match pools_transactions(url).await? {
-        false => Ok(()),
-        true => Err(StoreError::Refused(
-            "it leads to a pooler that shares sessions between transactions (in pgbouncer \
-             pool_mode=transaction or statement), and taskd needs a session for each connection: set \
-             pool_mode=session, or name PostgreSQL itself"
-                .to_owned(),
-        )),
-    }
-}
-
-/// How many connections may wait to be accepted.
-const BACKLOG: u32 = 1024;
-
-/// Listens on an address; `host` and `port` are the variables that say where.
-fn listen(address: SocketAddr, host: &str, port: &str) -> anyhow::Result<TcpListener> {
-    let listening = || {
-        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-        socket.set_reuseaddr(true)?;
-        socket.bind(address)?;
-        socket.listen(BACKLOG)?.into_std()
-    };
-    listening().map_err(|error| match error.kind() {
-        std::io::ErrorKind::AddrInUse => {
-            anyhow::anyhow!(
-                "{address} is in use by another process: stop it, or set {port} to another"
-            )
-        }
-        std::io::ErrorKind::PermissionDenied => anyhow::anyhow!(
-            "{port}: this user may not listen on {address}: set it to 1024 or more"
-        ),
-        _ => anyhow::anyhow!(
-            "{host}: {address} can't be listened on, which must be an address of this machine: {error}"
-        ),
-    })
-}

@@ -25,6 +25,7 @@ use crate::ground::tls::Tls;
 use crate::http::middleware::admission::Policy;
 use crate::http::middleware::observe::AccessLog;
 use crate::http::middleware::rate_limits::RateLimits;
+use crate::http::routes::health::{LastReport, Monitored};
 use crate::http::{self, State};
 use crate::idempotency::Idempotency;
 use crate::mail::{FileMailer, Mailer, SmtpMailer};
@@ -147,6 +148,28 @@ pub(super) async fn serve(
         ended = ending => drop(ended?),
         () = shutdown.deadline() => tracing::warn!("out of time; events wait in the outbox"),
     }
+    Ok(())
+}
+
+/// Health and metrics of a process that serves nothing else.
+pub(super) fn monitor(
+    listener: TcpListener,
+    ground: &Ground,
+    metrics_public: bool,
+) -> anyhow::Result<()> {
+    let address = listener.local_addr()?;
+    let Ground { store, broker, metrics } = ground.clone();
+    let monitored = Monitored {
+        metrics_for_admins: (!metrics_public).then(|| Tokens::new(store.clone())),
+        cache: ReadCache::new(None, store.clone(), metrics.clone(), Duration::ZERO),
+        needs_broker: true,
+        last: LastReport::default(),
+        store,
+        broker,
+        metrics,
+    };
+    tokio::spawn(http::serve_monitor(listener, monitored)?);
+    tracing::info!(%address, "health and metrics");
     Ok(())
 }
 

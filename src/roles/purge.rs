@@ -64,8 +64,8 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let schedule = args.schedule()?;
     let url = args.database.required_url(&args.tls.load()?)?;
     let keep = args.retention.checked(&args.retry)?;
-    let shutdown = super::shutdown(args.shutdown.drain_timeout)?;
-    super::check_database(&url).await?;
+    let shutdown = super::runtime::stop_signal(args.shutdown.drain_timeout)?;
+    super::runtime::check_database(&url).await?;
     let store = Store::new(&url, 1)?;
     let metrics = Metrics::new()?;
     match schedule {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::parts::{self, Ground};
+use super::runtime;
 use crate::cache::Cache;
 use crate::config::{
     ApiArgs, Auth, BrokerArgs, CacheArgs, DatabaseArgs, ShutdownArgs, TlsArgs, no_declare,
@@ -49,11 +50,11 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let (threads, _) = args.api.requests.limits(AccessLog::Errors).threads();
     let store = Store::divided(&database_url, args.database.database_pool_size.into(), threads)?;
     let broker = parts::broker(&args.broker, &tls, "taskd serve", &store, args.no_declare)?;
-    let listener = super::listen(address, "TASKD_HOST", "PORT")?;
+    let listener = runtime::listen(address, "TASKD_HOST", "PORT")?;
     let address = listener.local_addr()?;
-    let shutdown = super::shutdown(args.shutdown.drain_timeout)?;
-    super::check_database(&database_url).await?;
-    super::meet(broker.as_ref(), args.no_declare).await?;
+    let drain_timeout = args.shutdown.drain_timeout;
+    let shutdown =
+        runtime::begin(drain_timeout, &database_url, broker.as_ref(), args.no_declare).await?;
 
     let ground = Ground { store, broker: broker.clone(), metrics: Metrics::new()? };
     let redis = match &redis_url {
@@ -73,11 +74,9 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         limiter: redis.map(|redis| parts::shared_limiter(redis, &ground.store)),
         args: args.api,
         access_log: AccessLog::Errors,
-        farewell: FAREWELL.min(args.shutdown.drain_timeout / 4),
+        farewell: FAREWELL.min(drain_timeout / 4),
         policy,
     };
     parts::serve(listener, ground, api, shutdown.clone()).await?;
-    shutdown.last_step(broker.close()).await;
-    tracing::info!("stopped");
-    Ok(ExitCode::SUCCESS)
+    Ok(runtime::end(&shutdown, broker.as_ref()).await)
 }

@@ -1,17 +1,14 @@
 //! `taskd work`: a worker.
 
 use std::process::ExitCode;
-use std::time::Duration;
 
 use super::parts::{self, Ground};
-use crate::access::Tokens;
+use super::runtime;
 use crate::config::{
     BrokerArgs, DatabaseArgs, MailArgs, MonitorArgs, ShutdownArgs, SimulationArgs, TlsArgs, name,
     no_declare, whole,
 };
 use crate::ground::telemetry::Metrics;
-use crate::http::routes::health::{LastReport, Monitored};
-use crate::read_cache::ReadCache;
 use crate::store::Store;
 
 /// Options of `taskd work`.
@@ -60,34 +57,20 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         &store,
         args.no_declare,
     )?;
-    let monitor = args
-        .monitor
-        .metrics_addr
-        .map(|a| super::listen(a, "METRICS_ADDR", "METRICS_ADDR"))
-        .transpose()?;
+    let listen = |address| runtime::listen(address, "METRICS_ADDR", "METRICS_ADDR");
+    let monitor = args.monitor.metrics_addr.map(listen).transpose()?;
     let mailer = parts::mailer(&args.mail, &tls)?;
-    let shutdown = super::shutdown(args.shutdown.drain_timeout)?;
-    super::check_database(&database_url).await?;
-    super::meet(broker.as_ref(), args.no_declare).await?;
+    let shutdown = runtime::begin(
+        args.shutdown.drain_timeout,
+        &database_url,
+        broker.as_ref(),
+        args.no_declare,
+    )
+    .await?;
 
     let ground = Ground { store, broker: broker.clone(), metrics: Metrics::new()? };
     if let Some(listener) = monitor {
-        let address = listener.local_addr()?;
-        let Ground { store, broker, metrics } = ground.clone();
-        let last = LastReport::default();
-        let cache = ReadCache::new(None, store.clone(), metrics.clone(), Duration::ZERO);
-        let metrics_for_admins = (!args.monitor.metrics_public).then(|| Tokens::new(store.clone()));
-        let monitored = Monitored {
-            store,
-            broker,
-            needs_broker: true,
-            cache,
-            metrics,
-            metrics_for_admins,
-            last,
-        };
-        tokio::spawn(crate::http::serve_monitor(listener, monitored)?);
-        tracing::info!(%address, "health and metrics");
+        parts::monitor(listener, &ground, args.monitor.metrics_public)?;
     }
     tracing::info!(
         worker,
@@ -99,7 +82,5 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let retries = args.broker.retry.retry_delays.clone();
     let consumer = parts::consumer(&ground, mailer, retries, simulation, &worker, args.concurrency);
     parts::work(consumer, &shutdown).await?;
-    shutdown.last_step(broker.close()).await;
-    tracing::info!(worker, "stopped");
-    Ok(ExitCode::SUCCESS)
+    Ok(runtime::end(&shutdown, broker.as_ref()).await)
 }

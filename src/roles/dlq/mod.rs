@@ -212,7 +212,7 @@ async fn give<T: DeserializeOwned>(place: &PlaceArgs, order: Order) -> anyhow::R
     let needed = broker.is_none() || matches!(order, Order::Replay { .. });
     let store = match place.database.url(&tls)?.filter(|_| needed) {
         Some(url) => {
-            super::check_sessions(&url).await?;
+            super::runtime::check_sessions(&url).await?;
             Some(Store::new(&url, 1)?)
         }
         None => None,

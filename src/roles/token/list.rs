@@ -121,7 +121,7 @@ pub(super) async fn revoke(args: RevokeArgs) -> anyhow::Result<ExitCode> {
 
 async fn open(database: &DatabaseArgs, tls: &TlsArgs) -> anyhow::Result<Store> {
     let url = database.required_url(&tls.load()?)?;
-    super::super::check_database(&url).await?;
+    super::super::runtime::check_database(&url).await?;
     Store::new(&url, 1)
 }
 

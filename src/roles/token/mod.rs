@@ -83,7 +83,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     };
     let (user_id, is_new_user) = match url {
         Some(url) => {
-            super::check_database(&url).await?;
+            super::runtime::check_database(&url).await?;
             by_database(&Store::new(&url, 1)?, &order).await?
         }
         None => by_up(&args.data, &order).await?,

@@ -90,15 +90,15 @@ pub async fn run(mut args: Args) -> anyhow::Result<ExitCode> {
     if args.mail.mail_dir.as_os_str() == DEFAULT_MAIL_DIR {
         args.mail.mail_dir = args.data.data_dir.join("mail");
     }
-    let listener = super::listen(address, "TASKD_HOST", "PORT")?;
+    let listener = super::runtime::listen(address, "TASKD_HOST", "PORT")?;
     let address = listener.local_addr()?;
-    let shutdown = super::shutdown(args.drain_timeout)?;
+    let shutdown = super::runtime::stop_signal(args.drain_timeout)?;
 
     let directory = take(&args, &tls)?;
     let database = Database::open(&args, &tls, directory).await?;
     // An embedded database has one connection at a time, and nobody in between.
     if !database.is_embedded() {
-        super::check_sessions(database.url()).await?;
+        super::runtime::check_sessions(database.url()).await?;
     }
     let applied = Migrator::connect(database.url()).await?.up()?;
     let pool_size = if database.is_embedded() { 1 } else { args.database.database_pool_size };
@@ -111,7 +111,7 @@ pub async fn run(mut args: Args) -> anyhow::Result<ExitCode> {
         take_over(&args, &tls, &store).await?;
     }
     let broker = parts::broker(&args.broker, &tls, "taskd up", &store, false)?;
-    super::meet(broker.as_ref(), false).await?;
+    super::runtime::meet(broker.as_ref(), false).await?;
     let (cache, limiter): (Arc<dyn Cache>, Option<Arc<dyn Limiter>>) = match &redis_url {
         Some(url) => {
             let redis = parts::redis(url, &args.cache.cache_prefix).await?;
