@@ -20,6 +20,7 @@ use crate::http::server::wire::{Patience, Wire};
 
 /// How long a client may take to send its headers.
 const HEADERS_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long an idle connection is kept open.
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
 /// How long a connection may take to close after its last response.
 const CLOSING_TIMEOUT: Duration = Duration::from_secs(1);
@@ -29,9 +30,9 @@ const CLOSING_TIMEOUT: Duration = Duration::from_secs(1);
 pub(in crate::http) struct Serving {
     /// The address it came in on.
     pub(in crate::http) address: SocketAddr,
-    /// How long it may do nothing.
+    /// How long it may make no progress.
     pub(in crate::http) patience: Patience,
-    /// Whether it is kept for further requests.
+    /// Whether it is kept open for further requests.
     pub(in crate::http) keep_alive: KeepAlive,
     /// Tells idle connections that the server stops.
     pub(in crate::http) stopping: GracefulShutdownSignal,
