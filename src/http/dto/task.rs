@@ -255,8 +255,8 @@ mod tests {
         ) {
             let mut kept = kept.into_iter();
             patch.retain(|_, _| kept.next().unwrap());
-            // The algorithm of its section 2, for a document without objects in it. A null member of
-            // a task is the same as an absent one.
+            // The algorithm in section 2 of the RFC, for a document without objects in it. A null
+            // member of a task is the same as an absent one.
             let mut merged = before.clone();
             for (name, value) in &patch {
                 if value.is_null() {

@@ -89,7 +89,8 @@ pub(super) fn rates() -> Value {
     })
 }
 
-/// Every response of a limited route has the rate limit headers, and every operation is limited.
+/// Every response of a limited route has the rate limit headers. All operations that come here are
+/// limited.
 pub(super) fn complete_answers(operation: &mut Value) {
     let named =
         |name: &String| (name.clone(), json!({ "$ref": format!("#/components/headers/{name}") }));

@@ -138,7 +138,7 @@ pub(super) const NULLABLE: [(&str, &str); 25] = [
     ("ActivityPage", "nextCursor"),
 ];
 
-/// Query parameters of lists, and of `GET /tasks`, by name.
+/// Query parameters of lists and of `GET /tasks`, by name.
 pub fn parameter_rules() -> Vec<(&'static str, Value)> {
     let id = json!({ "type": "integer", "format": "int64", "minimum": 1 });
     let time = json!({ "type": "string", "format": "date-time" });
