@@ -68,7 +68,8 @@ impl Args {
 /// Makes a token, or lists or revokes tokens.
 ///
 /// # Errors
-/// The configuration is wrong, there is no such user, the token can't be printed, or the database fails.
+/// The configuration is wrong, there is no such user, the token can't be printed, or the database
+/// fails.
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let args = match args.command {
         Command::Create(args) => args,

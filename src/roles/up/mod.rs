@@ -75,8 +75,8 @@ pub struct Args {
 /// Runs everything until told to stop.
 ///
 /// # Errors
-/// The configuration is wrong, the port or the data directory is taken, or a dependency is not as it
-/// must be.
+/// The configuration is wrong, the port or the data directory is taken, or a dependency is not as
+/// it must be.
 pub async fn run(mut args: Args) -> anyhow::Result<ExitCode> {
     let simulation = args.simulation.clone().checked()?;
     let keep = args.retention.checked(&args.broker.retry)?;
