@@ -1,6 +1,6 @@
 //! Extractors: what handlers take out of a request, already checked.
 
-/// Describes each extractor in the OpenAPI document as the framework describes its own.
+/// Describes an extractor in the OpenAPI document like the framework's own for the same thing.
 macro_rules! described_as {
     ($ours:ty, $theirs:ty, $($bound:tt)*) => {
         impl<$($bound)*> ::paperclip::v2::schema::Apiv2Schema for $ours {}

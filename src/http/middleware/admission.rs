@@ -29,7 +29,7 @@ pub enum Need {
     Token,
     /// An admin's token.
     Admin,
-    /// An admin's token, unless `METRICS_PUBLIC` is set.
+    /// An admin's token, unless `METRICS_PUBLIC` is true.
     AdminUnlessMetricsArePublic,
 }
 use Need::{Admin, AdminUnlessMetricsArePublic, Nothing, Token};

@@ -25,7 +25,7 @@ use crate::http::State;
 use crate::http::error::ApiError;
 use crate::http::extract::caller::{self, Networks};
 
-/// How often users may change their own address. Addresses are not confirmed yet, so each change
+/// How often users may change their own address. Addresses are not confirmed, so each change
 /// may name a stranger's address, who then gets mail.
 const ADDRESS_CHANGES: Rate = Rate::of(5, Duration::from_secs(24 * 3600));
 
@@ -39,7 +39,7 @@ enum Class {
 
 impl Class {
     /// The class of a request, by the decoded path that the router sees, so that percent-encoding
-    /// hides nothing. `None` for what is never limited: probes and metrics.
+    /// hides nothing. `None` for probes, metrics and preflights, which are never limited.
     fn of(method: &Method, path: &str) -> Option<Class> {
         match path {
             "/healthz" | "/readyz" | "/metrics" => None,

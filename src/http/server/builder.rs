@@ -18,7 +18,7 @@ use tokio::net::TcpStream;
 use crate::http::middleware::connection::connected;
 use crate::http::server::wire::{Patience, Wire};
 
-/// How long a client may take to send its headers.
+/// How long a client may take to send the headers of its first request.
 const HEADERS_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long an idle connection is kept open.
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
@@ -65,8 +65,8 @@ pub(in crate::http) struct Bounds {
     pub(in crate::http) shutdown_seconds: u64,
 }
 
-/// Starts the server; each thread calls `connections` for a service of its own. The returned handle
-/// stops it. Signals are left to the caller.
+/// Starts the server; each thread calls `connections` for a service of its own. It is stopped by its
+/// handle. Signals are left to the caller.
 ///
 /// # Errors
 /// The listener can't be used.

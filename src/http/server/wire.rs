@@ -39,8 +39,9 @@ pub(in crate::http) struct Patience {
 
 impl Patience {
     /// `idle` is the time after which an idle connection is closed, `request` the time within which
-    /// a request is answered. If nothing was written for longer than both, the client is sending a
-    /// request byte by byte. The HTTP library limits this for a connection's first request alone.
+    /// a request is answered. If nothing was written for longer than both together, the client is
+    /// sending a request byte by byte. The HTTP library has a limit for a connection's first
+    /// request alone.
     pub(in crate::http) fn new(idle: Duration, request: Duration) -> Patience {
         Patience { stalled: STALLED_FOR, quiet: idle + request + STALLED_FOR }
     }
