@@ -65,8 +65,8 @@ pub(in crate::http) struct Bounds {
     pub(in crate::http) shutdown_seconds: u64,
 }
 
-/// Starts the server; each thread calls `connections` for a service of its own. It is stopped by its
-/// handle. Signals are left to the caller.
+/// Starts the server; each thread calls `connections` for a service of its own. It is stopped by
+/// its handle. Signals are left to the caller.
 ///
 /// # Errors
 /// The listener can't be used.

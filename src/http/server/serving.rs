@@ -36,9 +36,9 @@ const LAST_ACCEPT: Duration = Duration::from_secs(1);
 
 /// Serves the API on a listener until shutdown is requested and all requests received are answered.
 ///
-/// For `farewell` after the stop signal, connections are still accepted and every response closes its
-/// connection. So a proxy that keeps connections open gives them up before the server closes them,
-/// and none of its requests is lost on a closing connection.
+/// For `farewell` after the stop signal, connections are still accepted and every response closes
+/// its connection. So a proxy that keeps connections open gives them up before the server closes
+/// them, and none of its requests is lost on a closing connection.
 ///
 /// # Errors
 /// The listener can't be used.
