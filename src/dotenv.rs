@@ -1,5 +1,5 @@
-//! The file `.env` of the working directory. It decides where passwords go, so nobody else's is believed, and none of
-//! a directory above.
+//! The file `.env` in the working directory. It decides where passwords are sent, so a file of
+//! another user is refused, and parent directories are not searched.
 
 use std::fmt::Display;
 use std::fs::File;
@@ -11,11 +11,11 @@ use taskd::config::ConfigError;
 
 const FILE: &str = ".env";
 
-/// Sets what is in the file and not in the environment.
+/// Sets the variables in the file that the environment doesn't have.
 ///
 /// # Errors
-/// The file can't be read, is somebody else's, or has a line that can't be understood, of which the number is named:
-/// the line itself may hold a password.
+/// The file can't be read, belongs to another user, or has a line that can't be parsed. The error
+/// names the line by its number, since the line itself may contain a password.
 pub fn load() -> Result<(), ConfigError> {
     let wrong = |problem: String| ConfigError::new(FILE, problem);
     let unreadable = |error: &dyn Display| wrong(format!("can't be read: {error}"));
@@ -24,14 +24,14 @@ pub fn load() -> Result<(), ConfigError> {
         Err(error) => return Err(unreadable(&error)),
         Ok(entry) => entry,
     };
-    // A link to a file of ours must not be somebody else's choice either.
+    // Both the link and the file it leads to must not be another user's choice.
     let mut file = match entry.is_dir() || entry.is_file() || entry.is_symlink() {
         true => File::open(FILE).map_err(|error| unreadable(&error))?,
         false => return Err(wrong("is no file".into())),
     };
     let opened = file.metadata().map_err(|error| unreadable(&error))?;
     if opened.is_dir() {
-        // Such as Python's virtual environments.
+        // Such as a virtual environment of Python.
         return Ok(());
     }
     let us = taskd::ground::private::user().map_err(|error| unreadable(&error))?;
@@ -48,7 +48,7 @@ pub fn load() -> Result<(), ConfigError> {
         _ => unreadable(&error),
     })?;
     let literal = literal(&text).map_err(wrong)?;
-    // All of it is read before anything is set.
+    // Parse all of it before setting anything.
     let lines = dotenvy::from_read_iter(literal.as_bytes());
     if let Some(error) = lines.filter_map(Result::err).next() {
         return Err(wrong(not_understood(&literal, &error)));
@@ -56,7 +56,8 @@ pub fn load() -> Result<(), ConfigError> {
     dotenvy::from_read(literal.as_bytes()).map_err(|error| wrong(not_understood(&literal, &error)))
 }
 
-/// Sets variables of this process, whatever they are. Only while no other thread runs.
+/// Sets variables of this process, replacing their values. Call this only while no other thread
+/// runs.
 ///
 /// # Errors
 /// A value can't be written as a line.
@@ -77,8 +78,8 @@ pub fn set(variables: &[(&str, &str)]) -> Result<(), ConfigError> {
     Ok(())
 }
 
-/// The text with each `$` as itself: the library would put a variable in its place, or nothing, and a password with
-/// one is common.
+/// Escapes each `$`. The library would substitute a variable, or nothing, and passwords with a `$`
+/// are common.
 fn literal(text: &str) -> Result<String, String> {
     let mut literal = String::with_capacity(text.len());
     for (index, line) in text.lines().enumerate() {
@@ -104,7 +105,7 @@ fn literal(text: &str) -> Result<String, String> {
                     ));
                 }
                 ('$', Some('"') | None) => literal.push('\\'),
-                // The rest is a comment.
+                // The rest of the line is a comment.
                 ('#', None) if literal.ends_with([' ', '\t', '\n']) || literal.is_empty() => break,
                 _ => {}
             }
@@ -122,7 +123,7 @@ fn not_understood(text: &str, error: &dotenvy::Error) -> String {
     const FORM: &str = "is not of the form NAME=value, with a value that has spaces in quotes";
     match error {
         dotenvy::Error::LineParse(line, _) => {
-            // What is named is the line, or its value alone.
+            // The error contains the line, or only its value.
             let number = text.lines().position(|candidate| candidate.ends_with(line.trim_end()));
             match number {
                 Some(index) => format!("line {} {FORM}", index + 1),

@@ -1,4 +1,4 @@
-//! Parses, dispatches, exits.
+//! Parses the command line, dispatches to the role and exits.
 
 mod cli;
 mod dotenv;
@@ -12,16 +12,16 @@ use taskd::config::ConfigError;
 use taskd::ground::output;
 use taskd::roles;
 
-/// Requests and messages are many small values, made by one thread and dropped by another, which the C library's
-/// allocator is slow at.
+/// Requests and messages are many small values, allocated by one thread and freed by another. The C
+/// library's allocator is slow at that.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// What a shell command line that makes no sense exits with; clap's own choice too.
+/// The exit code for a wrong command line or configuration; clap uses it too.
 const BAD_CONFIGURATION: u8 = 2;
 
 fn main() -> ExitCode {
-    // Who asks for help or the version is told, whatever the settings are.
+    // Help and the version are shown whatever the configuration is.
     let told = ["-h", "--help", "help", "-V", "--version"];
     let asks =
         std::env::args_os().skip(1).any(|argument| told.iter().any(|told| argument == *told));
@@ -30,7 +30,7 @@ fn main() -> ExitCode {
     }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        // Help and the version are what was asked for.
+        // Help and the version are no errors.
         Err(told) if !told.use_stderr() => {
             let printed = output::printed(told.print());
             return ended(printed.map(|()| ExitCode::SUCCESS).map_err(Into::into));
@@ -51,7 +51,7 @@ fn ended(outcome: anyhow::Result<ExitCode>) -> ExitCode {
     }
 }
 
-/// Whether the values of all variables are texts: a complaint about one that isn't would not name it.
+/// Fails if a variable's value is not UTF-8; clap's error would not name the variable.
 fn readable(command: &clap::Command) -> Result<(), ConfigError> {
     for variable in command.get_arguments().filter_map(clap::Arg::get_env) {
         if std::env::var_os(variable).is_some_and(|value| value.to_str().is_none()) {
@@ -61,8 +61,8 @@ fn readable(command: &clap::Command) -> Result<(), ConfigError> {
     command.get_subcommands().try_for_each(readable)
 }
 
-/// The embedded database asks the environment where to keep what it unpacks: with everything else, and no home is
-/// needed.
+/// Sets where the embedded database unpacks its files, which it reads from the environment. They go
+/// to the data directory with everything else, so no home directory is needed.
 fn keep_together(role: &Role) -> anyhow::Result<()> {
     #[cfg(feature = "embedded")]
     {
@@ -78,7 +78,7 @@ fn keep_together(role: &Role) -> anyhow::Result<()> {
         let cache =
             taskd::store::connection::embedded::cache(&std::path::absolute(&data.data_dir)?);
         let cache = cache.to_string_lossy();
-        // On macOS the second is what counts.
+        // On macOS `HOME` is the one that counts.
         dotenv::set(&[("XDG_CACHE_HOME", &cache), ("HOME", &cache)])?;
     }
     let _ = role;
@@ -88,7 +88,7 @@ fn keep_together(role: &Role) -> anyhow::Result<()> {
 fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     keep_together(&cli.role)?;
     cli.log.init();
-    // Migrations need the multi-thread runtime.
+    // Migrations need the multi-threaded runtime.
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let code = runtime.block_on(async {
         match cli.role {
@@ -102,7 +102,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             Role::Dlq(args) => roles::dlq::run(args).await,
         }
     });
-    // Whatever still runs in the background is not waited for: what had to end has ended.
+    // Don't wait for what still runs in the background: everything that had to finish has finished.
     runtime.shutdown_background();
     code
 }

@@ -1,15 +1,16 @@
-//! Pages of tasks, read together: what waits while one statement runs goes with the next. A lone page waits for
-//! nobody.
+//! Reads pages of tasks in batches: queries that arrive while one statement runs go together into
+//! the next. A query that is alone doesn't wait for others.
 
 use crate::domain::task::Task;
 use crate::ground::batcher::Batcher;
 use crate::store::task_list::TaskQuery;
 use crate::store::{Store, StoreError, task_list};
 
-/// How many pages are read at once. More are rarely waiting, and each is up to a hundred tasks in memory.
+/// How many pages one statement reads at most. More rarely wait, and each is up to a hundred tasks
+/// in memory.
 const BATCH: usize = 16;
 
-/// See the module.
+/// Reads pages of the task list. See the module.
 #[derive(Clone)]
 pub struct TaskReader {
     store: Store,
@@ -32,10 +33,10 @@ impl TaskReader {
         TaskReader { store, together }
     }
 
-    /// A page of tasks.
+    /// Reads one page.
     ///
     /// # Errors
-    /// The database fails.
+    /// The database failed.
     pub async fn page(&self, query: &TaskQuery) -> Result<Vec<Task>, StoreError> {
         if task_list::can_go_together(query) {
             let ended = || Err(StoreError::Fault("the task that reads has failed".into()));

@@ -1,8 +1,9 @@
-//! New tasks, written together: what waits while one statement runs goes with the next. Each keeps its
-//! own answer and its own error. A lone task waits for nobody. What is written goes to the publisher.
+//! Inserts new tasks in batches: tasks that arrive while one statement runs go together into the
+//! next. Each request gets its own result or error. A task that is alone doesn't wait for others.
+//! The events of the tasks are handed over to the publisher.
 //!
-//! A statement costs the database far more than a row in it, and a commit more than both: one for each
-//! request is what would bound the API.
+//! A statement costs the database far more than one more row in it, and a commit costs more than
+//! both. With a statement and a commit for each request, these would limit the API.
 
 use crate::domain::event::NewEvent;
 use crate::domain::task::Task;
@@ -10,16 +11,16 @@ use crate::ground::batcher::Batcher;
 use crate::publisher::{Handover, Ticket};
 use crate::store::{Connection, Store, StoreError, tasks};
 
-/// How many tasks go into one statement. More are rarely waiting, and a long one keeps each of its
-/// requests waiting for all.
+/// How many tasks go into one statement at most. More rarely wait, and all requests of a statement
+/// wait for its end.
 const BATCH: usize = 64;
 
-/// See the module.
+/// Inserts new tasks. See the module.
 #[derive(Clone)]
 pub struct TaskWriter(Batcher<Task, Result<Task, StoreError>>);
 
 impl TaskWriter {
-    /// A writer into this database, and to this publisher.
+    /// A writer to this database, which hands events over to this publisher.
     pub fn new(store: Store, publisher: Handover) -> TaskWriter {
         TaskWriter(Batcher::start(BATCH, move |tasks| {
             let (store, publisher) = (store.clone(), publisher.clone());
@@ -27,19 +28,19 @@ impl TaskWriter {
         }))
     }
 
-    /// Adds a task and its event. To be awaited to its end.
+    /// Adds a task and its event. Don't drop the future before it is done.
     ///
     /// # Errors
-    /// [`StoreError::Missing`] if the user or the category doesn't exist, or the database fails: then
-    /// the task is not there, unless the answer was lost with the database.
+    /// [`StoreError::Missing`] if the user or the category doesn't exist, or the database's error.
+    /// Then the task was not added, unless the answer was lost with the connection.
     pub async fn add(&self, task: Task) -> Result<Task, StoreError> {
         let ended = || Err(StoreError::Fault("the task that writes has failed".into()));
         self.0.call(task).await.unwrap_or_else(ended)
     }
 }
 
-/// Writes a batch; one that fails for what is in it is written one by one, so that each fault is
-/// answered to the request that made it.
+/// Writes a batch. If it fails because of a task in it, the tasks are written one by one, so that
+/// each request gets the error of its own task.
 async fn write(
     store: &Store,
     publisher: &Handover,
@@ -69,7 +70,7 @@ async fn write(
             };
             batch.into_iter().map(answer).collect()
         }
-        // Whether it was written is not known; nobody is told that it was.
+        // It is not known whether the tasks were written, so no request is told that they were.
         Err(error @ StoreError::Unavailable(_)) => vec![Err(error); batch.len()],
         Err(_) => write_each(&mut connection, publisher, batch).await,
     }

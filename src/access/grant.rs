@@ -1,4 +1,4 @@
-//! Tokens that operators make: the first of all, which nobody could ask the API for.
+//! Tokens that operators make, above all the first one: nobody could ask the API for it.
 
 use chrono::{SubsecRound, Utc};
 use serde::{Deserialize, Serialize};
@@ -13,36 +13,36 @@ use crate::store::accounts::tokens::{Kind, NewToken};
 use crate::store::accounts::users::{self, UserChange};
 use crate::store::{Connection, StoreError, transaction};
 
-/// An API token to be made.
+/// An order for an API token.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Grant {
-    /// Whose it is: a user's id, or an e-mail address; a user with a new address is made.
+    /// The user it is for: an id or an e-mail address. A new address creates a user.
     pub user: String,
-    /// Whether this user is to be an admin.
+    /// Whether the user becomes an admin.
     pub admin: bool,
-    /// What it is for.
+    /// The token's name: what it is for.
     pub name: String,
-    /// For how many seconds it is good; for ever if that is not said.
+    /// How many seconds it is valid; `None` is forever.
     pub lifetime: Option<u64>,
 }
 
 /// A token that was made.
 pub struct Granted {
-    /// Names it.
+    /// The token's id.
     pub token_id: i64,
-    /// Shown this once.
+    /// The token itself, shown only this once.
     pub token: Secret,
-    /// Whose it is.
+    /// The user it belongs to.
     pub user_id: i64,
-    /// Whether the user was made with it.
+    /// Whether the user was created with it.
     pub is_new_user: bool,
 }
 
-/// Why no token was made; then nothing has changed.
+/// Why no token was made. Nothing has changed then.
 #[derive(Debug, thiserror::Error)]
 pub enum GrantError {
-    /// The order makes no sense.
+    /// The order is invalid.
     #[error("{field}: {problem}")]
     Invalid {
         /// The member of [`Grant`].
@@ -50,18 +50,19 @@ pub enum GrantError {
         /// What is wrong with it.
         problem: String,
     },
-    /// It could not be shown.
+    /// The token could not be shown.
     #[error("{0}; no token was made")]
     NotShown(OutputError),
-    /// The database fails.
+    /// The database failed.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
-/// Makes a token, which `show` shows before anything is committed: one that nobody has seen is not made.
+/// Makes a token. `show` is called before the commit, so a token that could not be shown doesn't
+/// exist.
 ///
 /// # Errors
-/// The order can't be followed, `show` or the database fails.
+/// The order is invalid, or `show` or the database fails.
 pub async fn grant(
     connection: &mut Connection,
     order: &Grant,

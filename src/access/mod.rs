@@ -1,4 +1,4 @@
-//! Who asks: tokens, passwords, and the callers they stand for.
+//! Authentication: tokens, passwords, and the callers they stand for.
 
 mod grant;
 mod passwords;
@@ -13,17 +13,17 @@ pub use tokens::{Tokens, issue, issue_session, issue_token};
 use crate::domain::user::Role;
 use crate::store::accounts::tokens::Holder;
 
-/// Who makes a request.
+/// Who sends a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Caller {
-    /// Nobody is asked for a token here (`--auth none`), and whoever comes may do everything.
+    /// No token is required (`--auth none`), and every caller may do anything.
     Anybody,
-    /// The holder of a token.
+    /// The holder of a valid token.
     Known(Holder),
 }
 
 impl Caller {
-    /// The user, where one is known.
+    /// The user, if the caller has a token.
     pub fn user_id(&self) -> Option<i64> {
         match self {
             Caller::Anybody => None,
@@ -31,7 +31,7 @@ impl Caller {
         }
     }
 
-    /// The holder of its token, where it has one.
+    /// The holder of the token, if the caller has one.
     pub fn holder(&self) -> Option<Holder> {
         match self {
             Caller::Anybody => None,
@@ -39,7 +39,7 @@ impl Caller {
         }
     }
 
-    /// Whether it may see and change what is others'.
+    /// Whether the caller may see and change what belongs to others.
     pub fn is_admin(&self) -> bool {
         match self {
             Caller::Anybody => true,
@@ -47,12 +47,13 @@ impl Caller {
         }
     }
 
-    /// The user whose things alone it may see and change; `None` if it may everybody's.
+    /// The user whose resources alone the caller may see and change; `None` if it may do so with
+    /// all.
     pub fn confined_to(&self) -> Option<i64> {
         self.user_id().filter(|_| !self.is_admin())
     }
 
-    /// Whether something of this user is there for it at all.
+    /// Whether the caller may see a resource of this owner.
     pub fn sees(&self, owner: Option<i64>) -> bool {
         match self.confined_to() {
             None => true,

@@ -1,8 +1,8 @@
-//! Passwords: argon2id (RFC 9106), off the async threads, a few at a time.
+//! Password hashing with argon2id (RFC 9106), outside the async threads, a few hashes at a time.
 //!
-//! Hashes wait in one queue of bounded length, in which a user has one place and an address a few.
-//! So nobody can fill it alone, and who waits is answered within the deadline of a request. A hash
-//! belongs to the handler of its request, before anything that goes on without its client: who
+//! Requests for a hash wait in one bounded queue, in which a user has one place and an address a
+//! few. So nobody can fill the queue alone, and each request in it is answered before its deadline.
+//! A handler hashes before it starts anything that goes on without its client, so a client that
 //! hangs up leaves the queue.
 
 use std::net::IpAddr;
@@ -15,38 +15,40 @@ use tokio::sync::Semaphore;
 
 use crate::ground::turns::Turns;
 
-/// What is compared with where there is nothing to compare with, so that a wrong e-mail address
+/// The hash to verify against where a user or a password is missing, so that a wrong e-mail address
 /// takes as long as a wrong password. It has the parameters of [`Argon2::default`], and no password
 /// is known for it.
 const DECOY: &str = "$argon2id$v=19$m=19456,t=2,p=1$dGFza2QgZGVjb3kgc2FsdA$\
      AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
 
-/// How many hashes wait or run at a time. At 20 ms each the last one waits for three seconds.
+/// How many hashes wait or run at a time. At 20 ms each, the last one waits for up to three
+/// seconds.
 const QUEUE: usize = 128;
-/// How many of them one address has: people behind one address sign in at the same time.
+/// How many of these one address may have, since users behind one address may sign in at the same
+/// time.
 const OF_AN_ADDRESS: usize = 8;
 
-/// A password was not hashed.
+/// Why a password was not hashed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum PasswordError {
-    /// A fault of ours.
+    /// An error on our side.
     #[error("a password could not be hashed")]
     Failed,
-    /// Too many wait already.
+    /// The queue is full.
     #[error("too many passwords wait to be hashed")]
     Busy,
 }
 
-/// For whom a password is hashed.
+/// Who asks for a hash: the unit in which the queue is shared out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Asker {
     /// A user, who has one hash at a time.
     User(i64),
-    /// Whoever has this address; `None` where it is not known.
+    /// A client at this address; `None` if the address is unknown.
     Address(Option<IpAddr>),
 }
 
-/// Hashes and verifies. Each takes some 20 ms of one core and 19 MiB.
+/// Hashes and verifies passwords. Each call takes about 20 ms of one core, and 19 MiB.
 pub struct Passwords {
     turns: Arc<Semaphore>,
     places: Semaphore,
@@ -55,7 +57,8 @@ pub struct Passwords {
 }
 
 impl Default for Passwords {
-    /// Half of the cores at a time: a burst of sign-ins leaves the other half to other requests.
+    /// Uses half of the cores at a time: a burst of sign-ins leaves the other half to other
+    /// requests.
     fn default() -> Passwords {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Passwords {
@@ -68,8 +71,8 @@ impl Default for Passwords {
 }
 
 impl Passwords {
-    /// The hash of a password, in the PHC string form, with the parameters of RFC 9106's second
-    /// choice as the crate has them.
+    /// Hashes a password, to the PHC string form. The parameters are those of RFC 9106's second
+    /// choice, as the crate has them.
     ///
     /// # Errors
     /// See [`PasswordError`].
@@ -81,7 +84,7 @@ impl Passwords {
         hashed.await?.map_err(|_| PasswordError::Failed)
     }
 
-    /// Whether a password is the one of this hash. Without a hash it takes as long and is not.
+    /// Whether the password matches the hash. Without a hash it takes as long, and is false.
     ///
     /// # Errors
     /// See [`PasswordError`].
@@ -99,8 +102,8 @@ impl Passwords {
         verified.await?
     }
 
-    /// A key that takes as long to guess at as the password does by its hash. The same password and
-    /// salt make the same key.
+    /// Derives a key that is as hard to guess as the password is from its hash. The same password
+    /// and salt give the same key.
     ///
     /// # Errors
     /// See [`PasswordError`].
@@ -118,13 +121,14 @@ impl Passwords {
         made.await?.map_err(|_| PasswordError::Failed)
     }
 
-    /// One who gives up waiting leaves the queue; one whose turn has come keeps it to the end.
+    /// Runs `work` when its turn comes. A caller that is dropped while waiting leaves the queue;
+    /// work that has begun keeps its turn to the end.
     async fn in_turn<T: Send + 'static>(
         &self,
         asker: Asker,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, PasswordError> {
-        // Before the queue: what waits here has no place in it.
+        // Before the queue: a caller that waits here takes no place in it.
         let _own = match asker {
             Asker::User(user) => (self.users.take(user).await, None),
             Asker::Address(address) => (None, self.addresses.take(address).await),
@@ -173,7 +177,7 @@ mod tests {
     #[tokio::test]
     async fn one_user_has_one_place_in_the_queue_and_who_leaves_frees_it() {
         let passwords = Passwords::default();
-        // Nobody's turn comes, so whoever is in the queue stays there.
+        // No turn is free, so whoever is in the queue stays there.
         let _all = passwords.turns.acquire_many(passwords.turns.available_permits() as u32).await;
         let ask = |asker: Asker| Box::pin(passwords.hash(asker, "correct horse".into()));
         let mut waiting: Vec<_> = (0..500).map(|_| ask(Asker::User(1))).collect();

@@ -1,16 +1,17 @@
-//! Keeps a text so that it can be read again by one who brings a secret, and by nobody else.
+//! Encrypts a text so that only whoever brings a secret can read it again.
 
 use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use ring::hkdf::{HKDF_SHA256, Salt};
 
-/// Makes keys of ours other than whatever else is made of the same secret, such as the hash of a token.
+/// Separates these keys from everything else that is derived from the same secret, such as a
+/// token's hash.
 const PURPOSE: &[u8] = b"taskd: an answer kept for its Idempotency-Key";
 
-/// Seals, and opens what it has sealed (ChaCha20-Poly1305, RFC 8439, with the nonce in front).
+/// Encrypts and decrypts (ChaCha20-Poly1305, RFC 8439); the nonce comes first in the output.
 pub struct Seal(LessSafeKey);
 
 impl Seal {
-    /// A secret that nobody can guess makes one seal for each name.
+    /// Derives the key from the secret and the name. The secret must be impossible to guess.
     #[expect(clippy::expect_used, reason = "HKDF gives up to 8,160 bytes, and 32 are asked for")]
     pub fn new(secret: &[u8], name: &str) -> Seal {
         let name = [name.as_bytes()];
@@ -19,7 +20,8 @@ impl Seal {
         Seal(LessSafeKey::new(UnboundKey::from(key)))
     }
 
-    /// What may be stored anywhere. It opens only beside the same `about`, which is no secret.
+    /// Encrypts the text; the output may be stored anywhere. It opens only with the same `about`,
+    /// which need not be secret.
     #[expect(clippy::expect_used, reason = "only texts of more than 256 GB can't be sealed")]
     pub fn seal(&self, about: &[u8], mut text: Vec<u8>) -> Vec<u8> {
         let nonce: [u8; NONCE_LEN] = rand::random();
@@ -29,7 +31,8 @@ impl Seal {
         [&nonce, text.as_slice()].concat()
     }
 
-    /// The text; `None` if it was sealed by another secret, about something else, or not at all.
+    /// Decrypts the text; `None` if it was sealed with another secret or `about`, or is no sealed
+    /// text.
     pub fn open(&self, about: &[u8], sealed: &[u8]) -> Option<Vec<u8>> {
         let (nonce, text) = sealed.split_at_checked(NONCE_LEN)?;
         let nonce = Nonce::try_assume_unique_for_key(nonce).ok()?;

@@ -1,4 +1,4 @@
-//! Bearer tokens (RFC 6750): 256 random bits, of which the database has the SHA-256 alone.
+//! Bearer tokens (RFC 6750): 256 random bits, of which the database stores only the SHA-256.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,19 +13,20 @@ use crate::store::accounts::credentials;
 use crate::store::accounts::tokens::{self, Holder, NewToken};
 use crate::store::{Connection, Store, StoreError};
 
-/// For how long what a token stands for is known without asking the database again. A revocation
-/// elsewhere is in effect after it, which is promised within 5 s.
+/// How long the holder of a token is cached. A revocation by another process takes effect after
+/// this time at the latest; 5 s are promised.
 const KNOWN_FOR: Duration = Duration::from_secs(3);
-/// How many tokens are known at a time; 100 bytes each. Those that are nobody's are known apart:
-/// whoever makes tokens up pushes out none that is somebody's.
+/// How many tokens are cached, at 100 bytes each. Invalid tokens have a cache of their own, so that
+/// made-up tokens evict no valid ones.
 const KNOWN: u64 = 50_000;
-/// What a token begins with, so that it is recognised where it should not be.
+/// The prefix of each token, by which it is recognised where it should not be, such as in a
+/// repository.
 const PREFIX: &str = "taskd_";
-/// How long the rest is: 32 bytes in base64 without padding.
+/// The length of the rest: 32 bytes in base64 without padding.
 const RANDOM_CHARS: usize = 43;
 
-/// Makes a token for its user, whoever asks. It is shown once and kept nowhere; returned with the
-/// id of what is kept.
+/// Issues a token, without asking for rights. The token is shown once and stored nowhere. Returns
+/// its id, and the token itself.
 ///
 /// # Errors
 /// [`StoreError::Missing`] if there is no such user.
@@ -38,10 +39,10 @@ pub async fn issue(
     Ok((id, secret))
 }
 
-/// The same for a session of a user whose password was verified by this hash.
+/// Issues a session's token. The user's password was verified against the hash `verified`.
 ///
 /// # Errors
-/// [`credentials::Refusal`] if the user has another by now.
+/// [`credentials::Refusal`] if the user's hash is another by now.
 pub async fn issue_session(
     connection: &mut Connection,
     session: NewToken,
@@ -52,10 +53,11 @@ pub async fn issue_session(
     Ok(secret)
 }
 
-/// The same for an API token that another token asks for.
+/// Issues an API token that the holder `by` of another token asks for.
 ///
 /// # Errors
-/// [`credentials::Refusal`] if that one has ended, or the user has enough.
+/// [`credentials::Refusal`] if `by` is no longer valid, or the user has the maximum number of
+/// tokens.
 pub async fn issue_token(
     connection: &mut Connection,
     token: NewToken,
@@ -71,34 +73,36 @@ fn random() -> Secret {
     Secret::new(format!("{PREFIX}{}", BASE64_URL_SAFE_NO_PAD.encode(random)))
 }
 
-/// What is kept of a token. A fast hash will do: there is nothing to guess in 256 random bits. It
-/// also makes looking a token up independent of how much of it is right.
+/// The hash by which a token is stored. A fast hash will do, since 256 random bits can't be
+/// guessed. The time of a lookup by hash doesn't depend on how many characters of the token are
+/// right.
 fn hash(token: &str) -> [u8; 32] {
     Sha256::digest(token.as_bytes()).into()
 }
 
-/// Whether a token has the form of ours: what hasn't is nobody's, without a look into the database.
+/// Whether a token has our format. One that hasn't is invalid, and the database isn't asked.
 fn is_formed(token: &str) -> bool {
     let random = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
     let text = token.strip_prefix(PREFIX);
     text.is_some_and(|text| text.len() == RANDOM_CHARS && text.bytes().all(random))
 }
 
-/// Who holds which token, as far as known for a few seconds.
+/// Finds the holders of tokens, and caches them for a few seconds.
 #[derive(Clone)]
 pub struct Tokens {
     store: Store,
     known: moka::future::Cache<[u8; 32], Known>,
     unknown: moka::future::Cache<[u8; 32], ()>,
-    /// When tokens, roles or users were changed here last: what was read before counts no longer.
+    /// When this process last changed a user's tokens, role or existence. Holders that were read
+    /// before are outdated.
     changed: moka::sync::Cache<i64, Instant>,
 }
 
-/// A holder, and since when.
+/// A cached holder.
 #[derive(Clone)]
 struct Known {
     holder: Holder,
-    /// Before the database was asked.
+    /// A moment before the database was asked.
     asked: Instant,
 }
 
@@ -110,7 +114,7 @@ enum Absent {
 }
 
 impl Tokens {
-    /// Nothing is known yet.
+    /// An empty cache in front of this database.
     pub fn new(store: Store) -> Tokens {
         let known = moka::future::Cache::builder().max_capacity(KNOWN).time_to_live(KNOWN_FOR);
         let unknown = moka::future::Cache::builder().max_capacity(KNOWN).time_to_live(KNOWN_FOR);
@@ -118,15 +122,15 @@ impl Tokens {
         Tokens { store, known: known.build(), unknown: unknown.build(), changed: changed.build() }
     }
 
-    /// The same by other connections to the database: what is known is known to both.
+    /// The same cache, with other connections to the database.
     pub fn by(&self, store: Store) -> Tokens {
         Tokens { store, ..self.clone() }
     }
 
-    /// Who holds this token; `None` if nobody does, or its time is up.
+    /// The holder of this token; `None` if it is invalid or expired.
     ///
     /// # Errors
-    /// The database had to be asked and fails.
+    /// The database had to be asked, and failed.
     pub async fn holder(&self, token: &str) -> Result<Option<Holder>, StoreError> {
         if !is_formed(token) {
             return Ok(None);
@@ -153,7 +157,7 @@ impl Tokens {
         }
     }
 
-    /// Those who ask for the same token at once ask the database once.
+    /// Asks the database. Concurrent callers with the same token share one query.
     async fn ask(&self, hash: [u8; 32]) -> Result<Known, Absent> {
         let asking = self.known.try_get_with(hash, async {
             let asked = Instant::now();
@@ -171,8 +175,8 @@ impl Tokens {
         self.changed.get(&known.holder.user_id).is_none_or(|changed| changed < known.asked)
     }
 
-    /// To be called after every change of a user's tokens, role or existence: this process knows at
-    /// once, and goes on knowing everybody else's.
+    /// Call this after every change of a user's tokens, role or existence. It takes effect in this
+    /// process at once, and leaves other users cached.
     pub fn changed(&self, user_id: i64) {
         self.changed.insert(user_id, Instant::now());
     }

@@ -1,30 +1,30 @@
-//! Leaving alone for a while what has just failed.
+//! A circuit breaker: what has just failed is left alone for a while.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// For how long, so that not every request waits for what is away.
+/// How long the circuit stays open, so that not every request waits for a dependency that is down.
 const BREAK: Duration = Duration::from_secs(1);
 
-/// Remembers a failure for a second.
+/// Opens for a second after each failure.
 #[derive(Default)]
 pub struct Breaker {
     broken_until: Mutex<Option<Instant>>,
 }
 
-/// Whether to ask.
+/// Whether to call the dependency.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Circuit {
-    /// It works as far as is known.
+    /// No known failure: call it.
     Closed,
-    /// It has failed just now: better not.
+    /// It failed within the last second: don't call it.
     Broken,
-    /// It failed a while ago: this is the first try since.
+    /// It failed earlier: this caller tries it again.
     TriedAgain,
 }
 
 impl Breaker {
-    /// Whether to ask.
+    /// Whether to call the dependency now.
     pub fn circuit(&self) -> Circuit {
         let mut broken = self.broken_until.lock().unwrap_or_else(PoisonError::into_inner);
         match *broken {
@@ -37,7 +37,7 @@ impl Breaker {
         }
     }
 
-    /// It has failed. Whether that is news.
+    /// Records a failure. Returns whether it is the first since the circuit was closed or retried.
     pub fn failed(&self) -> bool {
         let mut broken = self.broken_until.lock().unwrap_or_else(PoisonError::into_inner);
         broken.replace(Instant::now() + BREAK).is_none()

@@ -1,4 +1,4 @@
-//! The seam to what counts requests. It knows keys and rates, not whose they are.
+//! The seam to the rate limiter. It knows keys and rates, but not whose they are.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,22 +12,22 @@ use super::CacheError;
 use crate::domain::rate::{Rate, Taken};
 use crate::store::installation::Installation;
 
-/// Counts requests.
+/// Counts requests against a rate.
 #[async_trait]
 pub trait Limiter: Send + Sync {
-    /// One more for this key, at this rate.
+    /// Counts one request for this key, if the rate grants it.
     async fn take(&self, key: &str, rate: Rate) -> Result<Taken, CacheError>;
 }
 
-/// Counts for one database: its identity is part of each key, so that two databases on one server never
-/// count together.
+/// A limiter for one database. The database's identity is part of each key, so that two databases
+/// never share their counts on one server.
 pub struct OfDatabase<L> {
     limiter: Arc<L>,
     installation: Installation,
 }
 
 impl<L: Limiter> OfDatabase<L> {
-    /// Counts by this limiter for this installation.
+    /// Wraps `limiter` for this installation.
     pub fn new(limiter: Arc<L>, installation: Installation) -> OfDatabase<L> {
         OfDatabase { limiter, installation }
     }
@@ -42,14 +42,14 @@ impl<L: Limiter> Limiter for OfDatabase<L> {
     }
 }
 
-/// How many keys are remembered at most, some 20 MB of them. The one not seen for longest is
-/// forgotten first: who sends from so many addresses is not stopped by a limit on each.
+/// How many keys are kept at most, about 20 MB. The least recently used is evicted first: a client
+/// that sends from so many addresses would not be stopped by a limit on each of them anyway.
 const MOST_KEYS: u64 = 100_000;
 
-/// Counts in this process's memory, for this process alone.
+/// Counts in memory, for this process alone.
 pub struct MemoryLimiter {
     started: Instant,
-    /// Up to when each key has used up its pace, in microseconds from the start.
+    /// For each key, the time up to which its rate is used up, in microseconds since `started`.
     arrivals: Map<String, u64>,
 }
 
@@ -58,7 +58,7 @@ impl Default for MemoryLimiter {
         let arrivals = Map::builder()
             .max_capacity(MOST_KEYS)
             .eviction_policy(EvictionPolicy::lru())
-            // No period is longer: by then a key is as good as new.
+            // No period is longer than a day, so an older key has its full rate again.
             .time_to_idle(Duration::from_secs(24 * 3600))
             .build();
         MemoryLimiter { started: Instant::now(), arrivals }
@@ -69,7 +69,7 @@ impl Default for MemoryLimiter {
 impl Limiter for MemoryLimiter {
     async fn take(&self, key: &str, rate: Rate) -> Result<Taken, CacheError> {
         let mut result = None;
-        // Those who come for one key at the same time come one after the other.
+        // Calls for the same key run one after the other.
         self.arrivals.entry_by_ref(key).and_compute_with(|entry| {
             let now = u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX);
             let arrival = entry.map_or(0, |entry| entry.into_value());

@@ -1,5 +1,5 @@
-//! A cache in this process's memory. Other processes don't see it, so it is only coherent where one
-//! process serves all there is to serve.
+//! A cache in this process's memory. Other processes don't see it, so it is coherent only where a
+//! single process serves all requests.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -10,13 +10,13 @@ use moka::sync::Cache as Map;
 
 use super::{Cache, CacheError, Entry, Keyspace, Place, Scope, Slot, new_generation};
 
-/// How many bytes of values and keys are kept at most.
+/// The limit on all entries together, in bytes of keys and values.
 const MOST_BYTES: u64 = 64 * 1024 * 1024;
-/// How many generations are kept at most. One that was dropped is replaced by a new one, under which
+/// How many generations are kept at most. An evicted one is replaced by a new one, under which
 /// nothing is found.
 const MOST_GENERATIONS: u64 = 1_000_000;
 
-/// See the module.
+/// An in-memory cache. See the module.
 #[derive(Clone)]
 pub struct MemoryCache {
     generations: Map<(Keyspace, Scope), String>,

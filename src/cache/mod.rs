@@ -1,4 +1,4 @@
-//! The seam to the cache. It knows scopes, generations and entries, not what they are of.
+//! The seam to the cache. It knows scopes, generations and entries, but not what is cached.
 
 mod breaker;
 mod limits;
@@ -20,30 +20,31 @@ pub use memory::MemoryCache;
 /// A cache with generations.
 #[async_trait]
 pub trait Cache: Send + Sync {
-    /// For each place the entry under the present generation of its scope, or the slot for one.
+    /// Looks each place up under the present generation of its scope: the entry, or the slot to
+    /// fill.
     async fn look(&self, keyspace: &Keyspace, places: &[&Place]) -> Result<Vec<Entry>, CacheError>;
 
-    /// Puts an entry into its place. It is forgotten after `ttl`, if not before.
+    /// Fills a slot. The entry expires after `ttl`, and may be evicted before.
     async fn fill(&self, slot: &Slot, value: &[u8], ttl: Duration) -> Result<(), CacheError>;
 
-    /// Begins new generations: no entry from before will be found again. To be called after the commit of
-    /// what makes them old.
+    /// Sets new generations, so that no older entry is found again. Call it after the commit of the
+    /// write that makes the entries stale.
     async fn invalidate(&self, keyspace: &Keyspace, scopes: &[Scope]) -> Result<(), CacheError>;
 
-    /// Asks for a sign of life.
+    /// Checks that the cache responds.
     async fn ping(&self) -> Result<(), CacheError>;
 
-    /// The same cache by a way of its own: what has to be done to reach it is done by whoever uses this first.
+    /// The same cache for another thread: it connects by itself, on the thread that first uses it.
     fn apart(&self) -> Arc<dyn Cache>;
 }
 
-/// Part of every key: of which database something is cached, and in which epoch of its cache. Entries of
-/// another database or another epoch are not seen.
+/// The part of every key that names the database and the epoch of its cache. Entries of another
+/// database or epoch are not found.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Keyspace(Arc<str>);
 
 impl Keyspace {
-    /// Of the database with this identity, in this epoch.
+    /// The keyspace of the database with this identity, in this epoch.
     pub fn new(identity: &str, epoch: i64) -> Keyspace {
         Keyspace(format!("{identity}:{epoch}").into())
     }
@@ -55,7 +56,7 @@ impl fmt::Display for Keyspace {
     }
 }
 
-/// What becomes invalid together.
+/// Entries that become invalid together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Scope {
     /// Every page of the task list.
@@ -73,42 +74,44 @@ impl fmt::Display for Scope {
     }
 }
 
-/// Where something is looked for.
+/// The address of an entry.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Place {
-    /// What it becomes invalid with.
+    /// The scope that invalidates it.
     pub scope: Scope,
-    /// What it is called there.
+    /// Its key within the scope.
     pub key: String,
 }
 
-/// What a look found.
+/// The result of a lookup.
 #[derive(Debug, Clone)]
 pub enum Entry {
-    /// The value.
+    /// A hit, with the cached body.
     Hit(Bytes),
-    /// Nothing, and where a value read from now on may go.
+    /// A miss, with the slot that a value read from now on may fill.
     Miss(Slot),
-    /// Nothing, and nothing may go there yet: so much is written that it would not be found for long.
+    /// A miss that must not be filled yet: writes come so fast that an entry would not live long
+    /// enough to be hit.
     Unsettled,
 }
 
-/// The place of an entry, and the generation that was current when it was looked for: it is found under no
-/// other.
+/// The key of an entry, and the generation that was current at the lookup. The entry will be found
+/// under no other generation.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Slot {
-    /// The key.
+    /// The entry's full key in the cache.
     pub key: String,
-    /// The generation.
+    /// The generation to fill it under.
     pub generation: String,
 }
 
-/// A random number, in digits of a fixed number: one that was lost never comes again.
+/// A random number in 16 hexadecimal digits. Random, so that a generation that was lost never comes
+/// back.
 fn new_generation() -> String {
     format!("{:016x}", rand::random::<u64>())
 }
 
-/// The cache fails; whatever it was asked may or may not have happened.
+/// The cache failed. What it was asked to do may or may not have happened.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("cache: {0}")]
 pub struct CacheError(pub String);

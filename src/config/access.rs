@@ -37,8 +37,8 @@ pub struct AccessArgs {
 }
 
 impl AccessArgs {
-    /// How strict to be on this address, if nothing is said as strict as `usual`. `AUTH` counts where it is a word
-    /// of ours.
+    /// How strict the instance is on this address; `usual` applies if nothing is set. `AUTH` is
+    /// used if its value is one of ours.
     pub fn policy(&self, usual: Auth, host: IpAddr) -> Result<Policy, ConfigError> {
         let shared = || values::shared("AUTH", |text| Auth::from_str(text, false).ok());
         let chosen = self.auth.or_else(shared);

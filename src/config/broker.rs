@@ -44,19 +44,19 @@ pub struct RetryArgs {
 }
 
 impl BrokerArgs {
-    /// The URL, checked; absent means that the database's tables are the broker.
+    /// The checked URL; `None` means that the database's tables are the broker.
     pub fn url(&self, tls: &Tls) -> Result<Option<AmqpUrl>, ConfigError> {
         super::url("RABBITMQ_URL", self.rabbitmq_url.as_ref(), |text| AmqpUrl::parse(text, tls))
     }
 
-    /// The URL, for a role that makes no sense without RabbitMQ.
+    /// The URL, for a role that needs RabbitMQ.
     pub fn required_url(&self, tls: &Tls) -> Result<AmqpUrl, ConfigError> {
         let missing =
             "is not set: set it to amqp://user:password@host/vhost; `taskd up` needs no RabbitMQ";
         self.url(tls)?.ok_or_else(|| ConfigError::new("RABBITMQ_URL", missing))
     }
 
-    /// The topology under the configured names.
+    /// The topology with the configured names.
     pub fn topology(&self) -> Result<Topology, ConfigError> {
         if self.queue_name == self.dlq {
             return Err(ConfigError::new("DLQ", "must differ from QUEUE_NAME"));
@@ -75,7 +75,7 @@ impl BrokerArgs {
     }
 }
 
-/// The protocol allows 255 bytes; a delay queue's name is longer than its prefix.
+/// The protocol allows 255 bytes, and the name of a delay queue is longer than its prefix.
 const QUEUE_NAME_BYTES: usize = 200;
 
 fn queue_name(text: &str) -> Result<String, String> {

@@ -25,7 +25,7 @@ pub struct CacheArgs {
 }
 
 impl CacheArgs {
-    /// The URL, checked; absent means that there is no cache.
+    /// The checked URL; `None` means that there is no cache.
     pub fn url(&self, tls: &Tls) -> Result<Option<RedisUrl>, ConfigError> {
         super::url("REDIS_URL", self.redis_url.as_ref(), |text| RedisUrl::parse(text, tls))
     }

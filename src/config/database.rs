@@ -23,12 +23,13 @@ pub struct DatabaseArgs {
 }
 
 impl DatabaseArgs {
-    /// The URL, checked; absent means the embedded database, for a role that can have one.
+    /// The checked URL; `None` means the embedded database, for a role that can have one.
     pub fn url(&self, tls: &Tls) -> Result<Option<PostgresUrl>, ConfigError> {
         super::url(VARIABLE, self.database_url.as_ref(), |text| PostgresUrl::parse(text, tls))
     }
 
-    /// The URL, for a role of which many may run on one database.
+    /// The URL, for a role that can't have an embedded database, since several may share one
+    /// database.
     pub fn required_url(&self, tls: &Tls) -> Result<PostgresUrl, ConfigError> {
         let missing = "is not set: set it to postgres://user:password@host/database, or run \
                        `taskd up`, which brings a database of its own";

@@ -1,4 +1,4 @@
-//! How many requests are let in, and whose word on where they come from is taken.
+//! How many requests a client may send, and which proxies are believed about its address.
 
 use std::time::Duration;
 
@@ -9,8 +9,8 @@ use crate::http::extract::caller::Networks;
 use crate::http::middleware::admission::Policy;
 use crate::http::middleware::rate_limits::Rates;
 
-/// More than a person or a usual program writes, and less than what keeps workers from others'
-/// work.
+/// More than a person or an ordinary program writes, and too little to keep the workers from the
+/// work of others.
 const USUAL_WRITES: Rate = Rate::of(600, Duration::from_secs(60));
 
 /// How many requests a client may send.
@@ -38,8 +38,8 @@ pub struct LimitArgs {
 }
 
 impl LimitArgs {
-    /// What is let in. Where nobody says who they are, nobody is told apart, so that nothing is
-    /// limited there unless that is asked for.
+    /// The rates to apply. Without authentication callers can't be told apart, so writes are not
+    /// limited there unless a limit is set.
     pub fn rates(&self, policy: Policy) -> Rates {
         let usual = if policy.anybody { Limit(None) } else { Limit(Some(USUAL_WRITES)) };
         Rates {

@@ -11,7 +11,7 @@ use crate::ground::secret::Secret;
 use crate::ground::tls::Tls;
 use crate::mail::{Hello, SmtpManners, SmtpUrl};
 
-/// Below the usual data directory.
+/// Mail goes below the default data directory.
 pub const DEFAULT_MAIL_DIR: &str = ".taskd/mail";
 
 /// Where e-mail goes.
@@ -46,19 +46,19 @@ pub struct MailArgs {
 }
 
 impl MailArgs {
-    /// How the mail server is spoken to.
+    /// How the SMTP client behaves towards the server.
     pub fn manners(&self) -> SmtpManners {
         SmtpManners { patience: self.smtp_timeout, hello: self.smtp_helo_name.clone() }
     }
 
-    /// Where mail goes, for logs.
+    /// Where mail goes, for logs and the start-up panel.
     pub fn describe(&self, tls: &Tls) -> Result<String, ConfigError> {
         Ok(self
             .url(tls)?
             .map_or_else(|| self.mail_dir.display().to_string(), |url| url.to_string()))
     }
 
-    /// The URL, checked; absent means files.
+    /// The checked URL; `None` means that mail is written to files.
     pub fn url(&self, tls: &Tls) -> Result<Option<SmtpUrl>, ConfigError> {
         super::url("SMTP_URL", self.smtp_url.as_ref(), |text| SmtpUrl::parse(text, tls))
     }

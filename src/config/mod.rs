@@ -1,10 +1,11 @@
-//! Configuration: by flag, by environment variable, by `.env`, in that order.
+//! Configuration: from flags, environment variables and `.env`, in this order of precedence.
 //!
-//! This stands right below the roles, since it names types of every floor.
+//! This module is right below the roles, since it names types of every floor.
 //!
-//! The structs here are clap argument groups that the roles choose from. Value names are the
-//! variables' names, so that every complaint names the variable as well as the flag. What clap
-//! can't check alone is checked by the methods here, before anything starts.
+//! The structs here are clap argument groups, and each role chooses those that it needs. Value
+//! names are the names of the variables, so that every error message names the variable as well as
+//! the flag. What clap can't check by itself is checked by the methods here, before anything
+//! starts.
 
 mod access;
 mod broker;
@@ -34,7 +35,7 @@ use std::borrow::Cow;
 
 use crate::ground::secret::Secret;
 
-/// A variable that is absent or can't be used. The process exits with 2.
+/// A variable that is missing or invalid. The process exits with 2.
 #[derive(Debug, thiserror::Error)]
 #[error("{variable}: {problem}")]
 pub struct ConfigError {
@@ -43,13 +44,13 @@ pub struct ConfigError {
 }
 
 impl ConfigError {
-    /// A complaint about one variable.
+    /// An error about one variable.
     pub fn new(variable: impl Into<Cow<'static, str>>, problem: impl Into<String>) -> ConfigError {
         ConfigError { variable: variable.into(), problem: problem.into() }
     }
 }
 
-/// The URL in a variable, read; `None` where it is not set.
+/// Parses the URL in a variable; `None` if it is not set.
 fn url<T>(
     variable: &'static str,
     value: Option<&Secret>,

@@ -1,4 +1,4 @@
-//! What every process, or every one that listens, is told.
+//! The settings of every process, and of those that listen.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -35,7 +35,7 @@ fn directives(text: &str) -> Result<String, String> {
 impl LogArgs {
     /// Starts logging.
     pub fn init(&self) {
-        // What is warned of here has no log yet, so it is asked for again.
+        // This may warn before the log is started, so it is read again below.
         let shared = || values::shared("LOG", |text| directives(text).ok());
         let chosen = self.log.clone().or_else(shared);
         telemetry::init(chosen.as_deref().unwrap_or("info"), self.log_format);
@@ -63,7 +63,7 @@ pub struct HttpArgs {
 }
 
 impl HttpArgs {
-    /// Where to listen. `HOST` counts where it is an address.
+    /// The address to listen on. `HOST` is used if it is an address.
     pub fn address(&self) -> SocketAddr {
         let shared = || values::shared("HOST", |text| text.parse().ok());
         let host = self.host.or_else(shared).unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));

@@ -1,4 +1,4 @@
-//! What the API puts up with from one request or connection.
+//! The limits of the API on a request and on connections.
 
 use std::time::Duration;
 
@@ -53,7 +53,7 @@ pub struct RequestArgs {
 }
 
 impl RequestArgs {
-    /// The limits; which requests are logged if nothing is said is the role's.
+    /// The limits. The role says with `usual` which requests are logged if nothing is set.
     pub fn limits(&self, usual: AccessLog) -> Limits {
         Limits {
             access_log: self.access_log.unwrap_or(usual),

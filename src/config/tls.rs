@@ -1,4 +1,4 @@
-//! The settings of TLS, which are the same for every client.
+//! The TLS settings, which all clients of this process share.
 
 use std::path::PathBuf;
 
@@ -17,7 +17,7 @@ pub struct TlsArgs {
 }
 
 impl TlsArgs {
-    /// Whom to trust, with the file read.
+    /// The certificates to trust, with the file read.
     pub fn load(&self) -> Result<Tls, ConfigError> {
         match &self.tls_ca_file {
             None => Ok(Tls::default()),

@@ -1,4 +1,4 @@
-//! How values are read. Each complaint says what the variable takes, in plain words.
+//! Parsing of values. Each error message says in plain words what the variable takes.
 
 use std::fmt::Display;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use lettre::message::Mailbox;
 
-/// A hundred years: far from where clocks and databases end.
+/// A hundred years: far below the limits of clocks and databases.
 const LONGEST: Duration = Duration::from_secs(36_525 * 24 * 3600);
 
-/// A duration such as `90s` or `30d`, above zero.
+/// Parses a duration such as `90s` or `30d`, above zero.
 pub fn duration(text: &str) -> Result<Duration, String> {
     match humantime::parse_duration(text) {
         Ok(d) if d.is_zero() => Err("must be longer than zero".into()),
@@ -22,7 +22,7 @@ pub fn duration(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// A whole number in this range.
+/// Parses a whole number in this range.
 pub fn whole<T>(
     range: RangeInclusive<T>,
 ) -> impl Fn(&str) -> Result<T, String> + Clone + Send + Sync + 'static
@@ -38,10 +38,10 @@ where
     }
 }
 
-/// Longer than any name that somebody reads.
+/// Longer than any name that a person would read.
 const NAME_BYTES: usize = 200;
 
-/// A name that goes into logs, keys and records.
+/// Parses a name that is used in logs, keys and records.
 pub fn name(text: &str) -> Result<String, String> {
     let printable = !text.chars().any(char::is_control) && !text.trim().is_empty();
     if !printable || text.len() > NAME_BYTES {
@@ -50,7 +50,7 @@ pub fn name(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
-/// A file or a directory, whether it is there or not.
+/// Parses the path of a file or directory, which need not exist.
 pub fn path(text: &str) -> Result<PathBuf, String> {
     if text.trim().is_empty() {
         return Err("is empty: give it a value or unset it".into());
@@ -61,7 +61,7 @@ pub fn path(text: &str) -> Result<PathBuf, String> {
     Ok(PathBuf::from(text))
 }
 
-/// Who sends mail.
+/// Parses the sender of mail.
 pub fn mailbox(text: &str) -> Result<Mailbox, String> {
     let wrong = |_| "must be an address such as taskd@example.com, or taskd <taskd@example.com>";
     if text.chars().any(char::is_control) {
@@ -70,7 +70,8 @@ pub fn mailbox(text: &str) -> Result<Mailbox, String> {
     text.parse().map_err(wrong).map_err(str::to_owned)
 }
 
-/// An address to listen on, or a name that has one; of several the first of IPv4.
+/// Parses an address to listen on, or resolves a name. Of several addresses it takes the first of
+/// IPv4.
 pub fn host(text: &str) -> Result<IpAddr, String> {
     let wrong = || {
         "must be an address such as 127.0.0.1, or 0.0.0.0 for every one of this machine, or a name that \
@@ -96,7 +97,7 @@ pub fn host_and_port(text: &str) -> Result<SocketAddr, String> {
 }
 
 fn resolve(named: (&str, u16)) -> Option<SocketAddr> {
-    // An empty name would be every address.
+    // An empty name would resolve to all addresses.
     if named.0.is_empty() || named.0.chars().any(|c| c.is_control() || c.is_whitespace()) {
         return None;
     }
@@ -104,18 +105,18 @@ fn resolve(named: (&str, u16)) -> Option<SocketAddr> {
     found.iter().find(|address| address.is_ipv4()).or(found.first()).copied()
 }
 
-/// The value of `NO_DECLARE`: a flag has no value name by which a complaint would name the variable.
+/// Parses `NO_DECLARE`. A flag has no value name, so clap's error would not name the variable.
 pub fn no_declare(text: &str) -> Result<bool, String> {
     text.parse().map_err(|_| "NO_DECLARE must be true or false".to_owned())
 }
 
-/// The value of a variable whose name is others' too: a shell, a compiler and a desktop set it to something else. It
-/// counts where it can only be meant for taskd, and is otherwise passed over.
+/// The value of a variable that other programs use too: shells, compilers and desktops set it to
+/// something else. It is used if it can only be meant for taskd, and ignored otherwise.
 pub fn shared<T>(name: &str, read: impl Fn(&str) -> Option<T>) -> Option<T> {
     let value = std::env::var_os(name)?;
     let meant = value.to_str().and_then(read);
     if meant.is_none() {
-        // Not the value: it may be another program's secret.
+        // The value isn't shown: it may be another program's secret.
         tracing::warn!(
             "{name} is not meant for taskd, it seems, and is passed over: set TASKD_{name}"
         );

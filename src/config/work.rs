@@ -1,4 +1,4 @@
-//! What the background work is told: how long things are kept, and what is to fail on purpose.
+//! Settings of the background work: retention times, and failures on purpose.
 
 use std::time::Duration;
 
@@ -24,7 +24,8 @@ pub struct RetentionArgs {
 }
 
 impl RetentionArgs {
-    /// The retentions, if no retried message can outlive the record of what it has done.
+    /// The retention times, after checking that no retried message outlives the record of its
+    /// effects.
     pub fn checked(&self, retry: &RetryArgs) -> Result<Retention, ConfigError> {
         let path = retry.retry_delays.longest_path();
         if self.processed_retention < path {
@@ -76,7 +77,7 @@ pub struct SimulationArgs {
 }
 
 impl SimulationArgs {
-    /// What is to fail, if it may.
+    /// The failures to simulate, unless that is forbidden here.
     pub fn checked(self) -> Result<Simulation, ConfigError> {
         let simulation = self.simulate_failure.unwrap_or_default();
         if !simulation.is_empty() && self.environment == Environment::Production {

@@ -1,4 +1,4 @@
-//! What handlers answer with.
+//! The responses of handlers.
 
 use std::collections::BTreeMap;
 use std::marker::PhantomData;
@@ -14,7 +14,7 @@ use serde::Serialize;
 
 use crate::store::idempotency_keys::Kept;
 
-/// A JSON document, described as a `T`: 200, or 201 with the place of what was made.
+/// A JSON document that the OpenAPI document describes as a `T`; also the 304 without one.
 pub struct Answer<T> {
     status: StatusCode,
     headers: Vec<(HeaderName, String)>,
@@ -30,7 +30,7 @@ impl<T: Serialize> Answer<T> {
 }
 
 impl<T> Answer<T> {
-    /// 200 with a document that is encoded already, such as one from the cache.
+    /// 200 with a document that is already encoded, such as one from the cache.
     pub fn encoded(body: Bytes) -> Answer<T> {
         Answer::bytes(body)
     }
@@ -40,13 +40,13 @@ impl<T> Answer<T> {
         Answer { status: StatusCode::NOT_MODIFIED, ..Answer::bytes(Bytes::new()) }.tagged(version)
     }
 
-    /// With the entity tag of this version.
+    /// Adds the entity tag of this version.
     pub fn tagged(mut self, version: i64) -> Answer<T> {
         self.headers.push((ETAG, entity_tag(version)));
         self
     }
 
-    /// With one header more.
+    /// Adds a header.
     pub fn with(mut self, name: HeaderName, value: String) -> Answer<T> {
         self.headers.push((name, value));
         self
@@ -57,12 +57,12 @@ impl<T> Answer<T> {
     }
 }
 
-/// A document as it is sent, and cached.
+/// Encodes a document, in the form that is sent and cached.
 pub fn encode<T: Serialize>(value: &T) -> Vec<u8> {
     encode_long(value, 1_024)
 }
 
-/// The same where it is known to be about so many bytes long: those are allocated once.
+/// The same for a document of about `bytes` bytes, which are allocated at once.
 #[expect(
     clippy::expect_used,
     reason = "DTOs are structs of strings, numbers and times: always JSON"
@@ -88,22 +88,22 @@ impl<T> Responder for Answer<T> {
     }
 }
 
-/// 201.
+/// 201 with what was created.
 pub struct Created<T>(Answer<T>);
 
 impl<T: Serialize> Created<T> {
-    /// What was made, and the path where it is.
+    /// What was created, and its path.
     pub fn at(location: String, value: &T) -> Created<T> {
         let headers = vec![(LOCATION, location)];
         Created(Answer { status: StatusCode::CREATED, headers, ..Answer::ok(value) })
     }
 
-    /// With the entity tag of this version.
+    /// Adds the entity tag of this version.
     pub fn tagged(self, version: i64) -> Created<T> {
         Created(self.0.tagged(version))
     }
 
-    /// What is kept of it for a repeat of its request.
+    /// The parts of the answer that are stored for repeats of its request.
     pub fn kept(&self) -> Kept {
         let header = |(name, value): &(HeaderName, String)| (name.to_string(), value.clone());
         Kept {
@@ -113,7 +113,7 @@ impl<T: Serialize> Created<T> {
         }
     }
 
-    /// What was answered before, marked as that.
+    /// A stored answer, marked as a repeat.
     pub fn replayed(kept: Kept) -> Created<T> {
         let header = |(name, value): (String, String)| Some((name.parse().ok()?, value));
         let mut headers: Vec<_> = kept.headers.into_iter().filter_map(header).collect();
@@ -131,7 +131,7 @@ impl<T> Responder for Created<T> {
     }
 }
 
-/// 204.
+/// 204: it was deleted.
 pub struct Deleted;
 
 impl Responder for Deleted {

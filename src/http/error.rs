@@ -1,4 +1,4 @@
-//! Every error a client can meet, and the one place that turns errors into answers: problem
+//! Every error that a client can get, and the one place that turns errors into responses: problem
 //! documents (RFC 9457) with stable codes.
 
 mod sources;
@@ -18,28 +18,29 @@ use crate::store::accounts::credentials::MOST_TOKENS;
 /// The media type of a problem document.
 pub const PROBLEM_JSON: &str = "application/problem+json";
 
-/// When to come back, in seconds: a dependency that is restarted is usually back by then.
+/// When to retry, in seconds: a dependency that restarts is usually back by then.
 const RETRY_AFTER_SECONDS: u32 = 2;
 
-/// An error as a client meets it.
+/// An error, as the client sees it.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum ApiError {
-    /// The request is understood, and these parts of it are wrong.
+    /// The request was understood, but these parts of it are wrong.
     #[error("{}", summary(.0))]
     Validation(Vec<Fault>),
-    /// The body is no JSON text.
+    /// The body is not valid JSON.
     #[error("the body is not JSON: {0}")]
     MalformedJson(String),
-    /// The body is of another kind.
+    /// The body has another media type than this one.
     #[error("the body must be {0}")]
     UnsupportedMediaType(&'static str),
-    /// The body is packed.
+    /// The body is compressed.
     #[error("the body must be sent as it is, without Content-Encoding")]
     UnsupportedEncoding,
-    /// The request offers a websocket, which the HTTP library would have instead of the body.
+    /// The request offers a websocket, and the HTTP library would take its body for the new
+    /// protocol.
     #[error("nothing but HTTP/1.1 is spoken here: send the request without Upgrade")]
     UpgradeUnsupported,
-    /// A request before it on the connection has said that it is the last.
+    /// An earlier request on this connection said that it was the last.
     #[error("this connection was to be closed; nothing was done")]
     AfterClose,
     /// The body is longer than this many bytes.
@@ -48,28 +49,28 @@ pub enum ApiError {
     /// The body did not arrive in time.
     #[error("the body did not arrive in time")]
     SlowBody,
-    /// There is no such thing.
+    /// There is no such resource; the text names its kind.
     #[error("there is no such {0}")]
     NotFound(&'static str),
-    /// There is nothing at this path.
+    /// No route has this path.
     #[error("there is nothing at this path; /openapi.json has those there are")]
     RouteNotFound,
-    /// What is at this path can't be used this way.
+    /// The route doesn't have this method; the text lists those it has.
     #[error("this method is not for this path, which answers to {0}")]
     MethodNotAllowed(String),
     /// The route needs a token, and the request has none.
     #[error("send a token: Authorization: Bearer …")]
     Unauthenticated,
-    /// The token is nobody's, or no longer.
+    /// The token is unknown, revoked or expired.
     #[error("the token is unknown, revoked or expired")]
     InvalidToken,
-    /// Nobody has this address with this password.
+    /// No user has this address and password.
     #[error("no user has this e-mail address and this password")]
     BadCredentials,
-    /// The user's own password, which a change asks for, is another.
+    /// The `currentPassword` of a change is not the user's password.
     #[error("currentPassword is not this user's password; nothing was changed")]
     WrongPassword,
-    /// The caller may not do this.
+    /// The caller may not do this; the text says why.
     #[error("{0}")]
     Forbidden(&'static str),
     /// Another user has this address.
@@ -78,12 +79,12 @@ pub enum ApiError {
     /// Another category has this name.
     #[error("another category has this name")]
     CategoryNameTaken,
-    /// A user has as many API tokens as it may have.
+    /// The user already has the maximum number of API tokens.
     #[error(
         "this user has {MOST_TOKENS} API tokens, which is the most: revoke some that are not used"
     )]
     TooManyTokens,
-    /// Nobody could manage users any more.
+    /// The change would leave no admin to manage users.
     #[error("this is the only admin: make another user one first")]
     LastAdmin,
     /// A request with the same `Idempotency-Key` is being carried out.
@@ -92,39 +93,39 @@ pub enum ApiError {
     /// The `Idempotency-Key` was used for another request.
     #[error("this Idempotency-Key was used for another request; take a new one")]
     IdempotencyKeyReused,
-    /// Others kept changing the same thing; nothing was written.
+    /// Concurrent writers kept changing the task; nothing was written.
     #[error("the task was being changed by others all the time; nothing was written")]
     WriteConflict,
-    /// `If-Match` or `If-None-Match` don't hold of the version there is; nothing was written.
+    /// `If-Match` or `If-None-Match` doesn't hold for the present version; nothing was written.
     #[error("the task is at another version than this request is for; nothing was written")]
     PreconditionFailed,
-    /// The client has sent too many requests; when it may send the next, in seconds.
+    /// The client has sent too many requests, and may send the next in so many seconds.
     #[error("too many requests; the next may come in {0} s")]
     RateLimited(u32),
-    /// A dependency is away. Nothing was written, unless the database was lost in mid-commit.
+    /// A dependency is down. Nothing was written, unless the database was lost in mid-commit.
     #[error("a dependency of this service is not available; try again")]
     Unavailable,
-    /// Something took too long here. A write goes on.
+    /// The request took too long. A write that it began goes on.
     #[error("the answer took too long; a change may have been made or not")]
     Timeout,
-    /// A fault of ours.
+    /// An error on our side.
     #[error("something went wrong here")]
     Internal,
 }
 
 impl ApiError {
-    /// When the same request may work, in seconds from now.
+    /// The seconds after which the same request may succeed, for `Retry-After`.
     pub fn retry_after(&self) -> Option<u32> {
         match self {
             ApiError::Unavailable | ApiError::WriteConflict => Some(RETRY_AFTER_SECONDS),
-            // A write takes milliseconds; in whole seconds there is nothing shorter.
+            // A write takes milliseconds, but the header can't say less than a second.
             ApiError::IdempotencyKeyInUse => Some(1),
             ApiError::RateLimited(seconds) => Some(*seconds),
             _ => None,
         }
     }
 
-    /// Status, stable code and title.
+    /// HTTP status, stable code, and title.
     pub fn kind(&self) -> (StatusCode, &'static str, &'static str) {
         match self {
             ApiError::Validation(_) => {
@@ -211,7 +212,7 @@ impl ApiError {
     }
 }
 
-/// A problem document.
+/// The problem document as JSON.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Problem<'a> {
@@ -249,7 +250,7 @@ impl ResponseError for ApiError {
             ApiError::MethodNotAllowed(allow) => {
                 response.insert_header((header::ALLOW, allow.as_str()));
             }
-            // RFC 6750, section 3; RFC 9110 wants one with every 401.
+            // RFC 6750, section 3; and RFC 9110 requires a challenge with every 401.
             ApiError::Unauthenticated | ApiError::BadCredentials => {
                 let challenge = HeaderValue::from_static(r#"Bearer realm="taskd""#);
                 response.insert_header((header::WWW_AUTHENTICATE, challenge));
@@ -263,7 +264,7 @@ impl ResponseError for ApiError {
             ApiError::UnsupportedEncoding => {
                 response.insert_header((header::ACCEPT_ENCODING, "identity"));
             }
-            // What else comes on this connection belongs to the body.
+            // Whatever else arrives on this connection is part of the body.
             ApiError::SlowBody => {
                 response.force_close();
             }
@@ -276,5 +277,5 @@ impl ResponseError for ApiError {
     }
 }
 
-/// What the description says of errors is added from one table, in `openapi`.
+/// The OpenAPI document gets its errors from one table, in `openapi`.
 impl Apiv2Errors for ApiError {}

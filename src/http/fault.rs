@@ -1,15 +1,15 @@
-//! One wrong part of a request.
+//! A fault: one wrong part of a request.
 
 use serde::Serialize;
 
 /// What is wrong, and where.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Fault {
-    /// Where it is: `body`, `query`, `path` or `header`.
+    /// The part of the request that it is in.
     pub r#in: Place,
     /// A JSON pointer (RFC 6901) to it; for a parameter or a header, `/` and its name.
     pub pointer: String,
-    /// What is wrong.
+    /// What is wrong, in words that follow the name.
     pub message: String,
 }
 
@@ -25,7 +25,7 @@ pub enum Place {
 }
 
 impl Fault {
-    /// A fault of the member or parameter of that name.
+    /// A fault of the member, parameter or header of that name.
     pub fn new(place: Place, name: &str, message: impl Into<String>) -> Fault {
         // RFC 6901, section 3.
         let name = name.replace('~', "~0").replace('/', "~1");
@@ -33,7 +33,7 @@ impl Fault {
     }
 }
 
-/// The first fault in words, and how many more there are.
+/// The first fault in words, and the number of the others.
 pub(super) fn summary(faults: &[Fault]) -> String {
     let Some(first) = faults.first() else { return "the request is not valid".to_owned() };
     let name = first.pointer.trim_start_matches('/').replace("~1", "/").replace("~0", "~");

@@ -33,47 +33,48 @@ use crate::store::Store;
 use crate::task_reader::TaskReader;
 use crate::task_writer::TaskWriter;
 
-/// What the handlers work with.
+/// What all handlers share. Each serving thread has a clone.
 #[derive(Clone)]
 pub struct State {
     /// The database.
     pub store: Store,
-    /// Writes new tasks.
+    /// Inserts new tasks, in batches.
     pub new_tasks: TaskWriter,
-    /// Reads pages of tasks.
+    /// Reads pages of the task list, in batches.
     pub task_pages: TaskReader,
-    /// Cached reads.
+    /// Cached reads, and the invalidation of what they cache.
     pub cache: ReadCache,
-    /// Takes new events.
+    /// Publishes the events of writes.
     pub publisher: Handover,
-    /// What is counted.
+    /// The counters of this process.
     pub metrics: Metrics,
     /// How many requests a client may send.
     pub rates: Arc<RateLimits>,
     /// How long the answer to a POST with an `Idempotency-Key` is kept.
     pub idempotency_retention: Duration,
-    /// Who holds which token.
+    /// Authenticates tokens.
     pub tokens: Tokens,
-    /// Hashes and verifies.
+    /// Hashes and verifies passwords.
     pub passwords: Arc<Passwords>,
-    /// The writes of each user that go on.
+    /// Limits how many writes of each user run at a time.
     pub writes: Arc<Turns<i64>>,
-    /// How long somebody is signed in.
+    /// How long a session lasts.
     pub session_lifetime: Duration,
-    /// How long an API token is good at most.
+    /// How long an API token is valid at most.
     pub token_lifetime: Duration,
     /// How strict this instance is.
     pub policy: Policy,
 }
 
-/// For [`State::writes`].
+/// The limiter for [`State::writes`].
 pub fn writes() -> Arc<Turns<i64>> {
     Arc::new(Turns::new(WRITES_OF_A_USER))
 }
 
 impl State {
-    /// For one of the threads that serve. Each has a runtime of its own, and with it its own connections to
-    /// the cache and, where there are enough, to the database: what goes on in one thread wakes no other.
+    /// The state for one of the serving threads. Each thread has a runtime of its own, and with it
+    /// its own connection to the cache and, where the pool is large enough, its own share of the
+    /// database connections. So there are no cross-thread wake-ups.
     fn apart(&self, thread: usize) -> State {
         let state = State { cache: self.cache.apart(), ..self.clone() };
         let Some(store) = self.store.share(thread) else { return state };
@@ -86,22 +87,23 @@ impl State {
         }
     }
 
-    /// What follows a committed write whose events are left in the outbox, before its answer.
+    /// Call this after a committed write whose events are left in the outbox, and before its
+    /// answer.
     async fn written(&self, scopes: Vec<Scope>) {
         self.publisher.written();
         self.cache.invalidate(scopes).await;
     }
 }
 
-/// How many writes of a user go on at a time in one process. More than a client sends side by side;
-/// of one that hangs up again and again no more than these go on.
+/// How many writes of one user run at a time in this process. This is more than a client sends side
+/// by side. It bounds the writes that a client leaves behind if it hangs up again and again.
 const WRITES_OF_A_USER: usize = 32;
 
-/// Runs a write in a task of its own. The framework drops a handler whose client hangs up; what
-/// has begun must be finished all the same, or a committed write would leave the cache stale.
+/// Runs a write in a task of its own. The framework drops a handler whose client hangs up, but a
+/// write that has begun must be finished, or a committed write would leave the cache stale.
 ///
-/// A user's writes wait for their turn here, in the handler, so that hanging up costs the server
-/// nothing. Where nobody says who they are, nobody is told apart.
+/// A user's writes wait for their turn here, in the handler, so a write whose client hangs up while
+/// waiting costs nothing. Without authentication, callers can't be told apart and don't wait.
 async fn to_the_end<T, F>(state: &State, user: Option<i64>, write: F) -> Result<T, ApiError>
 where
     T: Send + 'static,
@@ -122,13 +124,13 @@ where
     })
 }
 
-/// What every other path answers.
+/// The route for all other paths.
 fn nothing_here() -> Route {
     actix_web::web::route().to(|| async { Err::<&str, _>(ApiError::RouteNotFound) })
 }
 
-/// A path that can only be read and is not part of the API's description; also for an app without the
-/// table, which would refuse other methods.
+/// A path that can only be read and is not part of the OpenAPI routes. It refuses other methods by
+/// itself, since it is also used in an app without the admission table.
 fn only_get(path: &str, get: Route) -> impl HttpServiceFactory + use<> {
     let refuse = || async { Err::<&str, _>(ApiError::MethodNotAllowed("GET, HEAD".to_owned())) };
     let other = actix_web::web::route().to(refuse);

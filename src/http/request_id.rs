@@ -1,32 +1,32 @@
-//! The id of a request, by which its lines in the log, its errors and its answer are known.
+//! The id of a request, which links its log lines, its errors and its response.
 
 use actix_web::dev::ServiceRequest;
 use actix_web::http::header::HeaderName;
 use uuid::Uuid;
 
 pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-/// A longer id, as one that was made up to fill logs, is replaced.
+/// A longer id is replaced: it may have been made up to fill logs.
 const REQUEST_ID_CHARS: usize = 128;
 
 tokio::task_local! {
     static CURRENT: String;
 }
 
-/// The id of the request that this task answers.
+/// The id of the request that the present task serves.
 pub struct RequestId;
 
 impl RequestId {
-    /// It, or an empty text outside of a request.
+    /// The id, or an empty text outside of a request.
     pub fn current() -> String {
         CURRENT.try_with(String::clone).unwrap_or_default()
     }
 
-    /// Runs something else in the name of this request, such as a task of its own.
+    /// Runs a future under this id, such as one in a task of its own.
     pub async fn within<F: Future>(id: String, future: F) -> F::Output {
         CURRENT.scope(id, future).await
     }
 
-    /// The caller's, as a proxy passes it on, where it is fit to be logged; else a new one.
+    /// The id that the client or a proxy sent, if it is fit to be logged; else a new one.
     pub(super) fn of(request: &ServiceRequest) -> String {
         let given = request.headers().get(REQUEST_ID).and_then(|value| value.to_str().ok());
         let fit = |id: &&str| {

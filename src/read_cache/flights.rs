@@ -1,4 +1,4 @@
-//! Loads that several wait for.
+//! Single flight: one load for all readers that miss the same key at the same time.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -6,12 +6,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 use tokio::sync::OnceCell;
 
-/// The loads that are under way in this process.
+/// The loads in flight in this process.
 #[derive(Clone, Default)]
 pub(super) struct Flights(Arc<Mutex<HashMap<String, Arc<OnceCell<Bytes>>>>>);
 
-/// One load for all who miss the same key at the same time. The first to leave clears it away, also
-/// where its client has hung up; whoever comes then begins another.
+/// A reader's share in a load. The first reader to finish, or to be dropped because its client hung
+/// up, removes the load from the map; a reader that comes later starts a new one.
 pub(super) struct Flight<'a> {
     flights: &'a Flights,
     key: &'a str,

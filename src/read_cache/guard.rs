@@ -1,4 +1,5 @@
-//! The guard: a row of the database that bars everybody from the cache while some can't reach it.
+//! The guard: a row in the database that suspends the cache for all processes while some of them
+//! can't reach it.
 
 use std::time::{Duration, Instant};
 
@@ -7,34 +8,34 @@ use tokio::sync::Mutex;
 use crate::cache::Keyspace;
 use crate::store::{Store, StoreError, cache_guard};
 
-/// For how long a reader trusts what it knows of the guard.
+/// How long a process trusts its copy of the guard.
 const FRESH: Duration = Duration::from_millis(250);
-/// For how long everybody is barred after a failure; it is renewed while the failure lasts.
+/// How long a failure suspends the cache for all processes. It is renewed while the failure lasts.
 const SUSPENSION: Duration = Duration::from_secs(5);
-/// A suspension with less left than this is renewed, not relied on.
+/// A suspension with less time left than this is renewed before a write relies on it.
 const MARGIN: Duration = Duration::from_secs(1);
 
-/// The guard as this process sees it.
+/// The guard, with this process's copy of its row.
 pub(super) struct Guard {
     store: Store,
     knowledge: Mutex<Knowledge>,
 }
 
-/// The guard as this process knows it, or when it could not be asked.
+/// The last copy of the row, and when reading it last failed.
 #[derive(Default)]
 struct Knowledge {
     known: Option<Known>,
     failed_at: Option<Instant>,
 }
 
-/// What this process knows of the guard.
+/// A copy of the row.
 #[derive(Debug, Clone)]
 struct Known {
     keyspace: Keyspace,
-    /// When it was asked for: what came after is not known.
+    /// When the row was asked for. Later changes are not in this copy.
     as_of: Instant,
     suspended_until: Option<Instant>,
-    /// Since when it has been known to be suspended without a break.
+    /// The start of the suspension, as far as this process knows of it without a gap.
     suspended_since: Option<Instant>,
 }
 
@@ -55,12 +56,13 @@ impl Guard {
         Guard { store, knowledge: Mutex::default() }
     }
 
-    /// The part of the cache that may be used, if it may: that of this database and its epoch.
+    /// The keyspace to use (this database's, in the present epoch), or `None` while the cache is
+    /// suspended or the guard can't be read.
     pub(super) async fn usable(&self) -> Option<Keyspace> {
         self.known().await?.usable(Instant::now())
     }
 
-    /// Bars everybody from the cache, and returns when everybody knows.
+    /// Suspends the cache for all processes, and returns when all of them must have noticed.
     pub(super) async fn suspend(&self) -> Result<(), StoreError> {
         let known_since = {
             let mut knowledge = self.knowledge.lock().await;
@@ -84,14 +86,14 @@ impl Guard {
         Ok(())
     }
 
-    /// What is known of the guard, asked for again if it is not fresh; `None` if it can't be.
+    /// The copy of the row, read again if it isn't fresh; `None` if it can't be read.
     async fn known(&self) -> Option<Known> {
         let mut knowledge = self.knowledge.lock().await;
         let now = Instant::now();
         if let Some(known) = knowledge.known.as_ref().filter(|k| k.fresh(now)) {
             return Some(known.clone());
         }
-        // Those who waited for a question that failed don't ask the same again, one by one.
+        // Callers that waited for a read that failed must not repeat it one after the other.
         if knowledge.failed_at.is_some_and(|at| now.duration_since(at) < FRESH) {
             return None;
         }
@@ -105,7 +107,7 @@ impl Guard {
     }
 }
 
-/// `asked` is from before the question: no younger than the answer.
+/// `asked` is from before the row was read, so the copy is never taken for younger than it is.
 fn understood(guard: &cache_guard::Guard, asked: Instant) -> Known {
     let suspended = u64::try_from(guard.suspended_ms).unwrap_or_default();
     let now = Instant::now();

@@ -1,17 +1,19 @@
-//! Cached reads that are never stale: a read that begins after a write was answered sees it, on
-//! every instance.
+//! Cached reads that are never stale: a read that begins after a write was answered sees that
+//! write, on every instance.
 //!
-//! Ordinarily a generation does it. Each scope (the lists; each task) has one in the cache, part of
-//! each of its entries and read before the database is. A write sets new ones after its commit
-//! and before its answer, so what a slow reader comes with is marked as old and never found. Where there are
-//! so many writes that nothing would be found for long, a cache may do with less and take nothing in meanwhile.
+//! Normally generations guarantee this. Each scope (all lists together; each task) has a generation
+//! in the cache. A reader reads the generation before it reads the database, and its entry is
+//! filled under that generation. A write sets new generations after its commit and before its
+//! answer, so what a slow reader fills in late carries an old generation and is never found. Under
+//! so many writes that no entry would live long enough to be hit, a cache may set fewer generations
+//! and refuse fills in the meantime.
 //!
-//! When the cache can't be reached from here it may still be from elsewhere, and it may come back
-//! with all it had. So a write that could not set its generations turns to the database: it begins a
-//! new epoch, which is part of every key, and bars everybody from the cache for a while. Readers
-//! use the cache only while what they know of that row is fresh, and the write is answered only when
-//! nobody's knowledge can be older. That is what an outage of the cache costs: the first write waits
-//! a quarter of a second, the others find everybody barred already.
+//! When this process can't reach the cache, others may still reach it, and it may come back with
+//! all its old entries. So a write that could not set its generations turns to the database. It
+//! begins a new epoch, which is part of every key, and suspends the cache for all processes for a
+//! while. Readers use the cache only while their copy of that row is fresh, and the write is
+//! answered only when no process can have an older copy. So an outage of the cache costs this: the
+//! first write waits a quarter of a second, and the others find the cache suspended already.
 
 mod flights;
 mod guard;
@@ -33,7 +35,7 @@ use crate::ground::shutdown::Backoff;
 use crate::ground::telemetry::Metrics;
 use crate::store::Store;
 
-/// See the module.
+/// Reads through the cache. See the module.
 #[derive(Clone)]
 pub struct ReadCache {
     shared: Option<Shared>,
@@ -42,14 +44,15 @@ pub struct ReadCache {
 #[derive(Clone)]
 struct Shared {
     inner: Arc<Inner>,
-    /// Reads that begin at the same time look together, and those for the same key once: whatever a look
-    /// finds that began after a read did is right for it.
+    /// Lookups of reads that begin at the same time share one round trip, and a key that several
+    /// ask for is looked up once. A lookup that starts after a read began finds nothing too old for
+    /// that read.
     looks: Batcher<Place, Option<Entry>>,
-    /// Writes that end at the same time begin new generations together: one round trip for all.
+    /// Writes that end at the same time set their new generations in one round trip.
     invalidations: Batcher<Vec<Scope>, ()>,
 }
 
-/// How many reads, or writes, share a round trip.
+/// How many lookups, or invalidations, share a round trip at most.
 const AT_ONCE: usize = 64;
 
 struct Inner {
@@ -97,9 +100,9 @@ impl ReadCache {
         ReadCache { shared: inner.map(Shared::start) }
     }
 
-    /// The same for another thread that has a runtime of its own: as if it were another instance, so that
-    /// no read waits for a thread to wake another. Only what is loaded is loaded once for all. To be
-    /// called there.
+    /// A handle for another thread that has a runtime of its own; call it on that thread. It
+    /// behaves like another instance, so that no read waits for a cross-thread wake-up. Only the
+    /// loads in flight are shared.
     pub fn apart(&self) -> ReadCache {
         let inner = self.shared.as_ref().map(|Shared { inner, .. }| {
             let (cache, metrics) = (inner.cache.apart(), inner.metrics.clone());
@@ -108,18 +111,19 @@ impl ReadCache {
         ReadCache { shared: inner.map(Shared::start) }
     }
 
-    /// The cached body for `key` in `scope`, or what `load` reads. Those who miss the same key at
-    /// the same time share one load.
+    /// The cached body for `key` in `scope`, or what `load` reads. Readers that miss the same key
+    /// at the same time share one load.
     ///
     /// # Errors
-    /// Those of `load`. The cache's own are never the caller's.
+    /// Those of `load`. A failure of the cache is never the caller's: the read goes to the
+    /// database.
     pub async fn get<E, F, Fut>(&self, scope: Scope, key: String, load: F) -> Result<Bytes, E>
     where
         F: FnOnce() -> Fut,
         Fut: Future<Output = Result<Vec<u8>, E>>,
     {
-        // In a box of its own: what loads is large, and what is moved about with each read, also where nothing
-        // is loaded, should not be.
+        // Boxed: the future of a load is large, and the future of `get` is moved about on every
+        // read, also on a hit.
         let load = || Box::pin(load());
         let Some(Shared { inner, looks, .. }) = &self.shared else {
             return load().await.map(Bytes::from);
@@ -138,8 +142,8 @@ impl ReadCache {
                 return Ok(body);
             }
             Some(Entry::Miss(slot)) => slot,
-            // A write that this read has to see may not have ended the generation: neither is what it loads
-            // to be kept, nor what another has begun to load before to be waited for.
+            // This read may have to see a write that did not change the generation. So what it
+            // loads must not be filled in, and it must not join a load that began earlier.
             Some(Entry::Unsettled) => {
                 inner.count("miss");
                 return load().await.map(Bytes::from);
@@ -150,7 +154,8 @@ impl ReadCache {
             }
         };
         inner.count("miss");
-        // The generation is part of the slot: who comes after a write never joins a flight from before.
+        // The slot has the generation in it, so a reader that comes after a write never joins a
+        // load from before it.
         let flight_key = format!("{} {}", slot.generation, slot.key);
         let flight = inner.flights.join(&flight_key);
         let loading = flight.cell.get_or_try_init(|| async {
@@ -161,8 +166,8 @@ impl ReadCache {
         loading.await.cloned()
     }
 
-    /// Makes what is cached of these scopes unreachable, for everybody. To be called after the
-    /// commit and before the answer; it does not fail, it takes longer.
+    /// Makes all cached entries of these scopes unreachable for every process. Call it after the
+    /// commit and before the answer. It does not fail; when the cache is down it takes longer.
     pub async fn invalidate(&self, scopes: Vec<Scope>) {
         let Some(Shared { inner, invalidations, .. }) = &self.shared else { return };
         if invalidations.call(scopes.clone()).await.is_none() {
@@ -170,7 +175,7 @@ impl ReadCache {
         }
     }
 
-    /// Asks the cache for a sign of life; `None` if there is no cache.
+    /// Pings the cache; `None` if there is no cache.
     pub async fn ping(&self) -> Option<Result<(), CacheError>> {
         Some(self.shared.as_ref()?.inner.cache.ping().await)
     }
@@ -200,7 +205,7 @@ impl Inner {
         self.metrics.cache_reads.with_label_values(&[outcome]).inc();
     }
 
-    /// Looks in all these places, in each once, for each of them.
+    /// Looks each distinct place up once and returns one result for each of `wanted`, in order.
     async fn look_for_all(&self, wanted: &[Place]) -> Vec<Option<Entry>> {
         let mut places = Vec::new();
         let mut numbers = HashMap::with_capacity(wanted.len());
@@ -219,7 +224,7 @@ impl Inner {
         }
     }
 
-    /// Looks in all these places at once; `None` where the cache can't be used.
+    /// Looks these places up in one round trip; `None` if the cache can't be used.
     async fn look(&self, places: &[&Place]) -> Option<Vec<Entry>> {
         if self.broken() {
             return None;
@@ -236,7 +241,7 @@ impl Inner {
 
     async fn invalidate(&self, scopes: Vec<Scope>) {
         if !self.broken() {
-            // What the epoch is must be fresh here as well: readers may be in a newer one.
+            // The epoch has to be fresh here as well: readers may already be in a newer one.
             if let Some(keyspace) = self.guard.usable().await {
                 match self.cache.invalidate(&keyspace, &scopes).await {
                     Ok(()) => return,
@@ -244,9 +249,10 @@ impl Inner {
                 }
             }
         }
-        // Neither the cache nor, just after a commit, the database: whoever can reach both would still find
-        // what was cached before, so the write has no answer until one of them can be reached. Its
-        // client is told by the deadline of its request that it may have happened.
+        // Neither the cache nor, just after a commit, the database can be reached. A process that
+        // reaches both would still find the old entries, so the write gets no answer until one of
+        // them is back. Its client meets the deadline of its request, and is told there that the
+        // write may have happened.
         let mut backoff = Backoff::default();
         while let Err(error) = self.guard.suspend().await {
             tracing::error!(%error, "the cache could not be invalidated; trying on");
@@ -260,7 +266,7 @@ impl Inner {
         }
     }
 
-    /// Whether the cache has failed just now.
+    /// Whether the cache failed within the last second.
     fn broken(&self) -> bool {
         let circuit = self.breaker.circuit();
         if circuit == Circuit::TriedAgain {

@@ -1,35 +1,37 @@
-//! Whether looking into the cache pays.
+//! Whether cache lookups pay.
 //!
-//! Where hardly anything is asked for twice, as by somebody who walks through all there is, each look is a
-//! round trip for nothing, and each fill one more. Then most reads go straight to the database, which is always
-//! right, and a few go on looking: if they find something, the cache is worth it again.
+//! Where hardly anything is read twice, as when a client walks through all tasks, each lookup is a
+//! wasted round trip, and each fill is another. Then most reads go straight to the database, which
+//! is always right, and one in a few still looks. When enough of these samples hit, all reads use
+//! the cache again.
 
 use std::sync::{Mutex, PoisonError};
 
-/// How many looks are judged together.
+/// The hit rate is judged after this many lookups.
 const JUDGED: u32 = 256;
-/// Looks pay if one of so many finds something.
+/// Lookups pay if at least one in this many hits.
 const ONE_OF: u32 = 16;
-/// While they don't, one of so many reads looks, and so few looks are judged together.
+/// While lookups don't pay, one in this many reads still looks; the hit rate of these samples is
+/// judged after [`SAMPLES_JUDGED`] of them.
 const SAMPLED: u32 = 8;
 const SAMPLES_JUDGED: u32 = 32;
 
-/// See the module.
+/// The hit rate of one kind of scope. See the module.
 #[derive(Default)]
 pub(super) struct Worth(Mutex<State>);
 
 #[derive(Default)]
 struct State {
-    /// Whether it was found that looking doesn't pay.
+    /// Whether the last judgement was that lookups don't pay.
     poor: bool,
-    /// Reads since it was.
+    /// Reads since the last judgement, counted while lookups don't pay.
     reads: u32,
     looks: u32,
     hits: u32,
 }
 
 impl Worth {
-    /// Whether this read should look.
+    /// Whether this read should look into the cache.
     pub(super) fn look(&self) -> bool {
         let mut state = self.state();
         if !state.poor {
@@ -39,7 +41,7 @@ impl Worth {
         state.reads.is_multiple_of(SAMPLED)
     }
 
-    /// One has looked.
+    /// Counts the result of a lookup.
     pub(super) fn looked(&self, hit: bool) {
         let mut state = self.state();
         state.looks += 1;
@@ -60,7 +62,7 @@ impl Worth {
 mod tests {
     use super::*;
 
-    /// How many of so many reads look, if each of `hot` in a hundred is one that would find something.
+    /// How many of `reads` look into the cache, if `hot` in a hundred of them would hit.
     fn looks(worth: &Worth, reads: u32, hot: u32) -> u32 {
         let mut looks = 0;
         for read in 0..reads {

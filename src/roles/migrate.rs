@@ -24,7 +24,7 @@ pub struct Args {
     example: bool,
 }
 
-/// Migrates, after whoever else does.
+/// Applies the pending migrations. If another process is migrating, it waits for it.
 ///
 /// # Errors
 /// The configuration is wrong, or the database fails.

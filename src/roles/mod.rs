@@ -1,6 +1,6 @@
-//! The roles: each file or folder wires the library's modules up for one subcommand. `runtime` starts and ends those
-//! that go on until they are told to stop, `parts` has what more than one of them is made of, and `upkeep` keeps
-//! their database quick.
+//! The roles: each file or folder puts the library's modules together for one subcommand. `runtime`
+//! starts and stops the roles that run until they are told to stop, `parts` builds what several
+//! roles need, and `upkeep` keeps their database fast.
 
 pub mod dlq;
 pub mod migrate;

@@ -1,4 +1,4 @@
-//! What more than one role is made of.
+//! Builds the parts that more than one role is made of.
 
 use std::net::TcpListener;
 use std::sync::Arc;
@@ -38,7 +38,7 @@ use crate::store::installation::Installation;
 use crate::task_reader::TaskReader;
 use crate::task_writer::TaskWriter;
 
-/// What every process stands on.
+/// What every role that serves or works needs.
 #[derive(Clone)]
 pub(super) struct Ground {
     pub(super) store: Store,
@@ -46,7 +46,8 @@ pub(super) struct Ground {
     pub(super) metrics: Metrics,
 }
 
-/// RabbitMQ, not yet connected, or the tables of the database. With `no_declare` it never declares a queue.
+/// The broker: RabbitMQ, not connected yet, or the tables of the database. With `no_declare` it
+/// never declares a queue.
 pub(super) fn broker(
     args: &BrokerArgs,
     tls: &Tls,
@@ -63,18 +64,18 @@ pub(super) fn broker(
     })
 }
 
-/// The tables of the database.
+/// The broker in the tables of the database.
 pub(super) fn tables(args: &BrokerArgs, store: &Store) -> anyhow::Result<TableBroker> {
     let topology = args.topology()?;
     Ok(TableBroker::new(store.clone(), topology.main(), topology.dead()))
 }
 
-/// How the broker is called in logs.
+/// The broker's name in logs.
 pub(super) fn broker_name(args: &BrokerArgs, tls: &Tls) -> anyhow::Result<String> {
     Ok(args.url(tls)?.map_or("tables of the database".to_owned(), |url| format!("{url:?}")))
 }
 
-/// SMTP, not yet connected, or files; and how many mails each user gets.
+/// The mailer (SMTP, not connected yet, or files), and how many mails each user gets.
 pub(super) fn mailer(args: &MailArgs, tls: &Tls) -> anyhow::Result<(Arc<dyn Mailer>, Limit)> {
     let mailer: Arc<dyn Mailer> = match args.url(tls)? {
         Some(url) => Arc::new(SmtpMailer::new(
@@ -95,20 +96,20 @@ pub(super) fn mailer(args: &MailArgs, tls: &Tls) -> anyhow::Result<(Arc<dyn Mail
     Ok((mailer, args.mail_limit))
 }
 
-/// What the API is made of besides the ground.
+/// What the API needs besides the [`Ground`].
 pub(super) struct Api {
     pub(super) args: ApiArgs,
     pub(super) policy: Policy,
     pub(super) cache: Option<Arc<dyn Cache>>,
     pub(super) cache_ttl: Duration,
     pub(super) limiter: Option<Arc<dyn Limiter>>,
-    /// Which requests are logged if nothing is said.
+    /// Which requests are logged if nothing is set.
     pub(super) access_log: AccessLog,
-    /// How long connections are still accepted after the stop, for the sake of a proxy.
+    /// How long connections are still accepted after the stop signal, for the sake of a proxy.
     pub(super) farewell: Duration,
 }
 
-/// The API and the publisher, until they are told to stop and have.
+/// Runs the API and its publisher until they are told to stop and have finished.
 pub(super) async fn serve(
     listener: TcpListener,
     ground: Ground,
@@ -117,7 +118,7 @@ pub(super) async fn serve(
 ) -> anyhow::Result<()> {
     let Ground { store, broker, metrics } = ground;
     let cache = ReadCache::new(api.cache, store.clone(), metrics.clone(), api.cache_ttl);
-    // The publisher stops after the API, so that it takes along what the last requests wrote.
+    // The publisher stops after the API, so that it also publishes what the last requests wrote.
     let publisher_shutdown = shutdown.later();
     let (publisher, handover) = Publisher::new(store.clone(), broker.clone(), metrics.clone());
     let publishing = tokio::spawn(publisher.run(publisher_shutdown.clone()));
@@ -151,7 +152,7 @@ pub(super) async fn serve(
     Ok(())
 }
 
-/// Health and metrics of a process that serves nothing else.
+/// Serves health and metrics of a process without an API.
 pub(super) fn monitor(
     listener: TcpListener,
     ground: &Ground,
@@ -173,7 +174,7 @@ pub(super) fn monitor(
     Ok(())
 }
 
-/// Redis, which may be away but must not refuse us.
+/// Connects to Redis. It may be down, but it must not refuse the connection.
 pub(super) async fn redis(url: &RedisUrl, prefix: &str) -> anyhow::Result<Arc<RedisCache>> {
     let redis = RedisCache::new(url, prefix)?;
     match redis.refusal().await {
@@ -182,12 +183,12 @@ pub(super) async fn redis(url: &RedisUrl, prefix: &str) -> anyhow::Result<Arc<Re
     }
 }
 
-/// Limits that are counted in Redis, for this database.
+/// Rate limits that are counted in Redis, under keys of this database.
 pub(super) fn shared_limiter(redis: Arc<RedisCache>, store: &Store) -> Arc<dyn Limiter> {
     Arc::new(OfDatabase::new(redis, Installation::new(store.clone())))
 }
 
-/// A worker of this name.
+/// A worker with this name.
 pub(super) fn consumer(
     ground: &Ground,
     (mailer, mail_limit): (Arc<dyn Mailer>, Limit),
@@ -212,21 +213,21 @@ pub(super) fn consumer(
     Consumer::new(tools, broker, concurrency)
 }
 
-/// Consumes until told to stop, in a task of its own: the thread that started the process would have to be woken by
-/// those that serve the connections, for each delivery.
+/// Runs the worker until it is told to stop. It runs in a task of its own: on the main thread, each
+/// delivery would cost a wake-up across threads, by the threads that serve the connections.
 pub(super) async fn work(consumer: Consumer, shutdown: &Shutdown) -> anyhow::Result<()> {
     let ended = tokio::spawn(consumer.run(shutdown.clone())).await;
-    // One that has panicked takes the process along.
+    // A worker that has panicked stops the whole process.
     shutdown.stop();
     Ok(ended?)
 }
 
-/// What a worker is called if nobody says: this host and this process.
+/// The default name of a worker: this host and this process.
 pub(super) fn default_worker() -> String {
     format!("{}-{}", gethostname::gethostname().to_string_lossy(), std::process::id())
 }
 
-/// Purges whenever the schedule says so, until told to stop.
+/// Purges on schedule until told to stop.
 pub(super) async fn purge_by_schedule(
     schedule: &Schedule,
     store: &Store,

@@ -35,8 +35,8 @@ pub struct Args {
 }
 
 impl Args {
-    /// The schedule; absent for once. The variable is read here, since to clap it would be as good as
-    /// the flag, and conflict with `--once`.
+    /// The schedule; `None` with `--once`. The variable is read here, because clap would treat it
+    /// like the flag, which conflicts with `--once`.
     fn schedule(&self) -> Result<Option<Schedule>, ConfigError> {
         const VARIABLE: &str = "PURGE_CRON";
         match (&self.cron, self.once) {
@@ -56,7 +56,7 @@ impl Args {
     }
 }
 
-/// Purges once, or by a schedule until it is told to stop.
+/// Purges once, or on a schedule until told to stop.
 ///
 /// # Errors
 /// The configuration is wrong, or, with `--once`, the database fails.

@@ -1,5 +1,5 @@
-//! The `taskd up` that has a data directory, for commands that are about what only it has: it is asked while it runs,
-//! and its database is opened while it doesn't.
+//! Access to the `taskd up` of a data directory, for commands about what only that process has.
+//! While it runs, it is asked over its socket; while it doesn't, its database is opened.
 
 use anyhow::Context;
 use reqwest::{Method, Response};
@@ -14,10 +14,10 @@ use crate::store::Store;
 use crate::store::connection::embedded::{self, Embedded};
 use crate::store::migrations::Migrator;
 
-/// Asks the `taskd up` that runs on the data directory; `None` if none does.
+/// Sends a request to the `taskd up` that runs on the data directory; `None` if none runs.
 ///
-/// It is asked on a socket that only this user can reach: an address in a file could be another's by now, and a
-/// proxy would be told what is asked.
+/// The request goes to a socket that only this user can reach. An address in a file could belong to
+/// another process by now, and a proxy would see the request.
 pub(super) async fn ask(
     data: &DataArgs,
     method: Method,
@@ -25,7 +25,7 @@ pub(super) async fn ask(
     body: &impl Serialize,
 ) -> anyhow::Result<Option<Response>> {
     let Some(socket) = operator_socket(&data.data_dir) else { return Ok(None) };
-    // Somebody else's directory names somebody else's socket. Root may ask anybody's.
+    // A socket in another user's directory is another user's. Root may ask any of them.
     if private::user()? != 0 && !private::is_ours(&data.data_dir)? {
         let problem = format!("{} belongs to another user", data.data_dir.display());
         return Err(ConfigError::new("DATA_DIR", problem).into());
@@ -34,7 +34,7 @@ pub(super) async fn ask(
     let request = client.request(method, format!("http://localhost{path}")).json(body);
     match request.send().await {
         Ok(answer) => Ok(Some(answer)),
-        // It has ended, and was killed.
+        // It was killed and has left its socket behind.
         Err(error) if error.is_connect() => Ok(None),
         Err(error) => Err(error).with_context(|| {
             format!("the `taskd up` on {} does not answer", data.data_dir.display())
@@ -50,7 +50,7 @@ pub(super) struct Stopped {
 }
 
 impl Stopped {
-    /// Opens it; `None` if there is none.
+    /// Opens the database; `None` if there is none.
     #[cfg(feature = "embedded")]
     pub(super) async fn open(data: &DataArgs) -> anyhow::Result<Option<Stopped>> {
         if !embedded::files(&data.data_dir).exists() {
@@ -64,7 +64,7 @@ impl Stopped {
         Ok(Some(Stopped { store, _database: database }))
     }
 
-    /// Without an embedded database there is none.
+    /// This build has no embedded database, so there is nothing to open.
     #[cfg(not(feature = "embedded"))]
     pub(super) async fn open(_: &DataArgs) -> anyhow::Result<Option<Stopped>> {
         Ok(None)
@@ -73,7 +73,7 @@ impl Stopped {
 
 impl Drop for Stopped {
     fn drop(&mut self) {
-        // The database ends when its last client has gone.
+        // The embedded database stops when its last client disconnects.
         self.store.close();
     }
 }

@@ -1,4 +1,4 @@
-//! How a role that goes on until it is told to stop begins and ends.
+//! Starts and stops the roles that run until they are told to stop.
 
 use std::net::{SocketAddr, TcpListener};
 use std::process::ExitCode;
@@ -12,8 +12,8 @@ use crate::ground::shutdown::{Shutdown, stop_on_signals};
 use crate::store::connection::pooling::pools_transactions;
 use crate::store::{PostgresUrl, StoreError, migrations};
 
-/// Begins a role: from here on signals stop it, and the database and the broker have been asked. Refuses what
-/// can't be worked with.
+/// Starts a role: from here on signals stop it, and the database and the broker have been checked.
+/// Fails if one of them can't be used.
 ///
 /// # Errors
 /// A dependency is not as it must be, or signals can't be handled.
@@ -36,16 +36,16 @@ pub(super) async fn end(shutdown: &Shutdown, broker: &dyn Broker) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// A stop signal for the whole process.
+/// A stop signal for the whole process, which SIGINT and SIGTERM trigger.
 pub(super) fn stop_signal(drain_timeout: Duration) -> anyhow::Result<Shutdown> {
     let shutdown = Shutdown::new(drain_timeout);
     stop_on_signals(shutdown.clone()).context("signals can't be handled")?;
     Ok(shutdown)
 }
 
-/// Asks for the broker, and declares the topology unless somebody else does. A broker that is away is no
-/// reason not to start: what needs the queues declares them again when it finds them missing. One that
-/// refuses us is one, and so is a queue that differs.
+/// Connects to the broker, and declares the topology unless somebody else does. The process starts
+/// even if the broker is down: whoever needs the queues declares them again if they are missing. It
+/// does not start if the broker refuses the connection, or if a queue differs from ours.
 pub(super) async fn meet(broker: &dyn Broker, no_declare: bool) -> anyhow::Result<()> {
     let met = if no_declare { broker.ping().await } else { broker.declare().await };
     match met {
@@ -58,9 +58,9 @@ pub(super) async fn meet(broker: &dyn Broker, no_declare: bool) -> anyhow::Resul
     }
 }
 
-/// Refuses a database that can't be worked with: one that refuses us, one whose schema is behind this
-/// program, and one behind a pooler that shares sessions between transactions. One that is away is no reason
-/// not to start.
+/// Fails if the database can't be used: it refuses the connection, its schema is behind this
+/// program, or it is behind a pooler that shares sessions between transactions. The process starts
+/// even if the database is down.
 pub(super) async fn check_database(url: &PostgresUrl) -> anyhow::Result<()> {
     let pending = match check_sessions(url).await {
         Ok(()) => migrations::status(url).await,
@@ -80,7 +80,7 @@ pub(super) async fn check_database(url: &PostgresUrl) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Refuses a pooler that shares sessions between transactions.
+/// Fails on a pooler that shares sessions between transactions.
 pub(super) async fn check_sessions(url: &PostgresUrl) -> Result<(), StoreError> {
     match pools_transactions(url).await? {
         false => Ok(()),
@@ -96,7 +96,7 @@ pub(super) async fn check_sessions(url: &PostgresUrl) -> Result<(), StoreError> 
 /// How many connections may wait to be accepted.
 const BACKLOG: u32 = 1024;
 
-/// Listens on an address; `host` and `port` are the variables that say where.
+/// Listens on an address. `host` and `port` name the variables that set it.
 pub(super) fn listen(address: SocketAddr, host: &str, port: &str) -> anyhow::Result<TcpListener> {
     let listening = || {
         let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;

@@ -14,8 +14,8 @@ use crate::ground::telemetry::Metrics;
 use crate::http::middleware::observe::AccessLog;
 use crate::store::Store;
 
-/// How long connections are still accepted after the stop: a proxy that has requests for this process finds
-/// in each answer that it is the last on its connection.
+/// How long connections are still accepted after the stop signal. A proxy that still sends requests
+/// to this process learns from each response that it is the last on its connection.
 const FAREWELL: Duration = Duration::from_millis(250);
 
 /// Options of `taskd serve`.
@@ -38,7 +38,7 @@ pub struct Args {
     no_declare: bool,
 }
 
-/// Serves until it is told to stop.
+/// Serves until told to stop.
 ///
 /// # Errors
 /// The configuration is wrong, the port is taken, or a dependency is not as it must be.

@@ -48,7 +48,7 @@ enum Action {
 /// Declares, shows or checks.
 ///
 /// # Errors
-/// The configuration is wrong, the broker fails, or it has a queue that differs from the wanted.
+/// The configuration is wrong, the broker fails, or one of its queues differs from ours.
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     match args.action {
         Action::Declare { broker, tls } => {
@@ -95,7 +95,7 @@ fn table(topology: &Topology) -> String {
     for queue in &topology.queues {
         let arguments: Vec<String> =
             queue.arguments.iter().map(|(name, value)| format!("{name}={value}")).collect();
-        // A String takes whatever is written to it.
+        // Writing to a `String` can't fail.
         let _ =
             write!(text, "\n{:width$}  {:26}  {}", queue.name, queue.purpose, arguments.join(" "));
     }

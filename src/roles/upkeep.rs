@@ -1,4 +1,4 @@
-//! What keeps a database quick while it is written to.
+//! Keeps a database fast while it is written to.
 
 use std::time::Duration;
 
@@ -7,14 +7,15 @@ use crate::ground::telemetry::Metrics;
 use crate::store::delivery::outbox;
 use crate::store::{Store, StoreError, task_list};
 
-/// How often new entries of the search index are put where they belong. Each of its words costs once for all tasks that
-/// came since, so more often is more work; less often, and there are more than PostgreSQL lets wait.
+/// How often the pending entries of the search index are merged. A merge costs once for each word,
+/// however many tasks have it. So more frequent merges are more work, and with fewer ones the
+/// pending list outgrows PostgreSQL's limit.
 const INDEX_EVERY: Duration = Duration::from_millis(500);
 
-/// Keeps the list short in which PostgreSQL lets new entries of the search index wait: each search reads all of it, and
-/// when it has grown to four megabytes, the write that happens to come next puts all of it in its place, which takes a
-/// tenth of a second (<https://www.postgresql.org/docs/current/gin-implementation.html#GIN-FAST-UPDATE>). Here nobody
-/// waits for it.
+/// Keeps the pending list of the search index (GIN) short. Each search reads the whole list. When
+/// it has grown to four megabytes, the write that comes next merges all of it, which takes a tenth
+/// of a second (<https://www.postgresql.org/docs/current/gin-implementation.html#GIN-FAST-UPDATE>).
+/// Nobody waits for the merges here.
 pub(super) async fn index_searches(store: Store, metrics: Metrics, shutdown: Shutdown) {
     let mut indexed_at = 0;
     while shutdown.sleep(INDEX_EVERY).await {
@@ -27,7 +28,7 @@ pub(super) async fn index_searches(store: Store, metrics: Metrics, shutdown: Shu
             Ok(()) => indexed_at = written,
             Err(StoreError::Unavailable(_)) => {}
             Err(error) => {
-                // Only time is at stake: the writes do it, as they would anywhere else.
+                // Only speed is at stake: the writes merge the list, as in any other application.
                 tracing::warn!(%error, "new tasks are left to PostgreSQL to index for searches");
                 return;
             }
@@ -35,13 +36,14 @@ pub(super) async fn index_searches(store: Store, metrics: Metrics, shutdown: Shu
     }
 }
 
-/// After how many writes the table of events is vacuumed, and how often that is looked at.
+/// After how many writes the table of events is vacuumed, and how often that is checked.
 const VACUUM_EVERY: u64 = 2_000;
 const VACUUM_POLL: Duration = Duration::from_secs(1);
 
-/// What an autovacuum would do, which the embedded database doesn't have: without it the publisher walks past
-/// more and more old versions of events to find what is new, and lists are planned for as few tasks as there were
-/// at first. Those are counted again whenever there may be twice as many.
+/// Does the work of autovacuum, which the embedded database doesn't have. Without it the publisher
+/// scans more and more dead versions of events to find the new ones, and lists are planned for as
+/// few tasks as there were at first. The planner's statistics are renewed whenever the tasks may
+/// have doubled.
 pub(super) async fn vacuum(store: &Store, metrics: &Metrics, shutdown: &Shutdown) {
     let (mut vacuumed_at, mut counted_at) = (0, 0);
     while !shutdown.stopped() {
@@ -58,7 +60,7 @@ pub(super) async fn vacuum(store: &Store, metrics: &Metrics, shutdown: &Shutdown
             if twice { task_list::analyze(&mut connection).await } else { Ok(()) }
         };
         if let Err(error) = vacuumed.await {
-            // Only room and time are at stake: the next time will do as well.
+            // Only space and speed are at stake, so the next time will do.
             tracing::warn!(%error, "the tables could not be vacuumed");
         } else if twice {
             counted_at = written;

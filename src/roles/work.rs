@@ -40,7 +40,7 @@ pub struct Args {
     shutdown: ShutdownArgs,
 }
 
-/// Works until it is told to stop.
+/// Runs a worker until it is told to stop.
 ///
 /// # Errors
 /// The configuration is wrong, or a dependency is not as it must be.

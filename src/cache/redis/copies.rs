@@ -1,8 +1,9 @@
-//! What this process has read from the server lately.
+//! Local copies of entries that were read from the server lately.
 //!
-//! An entry that is asked for all the time would come over the network all the time, thousands of bytes to
-//! be told that nothing has changed. Here it is kept with its generation, so that a look asks for the
-//! generation alone. Whether a copy counts is for the server to say, each time.
+//! Without them, an entry that is read all the time would cross the network each time: thousands of
+//! bytes to learn that nothing has changed. A copy is kept with its generation, so that a lookup
+//! asks the server for the generation alone. A copy is used only if the server still has that
+//! generation.
 
 use std::time::Duration;
 
@@ -11,12 +12,12 @@ use moka::sync::Cache as Map;
 
 use crate::cache::Place;
 
-/// How long a copy is kept: it may outlive its entry by as much.
+/// How long a copy is kept. It may outlive the entry in Redis by as much.
 const KEPT: Duration = Duration::from_secs(1);
-/// How many bytes of values and keys are kept at most.
+/// The limit on all copies together, in bytes of keys and values.
 const MOST_BYTES: u64 = 4 * 1024 * 1024;
 
-/// See the module.
+/// Copies by place. See the module.
 #[derive(Clone)]
 pub(super) struct Copies(Map<Place, Copy>);
 
@@ -25,7 +26,7 @@ pub(super) struct Copies(Map<Place, Copy>);
 pub(super) struct Copy {
     /// The generation it was found under.
     pub(super) generation: Bytes,
-    /// Its value.
+    /// The cached body, without the generation.
     pub(super) value: Bytes,
 }
 

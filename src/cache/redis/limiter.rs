@@ -7,7 +7,8 @@ use super::link::timed;
 use crate::cache::{CacheError, Limiter};
 use crate::domain::rate::{Rate, Taken};
 
-/// `Rate::take` on the server, by its clock: instances need not agree on the time. One round trip.
+/// `Rate::take` as a script on the server, in one round trip. It uses the server's clock, so that
+/// instances need not agree on the time.
 pub(super) const TAKE: &str = "
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]

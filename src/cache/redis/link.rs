@@ -11,13 +11,13 @@ use super::RedisUrl;
 use crate::cache::CacheError;
 use crate::ground::tls;
 
-/// How long a command may take: far more than it does, also on a busy machine, and little enough
-/// that the first requests of an outage are answered in time.
+/// The limit on one command: far more than a command takes, even on a busy machine, and short
+/// enough that the first requests of an outage are still answered in time.
 const COMMAND_TIMEOUT: Duration = Duration::from_millis(250);
-/// How long connecting may take.
+/// The limit on connecting.
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// A server, by one connection, on which requests are pipelined. It is made when first needed.
+/// A server, with one connection on which commands are pipelined. It connects when first used.
 pub(super) struct Server {
     pool: Pool,
     link: Mutex<Option<Link>>,
@@ -26,8 +26,8 @@ pub(super) struct Server {
 #[derive(Clone)]
 pub(super) struct Link {
     pub(super) connection: MultiplexedConnection,
-    /// Names one run of the server, and is part of every key: a server that was restarted comes up
-    /// with old generations if it saved any, and must not be believed.
+    /// Identifies one run of the server, and is part of every key: a restarted server may come up
+    /// with old generations that it had saved, and these must not be believed.
     pub(super) run: String,
 }
 
@@ -45,32 +45,34 @@ impl Server {
         Ok(Server { pool, link: Mutex::new(None) })
     }
 
-    /// Why the server refuses us, if it is there and does.
+    /// Why the server refuses the connection; `None` if it accepts it or can't be reached.
     pub(super) async fn refusal(&self) -> Option<String> {
         let error = match self.pool.get().await.err()? {
             PoolError::Backend(error) => error,
             _ => return None,
         };
-        // What it says of itself while it starts, or of its part in a cluster, passes.
+        // Temporary: the server is loading, busy with a script, or has lost its master or its
+        // cluster.
         let passes =
             matches!(error.code(), Some("LOADING" | "BUSY" | "MASTERDOWN" | "CLUSTERDOWN"));
         let said = error.code().is_some() || error.kind() == ErrorKind::AuthenticationFailed;
         (said && !passes).then(|| error.to_string())
     }
 
-    /// The same server by a connection of its own, whose task runs where it is first used.
+    /// The same server with a connection of its own, whose task runs on the thread that first uses
+    /// it.
     pub(super) fn apart(&self) -> Server {
         Server { pool: self.pool.clone(), link: Mutex::new(None) }
     }
 
-    /// The connection in use, or a new one.
+    /// The present connection, or a new one.
     async fn link(&self) -> Result<Link, CacheError> {
         let mut current = self.link.lock().await;
         if let Some(link) = current.as_ref() {
             return Ok(link.clone());
         }
         let pooled = self.pool.get().await.map_err(|e| CacheError(tls::with_advice(e)))?;
-        // Taken out for good: from here on it is shared, not checked out.
+        // Taken out of the pool for good: all callers share it, so it isn't returned.
         let mut connection = deadpool_redis::Connection::take(pooled);
         let information: String =
             timed(redis::cmd("INFO").arg("server").query_async(&mut connection)).await?;
@@ -85,7 +87,7 @@ impl Server {
         Ok(link)
     }
 
-    /// Runs one command; after a failure the next caller connects anew.
+    /// Runs one command. A failure drops the connection, and the next caller makes a new one.
     pub(super) async fn with_link<T>(
         &self,
         command: impl AsyncFnOnce(Link) -> Result<T, CacheError>,
@@ -99,7 +101,7 @@ impl Server {
     }
 }
 
-/// Waits for a command's answer for as long as one may take.
+/// Waits for a command's reply, at most [`COMMAND_TIMEOUT`].
 pub(super) async fn timed<T: FromRedisValue>(
     command: impl Future<Output = redis::RedisResult<T>>,
 ) -> Result<T, CacheError> {

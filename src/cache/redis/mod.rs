@@ -1,4 +1,4 @@
-//! Redis.
+//! The cache and the rate limiter on a Redis server.
 
 mod commands;
 mod copies;
@@ -25,21 +25,23 @@ use super::{Cache, CacheError, Entry, Keyspace, Place, Scope, Slot, new_generati
 
 /// A Redis server.
 ///
-/// A generation has a key, and so has an entry, which begins with the digits of the generation it was filled
-/// under: both are read in one round trip, and an entry of another generation counts for nothing.
+/// Each generation has a key and each entry has a key. An entry's value begins with the generation
+/// it was filled under. So both are read in one round trip, and an entry of another generation is a
+/// miss.
 ///
-/// A generation of the lists, which every write ends, begins with the digits of its stretch (see `stretches`).
+/// Every write changes the generation of the lists. Its first digits name its stretch (see
+/// `stretches`).
 pub struct RedisCache {
     server: Server,
     prefix: String,
     take: Script,
     copies: Copies,
-    /// Those of the lists, as all who share this process know them.
+    /// Stretches of the list generation, shared by all threads of this process.
     stretches: Arc<Stretches>,
 }
 
 impl RedisCache {
-    /// A cache that connects when first needed; every key begins with `prefix`.
+    /// A cache that connects when first used. Every key begins with `prefix`.
     ///
     /// # Errors
     /// Never for a size above zero.
@@ -53,7 +55,8 @@ impl RedisCache {
         })
     }
 
-    /// Why the server refuses us, if it is there and does: wrong credentials, no such database.
+    /// Why the server refuses the connection (wrong credentials, no such database); `None` if it
+    /// accepts it or can't be reached.
     pub async fn refusal(&self) -> Option<String> {
         self.server.refusal().await
     }
@@ -66,7 +69,8 @@ impl RedisCache {
         format!("{}:{run}:{keyspace}:entry:{}:{}", self.prefix, place.scope, place.key)
     }
 
-    /// Begins the first generation, unless somebody else just has. Returns the one that counts.
+    /// Sets a first generation unless another process has set one just now. Returns the one that
+    /// counts.
     async fn begin(&self, link: &mut Link, scope: Scope, key: &str) -> Result<Bytes, CacheError> {
         let new = match scope {
             Scope::TaskLists => new_stretch(),
@@ -79,7 +83,7 @@ impl RedisCache {
         Ok(generation)
     }
 
-    /// Reads the generations of these scopes, and what there is for these places, in one round trip.
+    /// Reads the generations of these scopes and the entries of these places in one round trip.
     async fn read(
         &self,
         link: &mut Link,
@@ -108,7 +112,7 @@ impl RedisCache {
         Ok(Read { generations, values: found.collect() })
     }
 
-    /// What there is for a place, by what was read of it and the present generation.
+    /// The result of a lookup, from what was read for the place and the present generation.
     fn entry(&self, place: &Place, read: Option<KeyAndValue>, generation: &Bytes) -> Entry {
         let Some((key, value)) = read else { return Entry::Unsettled };
         if let Some(value) = value.filter(|value| value.starts_with(generation)) {
@@ -120,7 +124,8 @@ impl RedisCache {
         Entry::Miss(Slot { key, generation })
     }
 
-    /// Whether something may be put under this generation of the lists, for which it may take a moment.
+    /// Whether an entry may be filled under this generation of the lists. May wait a few
+    /// milliseconds.
     async fn is_settled(&self, generation: &str) -> bool {
         match self.stretches.settled(stretch(generation), Instant::now()) {
             Settled::Yes => true,
@@ -133,10 +138,10 @@ impl RedisCache {
     }
 }
 
-/// What a round trip has brought.
+/// The result of a round trip.
 struct Read {
     generations: HashMap<Scope, Bytes>,
-    /// For each place.
+    /// One for each place asked for.
     values: Vec<KeyAndValue>,
 }
 
@@ -149,7 +154,7 @@ impl Cache for RedisCache {
         let scopes: HashSet<Scope> = places.iter().map(|place| place.scope).collect();
         self.server
             .with_link(async |mut link| {
-                // One round trip for all generations, and the entries of which there is no copy.
+                // One round trip for all generations, and for the entries that have no local copy.
                 let uncopied = places.iter().zip(&copies).filter(|(_, copy)| copy.is_none());
                 let uncopied = uncopied.map(|(place, _)| *place).collect();
                 let read = self.read(&mut link, keyspace, scopes, uncopied).await?;
@@ -176,7 +181,7 @@ impl Cache for RedisCache {
                         found[index] = self.entry(places[index], Some(value), generation);
                     }
                 }
-                // All lists have one generation.
+                // All lists share one generation, so one answer goes for all of them.
                 let mut lists = places.iter().zip(&mut found).filter(|(place, entry)| {
                     place.scope == Scope::TaskLists && matches!(entry, Entry::Miss(_))
                 });
@@ -247,7 +252,7 @@ impl Cache for RedisCache {
             .await
     }
 
-    /// By a connection of its own, whose task runs where it is first used.
+    /// With a connection of its own, whose task runs on the thread that first uses it.
     fn apart(&self) -> Arc<dyn Cache> {
         Arc::new(RedisCache {
             server: self.server.apart(),

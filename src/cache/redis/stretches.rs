@@ -1,32 +1,34 @@
-//! Stretches of writes: one generation stands for what follows it for a moment.
+//! Stretches: a busy process changes the generation of the lists once for many writes.
 //!
-//! A process that writes all the time would begin a generation for each write, a round trip each, and
-//! nobody would find anything under any of them. So it begins a stretch with one of them, and its writes of
-//! the next [`COVERED`] begin no generation. In return nobody puts anything under a generation before
-//! having known its stretch for as long: then the last write that the stretch stands for is committed, and what
-//! is read from there on has it.
+//! A process that writes all the time would set a new generation for each write: a round trip each,
+//! and no entry would live long enough to be hit. So it begins a stretch, which is a new
+//! generation, and its writes in the next [`COVERED`] set none: the stretch covers them. In return
+//! no reader fills an entry under a generation before it has known the generation's stretch for
+//! [`COVERED`]. By then the last write that the stretch covers is committed, and what is read from
+//! the database has it.
 //!
-//! Why that is enough: let a write commit within the [`COVERED`] that began when its process asked for a stretch.
-//! What was put under generations from before that stretch is not found any more. Any generation after is of that
-//! stretch or a later one; whoever puts something under it has known that stretch for [`COVERED`], which is
-//! longer than the write had, before reading the database. Every clock in this is one process's own, and
-//! measures a length. A generation that Redis has dropped is replaced by one of a stretch of its own, so
-//! nothing hangs on what Redis keeps, nor for how long.
+//! Why that is enough: let a write commit within the [`COVERED`] that began when its process asked
+//! for a stretch. Entries filled under generations from before that stretch are not found any more.
+//! Any later generation belongs to that stretch or to a later one. A reader that fills an entry
+//! under it has known its stretch for [`COVERED`] before reading the database, which is longer than
+//! the write had. Every clock here is one process's own and only measures durations. A generation
+//! that Redis has dropped is replaced by one of a new stretch, so nothing depends on what Redis
+//! keeps, or for how long.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// For how long a stretch stands for writes, and for how long a reader must have known it.
+/// How long a stretch covers writes, and how long a reader must have known it before a fill.
 pub(super) const COVERED: Duration = Duration::from_millis(5);
-/// A process is busy that has written so often within [`BUSY_WITHIN`]: 500 times a second and more. Others'
-/// readers have something from each generation.
+/// A process is busy if its last [`BUSY_WRITES`] writes came within [`BUSY_WITHIN`]: 500 a second
+/// or more. With fewer writes, readers still get hits under each generation.
 const BUSY_WRITES: usize = 8;
 const BUSY_WITHIN: Duration = Duration::from_millis(16);
-/// How often a reader waits at most.
+/// A reader is told to wait at most once in this time.
 const BETWEEN_WAITS: Duration = Duration::from_millis(100);
 
-/// What one process knows of the stretches of one scope. Each method is told the time.
+/// What one process knows of the stretches of one scope. Callers pass in the time.
 #[derive(Default)]
 pub(super) struct Stretches(Mutex<State>);
 
@@ -35,37 +37,38 @@ struct State {
     /// When the last writes were, oldest first.
     recent: VecDeque<Instant>,
     covered_until: Option<Instant>,
-    /// The stretch that was seen last, and since when.
+    /// The stretch that was seen last, and when it was first seen.
     known: Option<(String, Instant)>,
     /// When a reader was last told to wait.
     waited: Option<Instant>,
 }
 
-/// What a write has to do before its answer.
+/// What a write has to do before it is answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Step {
-    /// Nothing: it is covered.
+    /// Nothing: a stretch covers it.
     Nothing,
-    /// Begin a generation, in whichever stretch there is.
+    /// Set a new generation within the present stretch.
     Generation,
-    /// Begin a stretch, and say when it was [`begun`](Stretches::begun).
+    /// Begin a stretch, and then call [`begun`](Stretches::begun).
     Stretch,
 }
 
-/// Whether something may be put under a generation.
+/// Whether an entry may be filled under a generation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Settled {
     /// It may.
     Yes,
-    /// It may after this time. Only now and then is a reader told to wait, so that the first to read after some
-    /// writes puts something there, and those who read all the time between writes don't wait all the time.
+    /// It may after this time. A reader is told to wait only now and then: the first to read after
+    /// some writes then fills an entry, but readers that come steadily between writes don't all
+    /// wait.
     After(Duration),
     /// Not yet.
     No,
 }
 
 impl Stretches {
-    /// For a write that was committed before now.
+    /// Called by a write that was committed before `now`.
     pub(super) fn written(&self, now: Instant) -> Step {
         let mut state = self.state();
         let busy = state.recent.len() == BUSY_WRITES
@@ -78,14 +81,15 @@ impl Stretches {
         }
     }
 
-    /// A stretch was asked for then, and is there now. It stands for what is written from now on.
+    /// A stretch was asked for at `asked` and has begun by `now`. It covers this process's writes
+    /// until [`COVERED`] after `asked`.
     pub(super) fn begun(&self, stretch: &str, asked: Instant, now: Instant) {
         let mut state = self.state();
         state.covered_until = state.covered_until.max(Some(asked + COVERED));
         state.known = Some((stretch.to_owned(), now));
     }
 
-    /// Whether something may be put under a generation of this stretch, which is seen now.
+    /// Whether an entry may be filled under a generation of this stretch, which was read at `now`.
     pub(super) fn settled(&self, stretch: &str, now: Instant) -> Settled {
         let mut state = self.state();
         let since = match &state.known {
@@ -151,7 +155,7 @@ mod tests {
     #[test]
     fn a_stretch_is_settled_once_it_has_been_known_for_long_enough() {
         let (stretches, start) = (Stretches::default(), Instant::now());
-        // The first waits, the others that come meanwhile don't.
+        // The first reader waits; others that come in the meantime don't.
         assert_eq!(stretches.settled("a", start), Settled::After(COVERED));
         assert_eq!(stretches.settled("a", start + COVERED - MS), Settled::No);
         assert_eq!(stretches.settled("a", start + COVERED), Settled::Yes);

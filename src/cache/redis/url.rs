@@ -1,4 +1,4 @@
-//! Where a Redis server is, and how it is reached.
+//! The URL of a Redis server.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use deadpool_redis::redis::{Client, ConnectionInfo, TlsCertificates};
 use crate::ground::service_url::ServiceUrl;
 use crate::ground::tls::{self, Tls};
 
-/// Where a Redis server is.
+/// A Redis server's URL, checked, with the certificates to trust.
 #[derive(Clone)]
 pub struct RedisUrl {
     shown: String,
@@ -15,11 +15,11 @@ pub struct RedisUrl {
 }
 
 impl RedisUrl {
-    /// Reads `redis://user:password@host:port/number`. With `rediss` the server has to have a
-    /// certificate that is trusted and names the host.
+    /// Parses `redis://user:password@host:port/number`. With `rediss` the server must have a
+    /// trusted certificate that names the host.
     ///
     /// # Errors
-    /// A sentence without the password.
+    /// A sentence for the operator, which doesn't show the password.
     pub fn parse(text: &str, tls: &Tls) -> Result<RedisUrl, String> {
         if text.contains("#insecure") {
             return Err("#insecure is not supported: certificates are always checked".into());
@@ -39,7 +39,8 @@ impl RedisUrl {
         let client = match url.scheme.as_str() {
             "redis" => Client::open(url.encoded()),
             _ => {
-                // The client makes its own configuration, of this provider and these certificates.
+                // The client makes its own TLS configuration, from this provider and these
+                // certificates.
                 tls::provider();
                 let authorities = tls.authorities_as_pem();
                 let trusted = TlsCertificates { client_tls: None, root_cert: Some(authorities) };
@@ -51,7 +52,7 @@ impl RedisUrl {
     }
 }
 
-/// Without the password.
+/// Shows the URL without the password.
 impl fmt::Display for RedisUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.shown)

@@ -66,7 +66,7 @@ pub struct EventDetailView {
 }
 
 impl EventDetailView {
-    /// Of these two.
+    /// The view of an event and its effects.
     pub fn of(event: Found, effects: Vec<EffectState>) -> EventDetailView {
         let EventView { event_id, event_type, task_id, task_version, occurred_at, published_at } =
             event.listed.into();

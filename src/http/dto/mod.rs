@@ -1,6 +1,6 @@
-//! What goes in and out over HTTP, with the rules for what comes in.
+//! The bodies of requests and responses, with the rules for those of requests.
 //!
-//! Bodies are read member by member; `Deserialize` is there for the names in the description.
+//! Bodies are read member by member; `Deserialize` only gives the OpenAPI document its names.
 
 mod access;
 mod category;
@@ -21,7 +21,7 @@ use crate::domain::task::Task;
 use crate::domain::text::shows_something;
 use crate::http::extract::paging::page;
 
-/// A page of a list.
+/// Defines the page of a list.
 macro_rules! page {
     ($name:ident of $item:ty, $text:literal) => {
         #[doc = $text]
@@ -38,7 +38,7 @@ macro_rules! page {
         }
 
         impl $name {
-            /// The page of rows that were read with one more than it has, to know whether there is
+            /// Makes a page from `read` rows: one more than the page has, to know whether there is
             /// another.
             pub fn of<R, P>(
                 rows: Vec<R>,

@@ -1,4 +1,4 @@
-//! Tasks, and what happened to them.
+//! Tasks, and the log of what happened to them.
 
 use chrono::{DateTime, Utc};
 use garde::Validate;
@@ -43,7 +43,7 @@ pub struct TaskInput {
     pub absent: Vec<&'static str>,
 }
 
-/// What a PUT clears where it is absent.
+/// The members that a PUT clears if they are absent.
 const CLEARED: [&str; 5] = ["description", "status", "userId", "categoryId", "dueAt"];
 
 impl FromFields for TaskInput {
@@ -63,7 +63,7 @@ impl FromFields for TaskInput {
     }
 }
 
-/// The members that a PUT without them has taken from a task: their names as they are in JSON.
+/// The members that a PUT has changed because they were absent, by their names in JSON.
 pub fn cleared(
     absent: &[&'static str],
     before: &TaskFields,
@@ -128,7 +128,7 @@ impl FromFields for TaskPatch {
                 Patch::Set(moment) => Patch::Set(moment.0),
             },
         };
-        // The rules are those of the whole: what is not patched counts as right.
+        // Only the whole has rules, so members that are not patched get a value that is valid.
         let right = TaskFields {
             title: "right".into(),
             description: None,
@@ -152,7 +152,7 @@ impl FromFields for TaskPatch {
 }
 
 impl TaskPatch {
-    /// The fields after the patch.
+    /// Applies the patch to a task's fields.
     pub fn apply(self, before: TaskFields) -> TaskFields {
         TaskFields {
             title: self.title.or(None).unwrap_or(before.title),
@@ -201,7 +201,7 @@ impl From<Entry> for ActivityView {
     }
 }
 
-/// An RFC 3339 time that PostgreSQL can keep and RFC 3339 can write again.
+/// An RFC 3339 time that PostgreSQL can store and RFC 3339 can write.
 pub(super) struct Moment(pub(super) DateTime<Utc>);
 
 impl Expected for Moment {
@@ -255,8 +255,8 @@ mod tests {
         ) {
             let mut kept = kept.into_iter();
             patch.retain(|_, _| kept.next().unwrap());
-            // The algorithm of its section 2, for a document without objects in it. A null member of
-            // a task is the same as an absent one.
+            // The algorithm in section 2 of the RFC, for a document without objects in it. A null
+            // member of a task is the same as an absent one.
             let mut merged = before.clone();
             for (name, value) in &patch {
                 if value.is_null() {

@@ -118,7 +118,7 @@ impl From<User> for UserView {
             id: user.id,
             email: user.email,
             name: user.name,
-            // The column has a check constraint with these names.
+            // The column has a check constraint with exactly these names.
             role: Role::from_name(&user.role).unwrap_or_default(),
             created_at: user.created_at,
             updated_at: user.updated_at,
@@ -126,7 +126,7 @@ impl From<User> for UserView {
     }
 }
 
-/// Mail is written by rules of its own: whoever has an address that breaks them would get none.
+/// Mail has rules of its own: a user with an address that breaks them would get no mail.
 fn mailable(address: &str, _: &()) -> garde::Result {
     if crate::mail::is_address(address) {
         Ok(())

@@ -1,4 +1,4 @@
-//! What errors of other modules mean to a client.
+//! How errors of other modules become errors for the client.
 
 use super::ApiError;
 use crate::access::PasswordError;
@@ -18,7 +18,7 @@ impl From<PasswordError> for ApiError {
     }
 }
 
-/// Violations that mean something to a client are mapped where they can happen.
+/// Violations that mean something to a client are mapped where they can occur.
 impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> ApiError {
         let request_id = RequestId::current();

@@ -12,10 +12,11 @@ use crate::http::error::{ApiError, Place};
 use crate::http::extract::fields::{Fields, FromFields};
 use crate::http::extract::json;
 
-/// No body of ours is longer: a description of 10,000 characters takes at most 120 kB in JSON.
+/// The longest body in bytes. None needs more: a description of 10,000 characters takes at most 120
+/// kB in JSON.
 pub const BODY_BYTES: usize = 256 * 1024;
 
-/// A JSON body.
+/// A JSON body, read and checked.
 #[derive(Debug)]
 pub struct Body<T>(pub T);
 
@@ -30,7 +31,7 @@ impl<T: FromFields> FromRequest for Body<T> {
 }
 
 impl<T: FromFields> Body<T> {
-    /// The members of the body, as they come.
+    /// Reads the members of the body, unchecked.
     pub fn members(
         request: &HttpRequest,
         payload: &mut Payload,
@@ -38,7 +39,7 @@ impl<T: FromFields> Body<T> {
         members(request, payload, T::MEDIA_TYPES)
     }
 
-    /// What they are read as.
+    /// Reads and checks the value from the members.
     pub fn of(members: Map<String, Value>) -> Result<Body<T>, ApiError> {
         let mut fields = Fields::new(Place::Body, members);
         let value = T::from_fields(&mut fields);
@@ -46,7 +47,7 @@ impl<T: FromFields> Body<T> {
     }
 }
 
-/// The members of a body of one of these media types.
+/// Reads the members of a body that has one of these media types.
 pub fn members(
     request: &HttpRequest,
     payload: &mut Payload,

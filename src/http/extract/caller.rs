@@ -14,27 +14,28 @@ use crate::access::Caller;
 use crate::http::State;
 use crate::http::error::ApiError;
 
-/// Names who sends a request; where nobody has to say who they are, it is the empty text.
+/// The name of the caller, for keys; empty on an instance that requires no token.
 pub fn name(request: &HttpRequest) -> String {
     let caller = request.extensions().get::<Caller>().and_then(Caller::user_id);
     caller.map_or_else(String::new, of_user)
 }
 
-/// Names a user who sends one.
+/// The name of this user as a caller.
 pub fn of_user(user: i64) -> String {
     format!("user:{user}")
 }
 
-/// The user whose token a request brings, if it is anybody's.
+/// The user whose token the request brings, if it brings a valid one.
 pub fn user(request: &HttpRequest) -> Option<i64> {
     request.extensions().get::<Caller>()?.user_id()
 }
 
-/// Where a request comes from, for a handler.
+/// Gives a handler the address of its client.
 pub struct Client(HttpRequest);
 
 impl Client {
-    /// Its address: of IPv6 the first of its network, so that who has all of that counts as one.
+    /// The client's address. For IPv6 it is the first address of the /64, so that a client that has
+    /// the whole network counts as one.
     pub fn address(&self, state: &State) -> Option<IpAddr> {
         address(&self.0, state.rates.trusted_proxies()).map(network)
     }
@@ -49,18 +50,18 @@ impl FromRequest for Client {
     }
 }
 
-// It is no parameter.
+// It is not a parameter in the OpenAPI document.
 impl Apiv2Schema for Client {}
 impl OperationModifier for Client {}
 
-/// Networks, as addresses and in CIDR notation.
+/// A list of networks, given as addresses or in CIDR notation.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Networks(Vec<IpNet>);
 
 impl FromStr for Networks {
     type Err = String;
 
-    /// Reads a list like `127.0.0.1,10.0.0.0/8,fd00::/8`; an empty one has none.
+    /// Parses a list such as `127.0.0.1,10.0.0.0/8,fd00::/8`. An empty text is an empty list.
     fn from_str(text: &str) -> Result<Networks, String> {
         if text.trim().is_empty() {
             return Ok(Networks::default());
@@ -82,9 +83,10 @@ impl Networks {
     }
 }
 
-/// The address a request comes from. A trusted proxy says for whom it asks, in the last element of
-/// `X-Forwarded-For`; who that is may be a trusted proxy as well. What stands before the first that
-/// isn't trusted was made up by whoever liked to, and so was all of it if the peer isn't.
+/// The address that a request comes from. A trusted proxy names its client in the last element of
+/// `X-Forwarded-For`, and that client may be a trusted proxy as well. Elements to the left of the
+/// first untrusted address can be forged by anybody, and so can the whole header if the peer is
+/// untrusted.
 pub fn address(request: &HttpRequest, trusted: &Networks) -> Option<IpAddr> {
     let peer = request.peer_addr()?.ip();
     let lines = request.headers().get_all("x-forwarded-for").map(|value| value.as_bytes());
@@ -108,7 +110,7 @@ fn behind<'a>(peer: IpAddr, lines: impl Iterator<Item = &'a [u8]>, trusted: &Net
     address
 }
 
-/// An address, which some proxies write with a port or in brackets.
+/// Reads an address, which some proxies write with a port or in brackets.
 fn read(element: &[u8]) -> Option<IpAddr> {
     let text = std::str::from_utf8(element).ok()?.trim();
     let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
@@ -117,8 +119,8 @@ fn read(element: &[u8]) -> Option<IpAddr> {
     address.ok().map(|address| address.to_canonical())
 }
 
-/// Whose address it is: who has one of IPv6 usually has all of its /64 (RFC 6177), so they count as
-/// one.
+/// The unit in which addresses are counted. A client with one IPv6 address usually has all of its
+/// /64 (RFC 6177), so a /64 counts as one.
 pub fn household(address: IpAddr) -> String {
     match network(address) {
         IpAddr::V4(address) => address.to_string(),

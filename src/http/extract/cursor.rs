@@ -1,5 +1,5 @@
-//! Cursors: opaque to clients, a place in an order to us. Nothing in one is secret, and nothing in one
-//! is trusted: whoever likes can make one up.
+//! Cursors: opaque to clients; to us, a position in an order. A cursor contains no secrets and is
+//! not trusted: clients can forge one.
 
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
@@ -8,19 +8,20 @@ use serde::{Deserialize, Serialize};
 
 use crate::store::task_list::Place;
 
-/// A cursor with a title of 200 characters in it is shorter; whoever sends a longer one made it up.
+/// The longest cursor, in bytes. One with a title of 200 characters is shorter, so a longer one is
+/// forged.
 const CURSOR_BYTES: usize = 4096;
 
-/// A cursor of the task list: the name of the order it belongs to, and the place in it.
+/// A cursor of the task list: the name of its order, and the position in it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TaskCursor(pub String, pub Place);
 
-/// The text of a place.
+/// Encodes a position as a cursor.
 pub fn encode<P: Serialize>(place: &P) -> String {
     BASE64_URL_SAFE_NO_PAD.encode(crate::http::answer::encode(place))
 }
 
-/// The place of a text; `None` if it is none.
+/// Decodes a cursor; `None` if it isn't one.
 pub fn decode<P: DeserializeOwned>(text: &str) -> Option<P> {
     if text.len() > CURSOR_BYTES {
         return None;

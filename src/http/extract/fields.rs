@@ -1,5 +1,5 @@
-//! Reading bodies and query strings member by member, so that every fault is found at once and
-//! nothing unknown is passed over.
+//! Reads bodies and query strings member by member, so that all faults are reported at once and no
+//! unknown member is ignored.
 
 use std::collections::BTreeSet;
 use std::fmt::Display;
@@ -20,7 +20,7 @@ use crate::http::extract::words::{Expected, not_expected, plain};
 pub struct Fields {
     place: Place,
     left: Map<String, Value>,
-    /// What was asked for so far: at the end, all there is.
+    /// The names that were asked for so far. When reading is finished, these are all valid names.
     known: Vec<&'static str>,
     faults: Vec<Fault>,
 }
@@ -28,17 +28,17 @@ pub struct Fields {
 /// A member of a merge patch (RFC 7396).
 #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Deserialize)]
 pub enum Patch<T> {
-    /// Not there: stays as it was.
+    /// The member is absent: the field keeps its value.
     #[default]
     Absent,
-    /// Null: is cleared.
+    /// The member is null: the field is cleared.
     Null,
-    /// Is set.
+    /// The field is set to this value.
     Set(T),
 }
 
 impl<T> Patch<T> {
-    /// What a field that can be cleared becomes.
+    /// The new value of a field that can be cleared.
     pub fn or(self, before: Option<T>) -> Option<T> {
         match self {
             Patch::Absent => before,
@@ -65,13 +65,13 @@ impl Fields {
         Fields { place, left, known: Vec::new(), faults: Vec::new() }
     }
 
-    /// Notes a fault of the member of that name.
+    /// Records a fault of the member of that name.
     pub fn fault(&mut self, name: &str, message: impl Into<String>) {
         self.faults.push(Fault::new(self.place, name, message));
     }
 
-    /// A member that must be there. Where it isn't, or is wrong, a stand-in is returned, so that
-    /// the others can be looked at too.
+    /// A required member. If it is missing or wrong, a default is returned in its place, so that
+    /// the remaining members are checked too.
     pub fn required<T: Expected + Default>(&mut self, name: &'static str) -> T {
         match self.patch(name) {
             Patch::Set(value) => value,
@@ -105,7 +105,7 @@ impl Fields {
         self.patch(name).or(None)
     }
 
-    /// A member that says something by being absent, and something else by being null.
+    /// A member for which absent and null mean different things.
     pub fn patch<T: Expected>(&mut self, name: &'static str) -> Patch<T> {
         self.known.push(name);
         match self.left.remove(name) {
@@ -115,12 +115,12 @@ impl Fields {
                 self.fault(name, "must not contain the NUL character");
                 Patch::Absent
             }
-            // No member of ours is one; serde would read an enum from `{"pending": null}` as well.
+            // No member of ours is one, and serde would also read an enum from `{"pending": null}`.
             Some(value @ (Value::Object(_) | Value::Array(_))) => {
                 self.fault(name, not_expected::<T>(&value));
                 Patch::Absent
             }
-            // The library's words for what is wrong are for programmers.
+            // The library's messages are written for programmers, so they are replaced.
             Some(value) => match serde_json::from_value(value.clone()) {
                 Ok(value) => Patch::Set(value),
                 Err(_) => {
@@ -131,7 +131,7 @@ impl Fields {
         }
     }
 
-    /// A query parameter; `expected` completes "must be …".
+    /// A query parameter. `expected` completes "must be …".
     pub fn parameter<T>(
         &mut self,
         name: &'static str,
@@ -146,8 +146,8 @@ impl Fields {
         value
     }
 
-    /// Holds what was read against its rules. A member that is already known to be wrong has only
-    /// a stand-in to look at and is passed over.
+    /// Checks the value against its rules. A member that is already known to be wrong is skipped,
+    /// since only its default is there to check.
     pub fn validate<T: Validate<Context = ()>>(&mut self, value: &T) {
         let Err(report) = value.validate() else { return };
         for (path, error) in report.iter() {
@@ -158,7 +158,7 @@ impl Fields {
         }
     }
 
-    /// Whether the member is there.
+    /// Whether the member is there and has not been read yet.
     pub fn has(&self, name: &str) -> bool {
         self.left.contains_key(name)
     }
@@ -196,13 +196,13 @@ fn camel_case(snake: &str) -> String {
 
 /// A type that is read from fields.
 pub trait FromFields: Sized + 'static {
-    /// Takes what it knows and notes what is wrong; the result counts only if nothing was.
+    /// Reads the members it knows and records faults. The result counts only if there are none.
     fn from_fields(fields: &mut Fields) -> Self;
 
-    /// The media types of its body; the first is named to who sends another.
+    /// The media types accepted for its body. The first is named to clients that send another.
     const MEDIA_TYPES: &'static [&'static str] = &["application/json"];
 
-    /// Members of which nothing may be kept, not even a hash.
+    /// Members of which nothing may be stored, not even a hash.
     const SECRETS: &'static [&'static str] = &[];
 }
 

@@ -1,9 +1,8 @@
-//! What is said to people who know other APIs: a name that isn't known here usually is there by
-//! another.
+//! Hints for people who know other APIs: a name that is unknown here often exists under another.
 
 use crate::http::error::Place;
 
-/// Names of other APIs, and what to do here.
+/// Names that other APIs use, the name here, and the hint.
 const PARAMETERS: [(&[&str], &str, &str); 6] = [
     (
         &["page", "offset", "skip", "start", "after", "before", "pageToken", "next"],
@@ -29,7 +28,7 @@ const PARAMETERS: [(&[&str], &str, &str); 6] = [
     (&["state", "done", "completed"], "status", "status says where the work stands"),
 ];
 
-/// The same of bodies.
+/// The same for members of a body.
 const MEMBERS: [(&[&str], &str, &str); 6] = [
     (&["name", "summary", "subject", "text"], "title", "a task has a title"),
     (
@@ -47,10 +46,10 @@ const MEMBERS: [(&[&str], &str, &str); 6] = [
     ),
 ];
 
-/// What only the server writes.
+/// Members that only the server sets.
 const OF_THE_SERVER: [&str; 5] = ["id", "version", "createdAt", "updatedAt", "completedAt"];
 
-/// What is said of a name that isn't known, where these are.
+/// The message for an unknown name, where `known` are the names there are.
 pub(in crate::http) fn unknown(place: Place, name: &str, known: &[&'static str]) -> String {
     if known.is_empty() {
         return "is not known here, nor is any other".to_owned();
@@ -85,7 +84,7 @@ mod tests {
         assert!(unknown(Place::Body, "user_id", &body).ends_with("It is written userId"));
         assert!(unknown(Place::Body, "version", &body).ends_with("The server sets version"));
         assert!(unknown(Place::Body, "due_date", &body).contains("is dueAt"));
-        // No hint to what isn't there.
+        // No hint at a name that doesn't exist here.
         assert!(unknown(Place::Query, "q", &list).ends_with("sort"));
         assert!(unknown(Place::Query, "x", &[]).starts_with("is not known here"));
     }

@@ -46,7 +46,7 @@ impl FromRequest for SessionId {
 
 fn path_id(request: &HttpRequest, name: &str) -> Result<i64, ApiError> {
     let text = request.match_info().get(name).unwrap_or_default();
-    // i64::from_str would take a plus sign as well.
+    // `i64::from_str` would accept a plus sign too.
     let id = text.parse().ok().filter(|id| *id >= 1 && text.bytes().all(|b| b.is_ascii_digit()));
     id.ok_or_else(|| {
         let message = format!("must be a whole number from 1 to {}", i64::MAX);

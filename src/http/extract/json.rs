@@ -1,5 +1,5 @@
-//! Reading JSON texts of others strictly: a member that is there twice would be read in one way
-//! here and in another by whoever looked at it before.
+//! Strict parsing of JSON from clients. A member that is given twice is refused: whoever checked
+//! the body on its way here may have read the other one.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -9,7 +9,7 @@ use serde_json::{Map, Number, Value};
 
 use crate::http::error::{ApiError, Fault, Place};
 
-/// The members of the object that a text is.
+/// Parses a text that must be a JSON object, and returns its members.
 pub fn object(text: &[u8]) -> Result<Map<String, Value>, ApiError> {
     let repeated = RefCell::new(Vec::new());
     let seed = Strict { path: &Path::Root, repeated: &repeated };
@@ -31,7 +31,7 @@ pub fn object(text: &[u8]) -> Result<Map<String, Value>, ApiError> {
     }
 }
 
-/// Where a value is.
+/// The position of a value in the document.
 enum Path<'a> {
     Root,
     Member(&'a Path<'a>, &'a str),
@@ -39,7 +39,7 @@ enum Path<'a> {
 }
 
 impl fmt::Display for Path<'_> {
-    /// As a JSON pointer (RFC 6901).
+    /// Writes the path as a JSON pointer (RFC 6901).
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Path::Root => Ok(()),
@@ -51,7 +51,7 @@ impl fmt::Display for Path<'_> {
     }
 }
 
-/// Reads any value, and notes each member that is there again.
+/// Reads any value, and records the members that are repeated.
 #[derive(Clone, Copy)]
 struct Strict<'a> {
     path: &'a Path<'a>,
@@ -143,7 +143,7 @@ mod tests {
         let mut pointers: Vec<&str> = faults.iter().map(|fault| fault.pointer.as_str()).collect();
         pointers.sort_unstable();
         assert_eq!(pointers, ["/a", "/b/x~1y", "/b/x~1y/0/c"]);
-        // The same name, written in another way.
+        // The same name, spelled differently.
         assert!(object(br#"{"a": 1, "\u0061": 2}"#).is_err());
         assert!(object(br#"{"a": {"b": 1}, "b": {"a": 1}}"#).is_ok());
         for text in [&b"[]"[..], b"null", b"1"] {

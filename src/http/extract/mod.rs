@@ -1,6 +1,6 @@
-//! What handlers take out of a request, checked.
+//! Extractors: what handlers take out of a request, already checked.
 
-/// The description of each is that of the framework's own extractor for the same thing.
+/// Describes an extractor in the OpenAPI document like the framework's own for the same thing.
 macro_rules! described_as {
     ($ours:ty, $theirs:ty, $($bound:tt)*) => {
         impl<$($bound)*> ::paperclip::v2::schema::Apiv2Schema for $ours {}

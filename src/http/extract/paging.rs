@@ -12,7 +12,7 @@ use crate::http::extract::fields::{Fields, FromFields};
 use crate::http::extract::moment::{moment, storable};
 use crate::store::task_list::{Place, PlaceKey, Sort, SortKey, TaskQuery};
 
-/// How many rows a page has at most, and if nothing is said.
+/// How many rows a page has at most, and by default.
 const MOST: i64 = 100;
 const USUAL: i64 = 20;
 
@@ -151,7 +151,7 @@ impl FromFields for TaskParams {
 }
 
 impl TaskParams {
-    /// A text that is the same for the same question.
+    /// A text that is equal for equal queries.
     #[expect(clippy::expect_used, reason = "numbers, texts and times: always JSON")]
     pub fn cache_key(&self) -> String {
         let q = &self.query;
@@ -161,7 +161,7 @@ impl TaskParams {
     }
 }
 
-/// Cuts the row that was read too many off, and makes the cursor to it.
+/// Removes the extra row if all `read` rows are there, and makes the cursor of the next page.
 pub fn page<T, P: Serialize>(
     mut rows: Vec<T>,
     read: i64,
@@ -175,18 +175,18 @@ pub fn page<T, P: Serialize>(
     (rows, cursor)
 }
 
-/// The cursor to a task's place.
+/// The cursor to a task's position.
 pub fn task_cursor(sort: Sort, place: Place) -> impl Serialize {
     TaskCursor(sort.name().to_owned(), place)
 }
 
-/// The place that the parameter means, if it can be one of this list.
+/// Reads the cursor parameter, if it is a position that fits this list.
 pub fn cursor<P: DeserializeOwned>(fields: &mut Fields, fits: impl Fn(&P) -> bool) -> Option<P> {
     let expected = "the nextCursor of a page of the same list in the same order";
     fields.parameter("cursor", expected, |text| decode(text).filter(|place| fits(place)))
 }
 
-/// Whether PostgreSQL can take a place that somebody may have made up.
+/// Whether PostgreSQL can take this position, which may be forged.
 fn sane(place: &Place) -> bool {
     match &place.key {
         PlaceKey::At(at) => storable(at),
@@ -195,24 +195,24 @@ fn sane(place: &Place) -> bool {
     }
 }
 
-/// How many rows to read for a page of `limit`: one more, to know whether there is another page.
+/// How many rows to read for a page of `limit`: one more, to see whether there is another page.
 pub fn rows(limit: Option<i64>) -> i64 {
     limit.unwrap_or(USUAL) + 1
 }
 
-/// How many rows the page may have.
+/// Reads how many rows the page may have.
 pub fn limit(fields: &mut Fields) -> Option<i64> {
     fields.parameter("limit", format_args!("a whole number from 1 to {MOST}"), |text| {
         read_id(text).filter(|n| *n <= MOST)
     })
 }
 
-/// Whether all rows are to be counted.
+/// Reads whether to count all rows.
 pub fn total(fields: &mut Fields) -> Option<bool> {
     fields.parameter("total", "true or false", |text| text.parse().ok())
 }
 
-/// An id as a parameter.
+/// Reads an id from a parameter.
 pub fn read_id(text: &str) -> Option<i64> {
     text.parse().ok().filter(|n| *n >= 1 && text.bytes().all(|b| b.is_ascii_digit()))
 }

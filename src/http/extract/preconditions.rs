@@ -1,5 +1,5 @@
-//! `If-Match` and `If-None-Match` (RFC 9110, section 13), held against a version. An entity tag of
-//! ours is strong and is the version in quotes.
+//! `If-Match` and `If-None-Match` (RFC 9110, section 13), compared with a version. Our entity tags
+//! are strong: the version in quotes.
 
 use actix_web::dev::Payload;
 use actix_web::http::header::{HeaderName, IF_MATCH, IF_NONE_MATCH};
@@ -10,26 +10,26 @@ use std::future::{Ready, ready};
 
 use crate::http::error::{ApiError, Fault, Place};
 
-/// What a request asks of the version it meets.
+/// The conditions under which a request is to be carried out.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Preconditions {
     if_match: Option<Tags>,
     if_none_match: Option<Tags>,
 }
 
-/// What becomes of a request.
+/// The result of checking the preconditions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
-    /// It goes on.
+    /// The request goes on.
     Holds,
-    /// The client of a read has this version already.
+    /// The client of a read already has this version.
     NotModified,
-    /// The version is another than the client expects.
+    /// The version is not the one that the client expects.
     Failed,
 }
 
 impl Preconditions {
-    /// For a read, in the order of section 13.2.2.
+    /// Checks a read, in the order of section 13.2.2.
     pub fn of_read(&self, version: i64) -> Verdict {
         match (&self.if_match, &self.if_none_match) {
             (Some(tags), _) if !tags.strong_match(version) => Verdict::Failed,
@@ -38,7 +38,7 @@ impl Preconditions {
         }
     }
 
-    /// For a write: it is carried out on this version, or it fails.
+    /// Checks a write, which is either carried out on this version or fails.
     pub fn of_write(&self, version: i64) -> Result<(), ApiError> {
         match self.of_read(version) {
             Verdict::Holds => Ok(()),
@@ -50,9 +50,9 @@ impl Preconditions {
 /// The value of either header.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Tags {
-    /// `*`: whatever there is.
+    /// `*`: any version.
     Any,
-    /// One of these.
+    /// One of these tags.
     Listed(Vec<Tag>),
 }
 
@@ -63,7 +63,7 @@ struct Tag {
 }
 
 impl Tags {
-    /// Section 8.8.3.2: a weak tag is never strongly equal, also to itself.
+    /// Section 8.8.3.2: a weak tag never matches strongly, not even itself.
     fn strong_match(&self, version: i64) -> bool {
         self.has(version, |tag| !tag.weak)
     }
@@ -83,8 +83,8 @@ impl Tags {
     }
 }
 
-/// Reads a header's lines, which together are one list (section 5.3); `None` if that is no list of
-/// entity tags.
+/// Reads a header's lines, which together are one list (section 5.3); `None` if they are not a list
+/// of entity tags.
 fn read<'a>(lines: impl Iterator<Item = &'a [u8]>) -> Option<Tags> {
     let lines: Vec<&[u8]> = lines.map(<[u8]>::trim_ascii).collect();
     if lines == [b"*"] {
@@ -93,7 +93,7 @@ fn read<'a>(lines: impl Iterator<Item = &'a [u8]>) -> Option<Tags> {
     let mut tags = Vec::new();
     for mut rest in lines {
         loop {
-            // Empty elements are passed over (section 5.6.1.2).
+            // Empty elements are skipped (section 5.6.1.2).
             while let [b',' | b' ' | b'\t', after @ ..] = rest {
                 rest = after;
             }
@@ -111,7 +111,7 @@ fn read<'a>(lines: impl Iterator<Item = &'a [u8]>) -> Option<Tags> {
     (!tags.is_empty()).then_some(Tags::Listed(tags))
 }
 
-/// One entity tag (section 8.8.3) and what comes after it. There may be commas in it.
+/// Reads one entity tag (section 8.8.3), and returns what follows it. A tag may contain commas.
 fn read_tag(text: &[u8]) -> Option<(Tag, &[u8])> {
     let (weak, quoted) = match text {
         [b'W', b'/', quoted @ ..] => (true, quoted),
@@ -152,7 +152,7 @@ impl FromRequest for Preconditions {
     }
 }
 
-/// Which operation has which header is in a table of `openapi`.
+/// Which operation takes which header is in a table in `openapi`.
 impl Apiv2Schema for Preconditions {}
 impl OperationModifier for Preconditions {}
 
@@ -224,7 +224,7 @@ mod tests {
             (None, Some("W/\"7\""), Verdict::NotModified),
             (None, Some("\"1\", \"7\""), Verdict::NotModified),
             (None, Some("\"77\""), Verdict::Holds),
-            // If-Match comes first.
+            // If-Match is checked first.
             (Some("\"6\""), Some("\"7\""), Verdict::Failed),
             (Some("\"7\""), Some("\"7\""), Verdict::NotModified),
         ] {

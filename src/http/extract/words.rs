@@ -1,4 +1,4 @@
-//! What is wrong with a value, as people say it: libraries say it for programmers.
+//! Messages that say in plain words what is wrong with a value; the libraries' are for programmers.
 
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -42,7 +42,8 @@ impl Expected for Role {
     }
 }
 
-/// Says what a value is and what it must be. The value itself may be a secret.
+/// Says what a value is and what it must be. The value itself is not shown, since it may be a
+/// secret.
 pub(in crate::http) fn not_expected<T: Expected>(value: &Value) -> String {
     let kind = match value {
         Value::Null => "null",
@@ -59,7 +60,7 @@ pub(in crate::http) fn not_expected<T: Expected>(value: &Value) -> String {
     format!("must be {}, not {kind}", T::expected())
 }
 
-/// The library's messages, as people write.
+/// Translates the validation library's messages into plain words.
 pub(in crate::http) fn plain(message: &str) -> String {
     let of = |prefix: &str| message.strip_prefix(prefix);
     if let Some(least) = of("length is lower than ") {
@@ -109,7 +110,7 @@ mod tests {
         }
     }
 
-    /// Each rule that a DTO has, with a value that breaks it.
+    /// Each rule that is used in a DTO, with a value that breaks it.
     #[derive(Validate)]
     struct Ruled {
         #[garde(length(chars, min = 8))]

@@ -1,4 +1,4 @@
-//! Who may do what: one table with a rule for every route. A route without one lets nobody in.
+//! Who may do what: one table with a rule for each route. A route without a rule lets nobody in.
 
 use std::time::Duration;
 
@@ -20,21 +20,21 @@ use crate::http::error::{ApiError, Fault, Place};
 use crate::http::extract::idempotency_key::HEADER;
 use crate::store::accounts::tokens::Holder;
 
-/// What a caller must have.
+/// What a route requires of its caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Need {
-    /// Nothing: anybody may.
+    /// Nothing: anybody may call it.
     Nothing,
-    /// A token. Whose things are meant, the handler looks at.
+    /// A token. The handler checks whose resources are asked for.
     Token,
     /// An admin's token.
     Admin,
-    /// An admin's token, unless `METRICS_PUBLIC`.
+    /// An admin's token, unless `METRICS_PUBLIC` is true.
     AdminUnlessMetricsArePublic,
 }
 use Need::{Admin, AdminUnlessMetricsArePublic, Nothing, Token};
 
-/// Method, route, need. HEAD goes with GET.
+/// Method, route and requirement. HEAD is covered by GET.
 pub const RULES: [(&str, &str, Need); 42] = [
     ("POST", "/sessions", Nothing),
     ("GET", "/sessions", Token),
@@ -83,22 +83,22 @@ pub const RULES: [(&str, &str, Need); 42] = [
 /// How strict this instance is.
 #[derive(Debug, Clone, Copy)]
 pub struct Policy {
-    /// Whether a request without a token is anybody's, who may do everything.
+    /// Whether requests without a token are accepted, and may do anything.
     pub anybody: bool,
     /// Whether anybody may read `/metrics`.
     pub metrics_public: bool,
 }
 
-/// The pattern of the path that a request matches, if any: found once, since finding it means trying the
-/// patterns one by one.
+/// The pattern that the path of a request matches, if any. It is kept, since finding it means
+/// trying the patterns one by one.
 #[derive(Clone)]
 pub struct Route(pub Option<String>);
 
-/// Why a request is to be turned away.
+/// Why a request is to be refused.
 struct Refusal(ApiError);
 
-/// The outer middleware: finds out who calls, and whether the table lets them in. Whoever is turned
-/// away is turned away by [`enforce`], so that what is in between counts them too.
+/// The outer middleware: authenticates the caller and checks the table. [`enforce`] does the
+/// refusing, so that the layers in between (the rate limits) count refused requests too.
 pub async fn identify<B: MessageBody + 'static>(
     request: ServiceRequest,
     next: Next<B>,
@@ -114,10 +114,10 @@ pub async fn identify<B: MessageBody + 'static>(
     next.call(request).await
 }
 
-/// The inner middleware: turns away.
+/// The inner middleware: refuses what [`identify`] did not admit.
 ///
-/// A path that the table's routes don't match is answered here as well, so that no other reading of a
-/// path (such as one with percent-encoded letters) can reach a handler past the table.
+/// Paths that match no route of the table are answered here as well. So no other reading of a path
+/// (such as one with percent-encoded letters) can reach a handler past the table.
 pub async fn enforce<B: MessageBody + 'static>(
     request: ServiceRequest,
     next: Next<B>,
@@ -129,10 +129,10 @@ pub async fn enforce<B: MessageBody + 'static>(
     }
 }
 
-/// Where `taskd dlq` gives its orders.
+/// The route by which `taskd dlq` manages dead letters.
 pub const OPERATOR_PATH: &str = "/operator/dead-letters";
 
-/// Refuses an `Idempotency-Key` where it would not be looked at: whoever sends one relies on it.
+/// Refuses an `Idempotency-Key` where it would be ignored: a client that sends one relies on it.
 fn misplaced_key(request: &ServiceRequest) -> Option<ApiError> {
     let message = match *request.method() {
         Method::PUT | Method::PATCH | Method::DELETE => {
@@ -147,7 +147,7 @@ fn misplaced_key(request: &ServiceRequest) -> Option<ApiError> {
     request.headers().contains_key(HEADER).then(|| ApiError::Validation(vec![fault]))
 }
 
-/// Who calls, where the route needs to know.
+/// The caller, where the route requires one.
 async fn caller(request: &ServiceRequest, route: Option<&str>) -> Result<Option<Caller>, ApiError> {
     let route = route.ok_or(ApiError::RouteNotFound)?;
     let method = request.method().as_str();
@@ -180,7 +180,7 @@ async fn caller(request: &ServiceRequest, route: Option<&str>) -> Result<Option<
     Ok(Some(caller))
 }
 
-/// Lets only an admin's token in, for a process without the table.
+/// Admits only an admin's token, in a process without the table.
 pub(in crate::http) async fn admin_only(
     request: &HttpRequest,
     tokens: &Tokens,
@@ -190,7 +190,8 @@ pub(in crate::http) async fn admin_only(
     if Caller::Known(holder).is_admin() { Ok(()) } else { Err(FOR_ADMINS) }
 }
 
-/// Whoever reads the metrics waits for a second in all, also while the database is frozen.
+/// How long the check of a scraper's token may take. A scraper gets its answer within a second,
+/// even while the database hangs.
 const SCRAPERS_PATIENCE: Duration = Duration::from_millis(400);
 
 async fn scraper(tokens: &Tokens, token: &str) -> Result<Option<Holder>, ApiError> {
@@ -200,8 +201,8 @@ async fn scraper(tokens: &Tokens, token: &str) -> Result<Option<Holder>, ApiErro
 
 const FOR_ADMINS: ApiError = ApiError::Forbidden("this is for admins");
 
-/// A method that a route doesn't have: 405 with those that it has. A route that isn't in the table is
-/// nobody's.
+/// Refuses a method that the route doesn't have: 405 with the methods that it has. A route that has
+/// no rule lets nobody in.
 fn refusal(route: &str) -> ApiError {
     let methods: Vec<&str> = RULES.iter().filter(|rule| rule.1 == route).map(|r| r.0).collect();
     if methods.is_empty() {
@@ -215,7 +216,7 @@ fn refusal(route: &str) -> ApiError {
     ApiError::MethodNotAllowed(allow.join(", "))
 }
 
-/// The token of an `Authorization: Bearer` header (RFC 6750, section 2.1).
+/// The token in an `Authorization: Bearer` header (RFC 6750, section 2.1).
 fn bearer(headers: &HeaderMap) -> Result<Option<&str>, ApiError> {
     let mut headers = headers.get_all(AUTHORIZATION);
     let Some(value) = headers.next() else { return Ok(None) };
@@ -236,13 +237,13 @@ impl FromRequest for Caller {
     type Error = ApiError;
     type Future = Ready<Result<Caller, ApiError>>;
 
-    /// There is one wherever the table asks for a token.
+    /// There is a caller on every route for which the table requires a token.
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         ready(request.extensions().get::<Caller>().copied().ok_or(ApiError::Unauthenticated))
     }
 }
 
-/// The token that a request brings, for what only its holder is to read again.
+/// The token that a request brings, for answers that only its holder may read again.
 pub struct Bearer(pub Option<Secret>);
 
 impl FromRequest for Bearer {
@@ -255,7 +256,7 @@ impl FromRequest for Bearer {
     }
 }
 
-// The description says who may do what from the table; the caller is no parameter.
+// Neither is a parameter: the OpenAPI document takes the requirements from the table.
 impl Apiv2Schema for Caller {}
 impl OperationModifier for Caller {}
 impl Apiv2Schema for Bearer {}

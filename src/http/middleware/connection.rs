@@ -1,8 +1,7 @@
-//! What a request says about its connection, where the HTTP library can't be left alone with it.
+//! What a request says about its connection, where the HTTP library gets it wrong.
 //!
-//! Of requests that are sent one after the other without waiting, the library reads the next before
-//! it has answered the one before: what the later says about the connection would count for the
-//! earlier.
+//! When a client pipelines requests, the library reads the next one before it has answered the one
+//! before. What the later request says about the connection would then count for the earlier one.
 
 use std::cell::Cell;
 
@@ -15,23 +14,24 @@ use actix_web::{Error, ResponseError};
 
 use crate::http::error::ApiError;
 
-/// Whether a request has said that it is the last one.
+/// Whether a request on this connection has said that it is the last.
 #[derive(Default)]
 struct Last(Cell<bool>);
 
-/// Notes a new connection.
+/// Prepares the data of a new connection.
 pub(in crate::http) fn connected(data: &mut Extensions) {
     data.insert(Last::default());
 }
 
 /// The outermost middleware.
 ///
-/// - After a request with `Connection: close` none is carried out (RFC 9112, section 9.6). The
-///   library has read it by then, so it is refused, after an answer that says that it is the last.
-/// - An offer to go on in another protocol is not taken up. One that comes with a later request of
-///   a connection makes the library end it, so the answer says so.
-/// - Whatever comes with `Upgrade: websocket` the library takes for the new protocol, whatever its
-///   length says; so such a request is refused before anybody waits for its body.
+/// - After a request with `Connection: close` no further request is carried out (RFC 9112, section
+///   9.6). The library has read the next one by then, so it is refused, and the response says that
+///   it is the last.
+/// - An offer to switch to another protocol is ignored. If it comes with a later request of a
+///   connection, the library closes the connection, so the response says so.
+/// - The library takes whatever follows `Upgrade: websocket` for the new protocol, whatever its
+///   length says. So such a request is refused before anything waits for its body.
 pub(in crate::http) async fn minded<B: MessageBody + 'static>(
     request: ServiceRequest,
     next: Next<B>,
@@ -57,7 +57,7 @@ pub(in crate::http) async fn minded<B: MessageBody + 'static>(
     Ok(response)
 }
 
-/// Whether the connection ends with this request.
+/// Whether this request is the last on its connection.
 fn ends(request: &ServiceRequest) -> bool {
     let head = request.head();
     match head.connection_type() {

@@ -1,19 +1,19 @@
 //! Which web pages may use the API (<https://fetch.spec.whatwg.org/#http-cors-protocol>).
 //!
-//! Nothing here lets anybody in or keeps anybody out but browsers on behalf of their users. There are
-//! no cookies, so credentials are not allowed: a page brings its own in a header.
+//! CORS only restrains browsers; it grants nobody access. There are no cookies, so credentialed
+//! requests are not allowed: a page sends its token in a header.
 
 use std::str::FromStr;
 
 use actix_cors::Cors;
 use url::Url;
 
-/// The origins whose pages may.
+/// The origins whose pages may use the API.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Origins {
-    /// All.
+    /// All origins.
     Any,
-    /// These, such as `https://app.example.com`.
+    /// These origins, such as `https://app.example.com`.
     These(Vec<String>),
 }
 
@@ -41,12 +41,13 @@ impl Origins {
     }
 }
 
-/// An origin as a browser sends it, which is what it is compared with, letter by letter.
+/// Checks that an origin is written as a browser sends it, because the two are compared letter by
+/// letter.
 fn exact(text: &str) -> Result<String, String> {
     let wrong = || format!("{text:?} is no origin such as https://app.example.com, nor *");
     let url = Url::parse(text).map_err(|_| wrong())?;
     let origin = url.origin().ascii_serialization();
-    // A star within a host would be a letter like another.
+    // A wildcard within a host would be taken for a letter.
     if !["http", "https"].contains(&url.scheme()) || text.contains('*') {
         return Err(wrong());
     }
@@ -57,7 +58,7 @@ fn exact(text: &str) -> Result<String, String> {
 }
 
 const METHODS: [&str; 6] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"];
-/// What a page may send besides what it always may.
+/// The headers that a page may send in addition to the safelisted ones.
 const SENT: [&str; 6] = [
     "Authorization",
     "Content-Type",
@@ -66,7 +67,7 @@ const SENT: [&str; 6] = [
     "If-None-Match",
     "X-Request-Id",
 ];
-/// What a page may read besides what it always may.
+/// The headers that a page may read in addition to the safelisted ones.
 const READ: [&str; 11] = [
     "ETag",
     "Link",
@@ -80,10 +81,10 @@ const READ: [&str; 11] = [
     "Taskd-Cleared",
     "X-Request-Id",
 ];
-/// How long a browser may remember what is allowed, in seconds.
+/// How long a browser may cache a preflight, in seconds.
 const REMEMBERED_SECONDS: usize = 3600;
 
-/// Answers what browsers ask before a request, and says in each answer who may read it.
+/// Answers preflights, and marks each response with the origin that may read it.
 pub(in crate::http) fn cors(origins: Option<&Origins>) -> Cors {
     let cors = Cors::default()
         .allowed_methods(METHODS)

@@ -1,6 +1,6 @@
-//! Headers that every answer has, for the browsers that may look at it.
+//! Headers that every response has, for browsers that may show it.
 //!
-//! There is no `Strict-Transport-Security`: TLS ends at the proxy, so the promise is the proxy's.
+//! There is no `Strict-Transport-Security`: TLS ends at the proxy, so the proxy has to promise it.
 
 use actix_web::Error;
 use actix_web::body::MessageBody;
@@ -15,14 +15,16 @@ use actix_web::middleware::Next;
 const CROSS_ORIGIN_RESOURCE_POLICY: HeaderName =
     HeaderName::from_static("cross-origin-resource-policy");
 
-/// An answer of the API is data: whoever shows it as a page must get nothing to run.
+/// The API's responses are data: a browser that shows one as a page must not run anything.
 const OF_DATA: &str = "default-src 'none'; frame-ancestors 'none'";
-/// What Swagger UI needs: its own files, styles it writes itself, images within them, and the API.
+/// What Swagger UI needs: its own files, the styles it writes itself, images within them, and the
+/// API.
 const OF_DOCS: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; \
      img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; \
      frame-ancestors 'none'";
 
-/// Around everything else, so that no answer is without. What an answer says itself stays.
+/// Middleware around everything that makes responses, so that none goes without these headers. A
+/// header that a response sets itself stays.
 pub async fn secured<B: MessageBody + 'static>(
     request: ServiceRequest,
     next: Next<B>,
@@ -33,9 +35,9 @@ pub async fn secured<B: MessageBody + 'static>(
     let mut response = next.call(request).await?;
     let is_good = response.status().is_success() || response.status() == StatusCode::NOT_MODIFIED;
     let caching = match is_read && is_good {
-        // The program's own files, which change with the program.
+        // The program's own files, which change only with the program.
         true if is_docs => "public, max-age=3600",
-        // May be kept, and asked about by its ETag.
+        // May be stored, but must be revalidated by its ETag.
         true if is_tasks => "private, no-cache",
         _ => "no-store",
     };

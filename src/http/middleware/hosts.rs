@@ -1,5 +1,5 @@
-//! Who may ask an instance that asks nobody for a token: a page of the web can give its own name this machine's
-//! address, and have the browser of somebody here ask in its name (DNS rebinding).
+//! Protects an instance that requires no token from DNS rebinding: a web page can point its own
+//! host name at this machine's address, and have the browser of a user here send requests to it.
 
 use std::net::IpAddr;
 use std::str::FromStr;
@@ -15,7 +15,7 @@ use crate::http::State;
 use crate::http::error::ApiError;
 use crate::http::middleware::limits::Limits;
 
-/// Names under which an instance is served besides those of this machine alone.
+/// Host names under which an instance is served, in addition to the loopback names.
 #[derive(Debug, Clone, Default)]
 pub struct Hosts(Vec<String>);
 
@@ -44,7 +44,7 @@ impl FromStr for Hosts {
 }
 
 impl Hosts {
-    /// Whether a name, with or without a port, is one of these, or can only be this machine's.
+    /// Whether a host, with or without a port, is one of these or can only be this machine.
     fn has(&self, authority: &str) -> bool {
         let Some((host, _)) = parts(authority) else { return false };
         let address = host.parse::<IpAddr>();
@@ -55,7 +55,7 @@ impl Hosts {
     }
 }
 
-/// The host in lower case without brackets and last dot, and the port.
+/// The host in lower case, without brackets and final dot, and the port.
 fn parts(authority: &str) -> Option<(String, Option<u16>)> {
     let (host, rest) = match authority.strip_prefix('[') {
         Some(rest) => rest.split_once(']')?,
@@ -70,7 +70,7 @@ fn parts(authority: &str) -> Option<(String, Option<u16>)> {
     if host.is_empty() { None } else { Some((host, port)) }
 }
 
-/// Whether an origin is that of what is asked for itself, whichever scheme a proxy in front has.
+/// Whether an origin is that of the requested host itself, whichever scheme a proxy in front uses.
 fn is_own(origin: &str, host: &str) -> bool {
     let Some((scheme, authority)) = origin.split_once("://") else { return false };
     let usual = match scheme {
@@ -86,8 +86,8 @@ fn is_own(origin: &str, host: &str) -> bool {
     }
 }
 
-/// Refuses what comes in another name, or from a page of another origin. Where a token is asked for, that is what a
-/// page doesn't have.
+/// Refuses requests for another host, and from pages of another origin. An instance that requires
+/// tokens needs no such check: a page has no token.
 pub async fn guard<B: MessageBody + 'static>(
     request: ServiceRequest,
     next: Next<B>,

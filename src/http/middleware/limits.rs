@@ -1,4 +1,4 @@
-//! What a request may take: so much time, and a body as it is, not packed.
+//! The limits of a request: its time, and a body that must not be compressed.
 
 use std::cell::{Cell, RefCell};
 use std::pin::Pin;
@@ -20,24 +20,24 @@ use crate::http::middleware::cors::Origins;
 use crate::http::middleware::hosts::Hosts;
 use crate::http::middleware::observe::AccessLog;
 
-/// What a server puts up with. The length of a body is `fields::BODY_BYTES`; the framework has limits
-/// of its own for headers, and gives a client ten seconds to send them.
+/// The limits of a server. The longest body is `body::BODY_BYTES`. The framework has limits of its
+/// own for headers, and gives a client ten seconds to send them.
 #[derive(Debug, Clone)]
 pub struct Limits {
-    /// How long a request may take from its headers to its answer.
+    /// How long a request may take, from its headers to its response.
     pub request_timeout: Duration,
-    /// How many connections may be open at a time, in all; more wait to be accepted.
+    /// How many connections may be open in all; further ones wait to be accepted.
     pub max_connections: usize,
-    /// Whose pages may use the API from a browser.
+    /// The origins whose pages may use the API from a browser.
     pub origins: Option<Origins>,
-    /// Which requests have a line in the log.
+    /// Which requests are logged.
     pub access_log: AccessLog,
-    /// Under which names an instance is served that asks nobody for a token.
+    /// The host names under which an instance without tokens is served.
     pub hosts: Hosts,
 }
 
 impl Limits {
-    /// How many threads serve, and how many connections each has: the framework counts by thread.
+    /// The number of threads, and the connections of each: the framework counts them by thread.
     pub fn threads(&self) -> (usize, usize) {
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let threads = threads.min(self.max_connections).max(1);
@@ -45,18 +45,18 @@ impl Limits {
     }
 }
 
-/// A body that is being read, or not.
+/// The body of a request, which may not have been read to its end.
 struct Body {
     payload: RefCell<Payload>,
-    /// Whether somebody waits for its next bytes.
+    /// Whether the reader is waiting for the client's next bytes.
     waiting: Cell<bool>,
 }
 
-/// Around the app. It keeps a body that was not read to its end until the answer has gone out, so that
-/// the connection is closed after it.
+/// Middleware around the app. It keeps a body that was not read to its end until the response has
+/// been sent, so that the framework then closes the connection.
 ///
-/// Where nobody has the body any more by then, the framework reads on to its end for the sake of the
-/// next request, and waits for a chunked one for as long as the client likes.
+/// If the body were dropped before, the framework would read it to its end to reach the next
+/// request, and would wait for a chunked body for as long as the client likes.
 pub async fn with_body<B: MessageBody + 'static>(
     mut request: ServiceRequest,
     next: Next<B>,
@@ -72,7 +72,7 @@ pub async fn with_body<B: MessageBody + 'static>(
     Ok(response.map_body(|_, answer| BoxBody::new(Answer { answer, _body: body })))
 }
 
-/// An answer that keeps the request's body.
+/// A response that keeps the body of its request.
 struct Answer {
     answer: BoxBody,
     _body: Rc<Body>,
@@ -105,10 +105,10 @@ impl Stream for Reader {
     }
 }
 
-/// Around a resource: only there, past the routing, can the request be kept for an answer in the
-/// handler's place.
+/// Middleware around each resource: only after the routing can the request be kept, for an answer
+/// in the handler's place.
 ///
-/// A handler that is out of time is dropped, but a write in it goes on to its end in its own task.
+/// A handler that is out of time is dropped, but a write runs to its end in a task of its own.
 pub async fn within_limits<B: MessageBody + 'static>(
     request: ServiceRequest,
     next: Next<B>,
@@ -129,8 +129,7 @@ pub async fn within_limits<B: MessageBody + 'static>(
     }
 }
 
-/// Whether the body has to be unpacked before it can be read. We would read 256 kB that become
-/// gigabytes, so we don't.
+/// Whether the body is compressed. None such is accepted: 256 kB could unpack to gigabytes.
 fn is_packed(request: &ServiceRequest) -> bool {
     let packed = |value: &actix_web::http::header::HeaderValue| {
         let names = value.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii);

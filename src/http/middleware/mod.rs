@@ -1,4 +1,5 @@
-//! What stands around each handler: who may, how often, for how long, and what is noted of it.
+//! The layers around each handler: who may call it, how often and for how long, and what is
+//! recorded.
 
 pub mod admission;
 pub(in crate::http) mod connection;

@@ -1,4 +1,5 @@
-//! What surrounds every request: its id, its measurement, and a last look at errors.
+//! What is done around every request: its id, its metrics and its log line, and a uniform form for
+//! errors.
 
 use std::time::{Duration, Instant};
 
@@ -15,7 +16,7 @@ use crate::http::error::{ApiError, PROBLEM_JSON};
 use crate::http::middleware::admission::Route;
 use crate::http::request_id::{REQUEST_ID, RequestId};
 
-/// The outermost middleware.
+/// Middleware around routing and all rules, so that refusals are measured and logged too.
 pub async fn observe<B: MessageBody + 'static>(
     mut request: ServiceRequest,
     next: Next<B>,
@@ -23,7 +24,7 @@ pub async fn observe<B: MessageBody + 'static>(
     let started = Instant::now();
     let id = RequestId::of(&request);
     let method = request.method().clone();
-    // RFC 9110, section 9.3.2: HEAD is GET without the body, which the server leaves out itself.
+    // RFC 9110, section 9.3.2: HEAD is GET without a body. The server leaves the body out itself.
     if method == Method::HEAD {
         request.head_mut().method = Method::GET;
     }
@@ -52,7 +53,7 @@ pub async fn observe<B: MessageBody + 'static>(
     }
     let log = response.request().app_data::<web::Data<AccessLog>>().map(|log| *log.get_ref());
     if log.is_some_and(|log| log.has(status, elapsed)) {
-        // Without the query: what is searched for is nobody else's business.
+        // The path without the query: search terms are private.
         let path = response.request().path();
         let (status, ms) = (status.as_u16(), (elapsed.as_secs_f64() * 1e4).round() / 10.0);
         tracing::info!(%method, path, status, ms, request_id = id, "request");
@@ -60,7 +61,7 @@ pub async fn observe<B: MessageBody + 'static>(
     Ok(response)
 }
 
-/// Whether the process stops: then each answer is the last on its connection.
+/// Tells whether the process is stopping. From then on each response closes its connection.
 pub(in crate::http) struct Stopping(pub(in crate::http) Shutdown);
 
 /// Which requests have a line in the log.
@@ -74,7 +75,7 @@ pub enum AccessLog {
     Off,
 }
 
-/// Longer than any request takes that meets nothing in its way.
+/// Slower than any request that isn't held up.
 const SLOW: Duration = Duration::from_secs(1);
 
 impl AccessLog {
@@ -89,7 +90,7 @@ impl AccessLog {
     }
 }
 
-/// Whatever the framework refused by itself is made a problem document like our own.
+/// Turns errors that the framework answered by itself into problem documents like our own.
 fn as_problem(response: ServiceResponse<BoxBody>) -> ServiceResponse<BoxBody> {
     let status = response.status();
     if !(status.is_client_error() || status.is_server_error()) {
@@ -105,7 +106,7 @@ fn as_problem(response: ServiceResponse<BoxBody>) -> ServiceResponse<BoxBody> {
             ApiError::PayloadTooLarge(crate::http::extract::body::BODY_BYTES)
         }
         _ if status.is_client_error() => ApiError::Validation(Vec::new()),
-        // A readiness check that fails says why in a document of its own.
+        // A failed readiness check explains itself in its own document.
         StatusCode::SERVICE_UNAVAILABLE if content_type.is_some() => return response,
         StatusCode::SERVICE_UNAVAILABLE => ApiError::Unavailable,
         _ => ApiError::Internal,
@@ -114,7 +115,7 @@ fn as_problem(response: ServiceResponse<BoxBody>) -> ServiceResponse<BoxBody> {
     ServiceResponse::new(request, error.error_response())
 }
 
-/// A label for a method: a client can make any up, and each label is kept for ever.
+/// The metric label of a method. Clients can make methods up, and each label is kept forever.
 fn known(method: &Method) -> &str {
     match method.as_str() {
         known @ ("GET" | "HEAD" | "POST" | "PUT" | "PATCH" | "DELETE" | "OPTIONS") => known,

@@ -1,11 +1,12 @@
-//! How many requests a client may send: by the user whose token it brings, whichever of its tokens
-//! that is, or by address where there is none that is anybody's. Every answer of a limited route
-//! says what is left, with `RateLimit` and `RateLimit-Policy`
+//! How many requests a client may send. Requests with a valid token are counted by user, whichever
+//! token of the user they bring; all others are counted by address. Every response of a limited
+//! route says what is left, in `RateLimit` and `RateLimit-Policy`
 //! (draft-ietf-httpapi-ratelimit-headers-10) and, for clients that know the draft's earlier form
-//! (-06), `RateLimit-Limit`, `-Remaining` and `-Reset`; beyond it is 429.
+//! (-06), in `RateLimit-Limit`, `-Remaining` and `-Reset`. A request beyond the limit gets 429.
 //!
-//! The count is shared through Redis. While it can't be asked, each instance counts for itself: a
-//! client may then send as much to each, which is better than nothing, and than an outage.
+//! The count is shared through Redis. While Redis is down, each instance counts for itself. A
+//! client may then send the full rate to each instance, which is better than no limit, and than an
+//! outage.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,11 +25,11 @@ use crate::http::State;
 use crate::http::error::ApiError;
 use crate::http::extract::caller::{self, Networks};
 
-/// How often a user may change its own address. Until addresses are confirmed, each change may be
-/// to a stranger's, who then gets mail.
+/// How often users may change their own address. Addresses are not confirmed, so each change
+/// may name a stranger's address, who then gets mail.
 const ADDRESS_CHANGES: Rate = Rate::of(5, Duration::from_secs(24 * 3600));
 
-/// What counts together.
+/// Requests that are counted together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Class {
     Reads,
@@ -37,14 +38,14 @@ enum Class {
 }
 
 impl Class {
-    /// The class of a request, by the path as the router sees it: percent-encoding hides nothing.
-    /// What watches the service is never limited.
+    /// The class of a request, by the decoded path that the router sees, so that percent-encoding
+    /// hides nothing. `None` for probes, metrics and preflights, which are never limited.
     fn of(method: &Method, path: &str) -> Option<Class> {
         match path {
             "/healthz" | "/readyz" | "/metrics" => None,
             "/sessions" if *method == Method::POST => Some(Class::SignIn),
             _ => match *method {
-                // A question about what is allowed, which browsers ask by themselves.
+                // A preflight, which browsers send by themselves.
                 Method::OPTIONS => None,
                 Method::GET | Method::HEAD => Some(Class::Reads),
                 _ => Some(Class::Writes),
@@ -61,20 +62,20 @@ impl Class {
     }
 }
 
-/// The rate of each class, and whose word on addresses is taken.
+/// The rate of each class, and the proxies to trust for addresses.
 #[derive(Debug, Clone, Default)]
 pub struct Rates {
-    /// GET and HEAD.
+    /// For GET and HEAD.
     pub reads: Limit,
-    /// Everything else.
+    /// For all other methods.
     pub writes: Limit,
-    /// Attempts to sign in; by address always, since who tries is not known yet.
+    /// For attempts to sign in. Always by address, since the user is not known yet.
     pub sign_in: Limit,
     /// Proxies whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Networks,
 }
 
-/// See the module.
+/// Counts requests and refuses those beyond the limit. See the module.
 pub struct RateLimits {
     rates: Rates,
     shared: Option<Arc<dyn Limiter>>,
@@ -83,7 +84,7 @@ pub struct RateLimits {
 }
 
 impl RateLimits {
-    /// Counted by `shared` where there is one.
+    /// Counts in `shared` if there is one, else in this process.
     pub fn new(rates: Rates, shared: Option<Arc<dyn Limiter>>) -> RateLimits {
         let (own, breaker) = (MemoryLimiter::default(), Breaker::default());
         RateLimits { rates, shared, own, breaker }
@@ -112,7 +113,7 @@ impl RateLimits {
         format!("{}:address:{address}", class.name())
     }
 
-    /// Counts a guess at a user's own password, like an attempt to sign in.
+    /// Counts an attempt to give a user's own password, at the rate of sign-in attempts.
     pub async fn guess(&self, user: i64) -> Result<(), ApiError> {
         let Some(rate) = self.rates.sign_in.0 else { return Ok(()) };
         self.pass(&format!("{}:{}", Class::SignIn.name(), caller::of_user(user)), rate).await
@@ -149,7 +150,7 @@ impl RateLimits {
     }
 }
 
-/// The middleware.
+/// The middleware, which counts each request of a limited class.
 pub async fn limit<B: MessageBody + 'static>(
     request: ServiceRequest,
     next: Next<B>,
@@ -187,7 +188,7 @@ fn refusal(taken: Taken) -> ApiError {
     ApiError::RateLimited(u32::try_from(seconds).unwrap_or(u32::MAX))
 }
 
-/// What the client is told.
+/// The headers that tell the client its limit.
 fn headers(class: Class, rate: Rate, taken: Taken) -> [(&'static str, String); 5] {
     let name = class.name();
     let policy = format!("\"{name}\";q={};w={}", rate.count(), seconds(rate.period()));
@@ -201,7 +202,7 @@ fn headers(class: Class, rate: Rate, taken: Taken) -> [(&'static str, String); 5
     ]
 }
 
-/// In whole seconds, of which a part counts as one: who comes back then isn't early.
+/// Whole seconds, rounded up, so that a client that waits as long does not come too early.
 fn seconds(duration: Duration) -> u64 {
     duration.as_secs() + u64::from(duration.subsec_nanos() > 0)
 }

@@ -1,4 +1,4 @@
-//! Headers of requests and answers, which paperclip knows nothing of.
+//! The headers of requests and responses, which paperclip doesn't describe.
 
 use serde_json::{Map, Value, json};
 
@@ -6,7 +6,7 @@ use super::merge;
 use crate::http::error::ApiError;
 use crate::http::extract::idempotency_key;
 
-/// Which operations look at preconditions, and at which above all.
+/// Which operations check preconditions; of the two headers, the one that matters most.
 const PRECONDITIONS: [(&str, &str, &str, &str); 4] = [
     ("/tasks/{id}", "get", "If-None-Match", "Answer 304 if the task still has one of these"),
     ("/tasks/{id}", "put", "If-Match", "Write only if the task still has one of these"),
@@ -14,7 +14,7 @@ const PRECONDITIONS: [(&str, &str, &str, &str); 4] = [
     ("/tasks/{id}", "delete", "If-Match", "Delete only if the task still has one of these"),
 ];
 
-/// Answers with the entity tag of a task.
+/// Responses that have the entity tag of a task.
 const TAGGED: [(&str, &str, &str); 5] = [
     ("/tasks", "post", "201"),
     ("/tasks/{id}", "get", "200"),
@@ -25,10 +25,10 @@ const TAGGED: [(&str, &str, &str); 5] = [
 
 /// `*`, or entity tags with commas between them (RFC 9110, sections 8.8.3 and 13.1).
 const ENTITY_TAGS: &str = r#"^(\*|(W/)?"[!#-~]*"( *, *(W/)?"[!#-~]*")*)$"#;
-/// Visible ASCII, bare or in quotes; the escapes that quotes allow are left out for brevity.
+/// Visible ASCII, bare or in quotes. The escapes that quotes allow are left out for brevity.
 const KEY: &str = r#"^([!#-~][!-~]*|"[!#-\[\]-~]+")$"#;
 
-/// Describes an operation's headers. Returns the errors that they bring.
+/// Describes an operation's headers. Returns the errors that they add.
 pub(super) fn complete(path: &str, method: &str, operation: &mut Value) -> Vec<ApiError> {
     let mut errors = Vec::new();
     for (_, _, name, text) in PRECONDITIONS.iter().filter(|row| (row.0, row.1) == (path, method)) {
@@ -68,7 +68,7 @@ pub(super) fn complete(path: &str, method: &str, operation: &mut Value) -> Vec<A
     errors
 }
 
-/// What a client is told of its rate, once for all answers.
+/// The rate limit headers, described once for all responses.
 pub(super) fn rates() -> Value {
     let header = |text: &str, schema: Value| {
         let text = format!("{text}. Sent while requests of this kind are limited");
@@ -89,7 +89,8 @@ pub(super) fn rates() -> Value {
     })
 }
 
-/// The rate is told on every answer of a limited route, and every operation is one.
+/// Every response of a limited route has the rate limit headers. All operations that come here are
+/// limited.
 pub(super) fn complete_answers(operation: &mut Value) {
     let named =
         |name: &String| (name.clone(), json!({ "$ref": format!("#/components/headers/{name}") }));
@@ -113,7 +114,7 @@ fn key_parameter() -> Value {
     })
 }
 
-/// Adds a header that a request may have.
+/// Adds an optional header of the request.
 fn parameter(operation: &mut Value, name: &str, description: &str, schema: Value) {
     let parameter = json!({
         "name": name, "in": "header", "required": false, "schema": schema,
@@ -125,7 +126,7 @@ fn parameter(operation: &mut Value, name: &str, description: &str, schema: Value
     }
 }
 
-/// Adds a header that an answer has.
+/// Adds a header of a response.
 fn header(operation: &mut Value, status: &str, name: &str, description: &str, schema: Value) {
     let header = json!({ name: { "description": description, "schema": schema } });
     merge(&mut operation["responses"][status]["headers"], header);

@@ -1,5 +1,5 @@
-//! The OpenAPI 3.0 document: routes and types by paperclip from the code, and what paperclip's
-//! conversion to version 3 leaves out from the tables beside.
+//! The OpenAPI 3.0 document. Paperclip makes the routes and types from the code; what its
+//! conversion to version 3 leaves out comes from the tables beside.
 
 mod tables;
 
@@ -22,7 +22,7 @@ use crate::http::error::{ApiError, PROBLEM_JSON};
 use crate::http::extract::body::BODY_BYTES;
 use crate::http::middleware::admission::{Need, RULES};
 
-/// The document.
+/// Makes the document.
 pub fn document() -> Value {
     let mut document = Value::Null;
     let spec = DefaultApiRaw {
@@ -41,7 +41,7 @@ pub fn document() -> Value {
             .into(),
         ..DefaultApiRaw::default()
     };
-    // The app is built for its description alone.
+    // This app only serves to produce the description.
     let _ = App::new()
         .wrap_api_with_spec(spec)
         .configure(super::routes::api)
@@ -59,7 +59,7 @@ fn complete(document: &mut Value) {
     let schemas = &mut document["components"]["schemas"];
     for (whole, member, item) in PAGES.map(|(page, item)| (page, "data", item)).iter().chain(&LISTS)
     {
-        // paperclip writes the row's schema out within the page's.
+        // paperclip inlines the row's schema in the page's.
         let row = schemas[whole]["properties"][member]["items"].take();
         schemas[whole]["properties"][member]["items"] =
             json!({ "$ref": format!("#/components/schemas/{item}") });
@@ -220,7 +220,7 @@ fn complete_operation(path: &str, method: &str, operation: &mut Value, rules: &M
     headers::complete_answers(operation);
 }
 
-/// Says what holds of a member. A reference can have no neighbours in OpenAPI 3.0, so it goes.
+/// Adds rules to a member. In OpenAPI 3.0 a `$ref` can have no siblings, so it is removed.
 fn rule(member: &mut Value, rules: Value) {
     if let Some(member) = member.as_object_mut() {
         member.remove("$ref");
@@ -228,7 +228,7 @@ fn rule(member: &mut Value, rules: Value) {
     merge(member, rules);
 }
 
-/// Puts the members of one object into another.
+/// Adds the members of one object to another.
 fn merge(into: &mut Value, from: Value) {
     if !into.is_object() {
         *into = json!({});

@@ -1,16 +1,16 @@
-//! The routes that are not made by paperclip: the index, the documents, and what watches and operates a
-//! process.
+//! The routes that are not described by paperclip: the index, the documents, and those for
+//! monitoring and operating a process.
 
 use serde_json::{Value, json};
 
 use crate::http::error::PROBLEM_JSON;
 
-/// Documents about the API.
+/// The tag of documents about the API.
 const DOCUMENTS: &str = "documentation";
-/// What watches and operates a process.
+/// The tag of routes that monitor and operate a process.
 const OPERATION: &str = "operation";
 
-/// Adds them.
+/// Adds these routes to the document.
 pub(super) fn add(document: &mut Value) {
     let paths = &mut document["paths"];
     paths["/"] = json!({ "get": {

@@ -1,4 +1,4 @@
-//! What every error looks like.
+//! The form of every error.
 
 use serde_json::{Value, json};
 

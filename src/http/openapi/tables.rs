@@ -1,5 +1,5 @@
-//! What holds of members and parameters. A test holds these tables against the rules that requests are
-//! validated by.
+//! The rules of members and parameters. A test compares these tables with the rules that requests
+//! are validated by.
 
 use serde_json::{Value, json};
 
@@ -8,18 +8,18 @@ use crate::domain::task::Status;
 use crate::domain::user::Role;
 use crate::store::task_list::Sort;
 
-/// PostgreSQL has no NUL character in its texts, so neither has the API.
+/// PostgreSQL texts can't have a NUL character, so the API's can't either.
 pub const NO_NUL: &str = r"^[^\u0000]*$";
-/// The same of a text that must say something.
+/// The same for a text that must not be blank.
 pub const NOT_BLANK: &str = r"^[^\u0000]*[^\s\u0000][^\u0000]*$";
 
-/// Members of request bodies: schema, member, what holds of it.
+/// Members of request bodies: schema, member and its rules.
 pub fn body_rules() -> Vec<(&'static str, &'static str, Value)> {
     let title =
         json!({ "minLength": 1, "maxLength": 200, "pattern": NOT_BLANK, "example": "Write Docs" });
     let description = json!({ "maxLength": 10_000, "pattern": NO_NUL, "nullable": true, "example": "Testing async" });
     let id = json!({ "minimum": 1, "nullable": true, "example": 1 });
-    // A category is a thing that there need not be one of: no example names one.
+    // There need not be any category, so no example names one.
     let category = json!({ "minimum": 1, "nullable": true, "example": null });
     let due = json!({ "format": "date-time", "nullable": true, "example": "2030-01-31T12:00:00Z" });
     let email = json!({ "format": "email", "maxLength": 254, "example": "ada@example.com" });
@@ -92,7 +92,7 @@ pub(super) const REQUIRED: [(&str, &[&str]); 8] = [
     ("CategoryPatch", &[]),
 ];
 
-/// Pages, and what their rows are.
+/// Pages, and the schemas of their rows.
 pub(super) const PAGES: [(&str, &str); 7] = [
     ("TaskPage", "Task"),
     ("UserPage", "User"),
@@ -103,13 +103,13 @@ pub(super) const PAGES: [(&str, &str); 7] = [
     ("EventPage", "Event"),
 ];
 
-/// Other members that are lists, and what their items are.
+/// Other members that are lists, and the schemas of their items.
 pub(super) const LISTS: [(&str, &str, &str); 1] = [("EventDetail", "effects", "Effect")];
 
-/// What is answered and is no row of a page.
+/// Schemas of responses that are not rows of a page.
 pub(super) const ALONE: [&str; 4] = ["Session", "NewToken", "EventDetail", "Effect"];
 
-/// Members of answers that may be null; every member is always there but `total`.
+/// Members of responses that may be null. Every member is always present except `total`.
 pub(super) const NULLABLE: [(&str, &str); 25] = [
     ("Event", "publishedAt"),
     ("EventDetail", "publishedAt"),
@@ -138,7 +138,7 @@ pub(super) const NULLABLE: [(&str, &str); 25] = [
     ("ActivityPage", "nextCursor"),
 ];
 
-/// Query parameters of lists, and of `GET /tasks`, by name.
+/// Query parameters of lists and of `GET /tasks`, by name.
 pub fn parameter_rules() -> Vec<(&'static str, Value)> {
     let id = json!({ "type": "integer", "format": "int64", "minimum": 1 });
     let time = json!({ "type": "string", "format": "date-time" });
@@ -160,7 +160,7 @@ pub fn parameter_rules() -> Vec<(&'static str, Value)> {
     ]
 }
 
-/// Those that `GET /events` alone has.
+/// The query parameters that only `GET /events` has.
 pub fn event_parameter_rules() -> Vec<(&'static str, Value)> {
     let types = EventType::ALL.map(EventType::as_str);
     vec![

@@ -28,8 +28,8 @@ pub async fn list(
     let (id, params) = (id.0, params.0);
     let limit = rows(params.limit);
     let mut connection = state.store.connection().await?;
-    // Whose a deleted task was is not known: its log is for admins. Of one that was somebody else's
-    // before a member sees what has happened since it is its own.
+    // The owner of a deleted task is not known, so its log is for admins. If the task belonged to
+    // another user before, a member sees only what has happened since it became theirs.
     let since = match caller.confined_to() {
         None => FROM_THE_BEGINNING,
         own => match activity::owned_since(&mut connection, id).await? {
@@ -42,7 +42,7 @@ pub async fn list(
         let handed_over = entries.iter_mut().filter(|entry| entry.task_version == since);
         handed_over.for_each(|entry| forget_what_was(&mut entry.changes));
     }
-    // The log outlives its task: only where there is no log either has there been no such task.
+    // The log outlives its task. Only if there is no log either has the task never existed.
     if entries.is_empty()
         && params.before.is_none()
         && tasks::find(&mut connection, id).await?.is_none()
@@ -57,10 +57,10 @@ pub async fn list(
     Ok(Answer::ok(&ActivityPage::of(entries, limit, place, total)))
 }
 
-/// A task is its first user's since this version.
+/// A task belongs to its first user from this version on.
 const FROM_THE_BEGINNING: i64 = 1;
 
-/// Takes what a task was before out of the change that gave it to somebody else.
+/// Removes the earlier values from the change that gave the task to another user.
 fn forget_what_was(changes: &mut Option<Value>) {
     let fields = changes.as_mut().and_then(Value::as_object_mut);
     for change in fields.into_iter().flat_map(|fields| fields.values_mut()) {

@@ -1,4 +1,4 @@
-//! The documents about the API: OpenAPI, Swagger UI, the event schemas.
+//! The documents about the API: OpenAPI, Swagger UI and the event schemas.
 
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, PoisonError, RwLock};
@@ -13,10 +13,10 @@ use crate::domain::event::EventType;
 use crate::domain::schemas;
 use crate::http::error::ApiError;
 
-/// The OpenAPI document, as it is served.
+/// The OpenAPI document, encoded.
 pub struct Document(pub Bytes);
 
-/// A file of Swagger UI. Its bytes are shared by all answers: what a client doesn't take costs no
+/// A file of Swagger UI. All responses share its bytes, so one that a client doesn't read costs no
 /// copy.
 #[derive(Clone)]
 struct Asset {
@@ -25,7 +25,7 @@ struct Asset {
     is_packed: bool,
 }
 
-/// Adds the routes; they answer from a [`Document`] in the app's data.
+/// Adds the routes. They use the [`Document`] in the app's data.
 pub fn routes(config: &mut web::ServiceConfig) {
     config
         .service(crate::http::only_get("/", web::get().to(index)))
@@ -35,7 +35,7 @@ pub fn routes(config: &mut web::ServiceConfig) {
         .service(crate::http::only_get("/schemas/{type}", web::get().to(schema)));
 }
 
-/// A browser is led to the documentation, anybody else told what there is.
+/// Redirects a browser to the documentation, and tells other clients what there is.
 async fn index(request: HttpRequest) -> HttpResponse {
     let accepted = request.headers().get_all(ACCEPT).filter_map(|value| value.to_str().ok());
     let is_browser = accepted.flat_map(|value| value.split(',')).any(|media_type| {
@@ -72,7 +72,7 @@ async fn openapi(document: Data<Document>) -> HttpResponse {
     HttpResponse::Ok().content_type("application/json").body(document.0.clone())
 }
 
-/// The page refers to its assets by relative paths.
+/// The page refers to its assets by relative paths, so the slash matters.
 async fn to_docs() -> HttpResponse {
     HttpResponse::Found().insert_header((LOCATION, "/docs/")).finish()
 }
@@ -90,7 +90,7 @@ async fn swagger_ui(file: Path<String>) -> Result<HttpResponse, ApiError> {
 fn asset(file: &str) -> Result<Option<Asset>, ApiError> {
     static CONFIG: LazyLock<Arc<Config<'static>>> =
         LazyLock::new(|| Arc::new(Config::new(["/openapi.json"]).try_it_out_enabled(true)));
-    // As many as there are files: of other names nothing is kept.
+    // As many as there are files: unknown names are not cached.
     static ASSETS: LazyLock<RwLock<HashMap<String, Asset>>> = LazyLock::new(RwLock::default);
     if let Some(asset) = ASSETS.read().unwrap_or_else(PoisonError::into_inner).get(file) {
         return Ok(Some(asset.clone()));

@@ -1,5 +1,5 @@
-//! `/events`, for operators: what the changes of tasks became. A payload has what users wrote, so all
-//! of it is for admins and nothing is cached.
+//! `/events`, for operators: events, and what became of them. A payload contains what users wrote,
+//! so all of it is for admins, and nothing is cached.
 
 use actix_web::dev::Payload;
 use actix_web::web::Data;
@@ -113,7 +113,7 @@ impl FromRequest for EventId {
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         let text = request.match_info().get("eventId").unwrap_or_default();
-        // The crate would take other forms as well, such as one in braces.
+        // The crate would accept other forms too, such as one in braces.
         let hyphenated = text.len() == uuid::fmt::Hyphenated::LENGTH;
         let id = Uuid::parse_str(text).ok().filter(|_| hyphenated);
         ready(id.map(EventId).ok_or_else(|| {

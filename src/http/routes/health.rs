@@ -1,4 +1,4 @@
-//! `/healthz`, `/readyz`, `/metrics`: for what watches a process.
+//! `/healthz`, `/readyz` and `/metrics`, for monitoring.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -20,45 +20,46 @@ use crate::read_cache::ReadCache;
 use crate::store::delivery::outbox;
 use crate::store::{READ_ONLY, Service, Store, StoreError};
 
-/// How long a dependency may take. Whoever probes a process gives it a second, whatever is frozen.
+/// How long a dependency may take. A probe has to be answered within a second, even if one hangs.
 const PATIENCE: Duration = Duration::from_millis(700);
 
-/// What a process depends on, and what it counts.
+/// The dependencies of a process, and its metrics.
 pub struct Monitored {
     /// The database.
     pub store: Store,
     /// The broker.
     pub broker: Arc<dyn Broker>,
-    /// Whether the process is of use without the broker: one that only writes to the outbox is.
+    /// Whether the process is useless without the broker. One that only writes to the outbox is
+    /// not.
     pub needs_broker: bool,
     /// The cache.
     pub cache: ReadCache,
-    /// The counts.
+    /// The metrics that `/metrics` shows.
     pub metrics: Metrics,
-    /// For a process that has no table of who may do what: who holds which token, where `/metrics`
-    /// takes an admin's.
+    /// Authenticates tokens for `/metrics`, in a process that has no admission table and shows
+    /// metrics to admins alone.
     pub metrics_for_admins: Option<Tokens>,
-    /// What was found last.
+    /// The last result of `/readyz`.
     pub last: LastReport,
 }
 
-/// What `/readyz` found last, and when. Probes that come while one is under way share its answer: any number
-/// of them is one question to each dependency at a time.
+/// The last report of `/readyz`, and when it was made. Probes that come while a check runs share
+/// its result, so however many there are, each dependency is asked once at a time.
 #[derive(Default)]
 pub struct LastReport(Mutex<Option<(Instant, Report)>>);
 
-/// The answer to `/readyz`. Anybody may read it, so it says what is wrong with which dependency and
-/// no more: why is in the log, since errors name hosts, users and databases.
+/// The answer to `/readyz`. Anybody may read it, so it says how each dependency is, and no more.
+/// The reasons are in the log, since errors name hosts, users and databases.
 #[derive(Clone)]
 struct Report {
     of_use: bool,
     document: Value,
-    /// What is not up, and why.
+    /// The dependencies that are not up, and why.
     troubles: Vec<(&'static str, String)>,
 }
 
 impl Report {
-    /// Logs what has become worse or better since the last look.
+    /// Logs which dependencies have become worse or better since the last report.
     fn log(&self, before: Option<&Report>) {
         let had = |name: &str| {
             before.is_some_and(|before| before.troubles.iter().any(|(other, _)| *other == name))
@@ -74,7 +75,7 @@ impl Report {
     }
 }
 
-/// Adds the three routes; they answer from a [`Monitored`] in the app's data.
+/// Adds the three routes. They use the [`Monitored`] in the app's data.
 pub fn routes(config: &mut web::ServiceConfig) {
     config
         .service(crate::http::only_get("/healthz", web::get().to(healthz)))
@@ -107,9 +108,10 @@ async fn readyz(monitored: Data<Monitored>) -> impl Responder {
 }
 
 impl Monitored {
-    /// Asks every dependency. Without the database nothing works: unready. Without the cache everything
-    /// works, slower; without the broker an instance still takes writes, whose events wait: degraded, and
-    /// still of use. So is one whose database can only be read, where its URL permits that.
+    /// Asks every dependency. Without the database nothing works: unready. Without the cache
+    /// everything works, but slower. Without the broker an instance still takes writes, whose
+    /// events wait in the outbox. Both are degraded, and the process is still of use. So is one
+    /// whose database is read-only, where its URL permits that.
     async fn report(&self) -> Report {
         let (database, broker, cache) = tokio::join!(
             timeout(PATIENCE, self.store.ping()),
@@ -152,13 +154,13 @@ impl Monitored {
     }
 }
 
-/// What is known of a dependency.
+/// The status of a dependency.
 struct Finding {
     status: &'static str,
     trouble: Option<Trouble>,
 }
 
-/// Why a dependency is not well, and what everybody may know of that: errors name hosts, users and
+/// Why a dependency is not up, and how much of that anybody may know: errors name hosts, users and
 /// databases.
 struct Trouble {
     why: String,
@@ -166,12 +168,12 @@ struct Trouble {
 }
 
 impl Trouble {
-    /// Words of ours, for everybody.
+    /// A message of ours, which anybody may read.
     fn told(why: String) -> Trouble {
         Trouble { told: why.clone(), why }
     }
 
-    /// Words of others, for the log.
+    /// An error of a library or a server, for the log alone.
     fn logged(error: impl std::fmt::Display) -> Trouble {
         Trouble { why: error.to_string(), told: "not available; the log says why".to_owned() }
     }
@@ -215,7 +217,8 @@ async fn metrics(
     metrics.pool_available.set(pool.available as i64);
     metrics.pool_waiting.set(pool.waiting as i64);
     let backlog = async { outbox::backlog(&mut *monitored.store.connection().await?).await };
-    // Without the database the last figures stand; a scrape is given a second as well.
+    // If the database can't be asked, the last figures remain. A scrape has to be answered within a
+    // second too.
     if let Ok(Ok(backlog)) = timeout(PATIENCE / 2, backlog).await {
         metrics.events_unpublished.set(backlog.unpublished);
         let age = backlog.oldest.map_or(0.0, |oldest| (Utc::now() - oldest).as_seconds_f64());

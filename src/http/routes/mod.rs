@@ -1,4 +1,4 @@
-//! The routes of the API, as far as its description has them.
+//! The routes of the API. Those that paperclip describes are registered here.
 
 pub(in crate::http) mod activity;
 pub(in crate::http) mod categories;
@@ -17,9 +17,9 @@ use paperclip::actix::web;
 
 use crate::http::middleware::limits::within_limits;
 
-/// The API's routes. Each has its rule in [`RULES`](crate::http::middleware::admission::RULES), where a method that a
-/// path doesn't have is refused too. They are tried in this order, so what is asked for most stands
-/// first.
+/// Registers the API's routes. Each has its rule in
+/// [`RULES`](crate::http::middleware::admission::RULES), by which methods that a path doesn't have
+/// are refused too. Routes are matched in this order, so the most frequent come first.
 pub(in crate::http) fn api(config: &mut web::ServiceConfig<'_>) {
     config
         .service(

@@ -1,4 +1,4 @@
-//! Whose a task may be, and who may see it.
+//! Who may own a task, and who may see it.
 
 use crate::access::Caller;
 use crate::domain::task::{Task, TaskFields};
@@ -6,12 +6,13 @@ use crate::http::State;
 use crate::http::error::{ApiError, Fault, Place};
 use crate::store::tasks;
 
-/// Others' tasks are not there at all for a member.
+/// To a member, other users' tasks don't exist.
 pub(super) fn visible(caller: Caller, found: Option<Task>) -> Result<Task, ApiError> {
     found.filter(|task| caller.sees(task.user_id)).ok_or(ApiError::NotFound("task"))
 }
 
-/// Part of the key of what is cached: two who share it see the same.
+/// The part of a cache key that stands for the caller's scope: callers with the same text see the
+/// same.
 pub(super) fn seen_by(caller: Caller) -> String {
     caller.confined_to().map_or("all".to_owned(), |user| format!("user:{user}"))
 }
@@ -19,7 +20,7 @@ pub(super) fn seen_by(caller: Caller) -> String {
 pub(super) const NOT_YOURS: ApiError =
     ApiError::Forbidden("a member's tasks are its own: userId must be yours");
 
-/// What a member writes is its own task, also where it doesn't say so.
+/// A task that a member writes is the member's own, also if the request names no user.
 pub(super) fn owned(caller: Caller, mut fields: TaskFields) -> Result<TaskFields, ApiError> {
     if let Some(own) = caller.confined_to()
         && *fields.user_id.get_or_insert(own) != own
@@ -29,7 +30,8 @@ pub(super) fn owned(caller: Caller, mut fields: TaskFields) -> Result<TaskFields
     Ok(fields)
 }
 
-/// Which of a task's owners don't exist, as an error that names each.
+/// An error that names the user or the category, or both, that the task refers to and that don't
+/// exist.
 pub(super) async fn missing(
     state: &State,
     user_id: Option<i64>,

@@ -1,4 +1,4 @@
-//! `/sessions`: signing in and out, and who is signed in.
+//! `/sessions`: signing in, signing out, and the list of sessions.
 
 use actix_web::web::Data;
 use chrono::{SubsecRound, Utc};
@@ -31,13 +31,13 @@ pub async fn create(
     let asker = Asker::Address(client.address(&state));
     let found = users::credentials(&mut *state.store.connection().await?, &email).await?;
     let (user_id, hash) = found.unzip();
-    // Also where there is no such user: both take as long, and are answered alike.
+    // Also if there is no such user: then both take as long and get the same answer.
     let right = state.passwords.verify(asker, password.clone(), hash.clone()).await?;
     let (user_id, hash) = user_id.zip(hash).filter(|_| right).ok_or(ApiError::BadCredentials)?;
     let key = sealed(&state, asker, key.of_user(user_id), password, &hash).await?;
     to_the_end(&state.clone(), Some(user_id), async move {
         let now = Utc::now().trunc_subsecs(6);
-        // Beyond the end of time a session just doesn't end.
+        // The configuration allows 36525 days at most, so neither step overflows.
         let lifetime = chrono::Duration::from_std(state.session_lifetime).unwrap_or_default();
         let expires_at = now.checked_add_signed(lifetime).ok_or(ApiError::Internal)?;
         let session = NewToken {
@@ -56,7 +56,7 @@ pub async fn create(
         });
         written.await.map_err(|refused| {
             refused.or(|error| match error {
-                // The user was deleted, or got another password, a moment ago.
+                // The user was deleted or changed the password a moment ago.
                 StoreError::Missing(_) | StoreError::Denied(_) => ApiError::BadCredentials,
                 other => other.into(),
             })
@@ -65,8 +65,9 @@ pub async fn create(
     .await
 }
 
-/// The answer shows a token, so it is kept under a key made of the password. With the stored hash in
-/// its salt, that key differs by user, takes as long to guess at as the hash, and goes when it goes.
+/// Seals the stored answer, which contains a token, under a key derived from the password. The hash
+/// of the password is part of the salt. So the key differs by user, is as hard to guess as the
+/// password is from its hash, and is lost when the hash is replaced.
 async fn sealed(
     state: &State,
     asker: Asker,
@@ -84,7 +85,7 @@ async fn sealed(
 
 #[api_v2_operation(operation_id = "signOut", tags("access"), summary = "Sign out")]
 pub async fn delete_current(state: Data<State>, caller: Caller) -> Result<Deleted, ApiError> {
-    // An API token is no session: it is ended by its id.
+    // An API token is not a session; it is revoked by its id.
     let holder = caller.holder().filter(|holder| holder.kind == Kind::Session);
     let holder = holder.ok_or(ApiError::NotFound("session"))?;
     end(state, caller, holder.user_id, holder.token_id, Kind::Session).await

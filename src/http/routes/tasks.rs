@@ -24,7 +24,8 @@ use crate::http::{State, to_the_end};
 use crate::store::delivery::defective;
 use crate::store::{Conflicts, StoreError, task_list, tasks};
 
-/// About how long a task is in JSON. More costs a page another allocation.
+/// The usual length of a task in JSON, in bytes. If tasks are longer, a page costs another
+/// allocation.
 const TASK_BYTES: usize = 320;
 
 #[api_v2_operation(operation_id = "listTasks", tags("tasks"), summary = "List tasks")]
@@ -137,8 +138,8 @@ pub async fn get(
     }
 }
 
-/// The version of a task that is encoded. The cache keeps what is sent and nothing else; looking
-/// for one number in it takes less than a microsecond.
+/// The version of an encoded task. The cache stores the document alone, and finding one number in
+/// it takes less than a microsecond.
 fn version_of(body: &[u8]) -> Result<i64, ApiError> {
     #[derive(serde::Deserialize)]
     struct Versioned {
@@ -151,7 +152,7 @@ fn version_of(body: &[u8]) -> Result<i64, ApiError> {
     Ok(versioned.version)
 }
 
-/// Which members a PUT has taken from a task, since they were absent.
+/// Lists the members that a PUT has cleared because they were absent.
 pub const CLEARED: HeaderName = HeaderName::from_static("taskd-cleared");
 
 #[api_v2_operation(
@@ -228,12 +229,13 @@ pub async fn delete(
     .await
 }
 
-/// With n writers at one task each round lets one through, so this many can meet at the worst.
+/// Of n writers that compete for a task, each round lets one through. So this many may compete.
 const MOST_TRIES: usize = 200;
 
-/// Reads a task, decides what becomes of it, and writes that if nobody was faster; else again. The
-/// preconditions are held against each version that is read: who lost a race to another version has
-/// lost. Returns what was replaced, and the answer.
+/// Reads a task, decides on the change, and writes it. If another update came first, it starts
+/// over. The preconditions are checked against each version that is read, so a request with
+/// `If-Match` fails once another update came first. Returns the version that was replaced, and the
+/// answer.
 async fn update(
     state: Data<State>,
     caller: Caller,

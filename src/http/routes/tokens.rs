@@ -1,5 +1,5 @@
-//! `/tokens`: long-lived tokens for programs. Everybody has their own; those of others are an
-//! admin's to see and to end under `/users/{id}`, as sessions are (`sessions`).
+//! `/tokens`: long-lived tokens for programs. Users manage their own here. Admins list and revoke
+//! those of others under `/users/{id}`; the same goes for sessions (`sessions`).
 
 use actix_web::web::Data;
 use chrono::{DateTime, SubsecRound, Utc};
@@ -45,7 +45,8 @@ pub async fn create(
     let Once(TokenInput { name, expires_at }, key) = request;
     let created_at = Utc::now().trunc_subsecs(6);
     let expires_at = Some(expiry(&state, caller, created_at, expires_at)?);
-    // The answer shows a token, so it is kept for whoever has the one that asks for it.
+    // The answer contains a token, so it is stored sealed for the holder of the token in this
+    // request.
     let asking = bearer.0.ok_or(ApiError::Unauthenticated)?;
     let key = key.sealed(asking.expose().as_bytes());
     to_the_end(&state.clone(), caller.user_id(), async move {
@@ -68,8 +69,8 @@ pub async fn create(
     .await
 }
 
-/// Until when a new token is good. None outlives the longest lifetime, nor the API token that asks
-/// for it: one that was stolen could otherwise be kept alive for ever.
+/// The expiry of a new token. No token outlives the maximum lifetime, or the API token that asks
+/// for it. Otherwise a stolen token could be renewed forever.
 fn expiry(
     state: &State,
     caller: Caller,
@@ -161,7 +162,7 @@ async fn page(
     Ok(Answer::ok(&TokenPage::of(rows, params.rows(), |token| token.id, total)))
 }
 
-/// One page of a user's tokens of one kind, and how many there are if that is asked for.
+/// One page of a user's tokens of one kind, and their total number if that is asked for.
 pub(in crate::http) async fn rows(
     state: &State,
     user_id: i64,
@@ -178,7 +179,7 @@ pub(in crate::http) async fn rows(
     Ok((rows, total))
 }
 
-/// Refuses a user that isn't there for this caller.
+/// Fails if the caller may not see this user, or if there is none.
 pub(in crate::http) async fn exists(
     state: &State,
     caller: Caller,
@@ -189,7 +190,7 @@ pub(in crate::http) async fn exists(
     found.map(drop).ok_or(ApiError::NotFound("user"))
 }
 
-/// Ends one token of a user.
+/// Revokes one token of a user.
 pub(in crate::http) async fn end(
     state: Data<State>,
     caller: Caller,
@@ -208,7 +209,7 @@ pub(in crate::http) async fn end(
     .await
 }
 
-/// Ends all tokens of a user that are of one kind.
+/// Revokes all tokens of a user that are of one kind.
 pub(in crate::http) async fn end_all(
     state: Data<State>,
     caller: Caller,
@@ -226,7 +227,7 @@ pub(in crate::http) async fn end_all(
     .await
 }
 
-/// Where nobody has to say who they are, nobody has tokens.
+/// The user who owns the tokens. Without authentication there is none.
 pub(in crate::http) fn owner(caller: Caller) -> Result<i64, ApiError> {
     caller.user_id().ok_or(ApiError::Forbidden("sign in first: tokens belong to a user"))
 }

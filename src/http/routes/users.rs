@@ -45,7 +45,7 @@ pub async fn create(
     request: Once<UserInput>,
 ) -> Result<Created<UserView>, ApiError> {
     let Once(input, key) = request;
-    // Before the write begins, which goes on when the client has gone.
+    // Hash before the write begins, since the write runs on when the client has gone.
     let password_hash =
         state.passwords.hash(asker(&state, caller, &client), input.password).await?;
     to_the_end(&state.clone(), caller.user_id(), async move {
@@ -87,7 +87,7 @@ pub async fn patch(
     }
     let before = credentials::of(&mut *state.store.connection().await?, id).await?;
     let before = before.ok_or(ApiError::NotFound("user"))?;
-    // One that stays as it is changes nothing, and asks for nothing.
+    // An address that stays the same is no change, and requires no password.
     let email = patch.email.or(None).filter(|email| *email != before.email);
     let password = patch.password.or(None);
     let mut terms = Terms {
@@ -97,7 +97,7 @@ pub async fn patch(
     };
     let asker = asker(&state, caller, &client);
     if caller.user_id() == Some(id) && (email.is_some() || password.is_some()) {
-        // Whoever has a token of a user doesn't have its account.
+        // Having a token of a user must not be enough to take over the account.
         if let Some(hash) = before.password_hash {
             let given = patch.current_password.take().ok_or_else(no_password)?;
             state.rates.guess(id).await?;
@@ -147,8 +147,8 @@ fn no_password() -> ApiError {
     ApiError::Validation(vec![Fault::new(Place::Body, "currentPassword", message)])
 }
 
-/// A member is not told that somebody else has an address, as far as that can be kept from who may
-/// ask.
+/// A member must not learn that another user has an address, as far as that can be hidden from
+/// somebody who may try addresses.
 fn unusable() -> ApiError {
     let message = "can't be your address; an admin can say more";
     ApiError::Validation(vec![Fault::new(Place::Body, "email", message)])
@@ -179,7 +179,7 @@ pub async fn delete(state: Data<State>, caller: Caller, id: Id) -> Result<Delete
     .await
 }
 
-/// Of other users a member is not told whether they exist.
+/// A member doesn't learn whether other users exist.
 pub(in crate::http) fn visible(caller: Caller, id: i64) -> Result<(), ApiError> {
     if caller.sees(Some(id)) { Ok(()) } else { Err(ApiError::NotFound("user")) }
 }

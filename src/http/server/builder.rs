@@ -1,5 +1,5 @@
-//! The server of HTTP: threads, connections and their limits. Built from the parts of the framework's own
-//! `HttpServer`, which has no place for a connection of ours.
+//! The HTTP server: its threads, connections and limits. It is built from the parts of the
+//! framework's own `HttpServer`, which can't take a connection type of ours.
 
 use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
@@ -18,27 +18,28 @@ use tokio::net::TcpStream;
 use crate::http::middleware::connection::connected;
 use crate::http::server::wire::{Patience, Wire};
 
-/// How long a client may take to send its headers, and how long an idle connection is kept.
+/// How long a client may take to send the headers of its first request.
 const HEADERS_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long an idle connection is kept open.
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
-/// How long a connection may take to be closed after its last answer.
+/// How long a connection may take to close after its last response.
 const CLOSING_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// What is needed to serve one connection.
+/// The settings under which one connection is served.
 #[derive(Clone)]
 pub(in crate::http) struct Serving {
-    /// Where it came in.
+    /// The address it came in on.
     pub(in crate::http) address: SocketAddr,
-    /// How long it may do nothing.
+    /// How long it may make no progress.
     pub(in crate::http) patience: Patience,
-    /// Whether it is kept for further requests.
+    /// Whether it is kept open for further requests.
     pub(in crate::http) keep_alive: KeepAlive,
     /// Tells idle connections that the server stops.
     pub(in crate::http) stopping: GracefulShutdownSignal,
 }
 
 impl Serving {
-    /// One request on each connection.
+    /// Serves one request on each connection, without keep-alive.
     ///
     /// # Errors
     /// The listener has no address.
@@ -55,8 +56,8 @@ impl Serving {
     }
 }
 
-/// How many threads serve, how many connections each has, how long a request may take, and how long all may
-/// when it stops.
+/// The server's limits: its threads, the connections of each thread, the time for one request, and
+/// the time for all requests to end when the server stops.
 pub(in crate::http) struct Bounds {
     pub(in crate::http) threads: usize,
     pub(in crate::http) connections: usize,
@@ -64,7 +65,8 @@ pub(in crate::http) struct Bounds {
     pub(in crate::http) shutdown_seconds: u64,
 }
 
-/// Serves with what each thread makes for itself. It is stopped by its handle; signals are the caller's.
+/// Starts the server; each thread calls `connections` for a service of its own. It is stopped by
+/// its handle. Signals are left to the caller.
 ///
 /// # Errors
 /// The listener can't be used.
@@ -90,10 +92,10 @@ pub(in crate::http) fn server(
     Ok(builder.listen(format!("http on {address}"), listener, serve)?.run())
 }
 
-/// What serves connections.
+/// A service that serves connections.
 pub(in crate::http) type Connections = BoxServiceFactory<(), TcpStream, (), DispatchError, ()>;
 
-/// What serves connections with an app.
+/// Makes a service that serves connections with an app.
 pub(in crate::http) fn connections<F, I, S, B>(app: F, serving: Serving) -> Connections
 where
     F: FnOnce() -> I,

@@ -1,9 +1,10 @@
-//! The last connections of a process that stops.
+//! Accepts the last connections of a process that stops.
 //!
-//! A connection that waits to be accepted when its listener is closed is reset, and with it a request that
-//! a proxy may already have sent, and must not send again. The server closes its listener somewhere between
-//! two looks at it. So for the time of its end another accepts from the same listener: one that closes it
-//! right after nothing more waits.
+//! When a listener is closed, the kernel resets the connections that still wait to be accepted. A
+//! proxy may already have sent a request on one of them that it must not repeat. The framework's
+//! server closes its listener between two polls, when connections may be waiting. So during
+//! shutdown a second thread accepts from the same socket, and closes it right after an accept that
+//! found nobody waiting.
 
 use std::net::TcpListener;
 use std::rc::Rc;
@@ -17,10 +18,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::http::server::builder::Connections;
 
-/// How long to wait after the listener has failed, as it does while the process has too many files open.
+/// How long to wait after an accept fails, as it does while the process has too many files open.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// Accepts connections and answers one request on each, until it is closed.
+/// Accepts connections and serves one request on each, until it is closed.
 pub(in crate::http) struct LastConnections {
     close: CancellationToken,
     thread: JoinHandle<()>,
@@ -40,7 +41,7 @@ impl LastConnections {
         let closed = close.clone();
         let thread = std::thread::Builder::new().name("last connections".to_owned());
         let thread = thread.spawn(move || {
-            // The service is made inside the runtime: what it holds spawns tasks of its own.
+            // The service is made inside the runtime, because it spawns tasks.
             let accepting = async { accept(listener, service(), closed).await };
             if let Err(error) = actix_web::rt::System::new().block_on(accepting) {
                 tracing::warn!(%error, "the last connections could not be served");
@@ -49,10 +50,11 @@ impl LastConnections {
         Ok(LastConnections { close, thread })
     }
 
-    /// Closes the listener at a moment when nobody waits, and returns when every request is answered.
+    /// Closes the listener at a moment when nobody waits, and returns when every request is
+    /// answered.
     pub(in crate::http) async fn close(self) {
         self.close.cancel();
-        // A thread that has panicked has said so.
+        // A thread that panicked has logged it already.
         let _ = tokio::task::spawn_blocking(|| self.thread.join()).await;
     }
 }
@@ -68,7 +70,7 @@ async fn accept(
     let mut serve = |stream: TcpStream| {
         let service = Rc::clone(&service);
         serving.spawn_local(async move {
-            // A client that breaks off is none of ours.
+            // A client that breaks off is not our error.
             let _ = service.call(stream).await;
         });
     };
@@ -85,7 +87,7 @@ async fn accept(
             }
         }
     }
-    // Asked of the system, not of the runtime, which may not know yet of who came just now.
+    // Ask the kernel instead of the runtime, which may not know of the latest connections yet.
     let listener = listener.into_std()?;
     loop {
         match listener.accept() {
@@ -94,7 +96,7 @@ async fn accept(
                 serve(TcpStream::from_std(stream)?);
             }
             Err(error) if of_one_connection(&error) => {}
-            // Nobody waits any more, or nobody can be accepted.
+            // Nobody waits any more, or accepting has failed.
             Err(_) => break,
         }
     }
@@ -103,7 +105,7 @@ async fn accept(
     Ok(())
 }
 
-/// Whether accepting failed because of the one that would have been accepted, which has gone again.
+/// Whether accepting failed only because the client to be accepted has already gone.
 fn of_one_connection(error: &std::io::Error) -> bool {
     use std::io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
     matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted)

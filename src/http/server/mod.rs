@@ -1,4 +1,4 @@
-//! Serving connections: from the first to the last.
+//! Serving connections, from the first to the last.
 
 pub(in crate::http) mod builder;
 mod last_connections;

@@ -1,4 +1,4 @@
-//! Serving on a listener, from the first connection to the last.
+//! The app with its middleware, and its start and its shutdown on a listener.
 
 use std::net::TcpListener;
 use std::sync::Arc;
@@ -30,15 +30,15 @@ use crate::http::server::builder::{Bounds, Serving, connections, server};
 use crate::http::server::last_connections::LastConnections;
 use crate::http::{State, nothing_here, openapi, routes};
 
-/// How long the threads that served may take to end before the listener is closed all the same. A slow
-/// request goes on after that; it only takes no new ones along.
+/// At shutdown, how long the serving threads may take to end before the listener is closed anyway.
+/// A slow request continues after that, but no new connections are accepted beside it.
 const LAST_ACCEPT: Duration = Duration::from_secs(1);
 
-/// The API on a listener, until it is told to stop and has answered what had come.
+/// Serves the API on a listener until shutdown is requested and all requests received are answered.
 ///
-/// For `farewell` from the stop on, connections are still accepted and every answer ends its connection: so
-/// a proxy that keeps connections open has done with them before they are closed, and none of its requests
-/// meets the end of one.
+/// For `farewell` after the stop signal, connections are still accepted and every response closes
+/// its connection. So a proxy that keeps connections open gives them up before the server closes
+/// them, and none of its requests is lost on a closing connection.
 ///
 /// # Errors
 /// The listener can't be used.
@@ -59,7 +59,7 @@ pub async fn serve(
         needs_broker: false,
         cache: state.cache.clone(),
         metrics: state.metrics.clone(),
-        // The table has a rule for it.
+        // The admission table has a rule for the metrics.
         metrics_for_admins: None,
         last: LastReport::default(),
     };
@@ -75,7 +75,7 @@ pub async fn serve(
         let origins = limits.origins.as_ref();
         let state = state.apart(serving.fetch_add(1, Ordering::Relaxed) % threads);
         App::new()
-            // The last one is the outermost.
+            // The last wrap is the outermost.
             .wrap(from_fn(enforce))
             .wrap(from_fn(limit))
             .wrap(from_fn(identify))
@@ -92,7 +92,7 @@ pub async fn serve(
             .app_data(monitored.clone())
             .app_data(document.clone())
             .app_data(letters.clone())
-            // Paths are tried in this order, and again for each question about one.
+            // Routes are matched in this order, and again for each question about a path.
             .wrap_api()
             .configure(routes::api)
             .build()
@@ -107,7 +107,7 @@ pub async fn serve(
         threads,
         connections: most_connections,
         request_timeout,
-        // In whole seconds; the deadline below comes first.
+        // In whole seconds, so it is longer than the drain deadline, which is the one that counts.
         shutdown_seconds: shutdown.drain_timeout().as_secs().saturating_add(1),
     };
     let server = server(listener, app.clone(), bounds)?;
@@ -120,7 +120,8 @@ pub async fn serve(
     handle.pause().await;
     tokio::time::sleep(farewell).await;
     let stopped = tokio::spawn(async move { handle.stop(true).await });
-    // The server's own hold on the listener ends first, or what connects in between would be reset.
+    // Wait for the server to give its listener up first: it would reset connections that come in
+    // between.
     let _ = timeout(LAST_ACCEPT, stopped).await;
     tokio::select! {
         () = last.close() => {}
@@ -135,7 +136,7 @@ pub async fn serve(
     }
 }
 
-/// Health and metrics alone, for a process that serves nothing else.
+/// Serves health and metrics alone, for a process without an API.
 ///
 /// # Errors
 /// The listener can't be used.
@@ -154,12 +155,12 @@ pub fn serve_monitor(listener: TcpListener, monitored: Monitored) -> std::io::Re
     let bounds = Bounds {
         threads: 1,
         connections: MONITORING_CONNECTIONS,
-        // Whoever probes is answered within a second.
+        // Probes are answered within a second.
         request_timeout: Duration::from_secs(1),
         shutdown_seconds: 1,
     };
     server(listener, move |serving| connections(&app, serving), bounds)
 }
 
-/// Of whatever watches a process.
+/// How many connections the monitoring listener accepts.
 const MONITORING_CONNECTIONS: usize = 1_000;

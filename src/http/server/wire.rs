@@ -1,5 +1,5 @@
-//! What is below HTTP: a connection that can be stalled by its client for so long and no longer,
-//! and on which an offer to speak another protocol is not heard.
+//! The layer below HTTP: a connection on which a client can stall only for a limited time, and on
+//! which an offer to switch to another protocol is ignored.
 
 use std::io::{Error, ErrorKind, Result};
 use std::pin::Pin;
@@ -11,25 +11,26 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep};
 
-/// For how long a client may take nothing of an answer. The HTTP library waits for ever.
+/// How long a client may read nothing of a response. The HTTP library itself waits forever.
 const STALLED_FOR: Duration = Duration::from_secs(30);
-/// How much the kernel takes from us that the client hasn't taken; it doubles this.
+/// The kernel's send buffer, in bytes: data it takes before the client has read it. The kernel
+/// doubles this value.
 const SEND_BUFFER: usize = 64 * 1024;
 
-/// A connection of a client.
+/// A client's connection.
 pub(in crate::http) struct Wire {
     stream: TcpStream,
-    /// Runs while the client takes nothing.
+    /// Runs while the client reads nothing.
     stalled: Option<Pin<Box<Sleep>>>,
     patience: Patience,
-    /// When something was answered last, and the timer that looks at it.
+    /// When a response was last written, and the timer that checks it.
     answered: Instant,
     quiet: Pin<Box<Sleep>>,
-    /// Whether anything has come.
+    /// Whether any bytes have been received.
     opened: bool,
 }
 
-/// How long a connection may do nothing.
+/// How long a connection may make no progress.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::http) struct Patience {
     stalled: Duration,
@@ -37,9 +38,10 @@ pub(in crate::http) struct Patience {
 }
 
 impl Patience {
-    /// Where an idle connection is closed and a request answered after these times, one on which
-    /// nothing has been answered for longer is kept by a client that sends a request byte by byte:
-    /// the HTTP library has a limit for the first alone.
+    /// `idle` is the time after which an idle connection is closed, `request` the time within which
+    /// a request is answered. If nothing was written for longer than both together, the client is
+    /// sending a request byte by byte. The HTTP library has a limit for a connection's first
+    /// request alone.
     pub(in crate::http) fn new(idle: Duration, request: Duration) -> Patience {
         Patience { stalled: STALLED_FOR, quiet: idle + request + STALLED_FOR }
     }
@@ -48,9 +50,9 @@ impl Patience {
 impl Wire {
     pub(in crate::http) fn new(stream: TcpStream, patience: Patience) -> Wire {
         let socket = SockRef::from(&stream);
-        // What the kernel has taken and can't send is memory too, also after the connection is
-        // closed here. Where this can't be set, that is more, or held for as long as the kernel
-        // likes.
+        // Data that the kernel has taken and can't send occupies memory, also after we have closed
+        // the connection. Where these options can't be set, the buffer is larger, or kept for as
+        // long as the kernel likes.
         #[cfg(any(target_os = "android", target_os = "fuchsia", target_os = "linux"))]
         let _ = socket.set_tcp_user_timeout(Some(patience.stalled));
         let _ = socket.set_send_buffer_size(SEND_BUFFER);
@@ -58,7 +60,7 @@ impl Wire {
         Wire { stream, stalled: None, patience, answered: Instant::now(), quiet, opened: false }
     }
 
-    /// Gives a stalled write up in time.
+    /// Ends a write that has stalled for too long.
     fn in_time(
         &mut self,
         context: &mut Context<'_>,
@@ -75,7 +77,7 @@ impl Wire {
         Poll::Ready(Err(self.give_up("the client takes nothing")))
     }
 
-    /// Whether nothing has been answered for too long.
+    /// Whether nothing has been written for too long.
     fn is_quiet(&mut self, context: &mut Context<'_>) -> bool {
         while self.quiet.as_mut().poll(context).is_ready() {
             let until = self.answered + self.patience.quiet;
@@ -88,7 +90,7 @@ impl Wire {
     }
 
     fn give_up(&self, why: &'static str) -> Error {
-        // Closing it resets it: nothing that is still to be sent is kept.
+        // A close without linger resets the connection: the kernel drops what it hasn't sent.
         let _ = SockRef::from(&self.stream).set_linger(Some(Duration::ZERO));
         Error::new(ErrorKind::TimedOut, why)
     }
@@ -134,14 +136,15 @@ impl AsyncRead for Wire {
     }
 }
 
-/// The connection option by which a client offers another protocol, and one that means nothing.
+/// The connection option with which a client offers another protocol, and its meaningless
+/// replacement.
 const OFFER: &[u8] = b"upgrade";
 const NOTHING: &[u8] = b"ignored";
 
-/// Takes the offer out of the head of a connection's first request, which is where clients that
-/// speak HTTP/2 as well make it (RFC 9110, section 7.8: it may be ignored). The HTTP library would
-/// end the connection after the answer without a word. Later requests are bodies and heads mixed,
-/// and are left alone: see [`connection`](crate::http::middleware::connection).
+/// Removes the offer from the head of a connection's first request, which is where clients that
+/// also speak HTTP/2 make it (RFC 9110, section 7.8: it may be ignored). The HTTP library would
+/// otherwise close the connection after the response without saying so. Later reads mix bodies and
+/// heads, and are left alone: see [`connection`](crate::http::middleware::connection).
 fn ignore_offer(first: &mut [u8]) {
     let Some(end) = first.windows(4).position(|four| four == b"\r\n\r\n") else { return };
     let Some(head) = first.get_mut(..end) else { return };
@@ -165,7 +168,7 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpListener;
 
-    /// A connection as the server has it, and as its client has it.
+    /// The server's end of a connection, and the client's.
     async fn pair(stalled: Duration, quiet: Duration) -> (Wire, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
@@ -183,7 +186,7 @@ mod tests {
         let error = wire.write_all(&answer).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::TimedOut);
         drop((wire, client));
-        // One that takes what there is gets it all.
+        // A client that keeps reading gets everything.
         let (mut wire, mut client) = pair(LONG, LONG).await;
         let reading = tokio::spawn(async move {
             let mut taken = Vec::new();

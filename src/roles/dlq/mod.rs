@@ -102,7 +102,7 @@ struct PlaceArgs {
 }
 
 impl Args {
-    /// The directory of the `taskd up` that may be asked.
+    /// The data directory of the `taskd up` that may be asked.
     pub fn data(&self) -> &DataArgs {
         match &self.action {
             Action::List { place, .. } | Action::Show { place, .. } => &place.data,
@@ -157,7 +157,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     }
 }
 
-/// Prints what is to go before it goes: where that can't be written, everything stays.
+/// Prints each letter before it is discarded. If it can't be printed, nothing is discarded.
 async fn discard(choice: &Choice) -> anyhow::Result<ExitCode> {
     let found: Report = give(&choice.place, Order::Show { selection: choice.selection()? }).await?;
     if choice.json {
@@ -172,7 +172,7 @@ async fn discard(choice: &Choice) -> anyhow::Result<ExitCode> {
         let selection = Selection::Ids(ids);
         let report: Report = give(&choice.place, Order::Discard { selection }).await?;
         discarded += report.letters.len();
-        // Somebody else was quicker.
+        // Another process discarded these first.
         missed(&report);
     }
     if !choice.json {
@@ -182,10 +182,10 @@ async fn discard(choice: &Choice) -> anyhow::Result<ExitCode> {
     Ok(if discarded == found.letters.len() { met } else { ExitCode::FAILURE })
 }
 
-/// Below what a process takes as the body of a request, with room for quotes and commas.
+/// Shorter than the longest body that a process accepts, in bytes, with room for quotes and commas.
 const BYTES_A_REQUEST: usize = 100_000;
 
-/// The ids, so many together as go into a request.
+/// Groups the ids, as many together as one request may have.
 fn in_requests(ids: impl Iterator<Item = String>) -> Vec<Vec<String>> {
     let mut requests: Vec<Vec<String>> = Vec::new();
     let mut room = 0;
@@ -203,12 +203,12 @@ fn in_requests(ids: impl Iterator<Item = String>) -> Vec<Vec<String>> {
     requests
 }
 
-/// Has an order carried out where the letters are.
+/// Carries out an order where the letters are.
 async fn give<T: DeserializeOwned>(place: &PlaceArgs, order: Order) -> anyhow::Result<T> {
     let tls = place.tls.load()?;
     let broker = place.broker.url(&tls)?;
-    // Without RabbitMQ the letters are in a database. With it the database has the key that signs what is
-    // replayed; it is connected to for that alone.
+    // Without RabbitMQ the letters are in a database. With RabbitMQ the database is only needed for
+    // the key that signs replayed messages.
     let needed = broker.is_none() || matches!(order, Order::Replay { .. });
     let store = match place.database.url(&tls)?.filter(|_| needed) {
         Some(url) => {
@@ -234,7 +234,7 @@ async fn give<T: DeserializeOwned>(place: &PlaceArgs, order: Order) -> anyhow::R
     Ok(serde_json::from_value(letters.obey(order).await?)?)
 }
 
-/// Has it carried out by the `taskd up` that has the data directory, or on its database.
+/// Has the order carried out by the `taskd up` that runs on the data directory, or on its database.
 async fn ask_up<T: DeserializeOwned>(place: &PlaceArgs, order: Order) -> anyhow::Result<T> {
     let data = &place.data;
     if let Some(answer) = reach::ask(data, Method::POST, operator::PATH, &order).await? {

@@ -1,4 +1,4 @@
-//! Dead letters on a terminal.
+//! Prints dead letters on a terminal.
 
 use crate::dead_letters::DeadLetter;
 use crate::ground::output::{self, OutputError};

@@ -1,5 +1,4 @@
-//! `taskd token list` and `taskd token revoke`: what tokens and sessions there are, and ending
-//! them.
+//! `taskd token list` and `taskd token revoke`: listing and revoking tokens and sessions.
 
 use std::process::ExitCode;
 
@@ -50,7 +49,7 @@ pub(super) struct RevokeArgs {
 /// How many rows are read at a time.
 const PAGE: i64 = 1_000;
 
-/// Lists API tokens and sessions that are still good.
+/// Lists the API tokens and sessions that are still valid.
 pub(super) async fn list(args: ListArgs) -> anyhow::Result<ExitCode> {
     let store = open(&args.database, &args.tls).await?;
     let mut connection = store.connection().await?;
@@ -93,7 +92,7 @@ pub(super) async fn list(args: ListArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Ends tokens and sessions. Every instance knows within 5 s. Exits 1 if an id was not found.
+/// Revokes tokens and sessions. Every instance notices within 5 s. Exits 1 if an id was not found.
 pub(super) async fn revoke(args: RevokeArgs) -> anyhow::Result<ExitCode> {
     let store = open(&args.database, &args.tls).await?;
     let mut connection = store.connection().await?;

@@ -1,4 +1,5 @@
-//! `taskd token`: the first token, which nobody could ask the API for, and a look at all there are.
+//! `taskd token`: makes the first token, for which nobody could ask the API, and lists and revokes
+//! all.
 
 mod list;
 
@@ -55,7 +56,7 @@ struct CreateArgs {
 }
 
 impl Args {
-    /// The directory of the `taskd up` that may be asked.
+    /// The data directory of the `taskd up` that may be asked.
     pub fn data(&self) -> Option<&DataArgs> {
         match &self.command {
             Command::Create(args) => Some(&args.data),
@@ -64,10 +65,11 @@ impl Args {
     }
 }
 
-/// Makes a token, lists them or ends them.
+/// Makes a token, or lists or revokes tokens.
 ///
 /// # Errors
-/// The configuration is wrong, there is no such user, the token can't be printed, or the database fails.
+/// The configuration is wrong, there is no such user, the token can't be printed, or the database
+/// fails.
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let args = match args.command {
         Command::Create(args) => args,
@@ -94,7 +96,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Makes the token in a database. Returns whose it is, and whether the user was made with it.
+/// Makes the token in a database. Returns the user's id, and whether the user was created with it.
 async fn by_database(store: &Store, order: &Grant) -> anyhow::Result<(i64, bool)> {
     let mut connection = store.connection().await?;
     let show = |token: &Secret| output::print_once(token.expose());
@@ -102,7 +104,7 @@ async fn by_database(store: &Store, order: &Grant) -> anyhow::Result<(i64, bool)
     Ok((granted.user_id, granted.is_new_user))
 }
 
-/// Has the token made by the `taskd up` that has the data directory, or in its database.
+/// Has the token made by the `taskd up` that runs on the data directory, or in its database.
 async fn by_up(data: &DataArgs, order: &Grant) -> anyhow::Result<(i64, bool)> {
     let Some(answer) = reach::ask(data, Method::POST, socket::TOKENS, order).await? else {
         return match Stopped::open(data).await? {
@@ -137,7 +139,7 @@ async fn by_up(data: &DataArgs, order: &Grant) -> anyhow::Result<(i64, bool)> {
     Ok((user_id, is_new_user))
 }
 
-/// What can't be followed is the caller's mistake, and names the option.
+/// An invalid order is a mistake on the command line, so the error names the option.
 fn refused(error: GrantError) -> anyhow::Error {
     match error {
         GrantError::Invalid { field, problem } => {

@@ -1,4 +1,4 @@
-//! The database that `taskd up` works on.
+//! The database that `taskd up` uses.
 
 use super::Args;
 use crate::config::ConfigError;
@@ -6,7 +6,7 @@ use crate::ground::data_dir::DataDir;
 use crate::ground::tls::Tls;
 use crate::store::PostgresUrl;
 
-/// The database: somebody else's, or our own.
+/// The database: one given by URL, or the embedded one.
 pub(super) enum Database {
     Given(Box<PostgresUrl>, Option<DataDir>),
     #[cfg(feature = "embedded")]
@@ -31,7 +31,7 @@ impl Database {
             .into())
     }
 
-    /// The data directory, where it is this process's.
+    /// The data directory, if this process has taken it.
     pub(super) fn directory(&self) -> Option<&DataDir> {
         match self {
             Database::Given(_, directory) => directory.as_ref(),

@@ -1,5 +1,5 @@
-//! `taskd up`: everything in one process. Each seam follows its own variable; where that is absent, it
-//! has its embedded default.
+//! `taskd up`: everything in one process. Each dependency is set by a variable of its own, and has
+//! an embedded default without it.
 
 mod database;
 mod panel;
@@ -72,11 +72,11 @@ pub struct Args {
     retention: RetentionArgs,
 }
 
-/// Runs until it is told to stop.
+/// Runs everything until told to stop.
 ///
 /// # Errors
-/// The configuration is wrong, the port or the data directory is taken, or a dependency is not as it
-/// must be.
+/// The configuration is wrong, the port or the data directory is taken, or a dependency is not as
+/// it must be.
 pub async fn run(mut args: Args) -> anyhow::Result<ExitCode> {
     let simulation = args.simulation.clone().checked()?;
     let keep = args.retention.checked(&args.broker.retry)?;
@@ -84,7 +84,7 @@ pub async fn run(mut args: Args) -> anyhow::Result<ExitCode> {
     let redis_url = args.cache.url(&tls)?;
     args.broker.topology()?;
     let address = args.api.http.address();
-    // Whoever can reach the address has to show that he may.
+    // On an address that others can reach, requests need a token.
     let usual = if address.ip().is_loopback() { Auth::None } else { Auth::Tokens };
     let policy = args.api.access.policy(usual, address.ip())?;
     if args.mail.mail_dir.as_os_str() == DEFAULT_MAIL_DIR {
@@ -96,7 +96,7 @@ pub async fn run(mut args: Args) -> anyhow::Result<ExitCode> {
 
     let directory = take(&args, &tls)?;
     let database = Database::open(&args, &tls, directory).await?;
-    // An embedded database has one connection at a time, and nobody in between.
+    // The embedded database serves one connection at a time, and there is no pooler in between.
     if !database.is_embedded() {
         super::runtime::check_sessions(database.url()).await?;
     }
@@ -104,7 +104,7 @@ pub async fn run(mut args: Args) -> anyhow::Result<ExitCode> {
     let pool_size = if database.is_embedded() { 1 } else { args.database.database_pool_size };
     let store = Store::new(database.url(), pool_size.into())?;
     if made_schema(&applied) {
-        // The example below writes a task for user 1.
+        // The example that the panel shows creates a task for user 1.
         users::add_example(&mut *store.connection().await?).await?;
     }
     if database.is_embedded() {
@@ -122,7 +122,7 @@ pub async fn run(mut args: Args) -> anyhow::Result<ExitCode> {
     let mailer = parts::mailer(&args.mail, &tls)?;
     let ground = Ground { store: store.clone(), broker: broker.clone(), metrics: Metrics::new()? };
 
-    // The user who runs this process gives its orders here, as `taskd dlq` and `taskd token` do.
+    // Here the user who runs this process can give it orders, with `taskd dlq` and `taskd token`.
     let operated = database.directory().map(|directory| {
         let socket = directory.operator_socket();
         operator_socket::start(&socket, store.clone(), broker.clone())
@@ -167,7 +167,7 @@ pub async fn run(mut args: Args) -> anyhow::Result<ExitCode> {
         broker.close().await;
     };
     shutdown.last_step(parting).await;
-    // The embedded database ends when its last client has gone.
+    // The embedded database stops when its last client disconnects.
     store.close();
     served?;
     worked?;
@@ -175,8 +175,8 @@ pub async fn run(mut args: Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Frees what a process that was killed had in hand, instead of waiting for its leases to end: an
-/// embedded database is used by one process alone.
+/// Releases the leases and claims of a process that was killed, instead of waiting for them to
+/// expire. An embedded database is used by one process alone, so they can't belong to anybody else.
 async fn take_over(args: &Args, tls: &Tls, store: &Store) -> anyhow::Result<()> {
     let mut connection = store.connection().await?;
     outbox::release_all(&mut connection).await?;
@@ -188,7 +188,8 @@ async fn take_over(args: &Args, tls: &Tls, store: &Store) -> anyhow::Result<()> 
     Ok(())
 }
 
-/// Takes the data directory. With a database of its own a process can do without, where another has it.
+/// Takes the data directory. A process with a database given by URL also starts without it, if
+/// another process has it.
 fn take(args: &Args, tls: &Tls) -> anyhow::Result<Option<DataDir>> {
     let given = args.database.url(tls)?.is_some();
     match DataDir::take(&args.data.data_dir) {
@@ -202,8 +203,8 @@ fn take(args: &Args, tls: &Tls) -> anyhow::Result<Option<DataDir>> {
     }
 }
 
-/// Shows the panel; where requests need a token and nobody could make one yet, with the first, which is shown this
-/// once.
+/// Prints the panel. If requests need a token and there is no admin yet, it makes the first admin's
+/// token and shows it, this once.
 async fn greet(
     store: &Store,
     policy: Policy,

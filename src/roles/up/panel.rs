@@ -1,4 +1,4 @@
-//! What a person sees when `taskd up` has started.
+//! What is printed when `taskd up` has started.
 
 use std::net::SocketAddr;
 
@@ -10,7 +10,7 @@ use crate::ground::secret::Secret;
 use crate::ground::tls::Tls;
 use crate::http::middleware::admission::Policy;
 
-/// What a person sees at the start.
+/// The text for the person who started it.
 pub(super) fn panel(
     args: &Args,
     tls: &Tls,

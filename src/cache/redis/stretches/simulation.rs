@@ -1,5 +1,6 @@
-//! Two processes, a database and a Redis in one thread and a time of their own: whatever comes between what, and
-//! however long anything takes, no read that begins after an answer misses what was answered.
+//! Two processes, a database and a Redis, simulated in one thread with a clock of its own. In every
+//! interleaving, and however long each step takes, a read that begins after a write was answered
+//! sees that write.
 
 use std::time::{Duration, Instant};
 
@@ -7,35 +8,36 @@ use proptest::prelude::*;
 
 use super::{COVERED, Settled, Step, Stretches};
 
-/// What goes on in a process. Each step of it is one of these.
+/// A write or a read in progress in a process. Each variant is one step.
 #[derive(Debug, Clone)]
 enum Doing {
-    /// The database is told to write.
+    /// Ask the database to write.
     Writing,
-    /// It has written this version.
+    /// The database has written this version.
     Committed(u64),
-    /// Redis is told to begin a generation; the answer is for this version.
+    /// Ask Redis for a new generation. The write is of this version; the time is when it asked.
     Beginning(u64, Step, Instant),
-    /// It has begun this one, of a stretch that was asked for then.
+    /// Redis has set it for this version; if it began a stretch, that stretch and when it was asked
+    /// for.
     Begun(u64, Option<(u64, Instant)>),
-    /// Redis is asked; what was answered before has this version.
+    /// Ask Redis. This version had been answered when the read began.
     Looking(u64),
-    /// It waits until something may be put under this generation.
+    /// Wait until this time to fill under this generation.
     Waiting((u64, u64), Instant),
-    /// The database is asked, for what goes under this generation.
+    /// Ask the database, for an entry under this generation.
     Loading((u64, u64)),
-    /// It has said this.
+    /// The database has returned this version.
     Loaded((u64, u64), u64),
 }
 
 #[derive(Default)]
 struct World {
-    /// The version that is committed, and the last that was answered.
+    /// The version that was committed last, and the last that was answered.
     committed: u64,
     answered: u64,
-    /// The generation, of a stretch and a number in it.
+    /// The present generation: its stretch, and a number within it.
     generation: Option<(u64, u64)>,
-    /// What was filled in last, under which generation.
+    /// The last fill: under which generation, and which version.
     entry: Option<((u64, u64), u64)>,
     names: u64,
     hits: u64,
@@ -49,7 +51,7 @@ impl World {
         self.names
     }
 
-    /// The next step of something, which may be its last.
+    /// Runs one step; returns the next, or `None` after the last.
     fn step(&mut self, doing: Doing, process: &Stretches, now: Instant) -> Option<Doing> {
         match doing {
             Doing::Writing => {
@@ -126,7 +128,8 @@ impl World {
     }
 }
 
-/// What happens next: something begins, in one of the processes, or one step is taken, or Redis forgets.
+/// What happens next: a write or a read begins in one of the processes, one in progress takes a
+/// step, or Redis loses the generation.
 #[derive(Debug, Clone)]
 enum Event {
     Write(usize),
@@ -142,12 +145,12 @@ fn events() -> impl Strategy<Value = Vec<(Event, u64)>> {
         600 => (0..64_usize).prop_map(Event::Step),
         1 => Just(Event::Forget),
     ];
-    // Most things take a fraction of a millisecond, some a few.
+    // Most steps take a fraction of a millisecond, a few take several.
     let microseconds = prop_oneof![200 => 0..50_u64, 1 => 0..6_000_u64];
     prop::collection::vec((event, microseconds), 0..2_000)
 }
 
-/// Runs it, and returns what has happened.
+/// Runs the events, and returns the world after them.
 fn run(events: Vec<(Event, u64)>) -> World {
     let processes = [Stretches::default(), Stretches::default()];
     let (mut world, mut now) = (World::default(), Instant::now());
@@ -179,7 +182,7 @@ proptest! {
     }
 }
 
-/// The test above is worth something: there is much that is covered, and much that is found.
+/// Makes sure that the test above tests something: many writes are covered, and many reads hit.
 #[test]
 fn a_busy_process_covers_its_writes_and_readers_find_something_in_between() {
     let write = [(Event::Write(0), 0), (Event::Step(0), 100), (Event::Step(0), 100)];

@@ -1,12 +1,12 @@
-//! How the key is written.
+//! The syntax of the key.
 
 use super::HEADER;
 use crate::http::error::{Fault, Place};
 
-/// How long a key may be: as long as anybody's are.
+/// The longest key, in characters: as long as other APIs allow.
 const KEY_CHARS: usize = 255;
 
-/// Reads the header's lines, each a key in quotes (a string of RFC 8941, section 3.3.3) or bare.
+/// Reads the header's lines. Each is a key in quotes (a string of RFC 8941, section 3.3.3) or bare.
 pub(super) fn read<'a>(lines: impl Iterator<Item = &'a [u8]>) -> Result<Option<String>, Fault> {
     let fault = |message: &str| Fault::new(Place::Header, HEADER, message);
     let mut found: Option<String> = None;

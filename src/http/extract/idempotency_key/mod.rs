@@ -1,16 +1,16 @@
 //! `Idempotency-Key`: a POST that is carried out once, however often it is sent
 //! (draft-ietf-httpapi-idempotency-key-header-07).
 //!
-//! The answer is kept in the transaction of the write, so there is never one without the other. An
-//! error is not kept: it has written nothing, and the same or a corrected request may follow under
-//! the same key.
+//! The answer is stored in the transaction of the write, so neither exists without the other. An
+//! error is not stored. It has written nothing, and the same or a corrected request may follow
+//! under the same key.
 //!
-//! Of the request only a hash is kept, by which a repeat is told from another request. A member that
-//! is a secret is left out of it: with the rest of the body known, a hash of a password could be
-//! guessed at by whoever reads the table, faster by far than the argon2id hash beside it.
+//! Only a hash of the request is stored; it tells a repeat from a different request. Secret members
+//! are left out of the hash. Otherwise whoever reads the table and knows the rest of the body could
+//! guess at a password through the hash, far faster than through the argon2id hash beside it.
 //!
-//! An answer that shows a token is kept sealed, under a key that is made of a secret of who asked:
-//! whoever reads the table learns nothing from it, and a repeat brings the secret again.
+//! An answer that contains a token is stored sealed, under a key derived from a secret of the
+//! caller. Whoever reads the table learns nothing from it, and a repeat brings the secret again.
 
 mod header;
 
@@ -36,15 +36,15 @@ use crate::http::extract::fields::FromFields;
 use crate::store::idempotency_keys::{self, Kept, Outcome, PartsHash, Request};
 use crate::store::{Connection, StoreError};
 
-/// The header of a request.
+/// The request header.
 pub const HEADER: &str = "Idempotency-Key";
-/// The header of an answer that was given before.
+/// The header of an answer that is a repeat of a stored one.
 pub const REPLAYED: &str = "Idempotency-Replayed";
 
-/// A JSON body, and the key under which its request is carried out once.
+/// A JSON body, with the key under which its request is carried out once.
 pub struct Once<T>(pub T, pub Key);
 
-/// The key of a request, if it has one.
+/// The idempotency key of a request, if it has one.
 pub struct Key(Option<Keyed>);
 
 struct Keyed {
@@ -54,14 +54,14 @@ struct Keyed {
 
 /// Why a write was not carried out.
 pub enum Refused {
-    /// Its key is in use, or was used for another.
+    /// The key is in use, or was used for another request.
     Key(ApiError),
-    /// It failed itself.
+    /// The write itself failed.
     Write(StoreError),
 }
 
 impl Refused {
-    /// As a client meets it; `write` knows what a failed write means here.
+    /// The error for the client; `write` says what a failed write means for this route.
     pub fn or(self, write: impl FnOnce(StoreError) -> ApiError) -> ApiError {
         match self {
             Refused::Key(error) => error,
@@ -71,17 +71,18 @@ impl Refused {
 }
 
 impl Key {
-    /// Whether the request has one: then it is carried out in a transaction with the record of it.
+    /// Whether the request has a key. Then the write needs a transaction, which also stores the
+    /// answer.
     pub fn is_given(&self) -> bool {
         self.0.is_some()
     }
 
-    /// The key itself.
+    /// The key as the client sent it.
     pub fn text(&self) -> Option<&str> {
         self.0.as_ref().map(|keyed| keyed.request.key.as_str())
     }
 
-    /// Whose key it is, where only the body says who asks.
+    /// Sets the caller, for a request whose body alone says who the caller is.
     pub fn of_user(mut self, user: i64) -> Key {
         if let Some(keyed) = &mut self.0 {
             keyed.request.caller = caller::of_user(user);
@@ -89,8 +90,9 @@ impl Key {
         self
     }
 
-    /// Keeps the answer so that only who has this secret can read it; nobody must be able to guess it.
-    /// Who repeats the request without it is told that the key was used for another.
+    /// Seals the stored answer, so that only a caller with this secret can read it. The secret must
+    /// be impossible to guess. A repeat without it is told that the key was used for another
+    /// request.
     pub fn sealed(mut self, secret: &[u8]) -> Key {
         if let Some(keyed) = &mut self.0 {
             keyed.seal = Some(Seal::new(secret, &keyed.request.key));
@@ -98,12 +100,12 @@ impl Key {
         self
     }
 
-    /// Carries a write out on a connection, or answers what it was answered before. Without a key it
-    /// is the write and nothing else. To be called in a task of its own: a transaction that is dropped
-    /// half way holds its locks until its connection is.
+    /// Carries out a write on a connection, or returns the answer that is stored for it. Without a
+    /// key it just carries out the write. Call this in a task of its own: a transaction that is
+    /// dropped halfway keeps its locks until its connection is closed.
     ///
-    /// What follows a write must follow an answer from before as well: whoever gave it may have been
-    /// killed in between.
+    /// The caller must do what follows a write (such as invalidating the cache) after a stored
+    /// answer too: the process that stored the answer may have been killed before it did so.
     pub async fn write<T, W>(self, state: &State, write: W) -> Result<Created<T>, Refused>
     where
         T: serde::Serialize,
@@ -134,7 +136,7 @@ impl Key {
 }
 
 impl Keyed {
-    /// As it may be stored.
+    /// Seals the answer if it has to be sealed.
     fn closed(&self, mut kept: Kept) -> Kept {
         if let Some(seal) = &self.seal {
             kept.body = seal.seal(&self.about(), kept.body);
@@ -142,7 +144,7 @@ impl Keyed {
         kept
     }
 
-    /// As it was; `None` if it was sealed with another secret.
+    /// Undoes [`closed`](Keyed::closed); `None` if the answer was sealed with another secret.
     fn opened(&self, mut kept: Kept) -> Option<Kept> {
         if let Some(seal) = &self.seal {
             kept.body = seal.open(&self.about(), &kept.body)?;
@@ -150,7 +152,8 @@ impl Keyed {
         Some(kept)
     }
 
-    /// What is beside a sealed answer in its row: it opens nowhere else.
+    /// The rest of the row, hashed. A sealed answer is bound to it and can be opened in no other
+    /// row.
     fn about(&self) -> Vec<u8> {
         let Request { caller, route, key, fingerprint } = &self.request;
         let mut hash = PartsHash::default();
@@ -161,7 +164,8 @@ impl Keyed {
     }
 }
 
-/// The hash of what a request asks for: its place and its body, as a document, without its secrets.
+/// The hash of what a request asks for: its path, its query and its body (as a document), without
+/// secrets.
 fn fingerprint(request: &HttpRequest, members: &Map<String, Value>, secrets: &[&str]) -> Vec<u8> {
     let mut hash = PartsHash::default();
     hash.add(request.path().as_bytes());
@@ -206,7 +210,7 @@ fn route(request: &HttpRequest) -> String {
 
 impl<T: Apiv2Schema> Apiv2Schema for Once<T> {}
 impl<T: Apiv2Schema> OperationModifier for Once<T> {
-    /// The rest of its description, and the errors it brings, are in `openapi`.
+    /// The rest of the description, and the errors that the header brings, are in `openapi`.
     fn update_parameter(operation: &mut DefaultOperationRaw) {
         <Body<T> as OperationModifier>::update_parameter(operation);
         operation.parameters.push(Either::Right(Parameter {

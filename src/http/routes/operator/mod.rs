@@ -1,4 +1,4 @@
-//! Dead letters over HTTP, for admins. The user who runs the process has a way of his own: `operator_socket`.
+//! Dead letters over HTTP, for admins. The user who runs the process has the `socket` instead.
 
 pub mod socket;
 
@@ -14,15 +14,15 @@ use crate::http::error::{ApiError, Fault, Place};
 use crate::http::extract::body::members;
 use crate::http::middleware::limits::within_limits;
 
-/// Where orders go.
+/// The path to which orders are posted.
 pub use crate::http::middleware::admission::OPERATOR_PATH as PATH;
 
-/// Adds the route; it answers from the [`DeadLetters`] in the app's data.
+/// Adds the route. It uses the [`DeadLetters`] in the app's data.
 pub fn routes(config: &mut web::ServiceConfig) {
     config.service(web::resource(PATH).wrap(from_fn(within_limits)).route(web::post().to(obey)));
 }
 
-/// An order, read as strictly and with the same bounds as every other body.
+/// An order, parsed as strictly and with the same limits as every other body.
 pub(in crate::http) struct Ordered(Order);
 
 impl FromRequest for Ordered {

@@ -1,5 +1,5 @@
-//! What a `taskd up` takes orders on from the user who runs it: a socket that only this user can reach, so nobody is
-//! asked for a token.
+//! The socket on which `taskd up` takes orders from the user who runs it. Only this user can reach
+//! it, so no token is required.
 
 use std::os::unix::net::UnixListener;
 use std::sync::Arc;
@@ -17,48 +17,48 @@ use crate::http::routes::operator;
 use crate::store::Store;
 use crate::store::accounts::tokens::{self, Kind};
 
-/// Where tokens are made.
+/// The path to which tokens to be made are posted.
 pub const TOKENS: &str = "/tokens";
-/// Where a token is taken back that could not be shown: of this user, with this id.
+/// Deletes a token that could not be shown, by the ids of its user and itself.
 const TOKEN: &str = "/tokens/{user}/{id}";
 
-/// A token that was made.
+/// A token that was made, as it is answered.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Made {
-    /// Shown this once.
+    /// The token itself, shown only this once.
     pub token: String,
-    /// Names it.
+    /// The token's id.
     pub token_id: i64,
-    /// Whose it is.
+    /// The user it belongs to.
     pub user_id: i64,
-    /// Whether the user was made with it.
+    /// Whether the user was created with it.
     pub is_new_user: bool,
 }
 
-/// What is wrong with an order.
+/// Why an order was refused.
 #[derive(Serialize, Deserialize)]
 pub struct Refusal {
-    /// The member that is wrong, where it is one.
+    /// The member that is wrong, if it is one.
     pub field: Option<String>,
     /// What is wrong.
     pub problem: String,
 }
 
-/// Takes orders for as long as it lives.
+/// The running server of the socket.
 pub struct Operated(ServerHandle);
 
 impl Operated {
-    /// Takes no more.
+    /// Stops it.
     pub async fn stop(self) {
         self.0.stop(false).await;
     }
 }
 
-/// Takes orders on this socket from now on.
+/// Starts to take orders on this socket.
 ///
 /// # Errors
-/// The socket can't be made.
+/// The socket can't be created.
 pub fn start(
     socket: &std::path::Path,
     store: Store,
