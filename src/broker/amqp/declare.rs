@@ -17,7 +17,8 @@ use crate::broker::BrokerError;
 use crate::broker::topology::{Queue, Topology};
 use crate::domain::processing::retry::short;
 
-/// `NOT_FOUND` and `PRECONDITION_FAILED` (<https://www.rabbitmq.com/amqp-0-9-1-reference#constants>).
+/// `NOT_FOUND` and `PRECONDITION_FAILED`
+/// (<https://www.rabbitmq.com/amqp-0-9-1-reference#constants>).
 const NOT_FOUND: u16 = 404;
 const PRECONDITION_FAILED: u16 = 406;
 
