@@ -103,7 +103,7 @@ mod tests {
         for signature in ["", "v1,", "v2,AAAA", "v1,not base64", "AAAA"] {
             assert!(!changed(&|m| m.set_text(SIGNATURE, signature)), "{signature}");
         }
-        // What the broker and others add is no business of ours.
+        // Whatever the broker and others add is not signed.
         assert!(changed(&|m| drop(m.headers.insert("x-death".into(), json!([1])))));
         assert!(changed(&|m| m.set_text("tenant", "t")));
         assert!(changed(&|m| m.content_type = Some("text/plain".into())));

@@ -170,8 +170,8 @@ mod tests {
         assert_eq!(ahead, rate.capacity());
     }
 
-    /// Whatever the arrivals: never more than the count and what time has brought since, in any
-    /// window; a refusal says exactly when the next is granted.
+    /// However requests arrive: no window has more of them than the count plus what time has
+    /// brought since, and a refusal says exactly when the next is granted.
     #[test]
     fn no_arrivals_get_more_than_the_rate() {
         let mut random = SmallRng::seed_from_u64(7);

@@ -106,7 +106,7 @@ mod tests {
             directory(&path, is_mail).unwrap();
             assert_eq!(mode(&path), after, "{name}");
         }
-        // One that is made is for this user alone, and so are those above it.
+        // A new directory is for this user alone, and so are those above it.
         directory(&root.join("new/newer"), is_mail).unwrap();
         assert_eq!((mode(&root.join("new")), mode(&root.join("new/newer"))), (0o700, 0o700));
         std::fs::remove_dir_all(root).unwrap();

@@ -124,7 +124,7 @@ mod tests {
         let config = Tls::default().client_config().unwrap();
         let ring = format!("{:?}", rustls::crypto::ring::default_provider());
         assert_eq!(format!("{:?}", config.crypto_provider()), ring);
-        // This is what a client calls that makes a configuration of its own.
+        // This is what a client calls that makes its own configuration.
         let theirs = ClientConfig::builder()
             .with_root_certificates(RootCertStore::empty())
             .with_no_client_auth();

@@ -75,12 +75,12 @@ mod tests {
         let waits = turns.take("a");
         tokio::pin!(waits);
         assert!(waits.as_mut().now_or_never().is_none());
-        // Others don't wait for it.
+        // Other keys don't wait for it.
         drop(turns.take("b").now_or_never().unwrap());
         drop(first);
         let second = waits.await;
         assert_eq!(turns.keys(), 1);
-        // One who gives up waiting is gone as well.
+        // A caller that gives up waiting is gone as well.
         assert!(turns.take("a").now_or_never().is_none());
         drop(second);
         assert_eq!(turns.keys(), 0);

@@ -133,7 +133,7 @@ mod tests {
             assert!(wire.is_ascii(), "{text:?}: {wire:?}");
             assert!(!wire.contains("\r\n.\r\n"), "{wire:?}");
         }
-        // What is encoded is the text, with its line ends as lines have them.
+        // The text is encoded with CRLF at the end of each line.
         let wire = wire("t", "a\rb\nc");
         let encoded = BASE64_STANDARD.encode("a\rb\r\nc");
         assert!(wire.contains(&encoded), "{wire}");

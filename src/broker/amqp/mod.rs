@@ -34,7 +34,7 @@ pub struct AmqpBroker {
 
 impl AmqpBroker {
     /// A broker that connects when first needed; `name` is how it appears in the broker's lists.
-    /// Call this inside the runtime that is to wait for the confirms.
+    /// Call this inside the runtime in which the publishing connection is to live.
     pub fn new(url: AmqpUrl, topology: Topology, name: &str) -> AmqpBroker {
         let publisher = publisher::Publisher::new(url.clone(), format!("{name} publisher"));
         AmqpBroker { url, name: name.to_owned(), topology, publisher, may_declare: true }

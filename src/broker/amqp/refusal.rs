@@ -160,7 +160,7 @@ mod tests {
         [&[METHOD_FRAME, 0, 0][..], &long(payload), &[FRAME_END]].concat()
     }
 
-    /// What a broker that says this is understood to say.
+    /// How the answers of a broker that says this are read.
     async fn of_broker(says: &[&[u8]]) -> io::Result<Option<(u16, String)>> {
         let (ours, mut theirs) = tokio::io::duplex(64 * 1024);
         theirs.write_all(&says.concat()).await.unwrap();

@@ -72,7 +72,7 @@ impl fmt::Display for Escaped<'_> {
 mod tests {
     use super::*;
 
-    /// What a subscriber of ours writes about something.
+    /// What our subscriber logs while `what` runs.
     fn logged(what: impl FnOnce()) -> String {
         let lines = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
         let sink = lines.clone();

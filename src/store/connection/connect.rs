@@ -132,7 +132,8 @@ pub(in crate::store) async fn client(
     Err(ConnectError { why: why.join("; "), refused })
 }
 
-/// Opens a connection to one host and applies `settings`.
+/// Opens a connection to one host and applies `settings`. Refuses a read-only server if writes are
+/// needed.
 async fn open(
     host: &Config,
     url: &PostgresUrl,

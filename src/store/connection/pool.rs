@@ -218,11 +218,11 @@ impl Terms {
     }
 
     /// Whether a connection may be used again. It is checked with a query, unless it was used just
-    /// now: that would cost a round trip for each use just when the load is highest. A connection
-    /// that was given up for its silence (`sql::ANSWER_TIMEOUT`) was taken long ago, so it is
-    /// checked. A connection whose user hung up mid-statement may be handed on while that statement
-    /// still runs: the next user waits for its end, and gets the right answer, since the client
-    /// matches answers in order.
+    /// now: a check for each use would cost a round trip just when the load is highest. A
+    /// connection that was given up for its silence (`sql::ANSWER_TIMEOUT`) was taken long ago, so
+    /// it is checked. A connection whose user hung up mid-statement may be handed on while that
+    /// statement still runs: the next user waits for its end, and gets the right answer, since the
+    /// client matches answers in order.
     async fn hold_of(
         &self,
         connection: &mut AsyncPgConnection,

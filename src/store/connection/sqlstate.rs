@@ -63,7 +63,7 @@ impl<S> WithCodes<S> {
         WithCodes { inner, read_only, scanner, pending: Vec::new(), passed: 0 }
     }
 
-    /// Passes on pending bytes. Whether there were any.
+    /// Passes on pending bytes. Returns whether there were any.
     fn pass_on(&mut self, buffer: &mut ReadBuf<'_>) -> bool {
         let left = self.pending.get(self.passed..).unwrap_or_default();
         let step = left.len().min(buffer.remaining());

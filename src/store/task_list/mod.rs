@@ -21,7 +21,7 @@ use crate::store::tasks::{COLUMNS, ColumnTypes};
 /// match so few rows that finding and sorting all of them is quick. Neither way alone is quick for
 /// both, and a wrong guess at the better one can cost a walk through the whole table.
 const WINDOW: i64 = 2_000;
-/// The trigram index can't find shorter texts; in characters.
+/// In characters: the trigram index can't find shorter texts.
 const TRIGRAM: usize = 3;
 
 /// The limits in the texts of statements. They are few, since each connection keeps each text
