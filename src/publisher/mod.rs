@@ -160,8 +160,7 @@ impl Publisher {
             events = self.lease(BATCH).await?.iter().map(message::of_row).collect();
             self.look_at = Instant::now() + POLL;
         }
-        // A full batch: more may be left, so later events wait and nothing is handed over
-        // meanwhile.
+        // A full batch: more may be left. Later events wait, and nothing is handed over meanwhile.
         let behind = events.len() == BATCH;
         let newest = events.iter().map(|event: &Publishable| event.id).max();
         for handed in std::mem::take(&mut self.pending) {
