@@ -163,7 +163,7 @@ impl Session {
             let publishing = self.channel.basic_publish(properties, body, arguments);
             match timeout_at(deadline, publishing).await {
                 Ok(Ok(())) => receivers.push(receiver),
-                // Tags and messages may be out of step now: the channel is of no more use.
+                // Tags and messages may be out of step now, so the channel can't be used any more.
                 Ok(Err(_)) | Err(_) => {
                     self.confirms.fail_all();
                     return receivers;

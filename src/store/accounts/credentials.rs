@@ -282,8 +282,8 @@ pub async fn revoke(
     .await
 }
 
-/// Refuses to take the rights of the only admin. If two admins take each
-/// other's at the same time, one of them waits here.
+/// Refuses to take the rights of the only admin. If two admins take each other's at the same time,
+/// one of them waits here.
 async fn leave_an_admin(connection: &mut AsyncPgConnection, id: i64) -> Result<(), StoreError> {
     let admins = users::table.filter(users::role.eq(Role::Admin.as_str()));
     let admins = admins.order(users::id).select(users::id).for_no_key_update();
