@@ -1,8 +1,9 @@
-//! Which messages are believed: those that this installation has signed.
+//! Decides which messages are believed: those that this installation has signed.
 //!
-//! The outbox could not be asked instead, since its rows are forgotten while messages and dead letters of
-//! theirs are still there. For a while after an upgrade from a version that did not sign, all messages are
-//! believed: what is in the queues has no signature, and processes of that version change what they pass on.
+//! The outbox can't tell instead, since its rows are deleted while their messages and dead letters
+//! still exist. For a while after an upgrade from a version that did not sign, all messages are
+//! believed: those in the queues have no signature, and processes of that version change what they
+//! pass on.
 
 use chrono::Utc;
 
@@ -10,26 +11,26 @@ use crate::broker::{Message, Signer};
 use crate::store::installation::Installation;
 use crate::store::{Store, StoreError};
 
-/// Asks who is believed.
+/// Reads the key that decides which messages are believed.
 #[derive(Clone)]
 pub struct Authenticity(Installation);
 
-/// Who is believed at this moment.
+/// Says which messages are believed at this moment, and signs.
 pub struct Authority {
     signer: Signer,
     unsigned_too: bool,
 }
 
 impl Authenticity {
-    /// By the key that this database has.
+    /// Uses the key in this database.
     pub fn new(store: Store) -> Authenticity {
         Authenticity(Installation::new(store))
     }
 
-    /// Who is believed at this moment. Hold no connection.
+    /// The authority of this moment. Hold no connection meanwhile.
     ///
     /// # Errors
-    /// The database fails, and was never asked before.
+    /// The database fails; if it is only away, what was read before counts.
     pub async fn authority(&self) -> Result<Authority, StoreError> {
         let facts = self.0.facts().await?;
         let unsigned_too = facts.unsigned_until.is_some_and(|until| Utc::now() < until);

@@ -1,14 +1,16 @@
-//! Each effect of an event happens once for each of its targets: the key is (event id, effect, target).
+//! Makes each effect of an event happen once for each of its targets: the key is (event id, effect,
+//! target).
 //!
 //! A database effect needs nothing from here: its record commits with it, in one statement (see
-//! `store::activity::record_once`). An effect outside the database can't commit with a record, so
-//! it is guarded by a claim with a lease: claim, run, record. A worker that dies between running
-//! and recording, or is held up there for longer than the lease, leaves a claim that runs out, and
-//! the effect is run again: that is the one window in which it can happen twice.
+//! `store::activity::record_once`). An effect outside the database can't commit with a record, so a
+//! claim with a lease guards it: claim, run, record. If a worker dies between running and
+//! recording, or is held up there for longer than the lease, its claim runs out and the effect runs
+//! again. That is the one window in which an effect can happen twice.
 //!
-//! A failed delivery leaves its effects open on record, and its copy says that all have a record.
-//! Records go when all effects of their event are done. So a letter that is replayed after years
-//! finds either what is done and what is open, or nothing, and then all is done.
+//! A failed delivery leaves records of its open effects, and its copy says that all effects have a
+//! record. Records are deleted when all effects of their event are done. So when a dead letter is
+//! replayed after years, either the records say what is done and what is open, or there are none,
+//! and then all is done.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
@@ -22,8 +24,9 @@ use crate::ground::defects::{self, Defect};
 use crate::store::delivery::processed::{self, Finished, Subject};
 use crate::store::{Store, StoreError};
 
-/// How long a claim holds. Longer than an effect may take (`effects::LONGEST_TIME_LIMIT`), and short, since
-/// it is what passes until another worker takes over from one that died in mid-effect.
+/// How long the lease of a claim lasts. Longer than an effect may take
+/// (`effects::LONGEST_TIME_LIMIT`), but short, since another worker takes over from one that died
+/// mid-effect only when the lease ends.
 pub const LEASE: Duration = Duration::from_secs(25);
 
 /// The claims of one worker process.
@@ -39,9 +42,9 @@ pub struct Idempotency {
 const BATCH: usize = 128;
 
 impl Idempotency {
-    /// The store of claims for a worker of this name.
+    /// The claims of a worker with this name.
     pub fn new(store: Store, worker: &str) -> Idempotency {
-        // Two processes may have been given one name; their claims must differ all the same.
+        // Two processes may have been given the same name, but their claims must differ.
         let owner = format!("{worker}/{}", Uuid::now_v7().simple());
         let claims = {
             let (store, owner) = (store.clone(), owner.clone());
@@ -60,7 +63,7 @@ impl Idempotency {
         Idempotency { store, owner, claims, finished }
     }
 
-    /// Claims an effect of an event that takes at most `time_limit`.
+    /// Claims an effect of an event. The effect takes at most `time_limit`.
     ///
     /// # Errors
     /// The database fails.
@@ -75,7 +78,7 @@ impl Idempotency {
         Ok(in_hand(claim.unwrap_or_else(|| Err(ended()))?, asked.elapsed(), time_limit))
     }
 
-    /// Records that a claimed effect has happened, or that there was nothing to do.
+    /// Records that a claimed effect was done or skipped.
     ///
     /// # Errors
     /// The database fails.
@@ -83,8 +86,8 @@ impl Idempotency {
         self.finished.call(finished).await.unwrap_or_else(|| Err(ended()))
     }
 
-    /// Leaves effects open after a failure, so that the next attempt need not wait for the end of a
-    /// claim of ours, and so that nothing of the event is forgotten until they are done.
+    /// Leaves effects open after a failure, so that the next attempt need not wait for our claim to
+    /// run out, and so that no record of the event is deleted until they are done.
     ///
     /// # Errors
     /// The database fails.
@@ -98,8 +101,8 @@ impl Idempotency {
     }
 }
 
-/// A claim that was answered so late that the effect could outlast its lease: it is left to run out, and
-/// the message waits as it would for another worker's.
+/// Turns down a claim that was granted so late that the effect could outlast its lease. The claim
+/// is left to run out, and the message waits as it would for another worker's.
 fn in_hand(claim: Claim, waited: Duration, time_limit: Duration) -> Claim {
     match claim {
         Claim::Granted if waited + time_limit >= LEASE => {
@@ -121,7 +124,7 @@ async fn claim_all(
     let mut distinct: BTreeMap<(Uuid, &EffectKey), Subject> = BTreeMap::new();
     for (effect, subject) in wanted {
         let one = distinct.entry((subject.event_id, effect)).or_insert(*subject);
-        // What one copy of a message knows is true of all.
+        // What one copy of a message knows is true of all copies.
         one.recorded |= subject.recorded;
     }
     let asked: Vec<(EffectKey, Subject)> =
@@ -132,7 +135,8 @@ async fn claim_all(
     };
     let key = |(effect, subject): &(EffectKey, Subject)| (subject.event_id, effect.clone());
     let mut claims: HashMap<(Uuid, EffectKey), Claim> = asked.iter().map(key).zip(claims).collect();
-    // Two copies of one event in one batch: the first gets the claim, the other meets a lease.
+    // Of two copies of one event in one batch, the first gets the claim and the other meets a
+    // lease.
     let answer = |wanted| match claims.get_mut(&key(wanted)) {
         Some(claim) => {
             let given = *claim;
@@ -146,7 +150,7 @@ async fn claim_all(
     wanted.iter().map(answer).collect()
 }
 
-/// Claims what is free of distinct effects. An answer for each, in their order.
+/// Claims those effects that are free. Returns an answer for each, in order. They must be distinct.
 async fn claim_distinct(
     store: &Store,
     owner: &str,
@@ -179,12 +183,12 @@ async fn claim_distinct(
         }
         let record = records.get(&key(one)).copied();
         if record.is_none() && subject.recorded {
-            // Lawful after the retention, and for an effect that was added since. Otherwise the only sign of a
-            // database that has gone back in time.
+            // Expected after the retention, and for an effect that was added since. Otherwise this
+            // is the only sign of a database that has gone back in time.
             tracing::warn!(event_id = %subject.event_id, %effect, "done and forgotten, by its message: no record is left");
         }
         match claim::decide(record, subject.recorded) {
-            // Left open in the moment between the two statements: to be had very soon.
+            // It was left open between the two statements, and can be claimed very soon.
             Claim::Granted => Claim::Leased(Duration::ZERO),
             claim => claim,
         }
@@ -192,11 +196,11 @@ async fn claim_distinct(
     Ok(wanted.iter().map(claim).collect())
 }
 
-/// Records a batch; one that fails for its content is tried one by one, so that each fault has
-/// its own answer.
+/// Records a batch. If it fails for its content, records one by one, so that each fault has its own
+/// answer.
 async fn finish_all(store: &Store, finished: Vec<Finished>) -> Vec<Result<(), StoreError>> {
     let count = finished.len();
-    // One row can't be written twice in a statement.
+    // A statement can't write one row twice.
     let mut distinct: HashMap<(Uuid, EffectKey), Finished> = HashMap::new();
     for one in &finished {
         distinct.entry((one.event_id, one.effect.clone())).or_insert_with(|| one.clone());

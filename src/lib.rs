@@ -1,14 +1,14 @@
-//! taskd: a task-management API whose every change reliably becomes an event, and whose side
-//! work can fail, retry, restart and multiply without losing or repeating anything.
+//! taskd: a task-management API whose every change reliably becomes an event, and whose side work
+//! can fail, retry, restart and run in many processes without losing or repeating anything.
 //!
-//! The modules in reading order, from the wiring at the top to the ground; each imports only from
-//! those below it. ARCHITECTURE.md has the map.
+//! The modules are in reading order, from the wiring at the top down; each imports only from those
+//! below it. ARCHITECTURE.md has the map.
 
 // The wiring.
 pub mod roles;
 pub mod config;
 pub mod http;
-// The organs.
+// What the roles are made of.
 pub mod consumer;
 pub mod task_writer;
 pub mod task_reader;
@@ -21,12 +21,12 @@ pub mod retention;
 pub mod read_cache;
 pub mod access;
 pub mod authenticity;
-// The seams.
+// Interfaces to other systems, with their implementations.
 pub mod store;
 pub mod broker;
 pub mod cache;
 pub mod mail;
-// What it is about.
+// The domain.
 pub mod domain;
-// The ground.
+// What knows nothing of taskd.
 pub mod ground;

@@ -1,4 +1,4 @@
-//! Forgetting what has outlived its retention.
+//! Deletes what has outlived its retention.
 
 use std::time::Duration;
 
@@ -11,15 +11,15 @@ use crate::ground::telemetry::Metrics;
 use crate::store::delivery::retention::{self, Looked};
 use crate::store::{Connection, Store, StoreError};
 
-/// How many rows one statement deletes: a fraction of a second's work, so that nothing waits long
-/// for a lock of ours.
+/// How many rows one statement deletes: the work of a fraction of a second, so that nothing waits
+/// long for our locks.
 const BATCH: i64 = 5_000;
 
 /// How long things are kept.
 #[derive(Debug, Clone, Copy)]
 pub struct Retention {
-    /// The records of an event whose effects are all done. A second copy of its message that waits
-    /// for longer than this before a worker takes it would have the effects again.
+    /// The records of an event whose effects are all done. If a second copy of its message waits
+    /// longer than this before a worker takes it, the effects run again.
     pub processed: Duration,
     /// Published events.
     pub events: Duration,
@@ -43,8 +43,8 @@ pub struct Purged {
     pub tokens: usize,
 }
 
-/// Deletes what is too old at `now`, batch by batch, until nothing is or `shutdown` says stop.
-/// `None` if another process is at it.
+/// Deletes what is too old at `now`, batch by batch, until nothing is left or `shutdown` says stop.
+/// `None` if another process is purging.
 ///
 /// # Errors
 /// The database fails; what was deleted until then stays deleted.
@@ -61,7 +61,7 @@ pub async fn purge(
     }
     let purged = delete(&mut connection, keep, now, metrics, shutdown).await;
     if purged.is_err() || retention::unlock(&mut connection).await.is_err() {
-        // The lock goes with the connection, so that whoever purges next is not kept out by it.
+        // The lock ends with the connection, so that it doesn't keep out the next purge.
         Store::discard(connection);
     }
     purged.map(Some)
@@ -102,7 +102,7 @@ async fn delete(
     })
 }
 
-/// Of a table whose old rows all go.
+/// The result of a batch from a table whose old rows are all deleted.
 fn all(deleted: usize) -> Looked {
     Looked { at: deleted, deleted }
 }
@@ -114,8 +114,8 @@ struct Deletion<'a> {
 }
 
 impl Deletion<'_> {
-    /// One batch of a table, and more until it was not full or it is time to stop. Returns how many
-    /// rows.
+    /// Deletes batches from a table until one was not full or it is time to stop. Returns how many
+    /// rows were deleted.
     async fn all(
         &mut self,
         table: &str,

@@ -1,4 +1,4 @@
-//! Where a message goes that could not be processed: to a delay queue, or to the dead letters.
+//! Sends a message that could not be processed to a delay queue, or to the dead letters.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use crate::domain::processing::history::{FailedAttempt, LAST_ERROR_CHARS, rememb
 use crate::domain::processing::retry::{DeadReason, RetryPolicy, Route};
 use crate::store::StoreError;
 
-/// Sends messages on their way.
+/// Sends failed messages on.
 #[derive(Clone)]
 pub struct RetryRouter {
     broker: Arc<dyn Broker>,
@@ -24,7 +24,7 @@ pub struct RetryRouter {
 }
 
 impl RetryRouter {
-    /// A router for a worker of this name; what it sends is signed as this installation's.
+    /// A router for a worker of this name. It signs what it sends as this installation's.
     pub fn new(
         broker: Arc<dyn Broker>,
         authenticity: Authenticity,
@@ -34,12 +34,13 @@ impl RetryRouter {
         RetryRouter { broker, authenticity, policy, worker: worker.to_owned() }
     }
 
-    /// Publishes a copy of a message that left these failures to where it belongs. Only when this is `Ok` may the original be acked: the copy is then confirmed. With `recorded` the copy says that
-    /// each effect of its event has a record, which must be so by now. A copy of what is not ours is not
-    /// signed.
+    /// Publishes a copy of a message to where these failures send it. Only when this returns `Ok`
+    /// may the original be acked: the copy is then confirmed. With `recorded` the copy says that
+    /// each effect of its event has a record, which must be true by then. A copy of a message that
+    /// is not ours is not signed.
     ///
     /// # Errors
-    /// The broker did not confirm.
+    /// The broker did not confirm, or the key to sign with can't be read.
     pub async fn send(
         &self,
         original: &Message,
@@ -68,7 +69,7 @@ impl RetryRouter {
     }
 }
 
-/// The decision, and the copy that carries it.
+/// Decides the route, and makes the copy to send.
 fn plan(
     policy: &RetryPolicy,
     worker: &str,

@@ -1,36 +1,37 @@
-//! A message as every broker carries it, and the headers that are ours.
+//! A message as every broker carries it, and taskd's own headers.
 
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 
 use crate::domain::processing::history::FailedAttempt;
 
-/// Which attempt the message is for, from 1.
+/// The number of the attempt that the message is for, from 1.
 pub const ATTEMPT: &str = "taskd-attempt";
-/// The failed attempts, a JSON text: a list of [`FailedAttempt`].
+/// The failed attempts as JSON text: a list of [`FailedAttempt`].
 pub const HISTORY: &str = "taskd-history";
-/// When the first of them was (RFC 3339).
+/// When the first attempt failed (RFC 3339).
 pub const FIRST_FAILED_AT: &str = "taskd-first-failed-at";
-/// Why a dead letter is dead: a [`crate::domain::processing::retry::DeadReason`].
+/// Why a message is a dead letter: a [`crate::domain::processing::retry::DeadReason`].
 pub const DEAD_REASON: &str = "taskd-dead-reason";
-/// The error that killed it.
+/// The error that made it a dead letter.
 pub const DEAD_ERROR: &str = "taskd-dead-error";
-/// When it died (RFC 3339).
+/// When it became a dead letter (RFC 3339).
 pub const DEAD_AT: &str = "taskd-dead-at";
-/// Names a dead letter among others with the same message id, or with none.
+/// Identifies a dead letter among others with the same message id, or with none.
 pub const DEAD_ID: &str = "taskd-dead-letter-id";
 
-/// That each effect of the event has had a record: `true`, or absent.
+/// Whether each effect of the event has had a record: `true`, or absent.
 pub const RECORDED: &str = "taskd-recorded";
 
 /// The signature of a message; see `signature`.
 pub const SIGNATURE: &str = "taskd-signature";
 
-/// How long the history may be, and all other headers together. All headers of a message must fit
-/// into one frame of usually 128 KiB; the broker closes the connection on a longer one.
+/// How long the history may be, and also all other headers together, in bytes. All headers of a
+/// message must fit into one frame, of usually 128 KiB; the broker closes the connection on a
+/// longer one.
 const HEADER_BYTES: usize = 48 * 1024;
 
-/// Our headers, but for the history, which has room of its own.
+/// Our headers except the history, which has a limit of its own.
 const OURS: [&str; 8] =
     [ATTEMPT, FIRST_FAILED_AT, DEAD_REASON, DEAD_ERROR, DEAD_AT, DEAD_ID, RECORDED, SIGNATURE];
 
@@ -38,10 +39,10 @@ const OURS: [&str; 8] =
 pub const SIGNED: [&str; 8] =
     [ATTEMPT, HISTORY, FIRST_FAILED_AT, DEAD_REASON, DEAD_ERROR, DEAD_AT, DEAD_ID, RECORDED];
 
-/// A message. All taskd publishes are persistent.
+/// A message. taskd publishes all messages as persistent.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Message {
-    /// The bytes.
+    /// The content.
     pub body: Vec<u8>,
     /// The property `message_id`: the event's id.
     pub message_id: Option<String>,
@@ -51,7 +52,7 @@ pub struct Message {
     pub content_type: Option<String>,
     /// The property `timestamp`, seconds since 1970.
     pub timestamp: Option<u64>,
-    /// Every header, ours and others'.
+    /// All headers, ours and others'.
     pub headers: Map<String, Value>,
 }
 
@@ -62,18 +63,18 @@ impl Message {
         u32::try_from(number).unwrap_or(u32::MAX).max(1)
     }
 
-    /// Whether each effect of the event has had a record, so that one that is missing was done and
+    /// Whether each effect of the event has had a record. If so, a missing record means done and
     /// forgotten.
     pub fn is_recorded(&self) -> bool {
         self.headers.get(RECORDED) == Some(&Value::Bool(true))
     }
 
-    /// Says that it has.
+    /// Notes that each effect of the event has had a record.
     pub fn set_recorded(&mut self) {
         self.headers.insert(RECORDED.to_owned(), Value::Bool(true));
     }
 
-    /// The failures so far; a header that is no list of them counts as none.
+    /// The failures so far; a header that is not a list of failures counts as none.
     pub fn history(&self) -> Vec<FailedAttempt> {
         self.text(HISTORY).and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default()
     }
@@ -84,12 +85,12 @@ impl Message {
         Some(at.with_timezone(&Utc))
     }
 
-    /// A header that is a text.
+    /// The value of a header, if it is a string.
     pub fn text(&self, header: &str) -> Option<&str> {
         self.headers.get(header).and_then(Value::as_str)
     }
 
-    /// Sets a header to a text.
+    /// Sets a header to a string.
     pub fn set_text(&mut self, header: &str, text: impl Into<String>) {
         self.headers.insert(header.to_owned(), Value::String(text.into()));
     }
@@ -99,7 +100,8 @@ impl Message {
         self.headers.insert(ATTEMPT.to_owned(), attempt.into());
     }
 
-    /// Sets the failures so far; where they are too long for a header, without the oldest but the first.
+    /// Sets the failures so far. If they are too long for a header, drops the oldest, but keeps the
+    /// first.
     pub fn set_history(&mut self, history: &[FailedAttempt]) {
         let Some(first) = history.first() else { return };
         let at = self.first_failed_at().unwrap_or(first.at);
@@ -113,10 +115,9 @@ impl Message {
         self.set_text(HISTORY, text);
     }
 
-    /// A copy to publish again: without what only the broker may say of a message, without `CC`,
-    /// which would send the copy to queues that have theirs, and without headers that would leave
-    /// no room for ours. Anybody can write a header under one of our names, so those are measured
-    /// too.
+    /// A copy to publish again. It leaves out headers that only the broker may set, `CC`, which
+    /// would send the copy to queues that have theirs already, and headers that would leave no room
+    /// for ours. Anybody can write a header under one of our names, so those are measured too.
     pub fn copy(&self) -> Message {
         let mut copy = self.clone();
         copy.headers.retain(|name, value| match name.as_str() {
@@ -140,8 +141,8 @@ impl Message {
     }
 }
 
-/// How many bytes a value takes as a field of AMQP 0-9-1: a byte for its type, eight for a number
-/// whatever its value, four for the length of what has one.
+/// How many bytes a value takes as a field of AMQP 0-9-1: one for its type, then eight for a number
+/// whatever its value, or four for the length of a value that has one.
 fn encoded_bytes(value: &Value) -> usize {
     match value {
         Value::Null => 1,

@@ -1,8 +1,9 @@
-//! The signature of a message: who else can publish to the queue is not believed.
+//! The signature of a message. Others can publish to the queue, and their messages are not
+//! believed.
 //!
-//! It is an HMAC-SHA256 (RFC 2104) under a key of the installation, over the message's id, type and body and
-//! over each header of ours that a worker acts on. Each part goes in with its length, so no two messages have
-//! the same input.
+//! It is an HMAC-SHA256 (RFC 2104) under a key of the installation, over the message's id, type and
+//! body and each header of ours that a worker acts on. Each part is preceded by its length, so no
+//! two messages have the same input.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
@@ -10,27 +11,27 @@ use ring::hmac;
 
 use super::message::{Message, SIGNATURE, SIGNED};
 
-/// The form of a signature: this, and what follows in Base64.
+/// What a signature begins with; Base64 follows.
 const VERSION: &str = "v1,";
 
-/// Signs messages, and tells which are signed.
+/// Signs messages, and verifies signatures.
 #[derive(Clone)]
 pub struct Signer(hmac::Key);
 
 impl Signer {
-    /// With this key.
+    /// A signer with this key.
     pub fn new(key: &[u8]) -> Signer {
         Signer(hmac::Key::new(hmac::HMAC_SHA256, key))
     }
 
-    /// Signs a message as it is now. Whoever changes it afterwards signs it again.
+    /// Signs a message as it is now. Whoever changes it afterwards must sign it again.
     pub fn sign(&self, message: &mut Message) {
         let signature = hmac::sign(&self.0, &input(message));
         let text = format!("{VERSION}{}", STANDARD_NO_PAD.encode(signature));
         message.set_text(SIGNATURE, text);
     }
 
-    /// Whether a message is as it was signed with this key.
+    /// Whether this key has signed the message as it is now.
     pub fn has_signed(&self, message: &Message) -> bool {
         let signature = message.text(SIGNATURE).and_then(|text| text.strip_prefix(VERSION));
         let signature = signature.and_then(|text| STANDARD_NO_PAD.decode(text).ok());
@@ -39,11 +40,11 @@ impl Signer {
     }
 }
 
-/// What is signed.
+/// The input of the HMAC.
 fn input(message: &Message) -> Vec<u8> {
     let mut input = Vec::with_capacity(message.body.len() + 256);
     let mut add = |part: Option<&[u8]>| {
-        // No part is as long as this; one that is absent differs from one that is empty.
+        // An absent part has a length that no part can have, so it differs from an empty one.
         let length = part.map_or(u64::MAX, |part| part.len() as u64);
         input.extend_from_slice(&length.to_be_bytes());
         input.extend_from_slice(part.unwrap_or_default());
@@ -52,7 +53,7 @@ fn input(message: &Message) -> Vec<u8> {
     add(message.message_type.as_deref().map(str::as_bytes));
     add(Some(&message.body));
     for header in SIGNED {
-        // As JSON: a text and a number that looks like it are two values.
+        // As JSON, so that a string differs from a number that looks like it.
         let value = message.headers.get(header).map(ToString::to_string);
         add(value.as_deref().map(str::as_bytes));
     }
@@ -102,7 +103,7 @@ mod tests {
         for signature in ["", "v1,", "v2,AAAA", "v1,not base64", "AAAA"] {
             assert!(!changed(&|m| m.set_text(SIGNATURE, signature)), "{signature}");
         }
-        // What the broker and others add is no business of ours.
+        // Whatever the broker and others add is not signed.
         assert!(changed(&|m| drop(m.headers.insert("x-death".into(), json!([1])))));
         assert!(changed(&|m| m.set_text("tenant", "t")));
         assert!(changed(&|m| m.content_type = Some("text/plain".into())));

@@ -9,16 +9,16 @@ use serde_json::{Value, json};
 use crate::broker::Destination;
 use crate::domain::processing::retry::short;
 
-/// How often a message may come back unanswered before the broker sets it aside: it has then
-/// most likely killed as many workers. Every requeue and every lost connection counts, so
-/// ordinary outages must stay far below (<https://www.rabbitmq.com/docs/quorum-queues>).
+/// How often a message may come back unanswered before the broker sets it aside: by then it has
+/// most likely killed as many workers. Every requeue and every lost connection counts, so ordinary
+/// outages must stay far below this (<https://www.rabbitmq.com/docs/quorum-queues>).
 const DELIVERY_LIMIT: i64 = 20;
-/// From RabbitMQ 4.0 a quorum queue without a limit gets one of 20, and past it drops the
-/// message. Reading the dead letters counts as a delivery, so theirs is out of reach.
+/// From RabbitMQ 4.0 on, a quorum queue without a limit gets one of 20, and drops a message beyond
+/// it. Reading a dead letter counts as a delivery, so the limit of their queue is out of reach.
 const NO_DELIVERY_LIMIT: i64 = i32::MAX as i64;
 
-/// Every queue of one taskd system. It publishes to queues by the default exchange, so there
-/// is no exchange and no binding of its own.
+/// Every queue of one taskd system. Messages reach them by the default exchange, so taskd has no
+/// exchange and no binding of its own.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Topology {
     /// The queues, main queue first, dead-letter queue last.
@@ -27,7 +27,7 @@ pub struct Topology {
     delay_prefix: String,
 }
 
-/// One queue, as it is declared. All are durable.
+/// One queue, as it is declared. All queues are durable.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Queue {
     /// Its name, which is also its routing key.
@@ -41,8 +41,9 @@ pub struct Queue {
 impl Topology {
     /// The topology under these names, with one delay queue for each delay.
     pub fn new(main: &str, delay_prefix: &str, dead: &str, delays: &[Duration]) -> Topology {
-        // A message that dies or has waited goes on only when the next queue has confirmed it;
-        // that strategy demands that a full queue refuses instead of dropping its head.
+        // A message that dies or has waited leaves its queue only when the next queue has confirmed
+        // it. That strategy requires that a full queue rejects messages instead of dropping its
+        // head.
         let to = |queue: &str| {
             BTreeMap::from([
                 ("x-queue-type", json!("quorum")),
@@ -79,7 +80,7 @@ impl Topology {
         Topology { queues, delay_prefix: delay_prefix.to_owned() }
     }
 
-    /// The queue of that destination.
+    /// The name of the destination's queue.
     pub fn queue_of(&self, destination: Destination) -> String {
         match destination {
             Destination::Main => self.main().to_owned(),

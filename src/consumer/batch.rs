@@ -1,4 +1,4 @@
-//! The first step: read a batch of deliveries and bring about its database effects in one statement.
+//! The first step: reads a batch of deliveries and runs its database effects.
 
 use std::collections::{HashMap, HashSet};
 
@@ -18,17 +18,17 @@ use crate::store::StoreError;
 use crate::store::delivery::processed::Subject;
 
 impl Session {
-    /// Takes a batch as far as the database alone can; the rest goes on in tasks.
+    /// Takes a batch as far as the database effects go; the other effects go on in tasks.
     pub(super) async fn take(&self, batch: Vec<Delivery>) {
         if defects::has(Defect::AckBeforeEffect) {
             let tags: Vec<_> = batch.iter().map(|delivery| delivery.tag).collect();
-            // Later acks find these settled and pass them over.
+            // Later acks skip these, since they are settled.
             let _ = self.settlement.ack(&tags).await;
         }
         let mut jobs = Vec::with_capacity(batch.len());
         let Ok(authority) = self.authority().await else {
             let tags: Vec<_> = batch.iter().map(|delivery| delivery.tag).collect();
-            // On a lost connection they come back anyway.
+            // On a lost connection they are redelivered anyway.
             let _ = self.settlement.release(&tags).await;
             return;
         };
@@ -72,7 +72,8 @@ impl Session {
         }
     }
 
-    /// Who is believed; held for while the database is away and has never been asked.
+    /// Says which messages are believed. While the database is away and the key has never been
+    /// read, the batch is held.
     async fn authority(&self) -> Result<Authority, GivenUp> {
         let asking = || self.tools.authenticity.authority();
         let mut backoff = Backoff::default();
@@ -95,7 +96,7 @@ impl Session {
         }
     }
 
-    /// Runs every effect that is in the database, each for all events of the batch at once.
+    /// Runs every database effect, each for all events of the batch at once.
     async fn database_effects(&self, jobs: &mut [Job]) -> Result<(), GivenUp> {
         for (index, started) in self.tools.effects.iter().enumerate() {
             if let Work::Database(work) = &started.work {
@@ -144,8 +145,8 @@ impl Session {
         Ok(())
     }
 
-    /// Runs it for the batch; where that fails for its content, one by one, so that one bad event harms no
-    /// other.
+    /// Runs the effect for the whole batch. If that fails for its content, runs it event by event,
+    /// so that one bad event harms no other.
     async fn record(
         &self,
         work: &dyn DatabaseWork,
@@ -155,7 +156,7 @@ impl Session {
         for job in wanted {
             let subject = job.subject();
             let (_, one) = distinct.entry(subject.event_id).or_insert((&job.event, subject));
-            // What one copy of a message knows is true of all.
+            // What one copy of a message knows is true of all copies.
             one.recorded |= subject.recorded;
         }
         let events: Vec<(&Event, Subject)> = distinct.into_values().collect();
@@ -189,10 +190,10 @@ impl Session {
         .await
     }
 
-    /// Hands deliveries back that could not even be begun.
+    /// Returns deliveries to the queue that could not even be begun.
     async fn give_back(&self, jobs: &[Job]) {
         let tags: Vec<_> = jobs.iter().map(|job| job.delivery.tag).collect();
-        // On a lost connection they come back anyway.
+        // On a lost connection they are redelivered anyway.
         let _ = self.settlement.release(&tags).await;
     }
 }

@@ -1,4 +1,4 @@
-//! What the consumer counts.
+//! The consumer's metrics.
 
 use std::time::Duration;
 
@@ -7,11 +7,11 @@ use crate::domain::processing::retry::DeadReason;
 use crate::effects::{Outcome, Started};
 use crate::ground::telemetry::Metrics;
 
-/// The reasons for which a worker gives a message up.
+/// The reasons for which a worker makes a message a dead letter.
 const REASONS: [DeadReason; 4] =
     [DeadReason::NotOurs, DeadReason::Malformed, DeadReason::Exhausted, DeadReason::Permanent];
 
-/// Shows what may be counted from the start: a series that is there can be watched before it first counts.
+/// Creates the series from the start: one that exists can be watched before it first counts.
 pub(super) fn expect(metrics: &Metrics, effects: &[Started]) {
     for started in effects {
         let name = started.effect.name();
@@ -23,7 +23,7 @@ pub(super) fn expect(metrics: &Metrics, effects: &[Started]) {
     }
 }
 
-/// Counts a run of an effect.
+/// Counts one run of an effect.
 pub(super) fn observe(
     metrics: &Metrics,
     effect: &str,

@@ -25,7 +25,7 @@ pub(super) struct Job {
 /// One effect of the event, for one of its targets.
 pub(super) struct Task {
     pub(super) effect: EffectKey,
-    /// Where the effect stands in the worker's list.
+    /// The effect's index in the worker's list.
     pub(super) index: usize,
     pub(super) progress: Progress,
 }
@@ -35,11 +35,11 @@ pub(super) struct Task {
 pub(super) enum Progress {
     /// Not begun.
     Open,
-    /// It ended well in this job.
+    /// It was done or skipped in this job.
     Ended(Outcome),
     /// Done before, by an earlier attempt or for another copy of the message.
     AlreadyDone,
-    /// Leased by another worker, for so long at most.
+    /// Leased by another worker; the most time that may be left.
     Leased(Duration),
     /// It failed in this job, or has to wait before it can begin.
     Failed(Failure),
@@ -64,7 +64,7 @@ impl Job {
         Job { delivery, tasks: tasks.collect(), event }
     }
 
-    /// The task of a database effect, where the event has it.
+    /// The task of the effect at `index` of the worker's list, if the event has it.
     pub(super) fn task(&mut self, index: usize) -> Option<&mut Task> {
         self.tasks.iter_mut().find(|task| task.index == index)
     }
@@ -76,7 +76,7 @@ impl Job {
             .all(|task| matches!(task.progress, Progress::AlreadyDone | Progress::Ended(_)))
     }
 
-    /// What stands in the way of the ack.
+    /// The failures and waits that stand in the way of the ack.
     fn failures(&self) -> Option<Failures> {
         Failures::of(self.tasks.iter().filter_map(|task| match &task.progress {
             Progress::Failed(failure) => Some(failure.clone().of(task.effect.clone())),
@@ -85,7 +85,7 @@ impl Job {
         }))
     }
 
-    /// What the store of records is asked about.
+    /// The event, as the store of records needs it.
     pub(super) fn subject(&self) -> Subject {
         Subject {
             event_id: self.event.metadata.event_id,
@@ -94,13 +94,13 @@ impl Job {
         }
     }
 
-    /// The effects that were to be run here and have not happened.
+    /// The effects that were to be run here and have not happened yet.
     pub(super) fn left_open(&self) -> Vec<EffectKey> {
         let failed = |task: &&Task| matches!(task.progress, Progress::Failed(_));
         self.tasks.iter().filter(failed).map(|task| task.effect.clone()).collect()
     }
 
-    /// Whether this delivery was for nothing: a first attempt that found everything done.
+    /// Whether this is a duplicate: a first attempt that found everything done.
     pub(super) fn is_duplicate(&self) -> bool {
         self.delivery.message.attempt() == 1
             && !self.tasks.is_empty()
@@ -132,7 +132,7 @@ impl Session {
         }
     }
 
-    /// Prepare, claim, run, record.
+    /// Runs one effect outside the database: prepare, claim, run, record.
     async fn external(
         &self,
         work: &Arc<dyn ExternalWork>,
@@ -140,8 +140,8 @@ impl Session {
         event: &Event,
         subject: Subject,
     ) -> Result<Progress, GivenUp> {
-        // Claimed only when its turn has come and all it needs is at hand, so that the lease covers
-        // the run alone.
+        // Claim only when the effect's turn has come and all it needs is at hand, so that the lease
+        // covers the run alone.
         let Ok(_turn) = self.external.acquire().await else { return Err(GivenUp) };
         let failed =
             |error: StoreError| Ok(Progress::Failed(Failure::transient(error.to_string())));

@@ -1,11 +1,12 @@
-//! The consumer: takes deliveries, brings about the effects of their events, settles them.
+//! The consumer: takes deliveries, runs the effects of their events, and settles them.
 //!
-//! Deliveries are taken in batches of whatever has arrived. The database effects of a batch are one
-//! statement. Effects outside the database run side by side, each under a claim. A delivery is acked
-//! when all its effects are done, or when a copy of it is safe in another queue.
+//! It takes deliveries in batches of whatever has arrived. A database effect runs once for the
+//! whole batch. Effects outside the database run side by side, each under a claim. A delivery is
+//! acked when all its effects are done, or when a copy of it is safe in another queue.
 //!
-//! While the database or the broker is away, what is in hand is held and nothing more is taken:
-//! putting it back would count against the queue's delivery limit, as if it had killed a worker.
+//! While the database or the broker is away, the consumer holds the deliveries it has and takes no
+//! more: requeueing them would count against the queue's delivery limit, as if they had killed a
+//! worker.
 
 mod batch;
 mod counts;
@@ -30,31 +31,31 @@ use crate::store::{Conflicts, Store, StoreError};
 
 /// How many effects outside the database run at a time at most; also how many connections to the
 /// mail server are worth having. Other deliveries wait for their turn without a claim, so that no
-/// lease runs out in the queue.
+/// lease runs out meanwhile.
 pub const EXTERNAL_AT_ONCE: usize = 32;
 
-/// What a worker works with.
+/// What a worker needs for its work.
 #[derive(Clone)]
 pub struct Tools {
     /// The database.
     pub store: Store,
-    /// Which messages are believed.
+    /// Says which messages are believed.
     pub authenticity: Authenticity,
-    /// The claims.
+    /// Claims effects outside the database.
     pub idempotency: Idempotency,
-    /// The way back for what fails.
+    /// Sends failed messages to a delay queue or to the dead letters.
     pub router: RetryRouter,
-    /// What there is to do for each event.
+    /// The effects, each with its work.
     pub effects: Arc<[Started]>,
-    /// What is to fail on purpose.
+    /// Which effects fail on purpose.
     pub simulation: Simulation,
-    /// What is counted.
+    /// The metrics to count in.
     pub metrics: Metrics,
     /// The worker's name, in logs and histories.
     pub worker: String,
 }
 
-/// See the module.
+/// Takes deliveries and settles them: see the module.
 pub struct Consumer {
     tools: Tools,
     broker: Arc<dyn Broker>,
@@ -63,8 +64,8 @@ pub struct Consumer {
 }
 
 impl Consumer {
-    /// A consumer with at most `concurrency` deliveries in hand, which is also what one crash
-    /// can make another worker repeat.
+    /// A consumer with at most `concurrency` deliveries in flight. A crash can make another worker
+    /// repeat that many.
     pub fn new(tools: Tools, broker: Arc<dyn Broker>, concurrency: u16) -> Consumer {
         counts::expect(&tools.metrics, &tools.effects);
         Consumer {
@@ -75,9 +76,10 @@ impl Consumer {
         }
     }
 
-    /// Works until stopped, then until what is in hand is done or the time for that is up.
+    /// Works until stopped, then until all deliveries are settled or the time for that is up.
     pub async fn run(self, shutdown: Shutdown) {
-        // Of all sessions: a lost connection is made again without waiting for what is in hand.
+        // Shared by all sessions: after a lost connection, a new session doesn't wait for the jobs
+        // of the old.
         let jobs = TaskTracker::new();
         let hand_back = CancellationToken::new();
         let working = async {
@@ -95,7 +97,7 @@ impl Consumer {
         }
     }
 
-    /// One session after the other, until stopped.
+    /// Runs one session after the other, until stopped.
     async fn consume(
         &self,
         shutdown: &Shutdown,
@@ -115,10 +117,10 @@ impl Consumer {
                     let most = if careful { usize::from(self.concurrency) } else { usize::MAX };
                     let ends = (hand_back.child_token(), hand_back.clone());
                     let taken = self.session(consumption, shutdown, jobs, ends, most).await;
-                    // A message that the client can't even read cuts the connection, and all that
-                    // was delivered with it counts as delivered once more. So what was in flight is
-                    // taken one by one after a cut: the culprit then counts alone, until the broker
-                    // sets it aside.
+                    // A message that the client can't even read cuts the connection, and all
+                    // messages delivered with it count as delivered once more. So after a cut,
+                    // those that were in flight are taken one by one: only the culprit's count goes
+                    // on rising, until the broker sets it aside.
                     careful = taken < most;
                     if !shutdown.stopped() && taken < most {
                         tracing::warn!(worker = %self.tools.worker, "the consumer was cut off; reconnecting");
@@ -129,8 +131,8 @@ impl Consumer {
                         tracing::warn!(worker = %self.tools.worker, %error, "can't consume; trying until it works");
                     }
                     lost = true;
-                    // A queue that was deleted is brought back, unless the broker is not to be asked for
-                    // that; any other cause shows again above.
+                    // The queue may have been deleted: declare it again, unless this process may
+                    // not. Any other cause shows again above.
                     let _ = self.broker.declare().await;
                     shutdown.sleep(backoff.pause()).await;
                 }
@@ -138,8 +140,8 @@ impl Consumer {
         }
     }
 
-    /// One consumer on the broker, from its start to its end or until it has taken `most` deliveries.
-    /// Returns how many it took.
+    /// One consumer on the broker, until it ends or has taken `most` deliveries. Returns how many
+    /// it took.
     async fn session(
         &self,
         consumption: Consumption,
@@ -167,7 +169,7 @@ impl Consumer {
                 delivery = deliveries.next() => delivery,
             };
             let Some(first) = first else {
-                // Whatever is not settled by now will be delivered again.
+                // The broker will redeliver whatever is not settled by now.
                 session.ended.cancel();
                 return taken;
             };
@@ -195,7 +197,7 @@ struct Session {
     tools: Tools,
     settlement: Arc<dyn Settlement>,
     shutdown: Shutdown,
-    /// The consumer has ended: what is unsettled will come again, so there is no use in going on.
+    /// The consumer has ended: unsettled messages will be redelivered, so going on is of no use.
     ended: CancellationToken,
     /// The worker's time is up: nothing goes on.
     hand_back: CancellationToken,
@@ -205,12 +207,12 @@ struct Session {
     holding: Arc<AtomicBool>,
 }
 
-/// A delivery was given up: it will be delivered again.
+/// A job gave up its delivery: the broker will redeliver it.
 struct GivenUp;
 
 impl Session {
-    /// Repeats something until it works or fails for a reason of its own. `Err(GivenUp)` if the
-    /// session ends first, or if the worker is to stop while the dependency is away.
+    /// Retries until `attempt` works or fails for another reason than an outage. `Err(GivenUp)` if
+    /// the session ends first, or if the worker is to stop while the dependency is away.
     async fn hold<T, F, Fut>(&self, attempt: F) -> Result<Result<T, StoreError>, GivenUp>
     where
         F: FnMut() -> Fut,
@@ -219,9 +221,9 @@ impl Session {
         self.repeat(attempt, Patience::Session).await
     }
 
-    /// The same for what is done already and only has to be noted: it goes on where the session has ended,
-    /// while the worker has time. The message comes again to whoever consumes by then, and only the note
-    /// keeps it from being done again.
+    /// Like `hold`, for an effect that is done already and only has to be recorded: it goes on when
+    /// the session has ended, as long as the worker has time. The message will be redelivered, and
+    /// only the record keeps the effect from being repeated.
     async fn insist<T, F, Fut>(&self, attempt: F) -> Result<Result<T, StoreError>, GivenUp>
     where
         F: FnMut() -> Fut,
@@ -240,7 +242,7 @@ impl Session {
         Fut: Future<Output = Result<T, StoreError>>,
     {
         let mut backoff = Backoff::default();
-        // After some of these it counts as a failed attempt, and the message waits in a delay queue.
+        // Beyond the limit, a conflict is a failed attempt, and the message waits in a delay queue.
         let mut conflicts = Conflicts::default();
         loop {
             let outcome = attempt().await;
@@ -250,7 +252,8 @@ impl Session {
             }
             match outcome {
                 Err(StoreError::Unavailable(error)) => {
-                    // Many deliveries meet one outage: the first says so, and the first to get through.
+                    // Many deliveries meet one outage: only the first logs it, and the first to get
+                    // through.
                     if !self.holding.swap(true, Ordering::Relaxed) {
                         tracing::warn!(worker = %self.tools.worker, error, "holding deliveries until the database is back");
                     }
@@ -266,7 +269,7 @@ impl Session {
         }
     }
 
-    /// Waits before another try of something that is away.
+    /// Waits before another try.
     async fn pause(&self, backoff: &mut Backoff, patience: Patience) -> Result<(), GivenUp> {
         let gives_up = async {
             match patience {
@@ -284,7 +287,7 @@ impl Session {
     }
 }
 
-/// For how long something is tried that fails because a dependency is away.
+/// How long to retry while a dependency is away.
 #[derive(Debug, Clone, Copy)]
 enum Patience {
     /// Until the session ends or the worker is to stop.

@@ -1,4 +1,4 @@
-//! The last step: acking what is done, and passing on what is not.
+//! The last step: acks what is done, and sends on what is not.
 
 use super::job::{Job, Progress};
 use super::{GivenUp, Patience, Session};
@@ -8,7 +8,7 @@ use crate::domain::processing::failure::Failures;
 use crate::domain::processing::retry::{Route, short};
 use crate::ground::shutdown::Backoff;
 
-/// A line about a delivery: the same fields in the same form, and then what its outcome brings.
+/// Logs a line about a delivery: the same fields each time, then those of its outcome.
 macro_rules! delivery {
     ($level:ident, $about:expr, $outcome:expr $(, $($more:tt)+)?) => {
         tracing::$level!(
@@ -25,7 +25,7 @@ macro_rules! delivery {
 }
 
 impl Session {
-    /// Acks what is done, all in as few frames as can be.
+    /// Acks finished deliveries, with as few frames as possible.
     pub(super) async fn settle_finished(&self, jobs: Vec<Job>) {
         if jobs.is_empty() {
             return;
@@ -53,12 +53,13 @@ impl Session {
         }
     }
 
-    /// Leaves on record what is still to come of the event, and claims of ours end. Whether that
-    /// was written.
+    /// Records as open the effects of this job that are still to come, and ends our claims. Returns
+    /// whether that was written.
     async fn leave_open(&self, job: &Job) -> Result<bool, GivenUp> {
         let (subject, effects) = (job.subject(), job.left_open());
         if effects.is_empty() {
-            // What is not done here is another worker's, and on record as that.
+            // Effects that are not done here are claimed by other workers, and have records that
+            // say so.
             return Ok(true);
         }
         let left = self.hold(|| self.tools.idempotency.leave_open(subject, &effects)).await?;
@@ -68,8 +69,8 @@ impl Session {
         Ok(left.is_ok())
     }
 
-    /// Sends a copy to where it belongs, then acks the original. While the database or the broker is
-    /// away the delivery is held.
+    /// Sends a copy of the message where the policy says, then acks the original. While the
+    /// database or the broker is away, the delivery is held.
     pub(super) async fn route(&self, delivery: &Delivery, job: Option<&Job>, failures: Failures) {
         let recorded = match job {
             Some(job) => self.leave_open(job).await,
@@ -135,12 +136,12 @@ impl Session {
     }
 }
 
-/// What each line about a delivery says, whatever its outcome.
+/// The fields of each line about a delivery, whatever its outcome.
 struct About<'a> {
-    /// The message's id where it can't be read as an event, if it has one.
+    /// Of a message that can't be read as an event: its message id, or `none`.
     event_id: String,
     event_type: &'a str,
-    /// Absent where the message can't be read.
+    /// `None` if the message can't be read.
     task_id: Option<i64>,
     attempt: u32,
     worker: &'a str,

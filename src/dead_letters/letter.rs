@@ -12,31 +12,31 @@ use crate::domain::processing::retry::DeadReason;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct DeadLetter {
-    /// Names it among the others.
+    /// Identifies it among the others.
     pub id: String,
-    /// Its event's id, where it has one.
+    /// Its event's id, if it has one.
     pub event_id: Option<String>,
-    /// Its event's type, where it has one.
+    /// Its event's type, if it has one.
     #[serde(rename = "type")]
     pub event_type: Option<String>,
-    /// The task that its event is about, where it has one.
+    /// The task that its event is about, if it has one.
     #[serde(default)]
     pub task_id: Option<i64>,
-    /// Why it is dead: see [`DeadReason`].
+    /// Why it is a dead letter: see [`DeadReason`].
     pub reason: String,
-    /// The error that killed it.
+    /// The error that made it a dead letter.
     pub error: Option<String>,
     /// How many attempts it had.
     pub attempts: u32,
-    /// When the first of them failed.
+    /// When the first attempt failed.
     pub first_failed_at: Option<DateTime<Utc>>,
-    /// When it died.
+    /// When it became a dead letter.
     pub died_at: Option<DateTime<Utc>>,
-    /// Every failure it remembers.
+    /// The failed attempts that it carries.
     pub history: Vec<FailedAttempt>,
-    /// Every header it has.
+    /// All its headers.
     pub headers: Map<String, Value>,
-    /// Its body: JSON where it is, else text, with what is not UTF-8 replaced.
+    /// Its body: as JSON if it is JSON, or else as text with invalid UTF-8 replaced.
     pub body: Value,
 }
 
@@ -49,7 +49,7 @@ impl From<&Message> for DeadLetter {
         DeadLetter {
             id: id_of(message),
             event_id: message.message_id.clone(),
-            // One that the broker or somebody else put there may say it in its body alone.
+            // A letter from the broker or from somebody else may have its type in the body alone.
             event_type: message.message_type.clone().or_else(|| text_at(&body, "/type")),
             task_id: body.pointer("/payload/id").and_then(Value::as_i64),
             reason: reason_of(message),
@@ -68,8 +68,8 @@ fn text_at(body: &Value, pointer: &str) -> Option<String> {
     body.pointer(pointer).and_then(Value::as_str).map(str::to_owned)
 }
 
-/// The router names each letter. One that the broker set aside has its message id, or else a
-/// number made from its body.
+/// The id of a letter. The router gives each letter one. A letter that the broker set aside has its
+/// message id, or else a number made from its body.
 fn id_of(message: &Message) -> String {
     if let Some(id) = message.text(message::DEAD_ID).or(message.message_id.as_deref()) {
         return id.to_owned();
@@ -90,13 +90,13 @@ fn reason_of(message: &Message) -> String {
     }
 }
 
-/// Which letters are meant.
+/// Which letters are selected.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Selection {
-    /// All that are there now.
+    /// All letters that are there now.
     All,
-    /// Those with one of these ids, or these event ids.
+    /// The letters with one of these ids, or these event ids.
     Ids(Vec<String>),
 }
 

@@ -1,4 +1,4 @@
-//! Dead letters, for operators: look at them, send them round again, throw them away.
+//! Dead letters, for operators: list, show, replay and discard them.
 
 mod letter;
 
@@ -14,17 +14,17 @@ pub use letter::{DeadLetter, Selection};
 use crate::broker::message::{self, Message};
 use crate::broker::{Broker, BrokerError, DeadLetterQueue, Delivery, Destination, Outgoing, Tag};
 
-/// What a command did.
+/// The result of a command.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Report {
     /// The letters concerned.
     pub letters: Vec<DeadLetter>,
-    /// Ids for which there was none.
+    /// Ids that no letter has.
     pub not_found: Vec<String>,
 }
 
-/// What to do with which letters; it can be sent to a process that has them to itself.
+/// What to do with which letters. It can be sent to the process that has the letters to itself.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(tag = "action", rename_all = "camelCase", deny_unknown_fields)]
 #[expect(missing_docs, reason = "named like the functions of `DeadLetters`")]
@@ -38,8 +38,8 @@ pub enum Order {
 /// How many letters are published again at once.
 const BATCH: usize = 100;
 
-/// When to look again for a letter that is not there: one that somebody has just looked at comes back a moment
-/// after the broker has said that the look is over.
+/// How long to wait before looking again for a letter that is not there. One that somebody has just
+/// looked at comes back a moment after the broker has confirmed that the look is over.
 const LOOK_AGAIN: Duration = Duration::from_millis(300);
 
 /// Access to the dead letters of a broker.
@@ -49,18 +49,19 @@ pub struct DeadLetters {
 }
 
 impl DeadLetters {
-    /// Of this broker, to be looked at and discarded.
+    /// The dead letters of this broker, to be listed, shown and discarded.
     pub fn new(broker: Arc<dyn Broker>) -> DeadLetters {
         DeadLetters { broker, authenticity: None }
     }
 
-    /// Which can also be replayed: each copy is signed, unless its letter is not ours.
+    /// The same, but letters can also be replayed: each copy is signed, unless its letter is not
+    /// ours.
     pub fn signing(self, authenticity: Authenticity) -> DeadLetters {
         DeadLetters { authenticity: Some(authenticity), ..self }
     }
 
-    /// The letters that died first, at most `limit`, oldest first, and how many there are in all. A letter of which it
-    /// is not known when it died comes last.
+    /// The letters that died first, at most `limit`, oldest first, and how many there are in all.
+    /// Letters of unknown age come last.
     ///
     /// # Errors
     /// The broker fails.
@@ -73,7 +74,8 @@ impl DeadLetters {
         self.oldest(limit).await
     }
 
-    /// The queue's order is none of age: whoever has looked puts back what he has looked at. So all are looked at.
+    /// The queue is not in order of age, since whoever looks at letters puts them back. So this
+    /// looks at all of them.
     async fn oldest(&self, limit: usize) -> Result<(Vec<DeadLetter>, u64), BrokerError> {
         let mut queue = self.broker.dead_letters().await?;
         let listed = async {
@@ -100,7 +102,7 @@ impl DeadLetters {
         listed
     }
 
-    /// The selected letters.
+    /// Shows the selected letters.
     ///
     /// # Errors
     /// The broker fails.
@@ -108,8 +110,8 @@ impl DeadLetters {
         self.each(selection, Action::Look).await
     }
 
-    /// Sends the selected letters round again, from their first attempt on and with their history.
-    /// Each is removed when its copy is confirmed: interrupted, the rest stay as they are.
+    /// Replays the selected letters, from their first attempt on and with their history. Each is
+    /// removed when its copy is confirmed; after an interruption the rest stay as they are.
     ///
     /// # Errors
     /// The broker fails; what was replayed until then stays replayed.
@@ -117,18 +119,18 @@ impl DeadLetters {
         self.each(selection, Action::Replay).await
     }
 
-    /// Throws the selected letters away.
+    /// Discards the selected letters.
     ///
     /// # Errors
-    /// The broker fails; what was thrown away until then stays so.
+    /// The broker fails; what was discarded until then stays discarded.
     pub async fn discard(&self, selection: &Selection) -> Result<Report, BrokerError> {
         self.each(selection, Action::Discard).await
     }
 
-    /// Carries an order out and returns as JSON what its function answers.
+    /// Executes an order, and returns the answer of its function as JSON.
     ///
     /// # Errors
-    /// Those of its function.
+    /// Those of that function.
     pub async fn obey(&self, order: Order) -> Result<Value, BrokerError> {
         Ok(match order {
             Order::List { limit } => json!(self.list(limit).await?),
@@ -138,7 +140,7 @@ impl DeadLetters {
         })
     }
 
-    /// Does it to those that are selected, and looks again where it has not met one.
+    /// Does `action` to the selected letters, and looks once more for those that it has not met.
     async fn each(&self, selection: &Selection, action: Action) -> Result<Report, BrokerError> {
         let mut report = self.pass(selection, action).await?;
         let rest = match selection {
@@ -167,7 +169,7 @@ impl DeadLetters {
         selection: &Selection,
         action: Action,
     ) -> Result<Report, BrokerError> {
-        // A letter that is replayed and dies again meanwhile is not met a second time.
+        // Counted first, so that a letter that is replayed and dies again isn't met a second time.
         let mut left = queue.waiting().await?;
         let mut letters = Vec::new();
         let mut batch: Vec<Delivery> = Vec::new();
@@ -226,7 +228,7 @@ enum Action {
     Discard,
 }
 
-/// The letter as a first attempt, with all that it remembers: its history, and that it is recorded.
+/// The letter as a first attempt. It keeps its history, and that its effects have records.
 fn revived(letter: &Message) -> Message {
     let mut copy = letter.copy();
     for header in [

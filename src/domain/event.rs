@@ -1,4 +1,4 @@
-//! The event that every change of a task becomes, and its checked decoding.
+//! The event that every change of a task becomes, and how one is decoded and checked.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -11,14 +11,14 @@ use crate::domain::task::Task;
 /// The version of the message body that this program writes and reads.
 pub const SCHEMA_VERSION: u32 = 1;
 
-/// Who wrote the event: `metadata.source`.
+/// The program that wrote the event: `metadata.source`.
 pub const SOURCE: &str = "taskd";
 
 /// What happened to the task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum EventType {
-    /// A task was written first.
+    /// A task was created.
     TaskCreated,
     /// A task changed.
     TaskUpdated,
@@ -40,13 +40,13 @@ impl EventType {
         }
     }
 
-    /// The type of that name.
+    /// The type with this name.
     pub fn from_name(name: &str) -> Option<EventType> {
         EventType::ALL.into_iter().find(|t| t.as_str() == name)
     }
 }
 
-/// A message body.
+/// The body of a message.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Event {
     /// What happened.
@@ -58,7 +58,7 @@ pub struct Event {
     pub metadata: Metadata,
 }
 
-/// The task as committed with the event; it is never read again later.
+/// The task as it was committed with the event; it is never read again later.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Payload {
     /// The task.
@@ -69,7 +69,7 @@ pub struct Payload {
     pub changes: Option<Map<String, Value>>,
 }
 
-/// Which event this is, and since when.
+/// The identity of an event, and its time.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Metadata {
@@ -83,19 +83,19 @@ pub struct Metadata {
     pub schema_version: u32,
 }
 
-/// A change, before the database has given it a place in the outbox.
+/// The event of a change that has no row in the outbox yet.
 #[derive(Debug, Clone)]
 pub struct NewEvent {
     /// The event's id.
     pub id: Uuid,
     /// What happened.
     pub event_type: EventType,
-    /// The task after it.
+    /// The task after the change.
     pub payload: Payload,
 }
 
 impl NewEvent {
-    /// The event of a first write.
+    /// The event of a new task.
     pub fn created(task: Task) -> NewEvent {
         NewEvent::of(EventType::TaskCreated, task, None)
     }
@@ -116,7 +116,7 @@ impl NewEvent {
     }
 }
 
-/// Why a message can't be an event of ours. It is final: the same bytes will never be one.
+/// Why a message can't be an event of ours. This is final: the same bytes will never be one.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Malformed {
     /// The AMQP property is absent.
@@ -125,37 +125,37 @@ pub enum Malformed {
     /// The body is longer than any event can be.
     #[error("the body has {0} bytes, more than the {MAX_BODY_BYTES} an event may have")]
     TooLarge(usize),
-    /// The body is no JSON text.
+    /// The body is not JSON.
     #[error("the body is not JSON: {0}")]
     NotJson(String),
-    /// The body has no type that this program knows.
+    /// This program doesn't know the type in the body.
     #[error("unknown event type {0}")]
     UnknownType(String),
     /// The body breaks the schema of its type.
     #[error("the body breaks the schema of its type: {0}")]
     Schema(String),
-    /// Two places of the message that must agree don't.
+    /// Two parts of the message that must agree don't.
     #[error("{property} says {found:?}, the body says {body:?}")]
     Mismatch {
         /// The AMQP property.
         property: &'static str,
         /// Its value.
         found: String,
-        /// What the body has in its place.
+        /// What the body says instead.
         body: String,
     },
 }
 
-/// No event is longer: a description of 10,000 characters stands in it at most three
-/// times (payload, from, to), and a character takes at most 12 bytes in JSON.
+/// No event is longer: a description of 10,000 characters occurs in it at most three times
+/// (payload, from, to), and a character takes at most 12 bytes in JSON.
 pub const MAX_BODY_BYTES: usize = 512 * 1024;
 
-/// How much of a foreign text goes into an error message, in characters.
+/// A third of how many characters of a foreign text go into an error message.
 const QUOTED_CHARS: usize = 80;
 
 impl Event {
-    /// Reads a message: its body must fit the schema of its type, and the properties
-    /// `message_id` (required) and `type` (where present) must agree with the body.
+    /// Reads a message: its body must fit the schema of its type, and the properties `message_id`
+    /// (required) and `type` (if present) must agree with the body.
     pub fn decode(
         body: &[u8],
         message_id: Option<&str>,
@@ -172,7 +172,7 @@ impl Event {
             Some(other) => return Err(Malformed::UnknownType(quoted(&other.to_string()))),
             None => return Err(Malformed::UnknownType("(the body has no member \"type\")".into())),
         };
-        // No API of ours takes one and the database can't keep it, so trying again is no use.
+        // None of our APIs takes one and the database can't store it, so a retry is of no use.
         if has_nul(&value) {
             return Err(Malformed::Schema("a text contains the NUL character".into()));
         }

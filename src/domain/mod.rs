@@ -1,5 +1,5 @@
-//! What taskd is about, as types and rules. Nothing here does I/O, and every
-//! rule that depends on the time takes it as an argument.
+//! The types and rules of tasks, events and their processing. Nothing here does I/O, and every rule
+//! that depends on the time takes it as an argument.
 
 pub mod event;
 pub mod moment;

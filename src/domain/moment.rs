@@ -1,7 +1,8 @@
-//! How a time is written, where many are: RFC 3339 in UTC, as chrono's own serializer has it.
+//! Writes times fast, where there are many: RFC 3339 in UTC, as chrono's own serializer writes it.
 //!
-//! That one hands its digits to the JSON writer two by two, which looks at each for what it has to
-//! escape, and finds the day of the year on the way; here they come as one text, several times as fast.
+//! chrono's serializer passes its digits two by two to the JSON writer, which checks each for what
+//! to escape, and it computes the day of the year on the way. Here a time is written as one text,
+//! which is several times as fast.
 
 use std::time::SystemTime;
 
@@ -11,17 +12,17 @@ use humantime::{
 };
 use serde::{Serialize, Serializer};
 
-/// A time. To be named in `serialize_with`.
+/// Serializes a time. For `serialize_with`.
 ///
 /// # Errors
 /// Those of the serializer.
 pub fn serialize<S: Serializer>(at: &DateTime<Utc>, serializer: S) -> Result<S::Ok, S::Error> {
-    // Others than these the formatter doesn't know.
+    // The formatter knows no other years.
     if !(1970..=9999).contains(&at.year()) {
         return at.serialize(serializer);
     }
     let (time, nanos) = (SystemTime::from(*at), at.timestamp_subsec_nanos());
-    // No more digits than there are, in threes.
+    // As few digits as possible, in groups of three.
     if nanos % 1_000 != 0 {
         serializer.collect_str(&format_rfc3339_nanos(time))
     } else if nanos % 1_000_000 != 0 {
@@ -33,7 +34,7 @@ pub fn serialize<S: Serializer>(at: &DateTime<Utc>, serializer: S) -> Result<S::
     }
 }
 
-/// A time or null. To be named in `serialize_with`.
+/// Serializes a time or null. For `serialize_with`.
 ///
 /// # Errors
 /// Those of the serializer.

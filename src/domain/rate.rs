@@ -1,75 +1,76 @@
-//! How often something may be done: GCRA, the generic cell rate algorithm, which is a leaky bucket
-//! kept in one number.
+//! Rate limits by GCRA, the generic cell rate algorithm, which is a leaky bucket kept in one
+//! number.
 //!
-//! The number is how far somebody is ahead of an even pace. Each request puts them one interval
-//! further ahead, time brings them back, and nobody may be further ahead than a whole period. So a
+//! The number is how far a client is ahead of an even pace. Each request puts it one interval
+//! further ahead, time brings it back, and no client may be further ahead than a whole period. So a
 //! quiet client may send all its requests of a period at once, and then one each interval.
 
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-/// So many in a period.
+/// A number of requests per period.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rate {
     count: u32,
     period: Duration,
 }
 
-/// A rate, or none.
+/// A rate, or no limit.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Limit(pub Option<Rate>);
 
-/// What a request has got.
+/// The outcome of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Taken {
-    /// Whether it may go on.
+    /// Whether the request may go on.
     pub granted: bool,
-    /// How many may follow at once.
+    /// How many requests may follow at once.
     pub remaining: u32,
-    /// When all may be taken again.
+    /// When the full count is available again.
     pub reset_after: Duration,
-    /// When the next may come; zero if this one was granted.
+    /// When the next request may come; zero if this one was granted.
     pub retry_after: Duration,
 }
 
-/// Time is counted in microseconds; with fewer than this between requests the count would become
-/// inexact by more than a hundredth.
+/// The shortest interval between requests, in microseconds, which is how time is counted here. With
+/// a shorter one the count would be inexact by more than a hundredth.
 const LEAST_INTERVAL: u64 = 100;
-/// A server that counts in doubles, as Redis does in scripts, must keep the microseconds apart.
+/// A server that counts in doubles, as Redis does in scripts, must be able to tell microseconds
+/// apart.
 const LONGEST_PERIOD: Duration = Duration::from_secs(24 * 3600);
 
 impl Rate {
-    /// A rate that is no setting. The period must be from a second to a day.
+    /// A rate that is not a setting. The period must be from a second to a day.
     pub const fn of(count: u32, period: Duration) -> Rate {
         Rate { count, period }
     }
 
-    /// How many.
+    /// How many requests are allowed per period.
     pub fn count(self) -> u32 {
         self.count
     }
 
-    /// In which time.
+    /// The time in which that many are allowed.
     pub fn period(self) -> Duration {
         self.period
     }
 
-    /// What each request puts somebody ahead, in microseconds.
+    /// How far each request puts a client ahead, in microseconds.
     pub fn interval(self) -> u64 {
         let period = u64::try_from(self.period.as_micros()).unwrap_or(u64::MAX);
         period.div_ceil(u64::from(self.count))
     }
 
-    /// How far ahead anybody may be, in microseconds.
+    /// How far ahead a client may be, in microseconds.
     pub fn capacity(self) -> u64 {
         self.interval().saturating_mul(u64::from(self.count))
     }
 
-    /// One more by somebody who is so many microseconds ahead: what they get, and how far ahead they
-    /// are then.
+    /// Counts a request of a client that is `ahead` microseconds ahead. Returns the outcome, and
+    /// how far ahead the client is then.
     pub fn take(self, ahead: u64) -> (Taken, u64) {
-        // Further ahead than is possible: the rate was lowered, or a clock was put back.
+        // Further ahead than is possible: the rate was lowered, or a clock was set back.
         let ahead = ahead.min(self.capacity());
         let next = ahead.saturating_add(self.interval());
         let granted = next <= self.capacity();
@@ -77,7 +78,7 @@ impl Rate {
         (self.taken(granted, ahead), ahead)
     }
 
-    /// What somebody has got who is so many microseconds ahead after it.
+    /// The outcome for a client that is `ahead` microseconds ahead after its request.
     pub fn taken(self, granted: bool, ahead: u64) -> Taken {
         let left = self.capacity().saturating_sub(ahead);
         let missing = if granted { 0 } else { self.interval().saturating_sub(left) };
@@ -169,8 +170,8 @@ mod tests {
         assert_eq!(ahead, rate.capacity());
     }
 
-    /// Whatever the arrivals: never more than the count and what time has brought since, in any
-    /// window; a refusal says exactly when the next is granted.
+    /// However requests arrive: no window has more of them than the count plus what time has
+    /// brought since, and a refusal says exactly when the next is granted.
     #[test]
     fn no_arrivals_get_more_than_the_rate() {
         let mut random = SmallRng::seed_from_u64(7);

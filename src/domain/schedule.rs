@@ -1,14 +1,14 @@
-//! Cron expressions in the five-field form that people know, in UTC.
+//! Cron expressions in the usual five-field form, in UTC.
 
 use std::str::FromStr;
 
 use chrono::{DateTime, Utc};
 
-/// When something is due, again and again.
+/// A recurring schedule.
 #[derive(Debug, Clone)]
 pub struct Schedule {
     text: String,
-    /// A moment that fits any of these is due.
+    /// A moment that matches any of these is due.
     any: Vec<cron::Schedule>,
 }
 
@@ -31,7 +31,7 @@ impl FromStr for Schedule {
     type Err = String;
 
     /// Reads `minute hour day-of-month month day-of-week`. As in crontab(5), Sunday is 0 or 7, and
-    /// where both day fields are restricted, a day that fits either is due.
+    /// if both day fields are restricted, a day that matches either is due.
     fn from_str(text: &str) -> Result<Schedule, String> {
         let fields: Vec<&str> = text.split_whitespace().collect();
         let [minute, hour, day, month, weekday] = fields.as_slice() else {
@@ -55,7 +55,7 @@ impl FromStr for Schedule {
     }
 }
 
-/// The day-of-week field as a list of names: the library counts from Sunday = 1.
+/// The day-of-week field as a list of names, since the library counts from Sunday = 1.
 fn weekdays(field: &str) -> Result<String, String> {
     let wrong = || format!("{field:?} is not a day of the week such as 0, MON, 1-5 or */2");
     let number = |name: &str| -> Result<usize, String> {

@@ -1,4 +1,5 @@
-//! The JSON Schema (draft 2020-12) of each event type: served, published against, enforced.
+//! The JSON Schema (draft 2020-12) of each event type: taskd serves it, publishes by it and
+//! enforces it.
 
 use std::sync::LazyLock;
 
@@ -16,10 +17,10 @@ pub fn text(event_type: EventType) -> &'static str {
     }
 }
 
-/// Holds a message body against the schema of its type.
+/// Checks a message body against the schema of its type.
 ///
 /// # Errors
-/// Every fault, each with the JSON pointer (RFC 6901) of its place, `; ` between them.
+/// Every fault, each with the JSON pointer (RFC 6901) of its place, separated by `; `.
 pub fn check(event_type: EventType, body: &Value) -> Result<(), String> {
     static VALIDATORS: LazyLock<[Validator; 3]> = LazyLock::new(|| EventType::ALL.map(compile));
     let validator = &VALIDATORS[event_type as usize];

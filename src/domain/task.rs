@@ -1,4 +1,4 @@
-//! A task, and what a write makes of it.
+//! A task, and how writes change it.
 
 use chrono::{DateTime, SubsecRound, Utc};
 use paperclip::actix::Apiv2Schema;
@@ -66,13 +66,13 @@ impl Status {
         }
     }
 
-    /// The status of that name.
+    /// The status with this name.
     pub fn from_name(name: &str) -> Option<Status> {
         Status::ALL.into_iter().find(|s| s.as_str() == name)
     }
 }
 
-/// The part of a task that a client decides.
+/// The fields of a task that clients decide.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TaskFields {
     /// See [`Task::title`].
@@ -90,7 +90,7 @@ pub struct TaskFields {
 }
 
 impl Task {
-    /// A new task without its id, which the database gives.
+    /// A new task. The database assigns its id later.
     pub fn create(fields: TaskFields, now: DateTime<Utc>) -> Task {
         let now = stored(now);
         Task {
@@ -108,7 +108,7 @@ impl Task {
         }
     }
 
-    /// What the client decided last.
+    /// The fields that clients decide, with their current values.
     pub fn fields(&self) -> TaskFields {
         TaskFields {
             title: self.title.clone(),
@@ -120,7 +120,7 @@ impl Task {
         }
     }
 
-    /// The next version with these fields, or `None` where nothing would change.
+    /// The next version with these fields, or `None` if nothing would change.
     pub fn update(&self, fields: TaskFields, now: DateTime<Utc>) -> Option<Task> {
         let next = Task {
             title: fields.title,
@@ -144,7 +144,7 @@ impl Task {
         Some(Task { version: self.version + 1, updated_at: now, completed_at, ..next })
     }
 
-    /// What a deletion announces: the last state, under a version of its own.
+    /// The task in the event of its deletion: the last state, under a version of its own.
     pub fn delete(&self, now: DateTime<Utc>) -> Task {
         Task {
             version: self.version + 1,
@@ -171,7 +171,8 @@ impl Task {
     }
 }
 
-/// PostgreSQL keeps microseconds: what is answered is what will be read back.
+/// PostgreSQL keeps microseconds. A time is cut to them, so that what is answered is what will be
+/// read back.
 fn stored(at: DateTime<Utc>) -> DateTime<Utc> {
     at.trunc_subsecs(6)
 }

@@ -1,17 +1,18 @@
-//! What of a text can be seen.
+//! What readers can see of a text.
 
-/// Whether a reader sees anything of a text. One of spaces, controls and characters without a width shows nothing.
+/// Whether a reader sees anything of a text. Spaces, controls and characters without a width show
+/// nothing.
 pub fn shows_something(text: &str) -> bool {
     text.chars().any(|c| !c.is_whitespace() && !c.is_control() && !has_no_width(c) && !is_filler(c))
 }
 
-/// Characters that turn the direction of what follows, also beyond their text
+/// Characters that change the direction of what follows, even beyond their text
 /// (<https://www.unicode.org/reports/tr9/>).
 pub fn is_bidi_control(c: char) -> bool {
     matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// Those without a width, and those that only join or change their neighbours.
+/// Characters without a width, and those that only join or change their neighbours.
 fn has_no_width(c: char) -> bool {
     is_bidi_control(c) || is_joiner(c) || is_variation(c) || is_tag(c) || is_invisible(c)
 }
@@ -24,7 +25,7 @@ fn is_variation(c: char) -> bool {
     matches!(c, '\u{fe00}'..='\u{fe0f}' | '\u{e0100}'..='\u{e01ef}' | '\u{180b}'..='\u{180f}')
 }
 
-/// Those that spell the flag of a region after a black flag.
+/// The characters that spell the flag of a region after a black flag.
 fn is_tag(c: char) -> bool {
     matches!(c, '\u{e0020}'..='\u{e007f}')
 }
@@ -37,14 +38,14 @@ fn is_invisible(c: char) -> bool {
     )
 }
 
-/// Those that have a width and show nothing.
+/// Characters that have a width and show nothing.
 fn is_filler(c: char) -> bool {
     matches!(c, '\u{115f}' | '\u{1160}' | '\u{2800}' | '\u{3164}' | '\u{ffa0}')
 }
 
-/// A text as one line that shows what it is: without characters that turn its direction or have no width. Joiners and
-/// variations stay where they make something of what is before them, as within an emoji or a word in Persian; between
-/// Latin letters they only make one word look like another.
+/// A text as one line that shows what it is: without characters that change its direction or have
+/// no width. Joiners and variation selectors stay where they shape what is before them, as in an
+/// emoji or a Persian word; between Latin letters they only make one word look like another.
 pub fn one_line(text: &str) -> String {
     let mut line = String::with_capacity(text.len());
     let mut characters = text.chars().peekable();
@@ -57,7 +58,7 @@ pub fn one_line(text: &str) -> String {
                 let joins = |c: char| shapes(c) || is_variation(c) || is_tag(c);
                 before.is_some_and(joins) && characters.peek().is_some_and(|c| shapes(*c))
             }
-            // A digit becomes a keycap by one.
+            // A variation selector turns a digit into a keycap.
             c if is_variation(c) => {
                 before.is_some_and(|c| shapes(c) || c.is_ascii_digit() || c == '#' || c == '*')
             }
@@ -74,8 +75,9 @@ pub fn one_line(text: &str) -> String {
     line
 }
 
-/// A text whose controls of direction have no effect on what is around it: each of its lines is an isolate, in which
-/// what it opens is closed, and nothing is closed that it didn't open. One without any is left as it is.
+/// A text whose direction controls have no effect on what is around it. Each line becomes an
+/// isolate, which closes what it opens, and nothing that it didn't open. A text without such
+/// controls is left as it is.
 pub fn isolated(text: &str) -> String {
     if !text.chars().any(is_bidi_control) {
         return text.to_owned();

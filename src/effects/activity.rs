@@ -13,7 +13,7 @@ use crate::store::{Connection, StoreError, activity};
 
 const NAME: &str = "activity";
 
-/// An entry in the activity log: in the database, exactly once.
+/// An entry in the activity log, written in the database exactly once.
 pub(super) struct Activity;
 
 impl Effect for Activity {

@@ -19,7 +19,7 @@ use crate::store::{Store, StoreError};
 
 const NAME: &str = "email";
 
-/// A mail that tells a task's user what happened to it: outside, under a claim.
+/// A mail that tells a task's user what happened to the task: outside the database, under a claim.
 pub(super) struct Email;
 
 impl Effect for Email {
@@ -36,15 +36,15 @@ impl Effect for Email {
     }
 }
 
-/// Finds the user, keeps to the limit, and sends.
+/// Finds the user, keeps to the limit, and sends the mail.
 struct Notifier {
-    /// Mails that are due at the same time look for their users together.
+    /// Mails that are due at the same time share one look-up of their users.
     users: Batcher<i64, Result<Option<User>, StoreError>>,
     mailer: Arc<dyn Mailer>,
     limit: Option<MailLimit>,
 }
 
-/// How many users are looked for at a time.
+/// How many users are looked up at a time.
 const BATCH: usize = 128;
 
 impl Notifier {
@@ -63,7 +63,7 @@ impl Notifier {
         Notifier { users, mailer: Arc::clone(&wiring.mailer), limit }
     }
 
-    /// The user who gets the mail for an event, as it is now: an address may have changed since.
+    /// The user who gets the mail for an event, as it is now: the address may have changed since.
     async fn recipient(&self, event: &Event) -> Result<Option<User>, StoreError> {
         let Some(id) = event.payload.task.user_id else { return Ok(None) };
         let ended = || Err(StoreError::Fault("the look-up of users has failed".into()));
@@ -98,8 +98,9 @@ async fn find(store: &Store, ids: &[i64]) -> Result<HashMap<i64, User>, StoreErr
     Ok(found.into_iter().map(|user| (user.id, user)).collect())
 }
 
-/// The key under which a mail is at most seen once by a receiver that looks: the same for each
-/// repetition. The part after the @ names the program, not a host: workers are interchangeable.
+/// The mail's `Message-ID`. It is the same for each repetition, so a receiver that checks it sees
+/// the mail at most once. The part after the @ names the program, not a host: workers are
+/// interchangeable.
 fn message_id(event: &Event) -> String {
     format!("{}.{NAME}@taskd", event.metadata.event_id)
 }
@@ -118,7 +119,7 @@ fn compose(event: &Event, user: &User) -> Mail {
     let mut html =
         format!("<!doctype html>\n<html><body>\n<h1>{}</h1>\n<table>\n", escape(&headline));
     for (name, value) in &rows {
-        // A String takes whatever is written to it.
+        // Writing to a String can't fail.
         let _ = writeln!(text, "{name}: {value}");
         let _ = writeln!(html, "<tr><th>{}</th><td>{}</td></tr>", escape(name), escape(value));
     }
@@ -137,7 +138,7 @@ fn compose(event: &Event, user: &User) -> Mail {
     }
 }
 
-/// What there is to say, a name and a value each.
+/// The rows of the mail, a name and a value each.
 fn rows(event: &Event, task: &Task) -> Vec<(String, String)> {
     let mut rows = vec![
         ("Task".to_owned(), task.id.to_string()),
@@ -154,7 +155,7 @@ fn rows(event: &Event, task: &Task) -> Vec<(String, String)> {
             Some(Value::Null) | None => "(none)".to_owned(),
             Some(other) => other.to_string(),
         };
-        // What a task was when it was somebody else's is not for its new user.
+        // A new user must not see what the task was when it was somebody else's.
         let change = match is_given {
             true => side("to"),
             false => format!("{} → {}", side("from"), side("to")),

@@ -1,5 +1,5 @@
-//! How many mails a user gets. A user may have given an address that isn't its own: whoever has it
-//! gets no more than this.
+//! Limits how many mails a user gets. A user may have given somebody else's address: the owner of
+//! that address gets no more than this.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use crate::domain::rate::Rate;
 use crate::ground::batcher::Batcher;
 use crate::store::{Store, StoreError, mail_limits};
 
-/// Counts the mails of each user, over all workers: the count is in the database.
+/// Counts the mails of each user over all workers: the counts are in the database.
 #[derive(Clone)]
 pub(super) struct MailLimit(Batcher<i64, Result<Option<Duration>, StoreError>>);
 
@@ -16,7 +16,7 @@ pub(super) struct MailLimit(Batcher<i64, Result<Option<Duration>, StoreError>>);
 const BATCH: usize = 128;
 
 impl MailLimit {
-    /// At this rate for each user.
+    /// A limit with this rate for each user.
     pub(super) fn new(store: Store, rate: Rate) -> MailLimit {
         MailLimit(Batcher::start(BATCH, move |users: Vec<i64>| {
             let store = store.clone();
@@ -29,7 +29,8 @@ impl MailLimit {
         }))
     }
 
-    /// One more for this user: `None` if it may go out, else how long it has to wait.
+    /// Counts one more mail for this user: `None` if it may go out, or else how long it has to
+    /// wait.
     ///
     /// # Errors
     /// The database fails.
@@ -56,7 +57,7 @@ async fn take_all(
             let (taken, after) = rate.take(*before);
             *before = after;
             waits.push((!taken.granted).then(|| {
-                // Those that wait together come back one after the other.
+                // Mails that are refused together come back one after the other.
                 let others = refused.entry(*user).or_default();
                 let wait = taken.retry_after + Duration::from_micros(rate.interval()) * *others;
                 *others += 1;

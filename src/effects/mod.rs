@@ -1,8 +1,8 @@
-//! The side work that events bring about: what an effect is, and the one list of those that taskd has.
+//! The side work that events need: what an effect is, and the one list of taskd's effects.
 //!
-//! An event has the effects of the worker that takes it first. One that is added later is run for the events
-//! that are taken from then on, and never for a message that had failed before: the records of that message say
-//! which effects its event has.
+//! An event has the effects of the worker that takes it first. An effect that is added later runs
+//! for events that are taken from then on, and never for a message that failed before: the records
+//! of that message say which effects its event has.
 
 mod activity;
 mod email;
@@ -33,28 +33,28 @@ pub fn built_in() -> Effects {
     Effects(vec![Arc::new(Activity), Arc::new(Email)])
 }
 
-/// A piece of side work.
+/// A kind of side work.
 pub trait Effect: Send + Sync {
-    /// Its name in records, histories, logs, metrics and options: lower-case letters, digits, `-` and `_`. It is
-    /// part of the idempotency key, so it must never change.
+    /// Its name in records, histories, logs, metrics and options: lower-case letters, digits, `-`
+    /// and `_`. The name is part of the idempotency key, so it must never change.
     fn name(&self) -> &'static str;
 
-    /// Whether there is anything to do for this event. Asked again at each attempt, so it must depend on the
-    /// event alone.
+    /// Whether there is anything to do for this event. Asked again at each attempt, so the answer
+    /// must depend on the event alone.
     fn applies(&self, event: &Event) -> bool;
 
-    /// Makes what does the work, once for each worker process, inside its runtime.
+    /// Creates what does the work. Called once per worker process, inside its runtime.
     fn start(&self, wiring: &Wiring) -> Work;
 }
 
-/// What an effect may be made of.
+/// What effects may use.
 #[derive(Clone)]
 pub struct Wiring {
     /// The database.
     pub store: Store,
     /// Delivers mail.
     pub mailer: Arc<dyn Mailer>,
-    /// How many mails each user gets.
+    /// How many mails each user may get.
     pub mail_limit: Limit,
 }
 
@@ -63,15 +63,17 @@ pub struct Wiring {
 pub enum Work {
     /// In the database: exactly once.
     Database(Arc<dyn DatabaseWork>),
-    /// Outside: at least once, under a claim.
+    /// Outside the database: at least once, under a claim.
     External(Arc<dyn ExternalWork>),
 }
 
-/// Work that commits together with the record that it is done, for many events at once. It has one target.
+/// Work that commits together with the record that it is done, for many events at once. It has one
+/// target.
 #[async_trait]
 pub trait DatabaseWork: Send + Sync {
-    /// Does it for those of these events for which it is not on record as done, and records that in the same
-    /// transaction. Returns the ids of the events for which it was done now. The events are distinct.
+    /// Does the work for those events that have no record of it as done, and writes the records in
+    /// the same transaction. Returns the ids of the events for which it was done now. `events` has
+    /// no duplicates.
     ///
     /// # Errors
     /// The database fails; then nothing is done.
@@ -85,51 +87,53 @@ pub trait DatabaseWork: Send + Sync {
 /// Work outside the database, one event and target at a time.
 #[async_trait]
 pub trait ExternalWork: Send + Sync {
-    /// Its targets for an event, each of which has records, claims and retries of its own. `None` stands for the
-    /// one target of an effect that has no more. It must depend on the event alone.
+    /// The targets of an event. Each has records, claims and retries of its own. `None` stands for
+    /// the only target of an effect. The list must depend on the event alone.
     fn targets(&self, _event: &Event) -> Vec<Option<Arc<str>>> {
         vec![None]
     }
 
-    /// How long a run may take, [`LONGEST_TIME_LIMIT`] at most. Then it counts as failed for now; the other side
-    /// may have done it all the same, which is why it should be told a stable key.
+    /// How long a run may take, [`LONGEST_TIME_LIMIT`] at most. After that it is a transient
+    /// failure. The other side may have done the work all the same, so it should be told a stable
+    /// key.
     fn time_limit(&self) -> Duration {
         Duration::from_secs(15)
     }
 
-    /// Gets ready all that a run needs, before the claim: while the database is away this is tried again, and no
-    /// attempt is counted.
+    /// Prepares all that a run needs, before the claim. While the database is away, this is retried
+    /// and no attempt is counted.
     ///
     /// # Errors
     /// The database fails.
     async fn prepare(&self, event: &Event, target: Option<&str>) -> Result<Prepared, StoreError>;
 }
 
-/// What is to happen next with an external effect.
+/// What happens next with an effect outside the database.
 pub enum Prepared {
-    /// It is claimed, then this is run.
+    /// The effect is claimed, then this is run.
     Run(BoxFuture<'static, Result<Outcome, Failure>>),
-    /// It can't be run for so long. No attempt is counted.
+    /// The effect can't run for this long. No attempt is counted.
     Wait(Duration),
 }
 
 impl Prepared {
-    /// To be run under the claim.
+    /// Work to run under the claim.
     pub fn run(work: impl Future<Output = Result<Outcome, Failure>> + Send + 'static) -> Prepared {
         Prepared::Run(Box::pin(work))
     }
 }
 
-/// How an effect has ended well.
+/// The result of an effect that did not fail.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
-    /// It has happened.
+    /// It was done.
     Done,
     /// There was nothing to do, for this reason.
     Skipped(String),
 }
 
-/// The longest that a run may take: a claim holds longer (`idempotency::LEASE`), with time to record the end.
+/// The longest that a run may take. A claim's lease is longer (`idempotency::LEASE`), which leaves
+/// time to record the end.
 pub const LONGEST_TIME_LIMIT: Duration = Duration::from_secs(20);
 
 /// A list of effects with different names.
@@ -137,10 +141,10 @@ pub const LONGEST_TIME_LIMIT: Duration = Duration::from_secs(20);
 pub struct Effects(Vec<Arc<dyn Effect>>);
 
 impl Effects {
-    /// The list with one more.
+    /// Adds an effect to the list.
     ///
     /// # Errors
-    /// Its name is taken, or can't be one.
+    /// The name is taken, or is not allowed.
     pub fn with(mut self, effect: impl Effect + 'static) -> Result<Effects, String> {
         let name = effect.name();
         if !is_name(name) {
@@ -160,7 +164,7 @@ impl Effects {
         self.0.iter().map(|effect| effect.name())
     }
 
-    /// Each of them with what does its work.
+    /// Starts every effect.
     pub fn start(&self, wiring: &Wiring) -> Vec<Started> {
         let start = |effect: &Arc<dyn Effect>| Started {
             effect: Arc::clone(effect),
@@ -170,12 +174,12 @@ impl Effects {
     }
 }
 
-/// An effect that can be run.
+/// An effect, with what does its work.
 #[derive(Clone)]
 pub struct Started {
-    /// What it is.
+    /// The effect.
     pub effect: Arc<dyn Effect>,
-    /// What does it.
+    /// What does its work.
     pub work: Work,
 }
 

@@ -5,14 +5,14 @@ use std::str::FromStr;
 
 use super::Effects;
 
-/// Effects that are to fail at a rate, to show what happens then.
+/// The rates at which effects are to fail, to show what happens then.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Simulation {
     rates: BTreeMap<String, f64>,
 }
 
 impl Simulation {
-    /// An error for the effect of this name, this time, or none.
+    /// An error if the effect of this name is to fail this time.
     pub fn failure(&self, effect: &str) -> Option<String> {
         let rate = *self.rates.get(effect)?;
         (rand::random::<f64>() < rate).then(|| format!("simulated failure (at a rate of {rate})"))
@@ -23,10 +23,10 @@ impl Simulation {
         self.rates.is_empty()
     }
 
-    /// The same, if each effect that it names is in this list.
+    /// Checks that each effect it names is in this list.
     ///
     /// # Errors
-    /// One is not.
+    /// One of them is not.
     pub fn of(self, effects: &Effects) -> Result<Simulation, String> {
         match self.rates.keys().find(|name| !effects.names().any(|known| known == *name)) {
             None => Ok(self),

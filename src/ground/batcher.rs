@@ -1,9 +1,9 @@
-//! One statement for all who wait: callers hand in an item each, and whatever has gathered while
-//! the last batch ran goes together. A lone item never waits for company.
+//! One statement for many callers: each hands in an item, and all that have gathered while the last
+//! batch ran go together. A lone item never waits for others.
 //!
-//! A caller who finds nobody at work does its own item in its own task: another's would have to be
-//! woken for it and wake it again, which takes longer than a short statement does. Those who come
-//! meanwhile are served by a task that ends with the last of them.
+//! A caller that finds no batch running runs its own item in its own task: waking another task and
+//! being woken by it takes longer than a short statement does. Items that come meanwhile are served
+//! by a task that ends with the last of them.
 
 use std::any::Any;
 use std::future::Future;
@@ -15,7 +15,7 @@ use futures_util::future::BoxFuture;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
-/// Calls that are answered together.
+/// Answers calls in batches.
 pub struct Batcher<T, R>(Arc<Inner<T, R>>);
 
 impl<T, R> Clone for Batcher<T, R> {
@@ -28,7 +28,7 @@ struct Inner<T, R> {
     limit: usize,
     gathers: bool,
     run: Run<T, R>,
-    /// Where those are served who had to wait.
+    /// Where the batches of waiting callers run.
     runtime: Handle,
     queue: Mutex<Queue<T, R>>,
 }
@@ -53,13 +53,13 @@ impl<T, R> Queue<T, R> {
 enum Place<T: Send + 'static, R: Send + 'static> {
     /// It goes with the next batch.
     Waiting(oneshot::Receiver<R>),
-    /// It is its caller's to do.
+    /// Its caller runs it alone.
     Own(T, Turn<T, R>),
 }
 
 impl<T: Send + 'static, R: Send + 'static> Batcher<T, R> {
-    /// Calls `run` with batches of at most `limit` items, one batch at a time. `run` answers each item
-    /// at its place. To be called inside a runtime.
+    /// Calls `run` with batches of at most `limit` items, one batch at a time. `run` returns the
+    /// answer to each item at the same index. Call this inside a runtime.
     pub fn start<F, Fut>(limit: usize, run: F) -> Batcher<T, R>
     where
         F: Fn(Vec<T>) -> Fut + Send + Sync + 'static,
@@ -68,9 +68,10 @@ impl<T: Send + 'static, R: Send + 'static> Batcher<T, R> {
         Batcher::new(limit, false, run)
     }
 
-    /// The same, but before each batch whatever else is ready in the runtime goes on: those who have just been woken
-    /// hand in theirs then, and all go together. What nobody waits for any more is left out. For questions, which
-    /// cost as much for one as for many, and are asked by many at a time.
+    /// Like `start`, but before each batch it lets everything else run that is ready in the
+    /// runtime: callers that have just been woken hand in their items then, and all go together.
+    /// Items that nobody waits for any more are left out. For queries, which cost as much for one
+    /// as for many, and come many at a time.
     pub fn start_gathering<F, Fut>(limit: usize, run: F) -> Batcher<T, R>
     where
         F: Fn(Vec<T>) -> Fut + Send + Sync + 'static,
@@ -93,8 +94,8 @@ impl<T: Send + 'static, R: Send + 'static> Batcher<T, R> {
         }))
     }
 
-    /// Hands in an item and waits for its answer; `None` if `run` gave none or panicked. Where it is
-    /// dropped, the item may be done or not, and the others are served all the same.
+    /// Hands in an item and waits for its answer; `None` if `run` gave none or panicked. If this
+    /// future is dropped, the item may be done or not, and the others are served all the same.
     pub async fn call(&self, item: T) -> Option<R> {
         match self.0.wait_or_take_turn(item) {
             Place::Waiting(answer) => answer.await.ok(),
@@ -129,19 +130,19 @@ impl<T: Send + 'static, R: Send + 'static> Inner<T, R> {
         Place::Own(item, Turn(Arc::clone(self)))
     }
 
-    /// If anybody does.
+    /// Adds the item to those that wait, if there are any.
     fn join_those_who_wait(&self, item: T) -> Result<oneshot::Receiver<R>, T> {
         let mut queue = self.queue();
         if queue.waiting.is_empty() { Err(item) } else { Ok(queue.wait(item)) }
     }
 
-    /// No answers, if it panics.
+    /// Returns no answers if `run` panics.
     async fn run(&self, items: Vec<T>) -> Vec<R> {
         let ended = AssertUnwindSafe((self.run)(items)).catch_unwind().await;
         ended.unwrap_or_else(|_: Box<dyn Any + Send>| Vec::new())
     }
 
-    /// Serves those who wait, until nobody does.
+    /// Runs batches until nobody waits.
     async fn serve(self: Arc<Self>) {
         loop {
             if self.gathers {
@@ -168,7 +169,8 @@ impl<T: Send + 'static, R: Send + 'static> Inner<T, R> {
     }
 }
 
-/// The right to run a batch. Its end, however it comes, is the turn of those who wait.
+/// The right to run a batch. When it is dropped, for whatever reason, those who wait have their
+/// turn.
 struct Turn<T: Send + 'static, R: Send + 'static>(Arc<Inner<T, R>>);
 
 impl<T: Send + 'static, R: Send + 'static> Drop for Turn<T, R> {

@@ -1,4 +1,4 @@
-//! The directory of a `taskd up`: who has it, and where its sockets are.
+//! The data directory of `taskd up`: which process has it, and where its sockets are.
 
 use std::fs::{File, TryLockError};
 use std::io::{ErrorKind, Read, Seek, Write};
@@ -7,21 +7,21 @@ use std::path::{Path, PathBuf};
 
 use crate::ground::private;
 
-/// What a socket's path may have at most; on Linux it is 107 bytes, elsewhere 103
+/// How long a socket's path may be, in bytes: on Linux it is 107, elsewhere 103
 /// (<https://man7.org/linux/man-pages/man7/unix.7.html>).
 const SOCKET_PATH_BYTES: usize = 103;
 /// The longest name of a socket, with the slash before it.
 const SOCKET_NAME_BYTES: usize = "/.s.PGSQL.5432".len();
 
-/// A data directory that is this process's.
+/// A data directory that this process has taken.
 pub struct DataDir {
     path: PathBuf,
     sockets: PathBuf,
-    /// Held for as long as the process lives, also if it is killed.
+    /// Held for as long as the process lives, and released even if it is killed.
     _lock: File,
 }
 
-/// Why a data directory can't be had.
+/// Why a data directory can't be taken.
 #[derive(Debug, thiserror::Error)]
 pub enum DataDirError {
     /// Another process has it.
@@ -30,23 +30,23 @@ pub enum DataDirError {
         path.display()
     )]
     InUse {
-        /// Which directory.
+        /// The directory.
         path: PathBuf,
-        /// Who has it.
+        /// The process that has it.
         process: String,
     },
     /// It can't be used.
     #[error("the data directory {} can't be used: {problem}", path.display())]
     Unusable {
-        /// Which directory.
+        /// The directory.
         path: PathBuf,
-        /// Why not.
+        /// The cause.
         problem: String,
     },
 }
 
 impl DataDir {
-    /// Takes a directory, which is made if it isn't there. What is in it is for this user alone.
+    /// Takes a directory, and creates it if it is missing. What is in it is for this user alone.
     ///
     /// # Errors
     /// Another process has it, or it can't be used.
@@ -72,19 +72,20 @@ impl DataDir {
         &self.sockets
     }
 
-    /// The socket on which a `taskd up` takes orders of this user.
+    /// The socket on which a `taskd up` takes orders from this user.
     pub fn operator_socket(&self) -> PathBuf {
         self.sockets.join(OPERATOR)
     }
 }
 
 const OPERATOR: &str = "operator";
-/// Names the directory of the sockets.
+/// The file that holds the path of the sockets' directory.
 const SOCKETS: &str = "sockets";
-/// What taskd puts into a data directory, also its versions before.
+/// What taskd puts into a data directory, in earlier versions too.
 const NAMES: [&str; 7] = ["lock", "address", "cache", "mail", "postgres", "run", SOCKETS];
 
-/// The socket of the `taskd up` that has this directory, if one ever had; it may have ended.
+/// The socket of the `taskd up` that has this directory, if one ever had it; that one may have
+/// ended.
 pub fn operator_socket(path: &Path) -> Option<PathBuf> {
     let sockets = std::fs::read_to_string(path.join(SOCKETS)).ok()?;
     Some(PathBuf::from(sockets).join(OPERATOR))
@@ -92,13 +93,13 @@ pub fn operator_socket(path: &Path) -> Option<PathBuf> {
 
 impl Drop for DataDir {
     fn drop(&mut self) {
-        // What is left of a process that was killed is removed by the next.
+        // The next process removes what a killed one leaves behind.
         let _ = std::fs::remove_file(self.path.join(SOCKETS));
         let _ = std::fs::remove_dir_all(&self.sockets);
     }
 }
 
-/// Two processes on one directory would destroy it. The file says who has it.
+/// Locks a directory, since two processes on it would destroy it. The file says which one has it.
 fn lock(directory: &Path) -> Result<File, DataDirError> {
     let unusable = |error: std::io::Error| DataDirError::Unusable {
         path: directory.to_owned(),
@@ -124,11 +125,12 @@ fn lock(directory: &Path) -> Result<File, DataDirError> {
     Ok(file)
 }
 
-/// Makes the directory of the sockets: in the data directory, or elsewhere where its path would be too long.
+/// Creates the directory of the sockets: in the data directory, or elsewhere if its path would be
+/// too long.
 fn sockets(directory: &Path) -> std::io::Result<PathBuf> {
     let named = directory.join(SOCKETS);
     match std::fs::read_to_string(&named) {
-        // Of a process that was killed.
+        // Left by a process that was killed.
         Ok(left) => {
             let left = PathBuf::from(left);
             let ours =
@@ -157,12 +159,12 @@ fn sockets(directory: &Path) -> std::io::Result<PathBuf> {
         candidates.iter().enumerate().filter(|(_, path)| path.is_absolute() && fits(path))
     {
         let made = match index {
-            // Of a process that was killed there may be sockets in it, on which nobody listens.
+            // A process that was killed may have left sockets in it, on which nobody listens.
             0 => {
                 let _ = std::fs::remove_dir_all(path);
                 private::directory(path, |_| true)
             }
-            // One that is there already would be somebody else's.
+            // One that exists already would be somebody else's.
             _ => std::fs::DirBuilder::new().mode(0o700).create(path),
         };
         match made {

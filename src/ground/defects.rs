@@ -1,19 +1,19 @@
-//! Deliberate mistakes, so that the proofs can be proven: each is one that taskd exists to avoid,
-//! and the fault harness (`scripts/chaos`) must notice it.
+//! Deliberate mistakes, to test the tests: each is one that taskd exists to avoid, and the fault
+//! harness (`scripts/chaos`) must notice it.
 //!
-//! They are there with the cargo feature `defects` alone, which a release build refuses.
+//! They exist only with the cargo feature `defects`, which a release build refuses.
 
 #[cfg(all(feature = "defects", not(debug_assertions)))]
 compile_error!("the feature `defects` makes taskd lose and repeat work: it is for tests alone");
 
-/// A mistake.
+/// A deliberate mistake.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Defect {
     /// The event of a new task is written after the task's commit, by a statement of its own.
     PublishAfterCommit,
     /// A delivery is acked before its effects.
     AckBeforeEffect,
-    /// Whether an effect is done is looked up first and recorded later, without a claim.
+    /// Whether an effect is done is read first and recorded later, without a claim.
     CheckThenInsert,
 }
 
@@ -28,10 +28,10 @@ impl Defect {
     }
 }
 
-/// How long after the commit a late event comes: as long as a broker may take to confirm.
+/// How long after the commit a late event is written: as long as a broker may take to confirm.
 pub const PAUSE: std::time::Duration = std::time::Duration::from_millis(200);
 
-/// Whether this process is to make that mistake: `TASKD_DEFECT` names it, where the feature is on.
+/// Whether this process is to make that mistake: `TASKD_DEFECT` names it, if the feature is on.
 pub fn has(defect: Defect) -> bool {
     cfg!(feature = "defects")
         && std::env::var_os("TASKD_DEFECT").is_some_and(|name| name == defect.name())

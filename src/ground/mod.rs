@@ -1,4 +1,4 @@
-//! What everything else stands on: nothing here knows what taskd is about.
+//! The foundation of all other modules: nothing here knows what taskd is about.
 
 pub mod batcher;
 pub mod data_dir;

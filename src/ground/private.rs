@@ -1,4 +1,4 @@
-//! Files and directories that are this user's alone.
+//! Files and directories that only this user can access.
 
 use std::fs::{DirBuilder, File, OpenOptions, Permissions};
 use std::io;
@@ -6,17 +6,17 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsE
 use std::path::Path;
 use std::sync::OnceLock;
 
-/// The number of the user that this process runs as, by what the kernel says of the other end of a connection to
-/// itself: the call that asks for it directly is not a safe one.
+/// The id of the user that this process runs as. It comes from what the kernel says of the peer of
+/// a connection to itself, since the call that asks for it directly is `unsafe`.
 ///
 /// # Errors
-/// No socket can be made.
+/// No socket can be created.
 pub fn user() -> io::Result<u32> {
     static USER: OnceLock<u32> = OnceLock::new();
     if let Some(user) = USER.get() {
         return Ok(*user);
     }
-    // A thread of its own, since the caller may be in a runtime.
+    // In a thread of its own, since the caller may be in a runtime.
     let asking = std::thread::spawn(|| {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
         let _within = runtime.enter();
@@ -27,25 +27,26 @@ pub fn user() -> io::Result<u32> {
     Ok(*USER.get_or_init(|| user))
 }
 
-/// Whether a file or a directory is this user's.
+/// Whether this user owns a file or a directory.
 ///
 /// # Errors
-/// It can't be looked at.
+/// Its metadata can't be read.
 pub fn is_ours(path: &Path) -> io::Result<bool> {
     Ok(path.metadata()?.uid() == user()?)
 }
 
-/// Makes a directory, and those above it, that only this user can enter, whatever the umask. From one that is there
-/// it takes what others may do if nothing is in it but what taskd has put there, by these names: any other, such as
-/// a directory of the system that was named by mistake, stays as it is.
+/// Creates a directory, and those above it, that only this user can enter, whatever the umask. If
+/// it exists, others lose their access only if it has nothing in it but what taskd has put there,
+/// by these names: any other directory, such as one of the system that was named by mistake, stays
+/// as it is.
 ///
 /// # Errors
-/// It can't be made, or is somebody else's.
+/// It can't be created, or belongs to somebody else.
 pub fn directory(path: &Path, is_of_taskd: impl Fn(&str) -> bool) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(path)?;
     let metadata = path.metadata()?;
     if !is_ours(path)? {
-        // Root may use what is anybody's, and leaves it as it is.
+        // Root may use anybody's directory, and leaves it as it is.
         return match user()? {
             0 => Ok(()),
             _ => Err(io::Error::other(format!(
@@ -65,14 +66,14 @@ pub fn directory(path: &Path, is_of_taskd: impl Fn(&str) -> bool) -> io::Result<
     std::fs::set_permissions(path, Permissions::from_mode(0o700))
 }
 
-/// How to open a file that only this user can read, whatever the umask.
+/// The options to open a file that only this user can read, whatever the umask.
 pub fn options() -> OpenOptions {
     let mut options = File::options();
     options.write(true).create(true).mode(0o600);
     options
 }
 
-/// Opens a file like that, and takes from one that is there what others may do.
+/// Opens a file like that. If it exists, others lose their access.
 ///
 /// # Errors
 /// It can't be opened.
@@ -105,7 +106,7 @@ mod tests {
             directory(&path, is_mail).unwrap();
             assert_eq!(mode(&path), after, "{name}");
         }
-        // One that is made is for this user alone, and so are those above it.
+        // A new directory is for this user alone, and so are those above it.
         directory(&root.join("new/newer"), is_mail).unwrap();
         assert_eq!((mode(&root.join("new")), mode(&root.join("new/newer"))), (0o700, 0o700));
         std::fs::remove_dir_all(root).unwrap();

@@ -8,7 +8,7 @@ use std::str::FromStr;
 pub struct Secret(String);
 
 impl Secret {
-    /// This text, from now on unprintable.
+    /// Wraps a text, which can't be printed from now on.
     pub fn new(text: String) -> Secret {
         Secret(text)
     }

@@ -1,4 +1,5 @@
-//! URLs of services (RFC 3986), read the same way for each of them. No error repeats what may be a password.
+//! Reads the URLs of services (RFC 3986), all in the same way. No error repeats what may be a
+//! password.
 
 use std::fmt;
 
@@ -11,29 +12,29 @@ use percent_encoding::{
 pub struct ServiceUrl {
     /// In lower case.
     pub scheme: String,
-    /// Absent where there is none, or an empty one.
+    /// `None` if it is absent or empty.
     pub user: Option<String>,
-    /// Absent where there is none; an empty one is one.
+    /// `None` if it is absent; an empty password is a password.
     pub password: Option<String>,
-    /// Each with its port, where that is said. One of IPv6 has no brackets.
+    /// Each host with its port, if it has one. An IPv6 address has no brackets.
     pub hosts: Vec<(String, Option<u16>)>,
-    /// Without the first slash; empty where there is none.
+    /// Without the first slash; empty if there is none.
     pub path: String,
-    /// In order, with their values.
+    /// Names and values, in order.
     pub parameters: Vec<(String, String)>,
 }
 
-/// What is to be encoded where it is meant as itself.
+/// Which characters must be encoded, for error messages.
 const ENCODED: &str = "in a user name, a password, the path and parameters, / is written %2F, ? %3F, # %23, @ %40 \
                        and % %25";
 
 impl ServiceUrl {
-    /// Reads a URL of one of these schemes, such as `example`.
+    /// Reads a URL with one of these schemes. `example` is for error messages.
     ///
     /// # Errors
-    /// A sentence.
+    /// A sentence that says what is wrong.
     pub fn parse(text: &str, schemes: &[&str], example: &str) -> Result<ServiceUrl, String> {
-        // A file that a secret is read from ends in a newline.
+        // A secret that is read from a file ends in a newline.
         let text = text.trim();
         let Some((scheme, rest)) = text.split_once("://") else {
             return Err(format!("is not a URL: it must be like {example}"));
@@ -57,7 +58,7 @@ impl ServiceUrl {
             }
         };
         let (hosts, tail) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
-        // What stands before it may be part of a password.
+        // What precedes it may be part of a password.
         if tail.contains('@') || tail.contains('#') {
             return Err(format!("can't be told apart into its parts: {ENCODED}"));
         }
@@ -96,7 +97,7 @@ impl ServiceUrl {
         }
     }
 
-    /// The same as a URL, encoded wherever that can matter.
+    /// The URL as a text, encoded wherever that can matter.
     pub fn encoded(&self) -> String {
         let password = self.password.as_ref().map(|password| encode(password));
         self.text(password.as_deref(), |_, value| encode(value))
@@ -132,7 +133,7 @@ impl ServiceUrl {
     }
 }
 
-/// Without the password, and without any among the parameters.
+/// Shows the URL without the password, and without any among the parameters.
 impl fmt::Display for ServiceUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let hidden = self.password.as_ref().map(|_| "***");
@@ -150,10 +151,10 @@ impl fmt::Debug for ServiceUrl {
     }
 }
 
-/// What need not be encoded anywhere.
+/// All but what need not be encoded anywhere.
 const IN_TEXT: &AsciiSet =
     &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'*');
-/// A host is shown as it is written; what would end it is encoded.
+/// A host is shown as it is written; characters that would end it are encoded.
 const IN_HOST: &AsciiSet =
     &CONTROLS.add(b' ').add(b'/').add(b'?').add(b'#').add(b'@').add(b'%').add(b',');
 
@@ -179,8 +180,8 @@ fn decode(text: &str, what: &str) -> Result<String, String> {
     Ok(decoded.into_owned())
 }
 
-/// Where the @ is that ends user name and password. They may have an @ themselves, and what else should have been
-/// encoded, as long as it is clear what is meant.
+/// The position of the @ that ends user name and password. They may have an @ themselves, and other
+/// characters that should have been encoded, as long as it is clear what is meant.
 fn end_of_user(rest: &str) -> Option<usize> {
     let last_at = |from: usize| {
         let end = rest[from..].find(['/', '?', '#']).map_or(rest.len(), |at| from + at);
@@ -190,12 +191,12 @@ fn end_of_user(rest: &str) -> Option<usize> {
     match last_at(0) {
         Some(at) => Some(at),
         None if hosts_of(head).is_ok() => None,
-        // A / ? or # of the password.
+        // The / ? or # belongs to the password.
         None => rest.find('@').map(|at| last_at(at).unwrap_or(at)),
     }
 }
 
-/// Hosts with their ports, with commas between them.
+/// Reads hosts with their ports, separated by commas.
 fn hosts_of(text: &str) -> Result<Vec<(String, Option<u16>)>, String> {
     if text.is_empty() {
         return Ok(Vec::new());

@@ -12,7 +12,7 @@ pub struct Shutdown {
     drain: Arc<Drain>,
 }
 
-/// The time for draining, which is one for all parts of a process.
+/// The time for draining, which all parts of a process share.
 #[derive(Debug)]
 struct Drain {
     timeout: Duration,
@@ -21,13 +21,14 @@ struct Drain {
 }
 
 impl Shutdown {
-    /// Not yet stopped. Parts have `drain_timeout` from the stop on to finish what is in flight.
+    /// Not stopped yet. From the stop on, parts have `drain_timeout` to finish what is in flight.
     pub fn new(drain_timeout: Duration) -> Shutdown {
         let drain = Drain { timeout: drain_timeout, since: OnceLock::new() };
         Shutdown { stop: CancellationToken::new(), drain: Arc::new(drain) }
     }
 
-    /// A stop of its own, for a part that has to outlive others. Its time for draining is what they leave of it.
+    /// A stop of its own for a part that has to outlive others. Its time for draining is what the
+    /// others leave.
     pub fn later(&self) -> Shutdown {
         Shutdown { stop: CancellationToken::new(), drain: Arc::clone(&self.drain) }
     }
@@ -48,7 +49,7 @@ impl Shutdown {
         self.stop.cancelled().await;
     }
 
-    /// Waits until the time for draining is up, which begins with the first stop.
+    /// Waits until the time for draining is up. It begins with the first stop.
     pub async fn deadline(&self) {
         self.requested().await;
         let since = *self.drain.since.get_or_init(Instant::now);
@@ -58,8 +59,8 @@ impl Shutdown {
         }
     }
 
-    /// Runs a last step, such as saying goodbye to a server, for what is left of the time for draining and
-    /// a moment at least. The end of the process does the same less politely.
+    /// Runs a last step, such as saying goodbye to a server, for what is left of the time for
+    /// draining, but for a moment at least. The end of the process does the same less politely.
     pub async fn last_step(&self, step: impl Future<Output = ()>) {
         self.stop();
         let up = async {
@@ -76,7 +77,7 @@ impl Shutdown {
         self.drain.timeout
     }
 
-    /// Sleeps, but not past the stop. Whether it slept to the end.
+    /// Sleeps, but not past the stop. Returns whether it slept to the end.
     pub async fn sleep(&self, duration: Duration) -> bool {
         tokio::select! {
             () = self.requested() => false,
@@ -85,17 +86,17 @@ impl Shutdown {
     }
 }
 
-/// How long the last step of a process may take where draining has taken all the time there was.
+/// How long a process's last step may take if draining has used up all its time.
 const LAST_STEP: Duration = Duration::from_millis(200);
 
-/// A signal that comes again within this time is the same one: `timeout`, a shell and a supervisor each send it to the
-/// process and to its whole group.
+/// A signal that comes again within this time is the same one: `timeout`, a shell and a supervisor
+/// each send it to the process and to its whole group.
 const SAME_SIGNAL: Duration = Duration::from_secs(1);
 
-/// Stops on SIGTERM or SIGINT; on a second one ends the process at once.
+/// Stops on SIGTERM or SIGINT; a second one ends the process at once.
 ///
 /// # Errors
-/// The operating system doesn't let signals be handled.
+/// The operating system doesn't allow signals to be handled.
 pub fn stop_on_signals(shutdown: Shutdown) -> std::io::Result<()> {
     use tokio::signal::unix::{SignalKind, signal};
     let mut terminate = signal(SignalKind::terminate())?;
@@ -120,7 +121,7 @@ pub fn stop_on_signals(shutdown: Shutdown) -> std::io::Result<()> {
             let again = next().await;
             if is_another(first, again, since.elapsed()) {
                 tracing::warn!(signal = again, "stopping at once");
-                // What a shell reports for a process that an interrupt ended.
+                // What a shell reports for a process that SIGINT ended.
                 std::process::exit(130);
             }
         }
@@ -128,12 +129,12 @@ pub fn stop_on_signals(shutdown: Shutdown) -> std::io::Result<()> {
     Ok(())
 }
 
-/// Whether a signal so long after the first is a second wish to stop.
+/// Whether a signal this long after the first is a second request to stop.
 fn is_another(first: &str, again: &str, later: Duration) -> bool {
     again != first || later > SAME_SIGNAL
 }
 
-/// Grows pauses between attempts to reach something that is down.
+/// Growing pauses between attempts to reach a dependency that is down.
 #[derive(Debug)]
 pub struct Backoff {
     next: Duration,
@@ -151,7 +152,7 @@ impl Default for Backoff {
 }
 
 impl Backoff {
-    /// The next pause: twice the last, up to two seconds, less up to a quarter by chance so
+    /// The next pause: twice the last, up to two seconds, less a random part of up to a quarter, so
     /// that many processes don't come back at the same moment.
     pub fn pause(&mut self) -> Duration {
         let pause = self.next;
@@ -159,7 +160,7 @@ impl Backoff {
         pause.mul_f64(1.0 - rand::random::<f64>() / 4.0)
     }
 
-    /// It worked: the next pause is a short one again.
+    /// After a success: the next pause is a short one again.
     pub fn reset(&mut self) {
         *self = Backoff::default();
     }

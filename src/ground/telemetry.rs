@@ -21,16 +21,17 @@ pub enum LogFormat {
     Json,
 }
 
-/// Whether directives can be read.
+/// Checks logging directives.
 ///
 /// # Errors
-/// A sentence.
+/// A sentence that says what is wrong.
 pub fn check(directives: &str) -> Result<(), String> {
     const TAKES: &str = "must be off, error, warn, info, debug or trace, or directives such as \
                          info,taskd::consumer=debug";
     let is_level = |text: &str| !text.is_empty() && text.parse::<LevelFilter>().is_ok();
     for part in directives.split(',').map(str::trim) {
-        // A word that is no level would be a target, of which everything is logged, and of all others nothing.
+        // A word that is no level would be a target: everything of it is logged, and nothing of all
+        // others.
         let level = match (part.rfind('='), part.rfind(']')) {
             (Some(equals), None) => &part[equals + 1..],
             (Some(equals), Some(bracket)) if equals > bracket => &part[equals + 1..],
@@ -45,12 +46,12 @@ pub fn check(directives: &str) -> Result<(), String> {
     EnvFilter::try_new(directives).map(drop).map_err(|error| format!("{TAKES}: {error}"))
 }
 
-/// Libraries that tell of their own start, and pass on what the server notes: nobody's news. Whoever looks into one
-/// asks for it by name.
+/// Libraries that log their own start, and pass on what the server notes, which is no news. Whoever
+/// looks into one names it in the directives.
 const QUIET: [&str; 3] = ["actix_server", "pglite_oxide", "tokio_postgres"];
 
-/// Starts logging to standard error: what `directives` let through, in that form. Those that can't be read let nothing
-/// through: see [`check`].
+/// Starts logging to standard error, in this form: what `directives` let through. Directives that
+/// can't be read let nothing through: see [`check`].
 pub fn init(directives: &str, format: LogFormat) {
     let mut all = directives.to_owned();
     for library in QUIET.iter().filter(|library| !directives.contains(**library)) {
@@ -60,8 +61,8 @@ pub fn init(directives: &str, format: LogFormat) {
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
-        // A line that can't be written, since whoever read the log has gone, is not worth a panic,
-        // which is what complaining about it to the same place would be.
+        // A line can't be written if whoever read the log has gone. That is not worth a panic,
+        // which is what reporting it to the same place would cause.
         .log_internal_errors(false);
     // A second call, as in tests, leaves the first in place.
     let _ = match format {
@@ -80,7 +81,7 @@ pub fn init(directives: &str, format: LogFormat) {
 /// Half a millisecond to ten seconds, in seconds.
 const LATENCY_BUCKETS: [f64; 14] =
     [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
-/// Five milliseconds to ten minutes: a retried message takes its time.
+/// Five milliseconds to half an hour: a retried message takes its time.
 const ROAD_BUCKETS: [f64; 12] =
     [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 30.0, 120.0, 600.0, 1800.0];
 
@@ -109,10 +110,10 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// All at zero.
+    /// All metrics, at zero.
     ///
     /// # Errors
-    /// Two metrics have one name, which a test rules out.
+    /// Two metrics have the same name, which a test rules out.
     pub fn new() -> prometheus::Result<Metrics> {
         let registry = Registry::new();
         let counter = |name: &str, help: &str| {
@@ -218,7 +219,7 @@ impl Metrics {
             )?,
             registry,
         };
-        // A series that is there from the start can be watched before it first counts.
+        // A series that exists from the start can be watched before it first counts.
         for outcome in ["processed", "duplicate", "retried", "parked", "dead"] {
             metrics.deliveries.with_label_values(&[outcome]);
         }
@@ -228,9 +229,10 @@ impl Metrics {
         Ok(metrics)
     }
 
-    /// All of them in the text format (<https://prometheus.io/docs/instrumenting/exposition_formats/>).
+    /// All metrics in the text format
+    /// (<https://prometheus.io/docs/instrumenting/exposition_formats/>).
     pub fn render(&self) -> String {
-        // A text can take any metric; an empty one is what is left if that should ever change.
+        // Any metric can be written as text; if that should ever change, the result is empty.
         TextEncoder::new().encode_to_string(&self.registry.gather()).unwrap_or_default()
     }
 }

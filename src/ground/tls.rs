@@ -1,9 +1,9 @@
-//! TLS, as every client here has it: one library (rustls), one provider of cryptography (ring),
-//! one set of authorities to trust.
+//! TLS for every client in taskd: one library (rustls), one provider of cryptography (ring), one
+//! set of trusted authorities.
 //!
-//! Whom a client trusts is settled by [`Tls`] alone. Clients that make their own rustls
-//! configuration get the provider that [`provider`] has made the process's own; no other one is
-//! compiled in, which a test makes sure of (`tests/it/tls.rs`).
+//! [`Tls`] alone decides whom a client trusts. Clients that make their own rustls configuration get
+//! the provider that [`provider`] has made the process's default; no other one is compiled in,
+//! which a test checks (`tests/it/tls.rs`).
 
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
@@ -15,8 +15,8 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
 
-/// Whom to trust: the system's authorities, and those of a file. The system's are read when a first
-/// client needs them.
+/// Whom to trust: the system's authorities, and those of a file. The system's are read when the
+/// first client needs them.
 #[derive(Clone, Default)]
 pub struct Tls {
     given: Vec<CertificateDer<'static>>,
@@ -27,7 +27,7 @@ impl Tls {
     /// Trusts the certificates of a PEM file as well as the system's.
     ///
     /// # Errors
-    /// The file can't be read, or what is in it can't be used. A sentence.
+    /// The file can't be read, or what is in it can't be used: a sentence that says why.
     pub fn with_authorities(file: &Path) -> Result<Tls, String> {
         let pem =
             std::fs::read(file).map_err(|e| format!("{} can't be read: {e}", file.display()))?;
@@ -52,7 +52,7 @@ impl Tls {
             for error in &system.errors {
                 tracing::warn!(%error, "some of the system's certificate authorities are not trusted");
             }
-            // Old systems have roots that no library takes any more.
+            // Old systems have roots that no library accepts any more.
             let usable = |c: &CertificateDer<'static>| RootCertStore::empty().add(c.clone()).is_ok();
             system.certs.into_iter().filter(usable).chain(self.given.clone()).collect()
         })
@@ -72,7 +72,8 @@ impl Tls {
         pem
     }
 
-    /// A client that checks the other side's certificate and name, and has none of its own.
+    /// The configuration of a client that checks the server's certificate and name, and has no
+    /// certificate of its own.
     ///
     /// # Errors
     /// Never with a provider that knows TLS 1.2 or 1.3.
@@ -87,9 +88,9 @@ impl Tls {
 }
 
 /// The provider of cryptography, which this makes the default of the whole process. Call it before
-/// a client that makes a configuration of its own.
+/// a client makes a configuration of its own.
 pub fn provider() -> Arc<CryptoProvider> {
-    // The second one to come finds it installed, which is as well.
+    // A second call finds it installed, which is fine.
     let _ = rustls::crypto::ring::default_provider().install_default();
     match CryptoProvider::get_default() {
         Some(provider) => Arc::clone(provider),
@@ -97,7 +98,7 @@ pub fn provider() -> Arc<CryptoProvider> {
     }
 }
 
-/// What a client says about a failed connection, and what to do about it where TLS has failed.
+/// What a client says about a failed connection, with advice if TLS has failed.
 ///
 /// Some of the clients pass on no more than rustls's text, so this goes by the text.
 pub fn with_advice(error: impl std::fmt::Display) -> String {
@@ -123,7 +124,7 @@ mod tests {
         let config = Tls::default().client_config().unwrap();
         let ring = format!("{:?}", rustls::crypto::ring::default_provider());
         assert_eq!(format!("{:?}", config.crypto_provider()), ring);
-        // This is what a client calls that makes a configuration of its own.
+        // This is what a client calls that makes its own configuration.
         let theirs = ClientConfig::builder()
             .with_root_certificates(RootCertStore::empty())
             .with_no_client_auth();

@@ -1,4 +1,4 @@
-//! How much one caller may have going on at a time.
+//! Limits how much one caller may have going on at a time.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// For each key so many turns at a time. Who comes too early waits, in the order of coming, and
-/// leaves the queue by dropping the future.
+/// At most `each` turns at a time for each key. Other callers wait, in the order of their arrival,
+/// and leave the queue by dropping the future.
 pub struct Turns<K: Eq + Hash + Clone> {
     each: usize,
     taken: Arc<Mutex<HashMap<K, Arc<Semaphore>>>>,
@@ -15,12 +15,12 @@ pub struct Turns<K: Eq + Hash + Clone> {
 
 /// A turn. It ends when this is dropped.
 pub struct Turn<K: Eq + Hash + Clone> {
-    // Dropped before the key is looked at: see `Key`.
+    // Dropped before `Key`, whose drop looks whether others still use the semaphore.
     _permit: OwnedSemaphorePermit,
     _key: Key<K>,
 }
 
-/// Forgets a key that nobody uses any more.
+/// Removes a key that nobody uses any more.
 struct Key<K: Eq + Hash + Clone> {
     key: K,
     turns: Option<Arc<Semaphore>>,
@@ -28,7 +28,7 @@ struct Key<K: Eq + Hash + Clone> {
 }
 
 impl<K: Eq + Hash + Clone> Turns<K> {
-    /// With so many for each key.
+    /// At most `each` turns at a time for each key.
     pub fn new(each: usize) -> Turns<K> {
         Turns { each, taken: Arc::default() }
     }
@@ -55,7 +55,7 @@ impl<K: Eq + Hash + Clone> Turns<K> {
 impl<K: Eq + Hash + Clone> Drop for Key<K> {
     fn drop(&mut self) {
         let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        // Ours has to go first: what is left is the map's own, or belongs to others.
+        // Drop ours first: what is left is the map's own, or belongs to others.
         self.turns = None;
         if taken.get(&self.key).is_some_and(|turns| Arc::strong_count(turns) == 1) {
             taken.remove(&self.key);
@@ -75,12 +75,12 @@ mod tests {
         let waits = turns.take("a");
         tokio::pin!(waits);
         assert!(waits.as_mut().now_or_never().is_none());
-        // Others don't wait for it.
+        // Other keys don't wait for it.
         drop(turns.take("b").now_or_never().unwrap());
         drop(first);
         let second = waits.await;
         assert_eq!(turns.keys(), 1);
-        // One who gives up waiting is gone as well.
+        // A caller that gives up waiting is gone as well.
         assert!(turns.take("a").now_or_never().is_none());
         drop(second);
         assert_eq!(turns.keys(), 0);

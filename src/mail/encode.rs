@@ -1,4 +1,4 @@
-//! A mail as it goes over the wire (RFC 5322, MIME): whatever a text has in it, it arrives as that text.
+//! Encodes a mail for the wire (RFC 5322, MIME): whatever is in a text, it arrives as that text.
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -11,7 +11,7 @@ use super::Mail;
 use crate::domain::processing::failure::Failure;
 use crate::domain::text::one_line;
 
-/// The mail, encoded.
+/// Encodes the mail.
 pub(super) fn message(from: &Mailbox, mail: &Mail) -> Result<lettre::Message, Failure> {
     let refused = |e: String| Failure::permanent(format!("the mail can't be written: {e}"));
     let address: lettre::Address =
@@ -29,7 +29,8 @@ pub(super) fn message(from: &Mailbox, mail: &Mail) -> Result<lettre::Message, Fa
         .date_now()
         .multipart(parts)
         .map_err(|e| refused(e.to_string()))?;
-    // The library sends as it is what looks like an encoded word (RFC 2047), and a reader would decode it.
+    // The library doesn't encode what looks like an encoded word already (RFC 2047), and a reader
+    // would decode it.
     let headers = message.headers_mut();
     let mut replace = |name: &'static str, raw: String, encoded: String| {
         let name = HeaderName::new_from_ascii_str(name);
@@ -52,11 +53,12 @@ fn looks_encoded(text: &str) -> bool {
     text.contains("=?")
 }
 
-/// A line with encoded words may have 76 characters (RFC 2047, section 2). What is left for the text beside the
-/// header's name and what surrounds the word, of which base64 makes four of each three.
+/// How many bytes of text an encoded word has. A line with encoded words may have 76 characters
+/// (RFC 2047, section 2). Of these the header's name and what surrounds the word take some, and
+/// base64 makes four of each three bytes.
 const BYTES_A_WORD: usize = 39;
 
-/// A text as encoded words, each of whole characters.
+/// Splits a text into encoded words, each of whole characters.
 fn encoded_words(text: &str) -> String {
     let mut words: Vec<String> = vec![String::new()];
     for c in text.chars() {
@@ -69,8 +71,8 @@ fn encoded_words(text: &str) -> String {
     encoded.collect::<Vec<_>>().join("\r\n ")
 }
 
-/// A part of the body, whose lines end in CRLF. A CR that ends no line, and whatever else could be taken for a command
-/// of a terminal or a server, never goes out as it is.
+/// A part of the body, whose lines end in CRLF. A CR that ends no line, and whatever else a
+/// terminal or a server could take for a command, is never sent unencoded.
 fn part(kind: ContentType, text: &str) -> SinglePart {
     let lines = text.replace("\r\n", "\n");
     let unusual = |c: char| c.is_control() && c != '\n' && c != '\t';
@@ -81,7 +83,7 @@ fn part(kind: ContentType, text: &str) -> SinglePart {
     let bytes = lines.replace('\n', "\r\n").into_bytes();
     match Body::new_with_encoding(bytes, ContentTransferEncoding::Base64) {
         Ok(body) => builder.body(body),
-        // Base64 takes all there is; if it didn't, this still is no raw text.
+        // Base64 takes any bytes; if it didn't, this still is no raw text.
         Err(bytes) => builder.body(Body::new(bytes)),
     }
 }
@@ -131,7 +133,7 @@ mod tests {
             assert!(wire.is_ascii(), "{text:?}: {wire:?}");
             assert!(!wire.contains("\r\n.\r\n"), "{wire:?}");
         }
-        // What is encoded is the text, with its line ends as lines have them.
+        // The text is encoded with CRLF at the end of each line.
         let wire = wire("t", "a\rb\nc");
         let encoded = BASE64_STANDARD.encode("a\rb\r\nc");
         assert!(wire.contains(&encoded), "{wire}");

@@ -1,4 +1,4 @@
-//! Mail as files, for those who have no mail server at hand.
+//! Writes mails to files, for users who have no mail server at hand.
 
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
@@ -12,20 +12,21 @@ use super::{Mail, Mailer, message};
 use crate::domain::processing::failure::Failure;
 use crate::ground::private;
 
-/// Writes each mail to `MESSAGE-ID.eml` in one directory: sent twice, it is still one file.
+/// Writes each mail to `MESSAGE-ID.eml` in one directory: a mail that is sent twice is still one
+/// file.
 pub struct FileMailer {
     directory: PathBuf,
     from: Mailbox,
 }
 
 impl FileMailer {
-    /// Makes the directory. Mail is private: only this user can read it.
+    /// Creates the directory. Mail is private: only this user can read it.
     ///
     /// # Errors
-    /// It can't be made, or written to.
+    /// The directory can't be created or written to.
     pub fn new(directory: PathBuf, from: Mailbox) -> std::io::Result<FileMailer> {
         private::directory(&directory, |name| name.ends_with(".eml") || name.ends_with(".tmp"))?;
-        // Whether it can be written to is seen now, not with the first mail.
+        // Find out now whether it can be written to, not with the first mail.
         let probe = directory.join(format!(".{}.tmp", std::process::id()));
         private::open(&probe, &private::options())?;
         std::fs::remove_file(probe)?;

@@ -1,4 +1,4 @@
-//! Connections to a mail server, from the first packet until the server is ready for mail.
+//! Opens connections to a mail server, from the first packet until the server is ready for mail.
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -15,12 +15,13 @@ use tokio::sync::{Semaphore, oneshot};
 use super::smtp_url::{Encryption, SmtpUrl};
 use super::starttls::Unhurried;
 
-/// How long connecting may take, and how long a mail waits for a connection; below the time an effect may take.
+/// How long connecting may take, and how long a mail waits for a connection; below the time that an
+/// effect may take.
 pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// For how long a connection is kept for which nobody waited any more when it was ready.
+/// How long a connection is kept that nobody waited for any more when it was ready.
 const KEPT: Duration = Duration::from_secs(60);
 
-/// What a machine calls itself to a mail server: a full name, or an address in brackets.
+/// How a machine names itself to a mail server: by a full name, or an address in brackets.
 #[derive(Debug, Clone)]
 pub struct Hello(ClientId);
 
@@ -47,7 +48,7 @@ impl FromStr for Hello {
                 && !label.ends_with('-')
         };
         let is_name = text.len() <= 253 && text.contains('.') && text.split('.').all(label);
-        // An address without brackets is a name that nobody has.
+        // An address without brackets would be a name that nobody has.
         if !is_name || text.parse::<IpAddr>().is_ok() {
             return Err(wrong());
         }
@@ -55,13 +56,13 @@ impl FromStr for Hello {
     }
 }
 
-/// How the server is spoken to, besides its URL.
+/// How to talk to the server, besides its URL.
 #[derive(Debug, Clone)]
 pub struct SmtpManners {
-    /// How long the server may take to greet, and for each answer until it is ready for mail. RFC 5321, section
-    /// 4.5.3.2, gives it five minutes.
+    /// How long the server may take to greet, and for each answer until it is ready for mail. RFC
+    /// 5321, section 4.5.3.2, gives it five minutes.
     pub patience: Duration,
-    /// What this machine is called; what it has of a name, or its address, if nothing is said.
+    /// How this machine names itself; if `None`, by its full name, or else by its address.
     pub hello: Option<Hello>,
 }
 
@@ -71,12 +72,12 @@ pub(super) struct Line {
     pub(super) last_used: Instant,
 }
 
-/// Connections that are being made. Each is made in a task of its own: a mail that waits for one is given up after
-/// a while, and the connection is there for the next.
+/// Opens connections, each in a task of its own. A mail that waits for one gives up after a while,
+/// and the connection is there for the next mail.
 pub(super) struct Greetings {
     url: SmtpUrl,
     manners: SmtpManners,
-    /// One for each connection that may be under way.
+    /// One permit for each connection that may be opened at the same time.
     places: Arc<Semaphore>,
     book: Mutex<Book>,
 }
@@ -88,7 +89,7 @@ struct Book {
 }
 
 impl Greetings {
-    /// With so many connections under way at a time.
+    /// Opens at most `connections` at the same time.
     pub(super) fn new(url: SmtpUrl, manners: SmtpManners, connections: usize) -> Arc<Greetings> {
         let places = Arc::new(Semaphore::new(connections));
         Arc::new(Greetings { url, manners, places, book: Mutex::default() })
@@ -106,7 +107,8 @@ impl Greetings {
             }
             book.waiting.push_back(sender);
         }
-        // Without a place so many are under way that each that waits gets one of them.
+        // Without a permit, so many connections are being opened that each caller that waits gets
+        // one.
         if let Ok(place) = Arc::clone(&self.places).try_acquire_owned() {
             let greetings = Arc::clone(self);
             tokio::spawn(async move {
@@ -123,7 +125,8 @@ impl Greetings {
         outcome.await?
     }
 
-    /// Gives a connection to the first that still waits for one; else it is kept, and an error is nobody's.
+    /// Gives a connection to the first caller that still waits. If nobody does, a connection is
+    /// kept, and an error is dropped.
     fn deliver(&self, mut outcome: anyhow::Result<Line>) {
         let mut book = self.book();
         while let Some(waiting) = book.waiting.pop_front() {
@@ -147,7 +150,7 @@ impl Greetings {
         Ok(Line { connection, last_used: Instant::now() })
     }
 
-    /// A connection that is encrypted if it is to be.
+    /// Opens a connection, encrypted if it has to be.
     async fn open(&self) -> anyhow::Result<AsyncSmtpConnection> {
         let SmtpUrl { host, port, encryption, .. } = &self.url;
         let address = (host.as_str(), *port);
@@ -179,8 +182,8 @@ impl Greetings {
         Ok(connection)
     }
 
-    /// What this machine is called (RFC 5321, section 4.1.1.1): a full name, or the address from which the server is
-    /// reached. A bare host name is refused by many servers.
+    /// How this machine names itself (RFC 5321, section 4.1.1.1): by a full name, or by the address
+    /// from which it reaches the server. Many servers refuse a bare host name.
     async fn hello(&self) -> ClientId {
         match &self.manners.hello {
             Some(hello) => hello.0.clone(),
@@ -203,7 +206,7 @@ impl Greetings {
                 SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
                 SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
             };
-            // Nothing is sent: the kernel says from where it would be.
+            // Nothing is sent: the kernel says from which address it would be.
             let socket = tokio::net::UdpSocket::bind((any, 0)).await?;
             socket.connect(server).await?;
             socket.local_addr()

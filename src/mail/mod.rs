@@ -1,4 +1,4 @@
-//! The seam to whatever delivers mail.
+//! The interface to whatever delivers mail.
 
 mod encode;
 mod files;
@@ -18,31 +18,31 @@ pub use greetings::{Hello, SmtpManners};
 pub use smtp::SmtpMailer;
 pub use smtp_url::SmtpUrl;
 
-/// Delivers mail, or hands it to somebody who will.
+/// Delivers mail, or passes it to a server that will.
 #[async_trait]
 pub trait Mailer: Send + Sync {
     /// Sends a mail. `Ok` means that the other side has taken responsibility.
     ///
     /// # Errors
-    /// Transient: it may work later, and the mail may even have arrived. Permanent: the mailbox is refused,
-    /// or the address is none.
+    /// Transient: it may work later, and the mail may even have arrived. Permanent: the mailbox was
+    /// refused, or the address is invalid.
     async fn send(&self, mail: &Mail) -> Result<(), Failure>;
 }
 
-/// A mail in two forms.
+/// A mail, as text and as HTML.
 #[derive(Debug, Clone)]
 pub struct Mail {
     /// The `Message-ID` (RFC 5322) without its angle brackets: the same for each repetition.
     pub message_id: String,
-    /// The address.
+    /// The receiver's address.
     pub to: String,
     /// The receiver's name.
     pub to_name: Option<String>,
-    /// One line.
+    /// The subject, one line.
     pub subject: String,
-    /// The text.
+    /// The body, as plain text.
     pub text: String,
-    /// The same as HTML.
+    /// The same body, as HTML.
     pub html: String,
 }
 

@@ -1,8 +1,8 @@
-//! Mail by SMTP (RFC 5321), over connections that are kept open between mails.
+//! Sends mail by SMTP (RFC 5321), over connections that are kept open between mails.
 //!
-//! The pool is ours because of one case: a send that is given up half-way leaves its connection in
-//! the middle of a dialogue. Such a connection is dropped here, never used again: the next mail
-//! would take the late answer to this one for its own.
+//! The pool is our own because of one case: a send that is given up half-way leaves its connection
+//! in the middle of a dialogue. Such a connection is dropped here and never used again: the next
+//! mail would take the late answer to this one for its own.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -19,11 +19,11 @@ use super::{Mail, Mailer, message};
 use crate::domain::processing::failure::Failure;
 use crate::ground::tls;
 
-/// How long a connection may rest before it is asked whether it still lives. Servers close
-/// connections that idle for minutes (RFC 5321, section 4.5.3.2).
+/// How long a connection may be idle before it is checked. Servers close connections that idle for
+/// minutes (RFC 5321, section 4.5.3.2).
 const TRUSTED_IDLE: Duration = Duration::from_secs(5);
 
-/// An SMTP server.
+/// Sends mail through an SMTP server.
 pub struct SmtpMailer {
     pool: Pool<Server>,
     from: Mailbox,
@@ -62,7 +62,8 @@ impl Mailer for SmtpMailer {
     }
 }
 
-/// A connection in use. Dropped while it still has one, it takes it out of the pool.
+/// A connection in use. If this is dropped before the dialogue has ended, it takes the connection
+/// out of the pool.
 struct Dialogue {
     connection: Option<Object<Server>>,
 }
@@ -74,7 +75,7 @@ impl Dialogue {
         let sent = line.connection.send(message.envelope(), &message.formatted()).await;
         if !line.connection.has_broken() {
             line.last_used = Instant::now();
-            // The dialogue is complete: back into the pool.
+            // The dialogue is complete: the connection goes back into the pool.
             drop(self.connection.take());
         }
         sent.map(drop)
@@ -120,11 +121,12 @@ fn no_connection(error: &PoolError<anyhow::Error>) -> String {
     }
 }
 
-/// Refused for good, or worth another try (RFC 5321, section 4.2.1; RFC 4954, section 6 for the
-/// codes of a failed sign-in, which say nothing about the mail).
+/// Tells whether the mail is refused for good, or worth another try (RFC 5321, section 4.2.1). The
+/// codes of a failed sign-in (RFC 4954, section 6) say nothing about the mail.
 fn classify(error: Error) -> Failure {
     const SIGN_IN: [u16; 4] = [530, 534, 535, 538];
-    // What this machine calls itself is refused, which many servers do only with the first recipient.
+    // The server refuses how this machine names itself, which many do only with the first
+    // recipient.
     const HELLO: u16 = 504;
     let text = match std::error::Error::source(&error) {
         Some(cause) => format!("{error}: {cause}"),
@@ -137,7 +139,8 @@ fn classify(error: Error) -> Failure {
         ));
     }
     let sign_in = code.is_some_and(|code| SIGN_IN.contains(&code));
-    // A "client" error is one the mail itself brings about, such as an address this server can't take.
+    // A "client" error is caused by the mail itself, such as an address that this server can't
+    // take.
     if (error.is_permanent() && !sign_in) || error.is_client() {
         Failure::permanent(text)
     } else {

@@ -1,4 +1,4 @@
-//! Where the mail server is.
+//! Reads the URL of the mail server.
 
 use std::fmt;
 
@@ -8,7 +8,7 @@ use lettre::transport::smtp::client::{Certificate, CertificateStore, TlsParamete
 use crate::ground::service_url::ServiceUrl;
 use crate::ground::tls::{self, Tls};
 
-/// A mail server's URL, and how the server is spoken to.
+/// A mail server's URL, and how to connect to the server.
 #[derive(Clone)]
 pub struct SmtpUrl {
     shown: String,
@@ -18,14 +18,14 @@ pub struct SmtpUrl {
     pub(super) encryption: Encryption,
 }
 
-/// When a connection becomes an encrypted one.
+/// When a connection becomes encrypted.
 #[derive(Clone)]
 pub(super) enum Encryption {
     /// Never.
     None,
-    /// By STARTTLS (RFC 3207) where the server offers it.
+    /// By STARTTLS (RFC 3207), if the server offers it.
     Offered(TlsParameters),
-    /// By STARTTLS, or the server gets nothing.
+    /// By STARTTLS; a server that doesn't offer it gets nothing.
     Required(TlsParameters),
     /// From its first byte (RFC 8314).
     Always(TlsParameters),
@@ -33,11 +33,11 @@ pub(super) enum Encryption {
 
 impl SmtpUrl {
     /// Reads `smtp://user:password@host:25`, with `?tls=required` or `?tls=opportunistic` for
-    /// STARTTLS, or `smtps://user:password@host:465`. Whoever is spoken to by TLS has to have a
-    /// certificate that is trusted and names the host.
+    /// STARTTLS, or `smtps://user:password@host:465`. A TLS server must have a trusted certificate
+    /// that names the host.
     ///
     /// # Errors
-    /// A sentence without the password.
+    /// A sentence that says what is wrong, without the password.
     pub fn parse(text: &str, tls: &Tls) -> Result<SmtpUrl, String> {
         const EXAMPLE: &str = "smtp://user:password@host:25";
         let url = ServiceUrl::parse(text, &["smtp", "smtps"], EXAMPLE)?;
@@ -77,14 +77,14 @@ impl SmtpUrl {
     }
 }
 
-/// Without the password.
+/// Shows the URL without the password.
 impl fmt::Display for SmtpUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.shown)
     }
 }
 
-/// The client makes its own configuration, of this provider and these certificates.
+/// The client makes its own configuration, from this provider and these certificates.
 fn parameters(host: &str, tls: &Tls) -> Result<TlsParameters, String> {
     tls::provider();
     let mut builder =

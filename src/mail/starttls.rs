@@ -12,11 +12,11 @@ use tokio::net::TcpStream;
 /// The first byte of a TLS record in a handshake; no SMTP command begins with it.
 const HANDSHAKE: u8 = 0x16;
 
-/// A connection that gives no more than one byte at a time until it is encrypted.
+/// A connection that returns no more than one byte per read until it is encrypted.
 ///
-/// The client reads ahead, and keeps across the handshake what it has: somebody on the way could send
-/// answers in plain right behind the last one, which would then count as answers of the server. Here
-/// such bytes are not read until TLS reads them, which ends the connection.
+/// The client reads ahead, and keeps what it has across the handshake. An attacker on the way could
+/// send answers in plain text right behind the last one, and they would count as answers of the
+/// server. Here such bytes are not read until TLS reads them, which ends the connection.
 #[derive(Debug)]
 pub(super) struct Unhurried {
     stream: TcpStream,

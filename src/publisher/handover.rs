@@ -1,8 +1,9 @@
-//! New events on the short way to the publisher of their own process.
+//! Hands new events directly to the publisher of the same process.
 //!
-//! An event is written with a lease for that publisher and given to it after the commit, so it goes to the
-//! broker without having been looked for. This is a short cut and nothing more: an event that is not handed
-//! over, for whatever reason, is free when its lease ends and is found like any other.
+//! An event is written already leased to that publisher and handed over in memory after the commit,
+//! so the publisher needn't look for it in the outbox. This is only a shortcut: an event that is
+//! not handed over, for whatever reason, is free when its lease ends, and is found in the outbox
+//! like any other.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,44 +19,46 @@ use super::message::{self, Publishable};
 use crate::domain::event::NewEvent;
 use crate::store::delivery::outbox::Lease;
 
-/// How long an event is leased. A publisher that was killed leaves what it has for the rest of it.
+/// How long an event is leased. If the publisher is killed, its events wait until the lease ends.
 pub(super) const LEASE: Duration = Duration::from_secs(10);
-/// How many events may wait to be published on the short way: as many as a broker confirms in a fraction of
-/// the lease.
+/// How many handed-over events may wait to be published: as many as a broker confirms in a fraction
+/// of the lease.
 const HELD: usize = 2_048;
 
-/// What those who write events share with the publisher of their process.
+/// What the writers of events share with the publisher of their process.
 #[derive(Clone)]
 pub struct Handover(Arc<Shared>);
 
 struct Shared {
     owner: Uuid,
-    /// Whether the publisher takes events on the short way: not while it is behind, or the broker away.
+    /// Whether the publisher accepts handed-over events: not while it is behind or the broker is
+    /// away.
     open: AtomicBool,
     room: Arc<Semaphore>,
     events: UnboundedSender<Handed>,
     writes: IntCounter,
-    /// Whether something waits in the outbox that nobody has leased.
+    /// Whether the outbox has events that nobody has leased.
     left: AtomicBool,
     woken: Notify,
 }
 
-/// Events that one write has handed over.
+/// The events of one statement, handed over together.
 pub(super) struct Handed {
     pub(super) events: Vec<Publishable>,
-    /// When another publisher may take them, or a little before.
+    /// When their lease ends, or slightly earlier: it is counted from before the statement.
     pub(super) leased_until: Instant,
     _room: OwnedSemaphorePermit,
 }
 
-/// The right to write events that are leased from the start, if the publisher had room; one for each write.
+/// Permission to write events that are already leased to the publisher, if it had room for them.
+/// Each write takes one.
 pub struct Ticket {
     handover: Handover,
     held: Option<(Instant, OwnedSemaphorePermit)>,
 }
 
 impl Handover {
-    /// `writes` counts what is committed.
+    /// `writes` counts committed writes.
     pub(super) fn new(writes: IntCounter) -> (Handover, UnboundedReceiver<Handed>) {
         let (events, handed) = unbounded_channel();
         let shared = Shared {
@@ -70,25 +73,26 @@ impl Handover {
         (Handover(Arc::new(shared)), handed)
     }
 
-    /// For a write of so many events at most. To be taken before its statement.
+    /// A ticket for a write of at most this many events. Take it before the statement runs, so that
+    /// the lease doesn't end earlier in the database than here.
     pub fn ticket(&self, events: usize) -> Ticket {
         let leased_until = Instant::now() + LEASE;
         let room = u32::try_from(events).ok().filter(|_| self.0.open.load(Ordering::Acquire));
         let room = room.and_then(|n| Arc::clone(&self.0.room).try_acquire_many_owned(n).ok());
         if room.is_none() {
-            // Events that are left in the outbox come before those that are handed over later.
+            // This write's events stay in the outbox, and later ones must not overtake them.
             self.close();
         }
         Ticket { handover: self.clone(), held: room.map(|room| (leased_until, room)) }
     }
 
-    /// A write was committed whose events are left in the outbox.
+    /// Counts a committed write whose events were left in the outbox, and wakes the publisher.
     pub fn written(&self) {
         self.0.writes.inc();
         self.wake();
     }
 
-    /// There is something in the outbox that nobody has leased.
+    /// Tells the publisher that the outbox has events that nobody has leased.
     pub(super) fn wake(&self) {
         self.0.left.store(true, Ordering::Release);
         self.0.woken.notify_one();
@@ -106,7 +110,7 @@ impl Handover {
         self.0.open.store(false, Ordering::Release);
     }
 
-    /// Whether [`Handover::wake`] was called since this was asked last.
+    /// Whether [`Handover::wake`] was called since the last call of this.
     pub(super) fn take_left(&self) -> bool {
         self.0.left.swap(false, Ordering::AcqRel)
     }
@@ -117,12 +121,13 @@ impl Handover {
 }
 
 impl Ticket {
-    /// What to write the events with.
+    /// The lease to write the events with, if the publisher had room for them.
     pub fn lease(&self) -> Option<Lease> {
         self.held.as_ref().map(|_| Lease { owner: self.handover.0.owner, length: LEASE })
     }
 
-    /// Hands over what was committed with this ticket's lease, or wakes the publisher where there was none.
+    /// Hands over the events that were committed with this ticket's lease, or wakes the publisher
+    /// if there was no lease.
     pub fn hand_over<'a>(self, events: impl IntoIterator<Item = &'a NewEvent>) {
         let events = events.into_iter();
         let committed = events.inspect(|event| tracing::debug!(event_id = %event.id, "committed"));
@@ -130,11 +135,11 @@ impl Ticket {
         if events.is_empty() {
             return;
         }
-        // Each was a write, which waited for its statement with others.
+        // Each event is a write of its own, although several share a statement.
         self.handover.0.writes.inc_by(events.len() as u64);
         match self.held {
             Some((leased_until, _room)) => {
-                // A publisher that has gone leaves them to the next.
+                // If the publisher is gone, the next one finds them in the outbox.
                 let _ = self.handover.0.events.send(Handed { events, leased_until, _room });
             }
             None => self.handover.wake(),

@@ -1,4 +1,5 @@
-//! The message of an event, from its row or from the event itself: the same but for the order of members.
+//! Builds the message of an event, from its row or from the event itself. The two may differ only
+//! in the order of JSON members.
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -9,13 +10,14 @@ use crate::broker::Message;
 use crate::domain::event::{Metadata, NewEvent, SCHEMA_VERSION, SOURCE};
 use crate::store::delivery::outbox::OutboxRow;
 
-/// An event and its message.
+/// An event's id and its message.
 pub(super) struct Publishable {
     pub(super) id: Uuid,
     pub(super) message: Message,
 }
 
-/// The message of an event that was read. The payload is passed on as the database has it, unread.
+/// The message of an event read from the outbox. The payload is passed on as the database returns
+/// it, without being decoded.
 pub(super) fn of_row(row: &OutboxRow) -> Publishable {
     let payload: Option<&RawValue> = serde_json::from_str(&row.payload).ok();
     message(row.id, &row.event_type, &payload, row.occurred_at)

@@ -1,10 +1,10 @@
 //! The publisher: takes events from the outbox to the broker.
 //!
-//! What the writers of this process hand over ([`Handover`]) is leased already; whatever else waits is leased
-//! in batches. One batch after the other is published with confirms, and what is confirmed is marked, many
-//! together. No transaction is open while the broker is asked. A crash between confirm and mark publishes
-//! an event twice, which consumers expect; a crash before leaves it to whoever comes when the lease has run
-//! out.
+//! Events that the writers of this process hand over ([`Handover`]) are leased already; the
+//! publisher leases all others in batches. It publishes one batch at a time with confirms, and
+//! marks confirmed events as published, many in one statement. No transaction is open while it
+//! waits for the broker. A crash between confirm and mark publishes an event twice, which consumers
+//! expect. After an earlier crash, another publisher takes the event when the lease ends.
 
 mod error;
 mod handover;
@@ -31,19 +31,19 @@ use message::Publishable;
 
 /// How many events are leased at once: enough to keep the broker busy through a round trip.
 const BATCH: usize = 256;
-/// How long after the last batch the next one goes, if it is not full: a broker writes each to its disk. An
-/// event that comes alone waits for nothing.
+/// The pause after a batch that was not full, so that the next one collects more events: the broker
+/// writes each batch to disk. A lone event is sent at once.
 const GAP: Duration = Duration::from_millis(1);
-/// When publishing is given up: before the lease ends, so that no other publisher sends the same.
+/// How long publishing may take: less than the lease, so that no other publisher sends the same.
 const PUBLISH_TIMEOUT: Duration = Duration::from_secs(8);
 /// How long a confirmed event may wait to be marked with others. A crash publishes it again.
 const MARK_AFTER: Duration = Duration::from_millis(50);
-/// How often to look for what another process has left behind, or has written without a publisher.
+/// How often to look for events left by another process, or written without a publisher.
 const POLL: Duration = Duration::from_millis(500);
-/// How often a publisher that is to stop tries to publish what is left.
+/// How often a stopping publisher tries to publish what is left before it gives up.
 const LAST_TRIES: u32 = 3;
 
-/// See the module.
+/// Moves events from the outbox to the broker: see the module.
 pub struct Publisher {
     store: Store,
     authenticity: Authenticity,
@@ -51,18 +51,18 @@ pub struct Publisher {
     metrics: Metrics,
     handover: Handover,
     handed: UnboundedReceiver<Handed>,
-    /// Handed over and not sent yet.
+    /// Handed over, but not sent yet.
     pending: Vec<Handed>,
-    /// What the broker has confirmed, and is not marked yet; when the first of it was sent.
+    /// Confirmed by the broker, but not marked yet; and when the first of them was sent.
     confirmed: Vec<Uuid>,
     confirmed_since: Instant,
     sent_at: Instant,
-    /// When the outbox is looked into, if nobody says that something is there.
+    /// When to look in the outbox next, if nobody wakes the publisher.
     look_at: Instant,
 }
 
 impl Publisher {
-    /// A publisher, and the way to it for those who write events in this process.
+    /// A publisher, and the [`Handover`] for those who write events in this process.
     pub fn new(store: Store, broker: Arc<dyn Broker>, metrics: Metrics) -> (Publisher, Handover) {
         let (handover, handed) = Handover::new(metrics.task_writes.clone());
         let publisher = Publisher {
@@ -81,7 +81,7 @@ impl Publisher {
         (publisher, handover)
     }
 
-    /// Publishes until stopped, and then what is there.
+    /// Publishes until stopped, then publishes what is left.
     pub async fn run(mut self, shutdown: Shutdown) {
         let mut backoff = Backoff::default();
         let (mut failing, mut last_tries) = (false, 0);
@@ -95,7 +95,7 @@ impl Publisher {
                     failing = false;
                     backoff.reset();
                     if last && published == 0 {
-                        // Nobody comes after to mark it with the next lease.
+                        // There is no next lease to mark these events with.
                         let _ = self.lease(0).await;
                         return;
                     }
@@ -110,11 +110,11 @@ impl Publisher {
                     failing = true;
                     self.give_up().await;
                     if !last {
-                        // An outage is not shortened by more events.
+                        // New events must not shorten the pause: they don't end the outage.
                         shutdown.sleep(backoff.pause()).await;
                         continue;
                     }
-                    // A connection may have ended with the threads that served.
+                    // The connection may have ended with the threads that served.
                     last_tries += 1;
                     if last_tries == LAST_TRIES {
                         return;
@@ -125,7 +125,7 @@ impl Publisher {
         }
     }
 
-    /// Waits for something to do.
+    /// Waits until there is something to publish or to mark, or the stop is requested.
     async fn wait(&mut self, published: usize, shutdown: &Shutdown) {
         if published > 0 {
             tokio::time::sleep_until(self.sent_at + GAP).await;
@@ -145,13 +145,13 @@ impl Publisher {
         }
     }
 
-    /// Publishes what there is, and returns how many events that were. After a failure the broker is asked
-    /// for a sign of life first, so that an outage doesn't lease and release the same events over and over.
+    /// Publishes what there is, and returns how many events that were. After a failure it pings the
+    /// broker first, so that an outage doesn't lease and release the same events over and over.
     async fn pass(&mut self, after_failure: bool, last: bool) -> Result<usize, PublishError> {
         if after_failure {
             self.broker.ping().await?;
         }
-        // First what was handed over, then the outbox: what was left there before must be found with it.
+        // Take handed-over events before reading the outbox: older ones there must go with them.
         self.take_handed();
         self.release_stale().await?;
         let look = self.handover.take_left() || self.look_at <= Instant::now();
@@ -160,7 +160,7 @@ impl Publisher {
             events = self.lease(BATCH).await?.iter().map(message::of_row).collect();
             self.look_at = Instant::now() + POLL;
         }
-        // More is left: then nothing that came later goes now, and nobody hands over until it is gone.
+        // A full batch: more may be left. Later events wait, and nothing is handed over meanwhile.
         let behind = events.len() == BATCH;
         let newest = events.iter().map(|event: &Publishable| event.id).max();
         for handed in std::mem::take(&mut self.pending) {
@@ -171,7 +171,7 @@ impl Publisher {
             leased_until = leased_until.min(handed.leased_until);
             events.extend(handed.events);
         }
-        // Ids ascend in the order in which the changes of this process were made.
+        // Within a process, ids ascend in the order of its changes.
         events.sort_unstable_by_key(|event| event.id);
         let count = events.len();
         match behind {
@@ -197,8 +197,8 @@ impl Publisher {
         }
     }
 
-    /// Lets go of what was handed over so long ago that the lease could end before the broker answers, and
-    /// of all that was handed over later: it is found in the outbox in its order.
+    /// Releases handed-over events whose lease could end before the broker answers, and all that
+    /// were handed over after them. They are found in the outbox again, in their order.
     async fn release_stale(&mut self) -> Result<(), StoreError> {
         let soon = Instant::now() + PUBLISH_TIMEOUT;
         let Some(first) = self.pending.iter().position(|handed| handed.leased_until < soon) else {
@@ -210,7 +210,7 @@ impl Publisher {
         self.release(stale).await
     }
 
-    /// Marks what is confirmed, and takes so many events at most.
+    /// Marks confirmed events as published, and leases at most `limit` others.
     async fn lease(&mut self, limit: usize) -> Result<Vec<OutboxRow>, StoreError> {
         let mut connection = self.store.connection().await?;
         let lease = Lease { owner: self.handover.owner(), length: LEASE };
@@ -220,7 +220,7 @@ impl Publisher {
         Ok(rows)
     }
 
-    /// Publishes events that are leased until then, and notes what the broker has confirmed.
+    /// Publishes events leased until `leased_until`, and notes which ones the broker has confirmed.
     async fn publish(
         &mut self,
         events: Vec<Publishable>,
@@ -266,13 +266,13 @@ impl Publisher {
         self.release(unconfirmed).await?;
         match first_error {
             None => Ok(()),
-            // The queue is gone, not the broker: bring it back.
+            // The queue is gone, not the broker: declare it again.
             Some(BrokerError::Returned(_)) => Ok(self.broker.declare().await?),
             Some(error) => Err(error.into()),
         }
     }
 
-    /// Lets go of events, for whoever looks next.
+    /// Releases events, so that the next publisher to look takes them.
     async fn release(&mut self, ids: Vec<Uuid>) -> Result<(), StoreError> {
         if ids.is_empty() {
             return Ok(());
@@ -281,8 +281,8 @@ impl Publisher {
         outbox::release(&mut *self.store.connection().await?, self.handover.owner(), ids).await
     }
 
-    /// After a failure: takes no more from the writers, and lets go of what they have handed over. If the
-    /// database can't be told, the leases end by themselves.
+    /// After a failure: stops accepting events from the writers, and releases those already handed
+    /// over. If the database can't be reached, the leases end by themselves.
     async fn give_up(&mut self) {
         self.handover.close();
         self.take_handed();

@@ -21,9 +21,9 @@ struct EventId {
     event_id: Uuid,
 }
 
-/// Logs these events, each once for all time: the row that says "done", under the key of `effect`, commits in
-/// the same statement as the row it is about, where it may by the rule [`crate::domain::processing::claim::decide`].
-/// Returns the events that were logged now. They must be distinct.
+/// Logs these events, each only once ever. One statement writes both the entry and the record that
+/// `effect` is done, where the rule [`crate::domain::processing::claim::decide`] allows it. Returns
+/// the events that were logged now. `events` must have no duplicates.
 ///
 /// # Errors
 /// The database fails; then none is logged.
@@ -73,10 +73,10 @@ pub struct Entry {
     /// Ascending as entries are written.
     #[diesel(sql_type = BigInt)]
     pub id: i64,
-    /// The event.
+    /// The event's id.
     #[diesel(sql_type = SqlUuid)]
     pub event_id: Uuid,
-    /// The task's version after it.
+    /// The task's version after the change.
     #[diesel(sql_type = BigInt)]
     pub task_version: i64,
     /// The event type's name.
@@ -88,12 +88,12 @@ pub struct Entry {
     /// When it happened.
     #[diesel(sql_type = Timestamptz)]
     pub occurred_at: DateTime<Utc>,
-    /// When a worker wrote this down.
+    /// When a worker logged it.
     #[diesel(sql_type = Timestamptz)]
     pub recorded_at: DateTime<Utc>,
 }
 
-/// Since which version a task has been its user's; `None` if there is no such task.
+/// The user that a task belongs to, and since which version; `None` if there is no such task.
 ///
 /// # Errors
 /// The database fails.
@@ -114,8 +114,8 @@ pub async fn owned_since(
     Ok(row.map(|row| (row.user_id, row.owned_since)))
 }
 
-/// A task's entries from version `since` on and before `before` (its version and entry id), newest
-/// first.
+/// A task's entries from version `since` on, newest first; only those before `before` (a version
+/// and an entry id).
 ///
 /// # Errors
 /// The database fails.

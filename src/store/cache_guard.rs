@@ -1,4 +1,4 @@
-//! The row that keeps the cache honest while it can't be reached; see `read_cache`.
+//! The row that keeps the cache consistent while it can't be reached; see `read_cache`.
 
 use std::time::Duration;
 
@@ -10,13 +10,13 @@ use crate::store::StoreError;
 use crate::store::installation::IDENTITY;
 use crate::store::sql::{RunQueryDsl, Statement};
 
-/// What stands in the row.
+/// What the row says.
 #[derive(Debug, Clone, QueryableByName)]
 pub struct Guard {
-    /// Tells the database from every other; part of every cache key as well.
+    /// Tells the database from every other. It is part of every cache key as well.
     #[diesel(sql_type = Text)]
     pub identity: String,
-    /// Part of every cache key: entries of another epoch are not seen.
+    /// Part of every cache key: entries of another epoch are not found.
     #[diesel(sql_type = BigInt)]
     pub epoch: i64,
     /// For how many more milliseconds nobody may use the cache.
@@ -27,7 +27,7 @@ pub struct Guard {
 const STATE: &str = "epoch, CASE WHEN suspended_until > now()
      THEN ceil(extract(epoch FROM suspended_until - now()) * 1000)::bigint ELSE 0 END AS suspended_ms";
 
-/// Reads it.
+/// Reads the row.
 ///
 /// # Errors
 /// The database fails.
@@ -37,7 +37,7 @@ pub async fn read(connection: &mut AsyncPgConnection) -> Result<Guard, StoreErro
         .await?)
 }
 
-/// Begins a new epoch, and bars everybody from the cache for this long at least.
+/// Begins a new epoch, and keeps everybody from using the cache for at least `duration`.
 ///
 /// # Errors
 /// The database fails.

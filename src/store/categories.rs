@@ -1,4 +1,4 @@
-//! Categories.
+//! The categories of tasks.
 
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
@@ -16,7 +16,7 @@ pub struct Category {
     pub id: i64,
     /// Unique.
     pub name: String,
-    /// When the category was made.
+    /// When the category was created.
     pub created_at: DateTime<Utc>,
     /// When it changed last.
     pub updated_at: DateTime<Utc>,
@@ -25,7 +25,7 @@ pub struct Category {
 /// Adds a category.
 ///
 /// # Errors
-/// [`StoreError::Taken`] if the name is.
+/// [`StoreError::Taken`] if the name is taken.
 pub async fn insert(
     connection: &mut AsyncPgConnection,
     name: String,
@@ -38,7 +38,7 @@ pub async fn insert(
     Ok(insert.get_result(connection).await?)
 }
 
-/// One category.
+/// Finds one category.
 ///
 /// # Errors
 /// The database fails.
@@ -68,7 +68,7 @@ pub async fn list(
     Ok(page.select(Category::as_select()).load(connection).await?)
 }
 
-/// How many there are.
+/// How many categories there are.
 ///
 /// # Errors
 /// The database fails.
@@ -76,10 +76,10 @@ pub async fn count(connection: &mut AsyncPgConnection) -> Result<i64, StoreError
     Ok(categories::table.count().get_result(connection).await?)
 }
 
-/// Renames a category; `None` if there is none.
+/// Renames a category; `None` if there is no such category.
 ///
 /// # Errors
-/// [`StoreError::Taken`] if the new name is.
+/// [`StoreError::Taken`] if the new name is taken.
 pub async fn rename(
     connection: &mut AsyncPgConnection,
     id: i64,

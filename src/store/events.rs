@@ -1,4 +1,4 @@
-//! Events for operators to look at: which there are, and what became of each.
+//! Events for operators: which there are, and what became of each.
 
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
@@ -11,18 +11,18 @@ use crate::domain::event::EventType;
 use crate::store::StoreError;
 use crate::store::sql::{RunQueryDsl, Statement};
 
-/// Which events are wanted; what is `None` filters nothing.
+/// Which events are wanted; a field that is `None` filters nothing.
 #[derive(Debug, Clone, Default)]
 pub struct EventQuery {
-    /// Of this task.
+    /// Only events of this task.
     pub task_id: Option<i64>,
-    /// Of this type.
+    /// Only events of this type.
     pub event_type: Option<EventType>,
-    /// Whether the broker has confirmed them.
+    /// Only events that the broker has confirmed, or only those that it hasn't.
     pub published: Option<bool>,
 }
 
-/// An event, without what it says of its task.
+/// An event without its payload.
 #[derive(Debug, QueryableByName)]
 pub struct Listed {
     /// Its id, which begins with the time it was made.
@@ -31,21 +31,22 @@ pub struct Listed {
     /// The event type's name.
     #[diesel(sql_type = Text, column_name = "type")]
     pub event_type: String,
-    /// The task.
+    /// The task's id.
     #[diesel(sql_type = BigInt)]
     pub task_id: i64,
-    /// The task's version after it.
+    /// The task's version after the change.
     #[diesel(sql_type = BigInt)]
     pub task_version: i64,
     /// When the change was made.
     #[diesel(sql_type = Timestamptz)]
     pub occurred_at: DateTime<Utc>,
-    /// When the broker had confirmed it.
+    /// When it was marked as confirmed by the broker.
     #[diesel(sql_type = Nullable<Timestamptz>)]
     pub published_at: Option<DateTime<Utc>>,
 }
 
-/// Planned for its values, what is null is no condition any more, so that each filter finds its index.
+/// Planned for its values: a condition whose parameter is null disappears, so each filter finds its
+/// index.
 const FILTERS: &str = "($1 IS NULL OR task_id = $1) AND ($2 IS NULL OR type = $2)
      AND ($3 IS NULL OR (published_at IS NOT NULL) = $3)";
 
@@ -71,7 +72,7 @@ pub async fn list(
     Ok(statement.load(connection).await?)
 }
 
-/// How many there are.
+/// How many events pass the filters.
 ///
 /// # Errors
 /// The database fails.
@@ -97,10 +98,10 @@ fn filtered(sql: String, query: &EventQuery) -> Statement {
         .bind::<Nullable<Bool>, _>(query.published)
 }
 
-/// An event with what it says.
+/// An event with its payload.
 #[derive(Debug, QueryableByName)]
 pub struct Found {
-    /// All else.
+    /// The event without its payload.
     #[diesel(embed)]
     pub listed: Listed,
     /// The task as it was then, and what changed.
@@ -108,7 +109,7 @@ pub struct Found {
     pub payload: Value,
 }
 
-/// One event.
+/// Finds one event.
 ///
 /// # Errors
 /// The database fails.
@@ -124,22 +125,22 @@ pub async fn find(
     Ok(statement.get_result(connection).await.optional()?)
 }
 
-/// What became of an effect that has begun.
+/// The state of an effect that has begun.
 #[derive(Debug, QueryableByName)]
 pub struct EffectState {
-    /// Its name.
+    /// The effect's name.
     #[diesel(sql_type = Text)]
     pub effect: String,
     /// `open`, `claimed`, `done` or `skipped`.
     #[diesel(sql_type = Text)]
     pub state: String,
-    /// Why there was nothing to do.
+    /// Why it was skipped.
     #[diesel(sql_type = Nullable<Text>)]
     pub note: Option<String>,
-    /// Who runs it.
+    /// The worker that has claimed it.
     #[diesel(sql_type = Nullable<Text>)]
     pub claimed_by: Option<String>,
-    /// Until when nobody else may.
+    /// When the lease of the claim ends.
     #[diesel(sql_type = Nullable<Timestamptz>)]
     pub claimed_until: Option<DateTime<Utc>>,
     /// When this changed last.
@@ -147,7 +148,7 @@ pub struct EffectState {
     pub touched_at: DateTime<Utc>,
 }
 
-/// Those of one event, by name.
+/// The states of one event's effects, by name.
 ///
 /// # Errors
 /// The database fails.

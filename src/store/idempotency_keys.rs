@@ -1,4 +1,4 @@
-//! Writes that are carried out once for each key, with the answer each was given.
+//! Writes that are executed once for each key, with the answers they were given.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -12,45 +12,45 @@ use sha2::{Digest, Sha256};
 use crate::store::StoreError;
 use crate::store::sql::{RunQueryDsl, Statement, transaction};
 
-/// A request that is to be carried out once.
+/// A request that is to be executed once.
 #[derive(Debug, Clone)]
 pub struct Request {
     /// Whose key it is.
     pub caller: String,
-    /// What it was used for: a key is another on another route.
+    /// The route it was used on: on another route it is another key.
     pub route: String,
-    /// The key.
+    /// The key itself.
     pub key: String,
     /// Tells a repeat from another request under the same key.
     pub fingerprint: Vec<u8>,
 }
 
-/// What was answered.
+/// The answer that was given, as it is stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Kept {
-    /// The status.
+    /// The HTTP status.
     pub status: u16,
-    /// Those headers that belong to the answer.
+    /// The headers that belong to the answer.
     pub headers: BTreeMap<String, String>,
     /// The body.
     pub body: Vec<u8>,
 }
 
-/// What became of a request.
+/// The outcome of a request.
 #[derive(Debug)]
 pub enum Outcome<T> {
-    /// It was carried out.
+    /// It was executed now.
     Done(T),
-    /// It had been, and this was answered.
+    /// It was executed before, and this was the answer.
     Kept(Kept),
-    /// It is being carried out just now.
+    /// It is being executed just now.
     InUse,
     /// The key was used for another request.
     Reused,
 }
 
-/// Carries a write out in a transaction with the record of it, unless there is one. An error leaves
-/// neither. Must be awaited to its end.
+/// Executes a write in one transaction with the record of it, unless there is a record already. An
+/// error leaves neither. Must be awaited to its end.
 ///
 /// # Errors
 /// Those of `write`, or the database fails.
@@ -72,14 +72,15 @@ where
     }
 }
 
-/// Names the record, where it turns out to be there after all: nothing is kept of the write then.
+/// Names the record in the error for one that turns out to exist after all. Nothing of the write is
+/// kept then.
 const RECORD: &str = "idempotency_keys";
 
-/// How long a request waits for another that is being carried out under its key. The other may be its own
-/// first try, at an instance that was just killed: a proxy sends it again sooner than the database has
-/// noticed and let go of the lock.
+/// How long a request waits for another that is being executed under its key. The other may be its
+/// own first try, at an instance that was just killed: a proxy resends it before the database has
+/// noticed and released the lock.
 const IN_USE_FOR: Duration = Duration::from_secs(1);
-/// How often it looks.
+/// How often it tries the lock.
 const LOOK_AGAIN: Duration = Duration::from_millis(25);
 
 async fn within<T, W>(
@@ -91,8 +92,9 @@ async fn within<T, W>(
 where
     W: AsyncFnOnce(&mut AsyncPgConnection) -> Result<(T, Kept), StoreError>,
 {
-    // The lock ends with the transaction, after its commit can be seen. The record is looked up by a
-    // statement of its own: one that began before it had the lock could miss what came meanwhile.
+    // The lock ends with the transaction, after its commit is visible. The record is read in a
+    // statement of its own: one that began before it had the lock could miss a record written
+    // meanwhile.
     let waiting_since = Instant::now();
     while !try_lock(connection, request).await? {
         if waiting_since.elapsed() > IN_USE_FOR {
@@ -124,7 +126,7 @@ async fn try_lock(
     Ok(locked.locked)
 }
 
-/// The number of a key's lock. Two keys with one number would only wait for each other.
+/// The number of a key's lock. Two keys with the same number would only wait for each other.
 fn lock(request: &Request) -> i64 {
     let mut key = PartsHash::default();
     for part in [&request.caller, &request.route, &request.key] {
@@ -133,18 +135,18 @@ fn lock(request: &Request) -> i64 {
     key.finish().iter().take(8).fold(0, |number, byte| (number << 8) | i64::from(*byte))
 }
 
-/// A hash of parts in their order, in which each keeps its bounds: its length goes before it.
+/// A hash of several parts in order. Each part is preceded by its length, which keeps its bounds.
 #[derive(Default)]
 pub struct PartsHash(Sha256);
 
 impl PartsHash {
-    /// The next part.
+    /// Adds the next part.
     pub fn add(&mut self, part: &[u8]) {
         self.0.update((part.len() as u64).to_be_bytes());
         self.0.update(part);
     }
 
-    /// The hash of all.
+    /// The SHA-256 of all parts.
     pub fn finish(self) -> Vec<u8> {
         self.0.finalize().to_vec()
     }
@@ -183,8 +185,9 @@ async fn find(
     .transpose()
 }
 
-/// Writes the record of a key over one that has expired. Whether it did: it doesn't where somebody
-/// has written one since `find` looked, which the lock rules out under READ COMMITTED alone.
+/// Writes the record of a key, also over one that has expired. Returns whether it did: it doesn't
+/// if somebody has written one since `find` looked. The lock rules that out, but only under READ
+/// COMMITTED.
 async fn insert(
     connection: &mut AsyncPgConnection,
     request: &Request,

@@ -1,4 +1,4 @@
-//! What tells this installation from every other, and the key that signs its messages.
+//! The identity of this installation, and the key that signs its messages.
 
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
@@ -10,38 +10,40 @@ use diesel::sql_types::{Binary, Double, Nullable, Text};
 use crate::store::sql::{RunQueryDsl, Statement};
 use crate::store::{Store, StoreError};
 
-/// The identity of a database, in a statement. A dump copies the installation's id, so the server's system
-/// identifier and the database's OID are part of it; a standby has the same as its primary.
+/// The identity of a database, as an SQL expression. A dump copies the installation's id, so the
+/// identity also has the server's system identifier and the database's OID in it; a standby has the
+/// same as its primary.
 pub(super) const IDENTITY: &str = "(SELECT encode(substr(sha256(convert_to(
          concat_ws(':', installation.id, system_identifier, pg_database.oid), 'UTF8')), 1, 8), 'hex')
      FROM installation, pg_control_system(), pg_database WHERE datname = current_database())";
 
-/// For how long what was read counts. Another database can come to stand at the same address.
+/// How long facts that were read may be used: another database can come to stand at the same
+/// address.
 const FRESH: Duration = Duration::from_secs(5);
 
-/// What is known of the installation.
+/// What taskd knows of the installation.
 pub struct Facts {
     /// Tells the database from every other.
     pub identity: String,
-    /// 32 bytes that sign messages.
+    /// The key that signs messages, 32 bytes.
     pub message_key: Vec<u8>,
-    /// Until when messages are taken that have no signature, or a wrong one.
+    /// Until when messages with no signature or a wrong one are accepted.
     pub unsigned_until: Option<DateTime<Utc>>,
 }
 
-/// The installation, as it is asked for again and again. Clones share what is known.
+/// The installation's facts, cached. Clones share the cache.
 #[derive(Clone)]
 pub struct Installation(Arc<Inner>);
 
 struct Inner {
     store: Store,
     known: RwLock<Option<(Instant, Arc<Facts>)>>,
-    /// Held by whoever asks the database.
+    /// Held by the one caller that asks the database.
     asking: tokio::sync::Mutex<()>,
 }
 
 impl Installation {
-    /// That of this database, which is asked when it is first needed.
+    /// The installation of this database, which is read when first needed.
     pub fn new(store: Store) -> Installation {
         Installation(Arc::new(Inner {
             store,
@@ -50,10 +52,11 @@ impl Installation {
         }))
     }
 
-    /// What is known; no older than five seconds, unless the database is away. Hold no connection.
+    /// The facts, no older than five seconds unless the database is away. Hold no connection
+    /// meanwhile.
     ///
     /// # Errors
-    /// The database fails, and nothing was known before.
+    /// The database fails; if it is only away, facts that were read before are returned instead.
     pub async fn facts(&self) -> Result<Arc<Facts>, StoreError> {
         if let Some((_, facts)) = self.known().filter(|(at, _)| at.elapsed() < FRESH) {
             return Ok(facts);
@@ -84,7 +87,8 @@ impl Installation {
             identity: String,
             #[diesel(sql_type = Binary)]
             message_key: Vec<u8>,
-            /// In seconds from 1970; an infinite time is one that a client can't represent.
+            /// In seconds since 1970: the client has no representation of PostgreSQL's infinite
+            /// times.
             #[diesel(sql_type = Nullable<Double>)]
             unsigned_until: Option<f64>,
         }

@@ -1,4 +1,4 @@
-//! How many mails each user has had lately: one count for all workers.
+//! Counts how many mails each user has had lately; all workers share the counts.
 
 use std::collections::HashMap;
 
@@ -10,11 +10,11 @@ use diesel_async::AsyncPgConnection;
 use crate::store::StoreError;
 use crate::store::sql::{RunQueryDsl, Statement, transaction, unseen};
 
-/// For each user how many microseconds it is ahead of an even pace.
+/// For each user, how many microseconds it is ahead of an even pace.
 pub type Ahead = HashMap<i64, u64>;
 
-/// Has `decide` say how far ahead these users are after their next mails, while their counts are
-/// locked. They must be distinct. Must be awaited to its end.
+/// Lets `decide` set how far ahead these users are after their next mails, while their counts are
+/// locked. `users` must have no duplicates. Must be awaited to its end.
 ///
 /// # Errors
 /// The database fails; then nothing was counted.
@@ -33,8 +33,8 @@ pub async fn count(
         at: DateTime<Utc>,
     }
     transaction(connection, async |connection| {
-        // Rows in one order, so that two workers with the same users wait instead of deadlocking.
-        // The update changes nothing: it locks, and it returns what is there.
+        // All workers take rows in one order, so that two with the same users wait instead of
+        // deadlocking. The update changes nothing: it locks the rows, and returns them.
         let statement = Statement::new(format!(
             "INSERT INTO mail_limits AS m (user_id, ahead_until)
              SELECT user_id, now() FROM unnest({users}) AS t (user_id) ORDER BY user_id
@@ -68,7 +68,7 @@ pub async fn count(
     .await
 }
 
-/// Forgets the count of a user that is being deleted.
+/// Deletes the count of a user that is being deleted.
 ///
 /// # Errors
 /// The database fails.

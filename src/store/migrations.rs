@@ -1,4 +1,4 @@
-//! The schema's history, compiled in.
+//! The migrations of the schema, compiled in.
 
 use diesel::migration::{Migration, MigrationSource};
 use diesel::pg::Pg;
@@ -17,7 +17,7 @@ const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations");
 /// The version of the first migration.
 const FIRST: &str = "20261124000001";
 
-/// Names the advisory lock of whoever migrates: "taskdmig" in ASCII.
+/// The advisory lock of the process that migrates: "taskdmig" in ASCII.
 const LOCK: i64 = 0x7461_736b_646d_6967;
 
 /// A migration and whether the database has it.
@@ -29,8 +29,8 @@ pub struct Status {
     pub applied: bool,
 }
 
-/// Every migration, oldest first, once no other process migrates. Looking needs no right but to read the
-/// table of what is applied, which is not made for it.
+/// Every migration, oldest first, once no other process migrates. This only needs the right to read
+/// the table of applied migrations, and doesn't create that table.
 ///
 /// # Errors
 /// The database can't be reached, refuses, or fails.
@@ -68,7 +68,8 @@ pub async fn status(url: &PostgresUrl) -> Result<Vec<Status>, StoreError> {
     Ok(all)
 }
 
-/// A connection that holds the lock; without a time limit, since whoever has it may migrate for long.
+/// A connection that holds the lock. It has no time limit, since the process with the lock may
+/// migrate for long.
 async fn connect_and_lock(url: &PostgresUrl, lock: &str) -> Result<AsyncPgConnection, StoreError> {
     let mut connection = connect(url, PATIENCE, "0", &ReadOnlySince::default()).await?;
     let locking = Statement::new(format!("SELECT {lock}($1)")).bind::<BigInt, _>(LOCK);
@@ -91,26 +92,26 @@ impl Migrator {
         Ok(Migrator { harness: AsyncMigrationHarness::new(connection) })
     }
 
-    /// Applies what is pending and returns the names. Each migration is a transaction.
+    /// Applies pending migrations and returns their names. Each migration is a transaction.
     ///
     /// # Errors
-    /// The database fails; the migrations before stay applied.
+    /// The database fails; earlier migrations stay applied.
     pub fn up(&mut self) -> Result<Vec<String>, StoreError> {
         let applied = self.harness.run_pending_migrations(MIGRATIONS).map_err(fault)?;
         Ok(applied.iter().map(ToString::to_string).collect())
     }
 
-    /// Takes the newest migration back and returns its version. For tests; operators restore a backup.
+    /// Reverts the newest migration and returns its version. For tests; operators restore a backup.
     ///
     /// # Errors
-    /// The database fails, or there is none.
+    /// The database fails, or there is no migration to revert.
     pub fn down(&mut self) -> Result<String, StoreError> {
         let reverted = self.harness.revert_last_migration(MIGRATIONS).map_err(fault)?;
         Ok(reverted.to_string())
     }
 }
 
-/// Whether these migrations, as [`Migrator::up`] returns them, have made the schema.
+/// Whether these migrations, as [`Migrator::up`] returns them, created the schema.
 pub fn made_schema(applied: &[String]) -> bool {
     let digits = |text: &String| text.chars().filter(char::is_ascii_digit).collect::<String>();
     applied.iter().any(|name| digits(name).starts_with(FIRST))

@@ -1,4 +1,4 @@
-//! PostgreSQL: the only module that speaks SQL. Each function is one statement where it can be.
+//! PostgreSQL: the only module that speaks SQL. Each function is one statement where possible.
 
 pub mod accounts;
 pub mod activity;
@@ -27,29 +27,30 @@ use diesel::result::{DatabaseErrorKind, Error};
 /// What can go wrong in the database.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum StoreError {
-    /// It can't be reached, is going down or coming up, is full, or takes no writes: the same may work
-    /// later, on another connection.
+    /// The database can't be reached, is starting or stopping, is full, or takes no writes: the
+    /// same may work later, on another connection.
     #[error("the database can't be reached: {0}")]
     Unavailable(String),
-    /// It refuses who asks, or has no such database: the same will not work until somebody mends it.
+    /// The server refuses our credentials, or has no such database: the same will not work until
+    /// somebody fixes that.
     #[error("DATABASE_URL: {0}")]
     Refused(String),
     /// Another transaction was in the way, and nothing was done: the same may work at once.
     #[error("another transaction was in the way: {0}")]
     Conflict(String),
-    /// The statement took longer than it may, and nothing was done.
+    /// The statement exceeded its time limit, and nothing was done.
     #[error("the statement took too long: {0}")]
     TooSlow(String),
-    /// A row names another that doesn't exist.
+    /// A row refers to another that doesn't exist.
     #[error("constraint {0} is violated")]
     Missing(String),
     /// A value that must be unique is taken.
     #[error("constraint {0} is violated")]
     Taken(String),
-    /// What was asked for can't be, by what the database has: nothing was written.
+    /// Refused because of what the database has; nothing was written.
     #[error("{0}")]
     Denied(accounts::credentials::Refusal),
-    /// Anything else is a fault of ours.
+    /// Anything else: a fault of ours.
     #[error("database error: {0}")]
     Fault(String),
 }
@@ -65,7 +66,7 @@ impl From<Error> for StoreError {
             DatabaseErrorKind::UniqueViolation => StoreError::Taken(constraint()),
             _ => match information.column_name() {
                 Some(code) => by_code(code, format!("{error} (SQLSTATE {code})")),
-                // The client's own words: there is no connection any more.
+                // The client's own error: the connection is gone.
                 None if matches!(
                     kind,
                     DatabaseErrorKind::ClosedConnection | DatabaseErrorKind::UnableToSendCommand
@@ -79,22 +80,23 @@ impl From<Error> for StoreError {
     }
 }
 
-/// What an error means, by its SQLSTATE: never by its text, which is in the server's language
-/// (<https://www.postgresql.org/docs/current/errcodes-appendix.html>). The code comes in the field for a
-/// column (see `sqlstate`).
+/// Decides what an error means by its SQLSTATE, never by its text, which is in the server's
+/// language (<https://www.postgresql.org/docs/current/errcodes-appendix.html>). The code comes in
+/// the error's column field (see `sqlstate`).
 fn by_code(code: &str, text: String) -> StoreError {
     match code {
-        // It takes no writes: a standby, or a primary before a failover.
+        // The server takes no writes: a standby, or what was the primary before a failover.
         "25006" => StoreError::Unavailable(text),
-        // The server has ended the session of somebody who was silent in a transaction.
+        // The server has ended a session whose transaction was idle or open for too long.
         "25P03" | "25P04" => StoreError::Unavailable(text),
-        // It is shut down, has crashed, is starting, was dropped, or has ended an idle session.
+        // The server stops, has crashed or is starting; the database was dropped; or the server has
+        // ended an idle session.
         "57P01" | "57P02" | "57P03" | "57P04" | "57P05" => StoreError::Unavailable(text),
-        // A serialization failure, a deadlock, a lock that was not to be had.
+        // A serialization failure, a deadlock, or a lock that is not available.
         "40001" | "40P01" | "55P03" => StoreError::Conflict(text),
         // A statement's own time limit.
         "57014" => StoreError::TooSlow(text),
-        // Connections that fail, and resources that have run out: disk, memory, connections.
+        // Failed connections, and resources that have run out: disk, memory, connections.
         _ if code.starts_with("08") || code.starts_with("53") => StoreError::Unavailable(text),
         _ => StoreError::Fault(text),
     }

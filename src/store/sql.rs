@@ -1,5 +1,5 @@
-//! SQL that diesel's query builder has no words for: statements that write two tables at once,
-//! or many rows from arrays.
+//! Statements that diesel's query builder can't express: those that write two tables at once, or
+//! many rows from arrays.
 
 use std::marker::PhantomData;
 use std::time::Duration;
@@ -16,10 +16,10 @@ use diesel_async::{AnsiTransactionManager, AsyncPgConnection, TransactionManager
 
 use crate::store::StoreError;
 
-/// A statement with `$1`, `$2`, … in it, and their values.
+/// A statement with the parameters `$1`, `$2`, …, and their values.
 ///
-/// Unlike `diesel::sql_query` it is prepared once a connection and costs one round trip after.
-/// Its text must therefore come from a small, fixed set.
+/// Unlike `diesel::sql_query` it is prepared once per connection, and costs one round trip after
+/// that. Its text must therefore come from a small, fixed set.
 pub(crate) struct Statement {
     sql: String,
     binds: Vec<Box<dyn Bind>>,
@@ -31,14 +31,14 @@ impl Statement {
         Statement { sql: sql.into(), binds: Vec::new(), prepared_once: true }
     }
 
-    /// Plans the statement anew with each use, for the values at hand: for a query whose best
-    /// plan depends on them, where a plan for any values could read the whole table.
+    /// Plans the statement anew with each use, for the values at hand. For a query whose best plan
+    /// depends on them: a generic plan could read the whole table.
     pub(crate) fn planned_for_its_values(mut self) -> Statement {
         self.prepared_once = false;
         self
     }
 
-    /// Adds the next value.
+    /// Adds the value of the next parameter.
     pub(crate) fn bind<ST, T>(mut self, value: T) -> Statement
     where
         ST: 'static + Send,
@@ -50,21 +50,22 @@ impl Statement {
     }
 }
 
-/// These values as arguments whose arrays PostgreSQL doesn't see while it plans.
+/// These parameters, wrapped so that PostgreSQL doesn't see their arrays while it plans.
 ///
-/// Of an array that it sees it counts the elements, finds a plan for two of them cheaper than the one for any
-/// number, and plans with each use anew, which takes longer than what the statement does for two.
+/// If it sees an array, it counts the elements and finds a plan for two of them cheaper than the
+/// generic one. Then it plans with each use anew, which takes longer than what the statement does
+/// for two elements.
 pub(crate) fn unseen(values: impl IntoIterator<Item = usize>) -> String {
     let values: Vec<String> = values.into_iter().map(|n| format!("(SELECT ${n})")).collect();
     values.join(", ")
 }
 
-/// A statement whose columns have these types, in this order. Rows are read by place, which takes a fraction
-/// of the time of looking for each column by its name.
+/// A statement whose columns have these types, in this order. Rows are read by position, which
+/// takes a fraction of the time of finding each column by its name.
 pub(crate) struct Columns<ST>(Statement, PhantomData<fn() -> ST>);
 
 impl Statement {
-    /// Says of which types the columns are.
+    /// Declares the types of the columns.
     pub(crate) fn columns<ST>(self) -> Columns<ST> {
         Columns(self, PhantomData)
     }
@@ -103,7 +104,8 @@ where
 }
 
 impl QueryFragment<Pg> for Statement {
-    /// Diesel numbers values in the order they are pushed, so one that is named twice is pushed twice.
+    /// Diesel numbers values in the order in which they are pushed, so a parameter that occurs
+    /// twice is pushed twice.
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
         if !self.prepared_once {
             out.unsafe_to_cache_prepared();
@@ -126,7 +128,7 @@ impl QueryFragment<Pg> for Statement {
 
 impl QueryId for Statement {
     type QueryId = ();
-    /// The text tells statements apart.
+    /// Statements are told apart by their text.
     const HAS_STATIC_QUERY_ID: bool = false;
 }
 
@@ -134,20 +136,21 @@ impl Query for Statement {
     type SqlType = Untyped;
 }
 
-/// How long an answer may take. The server gives a statement up sooner (`pool::STATEMENT_TIMEOUT`),
-/// so whoever is silent for this long is not there, though its connection may be: a machine that is
-/// frozen, a network that swallows everything.
+/// How long an answer may take. The server cancels a statement sooner (`pool::STATEMENT_TIMEOUT`),
+/// so a server that is silent for this long is gone, even if the connection is not: a machine that
+/// is frozen, or a network that swallows everything.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// Runs what can be run on a connection, as diesel-async's trait of this name does, and waits for
-/// [`ANSWER_TIMEOUT`] at most. A connection without an answer fails the pool's next look at it.
+/// Runs a query on a connection, like diesel-async's trait of this name, but waits at most
+/// [`ANSWER_TIMEOUT`]. A connection that gave no answer fails the pool's next check.
 ///
-/// Each waits for the end of the answer, where diesel-async's `get_result` and `first` go on with the
-/// first row. The server may send rows before it commits, a statement that is its own transaction
-/// commits last of all, and what comes then may be an error, or the end of a server that was told to
-/// stop at once (<https://www.postgresql.org/docs/current/protocol-flow.html>, `ReadyForQuery`).
+/// Each method waits for the end of the answer, where diesel-async's `get_result` and `first`
+/// return after the first row. The server may send rows before it commits, and a statement that is
+/// its own transaction commits last of all. What comes then may be an error, or the end of a server
+/// that was told to stop at once (<https://www.postgresql.org/docs/current/protocol-flow.html>,
+/// `ReadyForQuery`).
 pub(crate) trait RunQueryDsl: Sized {
-    /// How many rows it touched.
+    /// The number of rows that the statement touched.
     fn execute(
         self,
         connection: &mut AsyncPgConnection,
@@ -202,7 +205,8 @@ fn first_of<U>(rows: Vec<U>) -> QueryResult<U> {
 
 impl<T> RunQueryDsl for T {}
 
-/// Runs `body` in a transaction, which is rolled back unless it is `Ok`. To be awaited to its end.
+/// Runs `body` in a transaction, which is rolled back unless `body` returns `Ok`. Must be awaited
+/// to its end.
 ///
 /// # Errors
 /// Those of `body`, or the database fails.
@@ -215,7 +219,8 @@ pub(crate) async fn transaction<T>(
     if outcome.is_ok() {
         in_time(AnsiTransactionManager::commit_transaction(connection)).await?;
     } else {
-        // A connection that can't even do that is dropped by the pool, and the transaction with it.
+        // If even the rollback fails, the pool drops the connection, and the transaction ends with
+        // it.
         let _ = in_time(AnsiTransactionManager::rollback_transaction(connection)).await;
     }
     outcome

@@ -1,8 +1,8 @@
-//! Publisher confirms, matched to what was published (<https://www.rabbitmq.com/docs/confirms>).
+//! Matches publisher confirms to published messages (<https://www.rabbitmq.com/docs/confirms>).
 //!
-//! On a channel in confirm mode the n-th message published has delivery tag n. The broker answers
-//! each with an ack or a nack, in any order, one answer possibly for all tags up to its own. A
-//! mandatory message that no queue took comes back first (`basic.return`), and is acked after.
+//! On a channel in confirm mode the n-th published message has delivery tag n. The broker answers
+//! each with an ack or a nack, in any order, and one answer may cover all tags up to its own. A
+//! mandatory message that no queue took is returned first (`basic.return`), and acked after that.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -34,7 +34,8 @@ struct Waiting {
 }
 
 impl Confirms {
-    /// Takes the next tag. Call it in the order of publishing: hold one lock around both.
+    /// Takes the next tag. Tags must be in the order of publishing: hold one lock around both
+    /// calls.
     pub(super) fn expect(
         &self,
         queue: &str,
@@ -43,7 +44,7 @@ impl Confirms {
         let (answer, receiver) = oneshot::channel();
         let mut state = self.lock();
         state.last_tag += 1;
-        // On an ended channel the sender is dropped, which the receiver sees at once.
+        // On an ended channel the sender is dropped, and the receiver sees that at once.
         if !state.ended {
             let waiting = Waiting {
                 queue: queue.to_owned(),
@@ -57,7 +58,7 @@ impl Confirms {
         receiver
     }
 
-    /// The broker answers `tag`, and with `multiple` every waiting one below it.
+    /// Notes the broker's answer to `tag`, and with `multiple` to all waiting tags below it.
     pub(super) fn settle(&self, tag: u64, multiple: bool, acked: bool) {
         let mut state = self.lock();
         let settled = if multiple {
@@ -73,13 +74,13 @@ impl Confirms {
                 (true, true) => Err(BrokerError::Returned(waiting.queue)),
                 (true, false) => Ok(()),
             };
-            // Nobody listens any more once the publisher's time is up.
+            // Nobody is listening if the publisher's time is up.
             let _ = waiting.answer.send(answer);
         }
     }
 
-    /// A message came back. Where two alike are in flight, both count as returned: publishing one
-    /// of them again is harmless, losing it is not.
+    /// Notes a message that came back. If two alike are in flight, both count as returned:
+    /// publishing one of them again is harmless, losing it is not.
     pub(super) fn returned(&self, queue: &str, message_id: Option<&str>) {
         for waiting in self.lock().waiting.values_mut() {
             if waiting.queue == queue && waiting.message_id.as_deref() == message_id {
@@ -88,7 +89,8 @@ impl Confirms {
         }
     }
 
-    /// The channel has ended: whoever waits, or will, hears that there is no answer.
+    /// Notes that the channel has ended: whoever waits, or will wait, learns that there is no
+    /// answer.
     pub(super) fn fail_all(&self) {
         let mut state = self.lock();
         state.ended = true;

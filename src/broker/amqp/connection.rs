@@ -1,7 +1,7 @@
 //! Connections and channels of the AMQP client, made safe to use.
 //!
-//! The client's futures must not be dropped half-way, and it has no time limits of its own: each
-//! call runs in a task to its end, and the limit is on waiting for that task.
+//! The client's futures must not be dropped half-way, and it has no time limits of its own. So each
+//! call runs to its end in a task, and the limit is on waiting for that task.
 
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -21,12 +21,13 @@ use crate::ground::tls;
 
 /// How long one call may take; longer means that the broker is in trouble.
 pub(super) const CALL_TIMEOUT: Duration = Duration::from_secs(5);
-/// Two missed heartbeats end a connection, at either side (<https://www.rabbitmq.com/docs/heartbeats>). The
-/// broker looks once in this time whether anything came, so a worker that is frozen, or cut off without a
-/// reset, loses its deliveries after three of them at most: 21 s.
+/// Either side ends a connection after two missed heartbeats
+/// (<https://www.rabbitmq.com/docs/heartbeats>). The broker checks once in this time whether
+/// anything came, so a worker that is frozen, or cut off without a reset, loses its deliveries
+/// after three intervals at most: 21 s.
 const HEARTBEAT_SECONDS: u16 = 7;
 
-/// Runs one call of the client to its end, and waits for it for [`CALL_TIMEOUT`].
+/// Runs one call of the client to its end, and waits for it at most [`CALL_TIMEOUT`].
 pub(super) async fn call<T, F>(what: &str, future: F) -> Result<T, BrokerError>
 where
     T: Send + 'static,
@@ -41,7 +42,7 @@ where
     Err(BrokerError::Unavailable(format!("{what}: {why}")))
 }
 
-/// Opens a connection under a name. A broker that refuses us is asked why.
+/// Opens a connection under a name. If the broker refuses us, asks it why.
 pub(super) async fn connect(url: &AmqpUrl, name: &str) -> Result<Connection, BrokerError> {
     let mut arguments = OpenConnectionArguments::new(&url.host, url.port, &url.user, &url.password);
     arguments.virtual_host(&url.virtual_host).heartbeat(HEARTBEAT_SECONDS);
@@ -58,7 +59,7 @@ pub(super) async fn connect(url: &AmqpUrl, name: &str) -> Result<Connection, Bro
     });
     let started = Instant::now();
     match connecting.await {
-        // One that was silent has no reason to give.
+        // A broker that was silent has no reason to give.
         Err(error) if started.elapsed() < CALL_TIMEOUT => {
             Err(refusal::of(url).await.map_or(error, BrokerError::Refused))
         }
@@ -66,11 +67,11 @@ pub(super) async fn connect(url: &AmqpUrl, name: &str) -> Result<Connection, Bro
     }
 }
 
-/// A channel whose questions are asked one after the other.
+/// A channel on which requests are made one at a time.
 ///
-/// The client has one place for each kind of answer on a channel, and panics at the second answer where two
-/// such questions are under way. A question whose asker has gone, or has waited too long, keeps its turn
-/// until it is answered: the next one waits, and fails in its time.
+/// The client has one slot for each kind of answer on a channel, and panics at the second answer if
+/// two such requests are under way. A request keeps its turn until it is answered, even if its
+/// caller has gone or waited too long: the next one waits, and may time out.
 #[derive(Clone)]
 pub(super) struct Line {
     pub(super) channel: Channel,
@@ -79,8 +80,8 @@ pub(super) struct Line {
 }
 
 impl Line {
-    /// Asks a question of the protocol that has an answer, in a task of its own, and waits for it for
-    /// [`CALL_TIMEOUT`] at most.
+    /// Makes a request that has an answer, in a task of its own, and waits for it at most
+    /// [`CALL_TIMEOUT`].
     pub(super) async fn ask<T, F>(
         &self,
         what: &str,
@@ -98,7 +99,7 @@ impl Line {
         .await
     }
 
-    /// The broker's own words where it has closed the channel; else the error.
+    /// The broker's own words if it has closed the channel, or else `error`.
     pub(super) fn explain(&self, error: BrokerError) -> BrokerError {
         match self.closed_because() {
             Some((_, why)) => BrokerError::Unavailable(why),
@@ -106,7 +107,7 @@ impl Line {
         }
     }
 
-    /// The code and the words with which the broker closed the channel, if it did.
+    /// The code and the text with which the broker closed the channel, if it did.
     pub(super) fn closed_because(&self) -> Option<(u16, String)> {
         self.closed_because.get()
     }
@@ -117,7 +118,7 @@ impl Line {
     }
 }
 
-/// The broker's words on closing a channel: code and text.
+/// The code and the text with which the broker closed a channel.
 #[derive(Clone, Default)]
 struct CloseReason(Arc<Mutex<Option<(u16, String)>>>);
 
@@ -127,7 +128,7 @@ impl CloseReason {
     }
 }
 
-/// Opens a channel; confirms that arrive on it are told to `confirms`.
+/// Opens a channel; confirms that arrive on it are passed to `confirms`.
 pub(super) async fn open_channel(
     connection: &Connection,
     confirms: Arc<Confirms>,
@@ -144,7 +145,7 @@ pub(super) async fn open_channel(
     Ok(Line { channel, closed_because, turn: Arc::default() })
 }
 
-/// What the client tells of a connection: its end shows on each channel, so nothing to do.
+/// The callbacks of a connection. Its end shows on each channel, so it is only logged here.
 struct Quiet;
 
 #[async_trait]
@@ -158,7 +159,7 @@ impl ConnectionCallback for Quiet {
     async fn secret_updated(&mut self, _: &Connection) {}
 }
 
-/// What the client tells of a channel. It is dropped when the channel ends, for whatever reason.
+/// The callbacks of a channel. The client drops this when the channel ends, for whatever reason.
 struct Watch {
     confirms: Arc<Confirms>,
     reason: CloseReason,

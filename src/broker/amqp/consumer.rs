@@ -1,4 +1,4 @@
-//! Taking messages from a queue.
+//! Consumes messages from a queue.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -45,12 +45,12 @@ pub(super) async fn consume(
 }
 
 struct Link {
-    /// Held open for as long as somebody has a delivery.
+    /// Kept open for as long as somebody has a delivery.
     _connection: Connection,
     line: Line,
     ledger: Mutex<Ledger>,
-    /// Held from working out the frames until they are handed to the client: a `multiple` that
-    /// was overtaken by a later one would name tags the broker no longer knows.
+    /// Held from working out the frames until they are handed to the client. A `multiple` that a
+    /// later one overtook would name tags that the broker no longer knows.
     order: tokio::sync::Mutex<()>,
 }
 

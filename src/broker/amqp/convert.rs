@@ -1,13 +1,13 @@
-//! Messages to and from AMQP properties and field tables.
+//! Converts messages to and from AMQP properties and field tables.
 
 use amqprs::{BasicProperties, FieldArray, FieldTable, FieldValue, LongStr, ShortStr};
 use serde_json::{Map, Number, Value};
 
 use crate::broker::Message;
 
-/// The value of `delivery_mode` for a message that survives a restart of the broker.
+/// The `delivery_mode` of a message that survives a restart of the broker.
 const PERSISTENT: u8 = 2;
-/// The protocol carries these properties as short strings.
+/// The length of a short string, which is how the protocol carries these properties.
 const SHORT_STRING_BYTES: usize = 255;
 
 /// The properties and the body to publish.

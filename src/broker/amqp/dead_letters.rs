@@ -1,4 +1,5 @@
-//! The dead-letter queue for operators: `basic.get`, so that only what is asked for is held.
+//! The dead-letter queue for operators, by `basic.get`: it holds only the letters that are asked
+//! for.
 
 use std::sync::Arc;
 
@@ -60,8 +61,8 @@ impl DeadLetterQueue for Letters {
 
     async fn close(self: Box<Self>) {
         let Letters { connection, line, .. } = *self;
-        // A close that waits for its answer, so that what was removed is removed and what was
-        // held is back before anybody looks again.
+        // Wait for the answer to the close, so that removed letters are gone and held ones are back
+        // in the queue before anybody looks again.
         line.close().await;
         let _ = call("closing", async move { connection.close().await }).await;
     }

@@ -1,4 +1,4 @@
-//! Declaring the topology and holding it against what the broker has.
+//! Declares the topology and checks it against the broker.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -17,18 +17,19 @@ use crate::broker::BrokerError;
 use crate::broker::topology::{Queue, Topology};
 use crate::domain::processing::retry::short;
 
-/// `NOT_FOUND` and `PRECONDITION_FAILED` (<https://www.rabbitmq.com/amqp-0-9-1-reference#constants>).
+/// `NOT_FOUND` and `PRECONDITION_FAILED`
+/// (<https://www.rabbitmq.com/amqp-0-9-1-reference#constants>).
 const NOT_FOUND: u16 = 404;
 const PRECONDITION_FAILED: u16 = 406;
 
 /// A difference between the topology and the broker.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Finding {
-    /// The queue.
+    /// The queue's name.
     pub queue: String,
     /// What is wrong with it, and what to do.
     pub problem: String,
-    /// Whether the system can't work with it: a left-over queue is only untidy.
+    /// Whether taskd can't work with it: a left-over queue is only untidy.
     pub drift: bool,
 }
 
@@ -47,7 +48,7 @@ pub(super) async fn declare(url: &AmqpUrl, topology: &Topology) -> Result<(), Br
     Ok(())
 }
 
-/// Finds every difference without making any queue.
+/// Finds every difference without creating a queue.
 ///
 /// # Errors
 /// The broker can't be reached.
@@ -85,7 +86,8 @@ pub async fn check(url: &AmqpUrl, topology: &Topology) -> Result<Vec<Finding>, B
     Ok(findings)
 }
 
-/// AMQP can't list queues, so left-over delay queues are looked for by name.
+/// The delays whose queues may be left over. AMQP can't list queues, so they are looked for by
+/// name.
 fn usual_delays() -> impl Iterator<Item = Duration> {
     let ms = (100..1000).step_by(100).map(Duration::from_millis);
     let seconds = (1..60).map(Duration::from_secs);
@@ -94,9 +96,9 @@ fn usual_delays() -> impl Iterator<Item = Duration> {
     ms.chain(seconds).chain(minutes).chain(hours)
 }
 
-/// The number of messages in a queue, or `None` where there is no such queue.
+/// The number of messages in a queue; `None` if there is no such queue.
 async fn exists(connection: &Connection, name: &str) -> Result<Option<u32>, BrokerError> {
-    // The broker closes the channel when the answer is no.
+    // If there is no such queue, the broker closes the channel.
     let line = open_channel(connection, Arc::new(Confirms::default())).await?;
     let mut arguments = QueueDeclareArguments::new(name);
     arguments.passive(true);
@@ -118,7 +120,7 @@ async fn exists(connection: &Connection, name: &str) -> Result<Option<u32>, Brok
     }
 }
 
-/// Declares a queue; what the broker has against it is a finding.
+/// Declares a queue. If it exists with other properties, that is a finding.
 async fn declare_one(
     connection: &Connection,
     queue: &Queue,
@@ -145,7 +147,7 @@ async fn declare_one(
     }
 }
 
-/// RabbitMQ's `inequivalent arg 'A' for queue … received W but current is F`, in our words.
+/// Rewords RabbitMQ's `inequivalent arg 'A' for queue … received W but current is F`.
 fn explain(why: &str) -> String {
     let parts = || {
         let (_, rest) = why.split_once("inequivalent arg '")?;

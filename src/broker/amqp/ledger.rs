@@ -1,4 +1,5 @@
-//! Which deliveries of a channel are unsettled, and how few acks settle the others.
+//! Tracks the unsettled deliveries of a channel, and settles the others with as few acks as
+//! possible.
 
 use std::collections::BTreeSet;
 
@@ -18,19 +19,19 @@ pub(super) struct AckFrame {
 }
 
 impl Ledger {
-    /// A delivery was handed out.
+    /// Notes a delivery that was handed out.
     pub(super) fn taken(&mut self, tag: Tag) {
         self.unsettled.insert(tag);
     }
 
-    /// These are settled by other means. Tags that were settled before are passed over: naming
-    /// one again would make the broker close the channel.
+    /// Removes deliveries that are settled by other means, and returns them. Tags that were settled
+    /// before are skipped: naming one again would make the broker close the channel.
     pub(super) fn remove(&mut self, tags: &[Tag]) -> Vec<Tag> {
         tags.iter().copied().filter(|tag| self.unsettled.remove(tag)).collect()
     }
 
-    /// Settles these and returns the frames that say so: one `multiple` for all below the oldest
-    /// that stays unsettled, and a single one for each above it.
+    /// Settles these deliveries and returns the frames to send: one `multiple` for all below the
+    /// oldest that stays unsettled, and a single ack for each above it.
     pub(super) fn ack(&mut self, tags: &[Tag]) -> Vec<AckFrame> {
         let mut acked = self.remove(tags);
         acked.sort_unstable();

@@ -1,7 +1,7 @@
 //! RabbitMQ, by AMQP 0-9-1 (<https://www.rabbitmq.com/amqp-0-9-1-reference>).
 //!
-//! Nothing here repairs a lost connection in the background. Whoever needs one makes it, and
-//! whoever meets a broken one drops it and says so: the organs above repeat with backoff.
+//! Nothing here repairs a lost connection in the background. Whoever needs a connection opens one,
+//! and whoever meets a broken one drops it and reports an error: the callers retry with backoff.
 
 mod confirms;
 mod connection;
@@ -22,8 +22,8 @@ pub use url::AmqpUrl;
 use crate::broker::topology::Topology;
 use crate::broker::{Broker, BrokerError, Consumption, DeadLetterQueue, Outgoing};
 
-/// RabbitMQ as taskd uses it: one connection to publish by, and one for each consumer, since
-/// the broker stops reading from connections that publish when it runs short of memory.
+/// RabbitMQ as taskd uses it: one connection for publishing and one for each consumer, since a
+/// broker that runs short of memory stops reading from connections that publish.
 pub struct AmqpBroker {
     url: AmqpUrl,
     name: String,
@@ -33,8 +33,8 @@ pub struct AmqpBroker {
 }
 
 impl AmqpBroker {
-    /// A broker that connects when first needed; `name` is how it appears in the broker's lists. To be called
-    /// inside the runtime in which what is published is to be confirmed.
+    /// A broker that connects when first needed; `name` is how it appears in the broker's lists.
+    /// Call this inside the runtime in which the publishing connection is to live.
     pub fn new(url: AmqpUrl, topology: Topology, name: &str) -> AmqpBroker {
         let publisher = publisher::Publisher::new(url.clone(), format!("{name} publisher"));
         AmqpBroker { url, name: name.to_owned(), topology, publisher, may_declare: true }

@@ -1,4 +1,4 @@
-//! Publishing with confirms over one shared channel.
+//! Publishes with confirms over one shared channel.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,17 +15,17 @@ use super::convert;
 use super::url::AmqpUrl;
 use crate::broker::{BrokerError, Message};
 
-/// How long a batch may wait for its confirms. A quorum queue answers in milliseconds; a broker
-/// out of memory or disk answers not at all.
+/// How long a batch may wait for its confirms. A quorum queue answers in milliseconds; a broker out
+/// of memory or disk does not answer at all.
 pub(super) const CONFIRM_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The publishing side: a session that is made when needed and dropped when broken.
+/// The publishing side: it opens a session when it needs one, and drops it when it is broken.
 pub(super) struct Publisher {
     url: AmqpUrl,
     name: String,
     session: Mutex<Option<Arc<Session>>>,
-    /// Where sessions live: whoever asks first may be a thread that serves, which has a runtime of its own and
-    /// more to do than this, and ends before the last is published.
+    /// Where sessions live. The first caller may be a thread that serves: its own runtime is busy
+    /// with requests, and ends before the last message is published.
     runtime: Handle,
 }
 
@@ -39,12 +39,12 @@ struct Session {
 }
 
 impl Publisher {
-    /// To be called inside the runtime in which sessions are to live.
+    /// Call this inside the runtime in which sessions are to live.
     pub(super) fn new(url: AmqpUrl, name: String) -> Publisher {
         Publisher { url, name, session: Mutex::new(None), runtime: Handle::current() }
     }
 
-    /// See [`crate::broker::Broker::publish`]; each message with the queue it goes to.
+    /// See [`crate::broker::Broker::publish`]; each message comes with the name of its queue.
     pub(super) async fn publish(
         &self,
         batch: Vec<(String, Message)>,
@@ -55,7 +55,7 @@ impl Publisher {
             Err(error) => return vec![Err(error); count],
         };
         let deadline = Instant::now() + CONFIRM_TIMEOUT;
-        // Its own task: a hand-over to the client must not be dropped half-way.
+        // In a task of its own: handing messages to the client must not be dropped half-way.
         let sender = Arc::clone(&session);
         let handed_over =
             tokio::spawn(async move { sender.hand_over(batch, deadline).await }).await;
@@ -69,7 +69,7 @@ impl Publisher {
                 Err(_) => Err(BrokerError::ConfirmTimeout(CONFIRM_TIMEOUT)),
             });
         }
-        // What could not even be handed over.
+        // For messages that could not even be handed over.
         answers.resize_with(count, || Err(lost()));
         if answers
             .iter()
@@ -80,7 +80,7 @@ impl Publisher {
         answers
     }
 
-    /// A round trip on the publishing connection, by a channel that nothing is published on.
+    /// Makes a round trip on the publishing connection, by a channel on which nothing is published.
     pub(super) async fn ping(&self) -> Result<(), BrokerError> {
         let session = self.session().await?;
         let asking = session.pings.ask("asking for a sign of life", |channel| async move {
@@ -96,12 +96,12 @@ impl Publisher {
     pub(super) async fn close(&self) {
         if let Some(session) = self.session.lock().await.take() {
             let connection = session.connection.clone();
-            // The broker notices a closed socket as well.
+            // If this fails, the broker notices the closed socket.
             let _ = call("closing", async move { connection.close().await }).await;
         }
     }
 
-    /// The session in use, or a new one. Only one is being made at a time.
+    /// The session in use, or a new one. Only one is opened at a time.
     async fn session(&self) -> Result<Arc<Session>, BrokerError> {
         let mut current = self.session.lock().await;
         if let Some(session) = current.as_ref().filter(|s| s.usable()) {
@@ -115,7 +115,7 @@ impl Publisher {
         Ok(session)
     }
 
-    /// Drops the session, unless another has taken its place already.
+    /// Drops the broken session, unless another has replaced it already.
     async fn forget(&self, broken: &Arc<Session>) {
         let mut current = self.session.lock().await;
         if current.as_ref().is_some_and(|s| Arc::ptr_eq(s, broken)) {
@@ -145,7 +145,7 @@ impl Session {
             && !self.confirms.ended()
     }
 
-    /// Hands the batch to the client, as far as it takes it before the deadline.
+    /// Hands the batch to the client, as much of it as the client takes before the deadline.
     async fn hand_over(
         &self,
         batch: Vec<(String, Message)>,
@@ -163,7 +163,7 @@ impl Session {
             let publishing = self.channel.basic_publish(properties, body, arguments);
             match timeout_at(deadline, publishing).await {
                 Ok(Ok(())) => receivers.push(receiver),
-                // Tags and messages may be out of step now: the channel is of no more use.
+                // Tags and messages may be out of step now, so the channel can't be used any more.
                 Ok(Err(_)) | Err(_) => {
                     self.confirms.fail_all();
                     return receivers;

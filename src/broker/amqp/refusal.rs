@@ -1,10 +1,10 @@
-//! Why a broker refuses us, in its own words.
+//! Finds out why a broker refuses us, in its own words.
 //!
 //! RabbitMQ tells a client why it can't sign in only if the client has announced
-//! `authentication_failure_close` (<https://www.rabbitmq.com/docs/auth-notification>), which the AMQP
-//! client doesn't: it sees a connection that is reset. So where a connection fails, the first steps of the
-//! protocol are taken once more, by hand: header, `Start`, `StartOk`, `Tune`, `TuneOk`, `Open`
-//! (<https://www.rabbitmq.com/amqp-0-9-1-reference#connection>).
+//! `authentication_failure_close` (<https://www.rabbitmq.com/docs/auth-notification>). The AMQP
+//! client doesn't announce it, and sees a connection that is reset. So when connecting fails, this
+//! module takes the first steps of the protocol once more, by hand: header, `Start`, `StartOk`,
+//! `Tune`, `TuneOk`, `Open` (<https://www.rabbitmq.com/amqp-0-9-1-reference#connection>).
 
 use std::io;
 
@@ -16,15 +16,15 @@ use tokio::time::timeout;
 use super::connection::CALL_TIMEOUT;
 use super::url::AmqpUrl;
 
-/// The header of the protocol that is spoken.
+/// The protocol header of AMQP 0-9-1.
 const HEADER: &[u8] = b"AMQP\x00\x00\x09\x01";
-/// The type of a frame with a method, and the byte that ends each frame.
+/// The type of a method frame, and the byte that ends each frame.
 const METHOD_FRAME: u8 = 1;
 const FRAME_END: u8 = 0xCE;
-/// No method of a connection that is being opened comes near.
+/// Far longer than any method that opens a connection.
 const LONGEST_FRAME: u32 = 64 * 1024;
 
-/// The methods of a connection, by class and number.
+/// The methods of the connection class, by class and method number.
 const START: [u8; 4] = [0, 10, 0, 10];
 const START_OK: [u8; 4] = [0, 10, 0, 11];
 const TUNE: [u8; 4] = [0, 10, 0, 30];
@@ -37,7 +37,7 @@ const CLOSE: [u8; 4] = [0, 10, 0, 50];
 const ACCESS_REFUSED: u16 = 403;
 const NOT_ALLOWED: u16 = 530;
 
-/// Asks why; `None` if the broker does not refuse, or can't be asked.
+/// Asks the broker why it refuses us; `None` if it does not refuse, or can't be asked.
 pub(super) async fn of(url: &AmqpUrl) -> Option<String> {
     let asking = async {
         let socket = TcpStream::connect(url.place()).await?;
@@ -56,7 +56,7 @@ pub(super) async fn of(url: &AmqpUrl) -> Option<String> {
              sign in from here ({text})",
             url.user
         )),
-        // A limit on connections passes.
+        // A limit on connections is temporary.
         NOT_ALLOWED if !text.contains("limit") => Some(format!(
             "the virtual host {:?} does not exist, or the user {:?} may not use it ({text})",
             url.virtual_host, url.user
@@ -65,8 +65,8 @@ pub(super) async fn of(url: &AmqpUrl) -> Option<String> {
     }
 }
 
-/// Opens a connection as far as the broker goes along. Returns the code and the text with which it closes
-/// the connection; `None` if it opens it.
+/// Opens a connection as far as the broker goes along. Returns the code and the text with which the
+/// broker closes it; `None` if the broker opens it.
 async fn closed_with<S>(mut stream: S, url: &AmqpUrl) -> io::Result<Option<(u16, String)>>
 where
     S: AsyncRead + AsyncWrite + Unpin,
@@ -77,7 +77,7 @@ where
         let (name, arguments) = method.split_at_checked(4).ok_or_else(broken)?;
         let answer = match <[u8; 4]>::try_from(name).map_err(|_| broken())? {
             START => start_ok(url),
-            // What the broker proposes is taken as it is.
+            // Accept what the broker proposes.
             TUNE => [&TUNE_OK, arguments].concat(),
             OPEN_OK => return Ok(None),
             CLOSE => return closed(arguments).map(Some),
@@ -110,7 +110,7 @@ fn start_ok(url: &AmqpUrl) -> Vec<u8> {
     .concat()
 }
 
-/// A short string. Names in the URL are no longer than one may be (`AmqpUrl::parse`).
+/// A short string. `AmqpUrl::parse` keeps names within the limit of one.
 fn short(text: &str) -> Vec<u8> {
     let length = u8::try_from(text.len()).unwrap_or(u8::MAX);
     [&[length], text.as_bytes().get(..length.into()).unwrap_or_default()].concat()
@@ -160,7 +160,7 @@ mod tests {
         [&[METHOD_FRAME, 0, 0][..], &long(payload), &[FRAME_END]].concat()
     }
 
-    /// What a broker that says this is understood to say.
+    /// How the answers of a broker that says this are read.
     async fn of_broker(says: &[&[u8]]) -> io::Result<Option<(u16, String)>> {
         let (ours, mut theirs) = tokio::io::duplex(64 * 1024);
         theirs.write_all(&says.concat()).await.unwrap();

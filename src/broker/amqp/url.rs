@@ -1,4 +1,4 @@
-//! Where RabbitMQ is.
+//! Reads the URL of RabbitMQ.
 
 use std::fmt;
 use std::sync::Arc;
@@ -17,31 +17,31 @@ pub struct AmqpUrl {
     pub(super) user: String,
     pub(super) password: String,
     pub(super) virtual_host: String,
-    /// Absent where nothing is encrypted.
+    /// `None` if nothing is encrypted.
     pub(super) tls: Option<AmqpTls>,
 }
 
-/// How a broker is spoken to by TLS.
+/// How to connect to a broker by TLS.
 #[derive(Clone)]
 pub(super) struct AmqpTls {
     pub(super) connector: TlsConnector,
-    /// What its certificate has to name.
+    /// The name that the broker's certificate must have.
     pub(super) name: String,
 }
 
 impl AmqpTls {
-    /// The same for the client.
+    /// The same, for the AMQP client.
     pub(super) fn adaptor(&self) -> TlsAdaptor {
         TlsAdaptor::new(self.connector.clone(), self.name.clone())
     }
 }
 
 impl AmqpUrl {
-    /// Reads `amqp://user:password@host:port/vhost`; what is absent is RabbitMQ's default. With
-    /// `amqps` the broker has to have a certificate that is trusted and names the host.
+    /// Reads `amqp://user:password@host:port/vhost`; what is absent has RabbitMQ's default. With
+    /// `amqps` the broker must have a trusted certificate that names the host.
     ///
     /// # Errors
-    /// A sentence without the password.
+    /// A sentence that says what is wrong, without the password.
     pub fn parse(text: &str, tls: &Tls) -> Result<AmqpUrl, String> {
         const EXAMPLE: &str = "amqp://user:password@host:5672/vhost";
         let url = ServiceUrl::parse(text, &["amqp", "amqps"], EXAMPLE)?;
@@ -68,7 +68,7 @@ impl AmqpUrl {
             false => None,
         };
         Ok(AmqpUrl {
-            // The client puts a colon and the port behind it.
+            // The client appends a colon and the port.
             host: if host.contains(':') { format!("[{host}]") } else { host.to_owned() },
             port: port.unwrap_or(default_port),
             user: short(url.user.as_deref(), "guest", "user name")?,
@@ -83,13 +83,13 @@ impl AmqpUrl {
 }
 
 impl AmqpUrl {
-    /// The host and the port, as sockets take them.
+    /// The host and the port, in the form that sockets take.
     pub(super) fn place(&self) -> String {
         format!("{}:{}", self.host, self.port)
     }
 }
 
-/// Without the password.
+/// Shows the URL without the password.
 impl fmt::Debug for AmqpUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let scheme = if self.tls.is_some() { "amqps" } else { "amqp" };

@@ -1,4 +1,4 @@
-//! Taking messages from a table.
+//! Consumes messages from a table.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,7 +15,7 @@ use crate::ground::shutdown::Backoff;
 use crate::store::StoreError;
 use crate::store::delivery::queue::{self, First, TakenRow};
 
-/// Starts a task that keeps up to `prefetch` messages in hand, and one that renews their leases.
+/// Starts a task that keeps up to `prefetch` messages in flight, and one that renews their leases.
 pub(super) fn consume(shared: Arc<Shared>, main: &str, dead: &str, prefetch: u16) -> Consumption {
     let ended = CancellationToken::new();
     let hand = Arc::new(Hand {
@@ -36,13 +36,13 @@ pub(super) fn consume(shared: Arc<Shared>, main: &str, dead: &str, prefetch: u16
     }
 }
 
-/// The messages in hand.
+/// The messages in flight.
 struct Hand {
     shared: Arc<Shared>,
     main: String,
     dead: String,
     tags: Mutex<BTreeSet<i64>>,
-    /// Some are no longer.
+    /// Notified when messages are settled.
     freed: Notify,
 }
 
@@ -51,7 +51,7 @@ impl Hand {
         self.tags.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Those of these that are in hand, which they then are no longer.
+    /// Takes these messages out of those in flight. Returns the ids of those that were in flight.
     fn remove(&self, tags: &[Tag]) -> Vec<i64> {
         let mut held = self.tags();
         let ids =
@@ -60,7 +60,7 @@ impl Hand {
     }
 }
 
-/// Both halves of a consumer hold this; with the last of them the consumer ends.
+/// Both halves of a consumer share this. When the last one is dropped, the consumer ends.
 struct Held {
     hand: Arc<Hand>,
     _ended: DropGuard,
@@ -83,7 +83,7 @@ async fn take(
         }
         let taken = match take_some(&hand, room).await {
             Ok(taken) => taken,
-            // What is in hand stays there until the database is back.
+            // Messages in flight stay so until the database is back.
             Err(error) => {
                 tracing::warn!(%error, "the queue can't be read; trying until it works");
                 tokio::select! {
@@ -115,7 +115,7 @@ async fn take(
     }
 }
 
-/// Takes what is due, and sets aside what has been taken too often.
+/// Takes due messages, and sets aside as dead letters those that were taken too often.
 async fn take_some(hand: &Hand, limit: usize) -> Result<Vec<TakenRow>, StoreError> {
     let mut connection = hand.shared.store.connection().await?;
     let taken = queue::take(&mut connection, &hand.main, First::Due, LEASE, limit as i64).await?;
@@ -133,7 +133,8 @@ async fn take_some(hand: &Hand, limit: usize) -> Result<Vec<TakenRow>, StoreErro
     Ok(good)
 }
 
-/// Keeps what is in hand from being due. While the database is away nobody else can take it either.
+/// Keeps the messages in flight from becoming due. While the database is away nobody else can take
+/// them either.
 async fn renew(hand: Arc<Hand>, ended: CancellationToken) {
     loop {
         tokio::select! {
@@ -145,7 +146,7 @@ async fn renew(hand: Arc<Hand>, ended: CancellationToken) {
             extend(&hand, ids, LEASE).await;
         }
     }
-    // What was not settled goes back.
+    // Return what was not settled to the queue.
     let ids: Vec<i64> = std::mem::take(&mut *hand.tags()).into_iter().collect();
     if !ids.is_empty() {
         extend(&hand, ids, Duration::ZERO).await;
@@ -180,7 +181,7 @@ impl Deliveries for Arriving {
     async fn cancel(&mut self) {
         self.stop.cancel();
         if let Some(taking) = self.taking.take() {
-            // It ends by itself, after what it has taken has arrived here.
+            // The task ends by itself, after all it has taken has arrived here.
             let _ = taking.await;
         }
     }

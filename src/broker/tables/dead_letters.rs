@@ -9,7 +9,8 @@ use super::{Shared, message, unavailable};
 use crate::broker::{BrokerError, DeadLetterQueue, Delivery, Tag};
 use crate::store::delivery::queue::{self, First};
 
-/// How long an operator's command holds a letter; one that was killed leaves it for the rest of it.
+/// How long an operator's command holds a letter. If the command is killed, the letter stays held
+/// until then.
 const HOLD: Duration = Duration::from_secs(60);
 
 pub(super) struct Letters {

@@ -1,9 +1,10 @@
 //! A broker in tables of the database, for those who have no RabbitMQ: one process with an embedded
 //! database, or a small deployment with many.
 //!
-//! Publishing is a commit. A taken message is leased, and renewed for as long as it is in hand; its
-//! worker dead, it is due again when the lease ends. A delay is a message that is due later. A message
-//! that was taken too often without an answer is set aside as a dead letter.
+//! Publishing is a commit. A taken message is leased, and its lease is renewed while it is in
+//! flight; if its worker dies, the message is due again when the lease ends. A delayed message is
+//! one that is due later. A message that was taken too often without an answer is set aside as a
+//! dead letter.
 
 mod consumer;
 mod dead_letters;
@@ -22,16 +23,17 @@ use crate::broker::{
 use crate::store::delivery::queue::{self, NewRow, TakenRow};
 use crate::store::{Store, StoreError};
 
-/// How long a message is leased. A worker that was killed leaves its messages for the rest of it.
+/// How long a message is leased. If its worker is killed, the message waits until the lease ends.
 const LEASE: Duration = Duration::from_secs(15);
 /// How often to look for messages that another process has published, or whose delay is over.
 const POLL: Duration = Duration::from_millis(200);
-/// As with RabbitMQ (`broker::topology`): who comes back so often has most likely killed workers.
+/// As with RabbitMQ (`broker::topology`): a message that comes back so often has most likely killed
+/// workers.
 const DELIVERY_LIMIT: i32 = 20;
-/// After how many deletions the table is vacuumed by this process.
+/// After how many deletions this process vacuums the table.
 const VACUUM_EVERY: u64 = 2_000;
 
-/// See the module.
+/// A broker in tables: see the module.
 pub struct TableBroker {
     shared: Arc<Shared>,
     main: String,
@@ -52,8 +54,8 @@ impl TableBroker {
         TableBroker { shared: Arc::new(shared), main: main.to_owned(), dead: dead.to_owned() }
     }
 
-    /// Takes back what a process that has died had in hand. Only for who knows that no other works
-    /// on this database.
+    /// Makes messages due again that a process had taken before it died. Only for a process that
+    /// knows that no other works on this database.
     ///
     /// # Errors
     /// The database fails.
@@ -88,7 +90,8 @@ impl Broker for TableBroker {
     async fn publish(&self, batch: Vec<Outgoing>) -> Vec<Result<(), BrokerError>> {
         let rows: Vec<NewRow> = batch.iter().map(|outgoing| self.row(outgoing)).collect();
         let answers = match self.shared.add(&rows).await {
-            // A batch that fails for its content is added one by one: the others are not at fault.
+            // If a batch fails for its content, add row by row: the other messages are not at
+            // fault.
             Err(StoreError::Fault(_) | StoreError::TooSlow(_)) if rows.len() > 1 => {
                 let mut answers = Vec::with_capacity(rows.len());
                 for row in rows {
@@ -111,7 +114,7 @@ impl Broker for TableBroker {
         Ok(Box::new(dead_letters::Letters::new(self.shared.clone(), &self.dead)))
     }
 
-    /// The tables come with the migrations.
+    /// Nothing to do: the tables come with the migrations.
     async fn declare(&self) -> Result<(), BrokerError> {
         Ok(())
     }
@@ -134,7 +137,7 @@ impl Shared {
         queue::delete(&mut connection, ids).await?;
         let before = self.deleted.fetch_add(count, Ordering::Relaxed);
         if before / VACUUM_EVERY != (before + count) / VACUUM_EVERY {
-            // Only room is at stake: the next time will do as well.
+            // Only disk space is at stake: the next vacuum will do as well.
             if let Err(error) = queue::vacuum(&mut connection).await {
                 tracing::warn!(%error, "the queue's table could not be vacuumed");
             }
@@ -150,7 +153,7 @@ fn message(row: TakenRow) -> Message {
         message_type: row.message_type,
         content_type: row.content_type,
         timestamp: row.sent_at.and_then(|t| u64::try_from(t).ok()),
-        // Written by `row` above; whatever else it may be has no headers.
+        // Written by `row` above; anything else counts as no headers.
         headers: serde_json::from_str(&row.headers).unwrap_or_default(),
     }
 }

@@ -1,32 +1,32 @@
-//! Whether an effect may be run: decided from what is on record about it.
+//! Decides from the record of an effect whether it may be run.
 
 use std::time::Duration;
 
-/// What stands about an effect of an event.
+/// The record of an effect of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Record {
-    /// It is still to come, and nobody is at it.
+    /// The effect is still to come, and no worker has claimed it.
     Open,
-    /// Somebody has claimed it, for so long still; zero once the lease has run out.
+    /// A worker has claimed it; the time left of the lease, zero once it has run out.
     Claimed(Duration),
-    /// It has happened, or there was nothing to do.
+    /// It was done, or there was nothing to do.
     Done,
 }
 
-/// What a claim is answered.
+/// The answer to a claim.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Claim {
-    /// Run the effect: nobody else will for the time of the lease.
+    /// Run the effect: nobody else will while the lease lasts.
     Granted,
     /// It is done; nothing is left to do.
     Done,
-    /// Somebody is at it, for that long at most: it is neither done nor free.
+    /// Another worker has leased it, for this long at most: it is neither done nor free.
     Leased(Duration),
 }
 
-/// The answer. `recorded` is what the message says: that each effect of its event has had a record.
-/// Records are forgotten only when all effects are done, so one that is missing then was done. Of
-/// any other message it was never begun.
+/// Decides a claim. `recorded` is what the message says: that each effect of its event has had a
+/// record. Records are deleted only when all effects are done, so a record that is missing then
+/// means done. For any other message it means that the effect was never begun.
 pub fn decide(record: Option<Record>, recorded: bool) -> Claim {
     match record {
         None if recorded => Claim::Done,

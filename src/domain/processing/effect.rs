@@ -1,4 +1,4 @@
-//! What an effect of an event is called.
+//! The names of effects, and the keys of their work.
 
 use std::fmt;
 use std::sync::Arc;
@@ -6,29 +6,29 @@ use std::sync::Arc;
 /// Separates the name of an effect from its target.
 const SEPARATOR: char = '/';
 
-/// Names one effect for one of its targets. With an event's id it is the idempotency key of the work, and what
-/// records, claims and histories are kept under.
+/// Identifies an effect for one of its targets. With an event's id it is the idempotency key of the
+/// work; records, claims and histories are kept under it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EffectKey {
-    /// The effect's name: what metrics are labelled with.
+    /// The effect's name, which labels metrics.
     pub effect: &'static str,
-    /// Which of its targets, where an effect can have more than one for an event.
+    /// The target, if the effect can have more than one for an event.
     pub target: Option<Arc<str>>,
 }
 
 impl EffectKey {
-    /// Of an effect that has one target for each event.
+    /// The key of an effect that has one target for each event.
     pub const fn only(effect: &'static str) -> EffectKey {
         EffectKey { effect, target: None }
     }
 
-    /// Of one target of an effect.
+    /// The key of one target of an effect.
     pub fn to(effect: &'static str, target: impl Into<Arc<str>>) -> EffectKey {
         EffectKey { effect, target: Some(target.into()) }
     }
 }
 
-/// As it is kept in the database and in histories: `NAME` or `NAME/TARGET`.
+/// Writes the key as it is stored in the database and in histories: `NAME` or `NAME/TARGET`.
 impl fmt::Display for EffectKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.effect)?;
@@ -39,7 +39,7 @@ impl fmt::Display for EffectKey {
     }
 }
 
-/// The name and the target in the text of a key.
+/// Splits the text of a key into the name and the target.
 pub fn split_key(text: &str) -> (&str, Option<&str>) {
     match text.split_once(SEPARATOR) {
         Some((name, target)) => (name, Some(target)),

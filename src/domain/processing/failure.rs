@@ -1,4 +1,5 @@
-//! Why the work for an event was not done: one type, from where it happens to the route that its message takes.
+//! Why the work for an event was not done: one type, from where it happens to the route that its
+//! message takes.
 
 use std::fmt;
 use std::time::Duration;
@@ -8,9 +9,9 @@ use crate::domain::processing::effect::EffectKey;
 /// What went wrong, and whether another attempt may help.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
-    /// What kind of failure it is: this alone decides the route.
+    /// The kind of failure, which alone decides the route.
     pub class: Class,
-    /// The effect that failed; `None` where the message itself is at fault.
+    /// The effect that failed; `None` if the message itself is at fault.
     pub effect: Option<EffectKey>,
     /// What happened, for people. It may quote another system, and never holds a secret.
     pub message: String,
@@ -19,12 +20,12 @@ pub struct Failure {
 /// The kinds of failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Class {
-    /// It may work at another attempt.
+    /// Another attempt may work.
     Transient,
     /// No attempt will ever work.
     Permanent,
-    /// Nothing has failed, but it can't run yet: it is leased by another worker, or over a limit. The time is
-    /// how long that lasts at most.
+    /// Nothing has failed, but the effect can't run yet: another worker has leased it, or a limit
+    /// is reached. The time is how long that lasts at most.
     Waiting(Duration),
     /// The message can't be read as an event.
     Malformed,
@@ -37,39 +38,39 @@ impl Failure {
         Failure { class, effect: None, message: message.into() }
     }
 
-    /// One that may pass.
+    /// A failure that may pass.
     pub fn transient(message: impl Into<String>) -> Failure {
         Failure::new(Class::Transient, message)
     }
 
-    /// One that will not pass.
+    /// A failure that will not pass.
     pub fn permanent(message: impl Into<String>) -> Failure {
         Failure::new(Class::Permanent, message)
     }
 
-    /// Has to wait for so long at most before it can run.
+    /// An effect has to wait for at most this long before it can run.
     pub fn waiting(at_most: Duration) -> Failure {
         Failure::new(Class::Waiting(at_most), "")
     }
 
-    /// Of a message that can't be read.
+    /// A message can't be read.
     pub fn malformed(message: impl Into<String>) -> Failure {
         Failure::new(Class::Malformed, message)
     }
 
-    /// Of a message that isn't believed.
+    /// A message isn't believed.
     pub fn not_ours() -> Failure {
         let message =
             "it has no signature of this installation, or was changed after it was signed";
         Failure::new(Class::NotOurs, message)
     }
 
-    /// The same, of this effect.
+    /// The same failure, with its effect.
     pub fn of(self, effect: EffectKey) -> Failure {
         Failure { effect: Some(effect), ..self }
     }
 
-    /// Whether an attempt has failed, so that it goes into the history of the message.
+    /// Whether this is a failed attempt, which goes into the message's history.
     pub fn is_failed_attempt(&self) -> bool {
         !matches!(self.class, Class::Waiting(_))
     }
@@ -92,7 +93,7 @@ pub struct Failures {
 }
 
 impl Failures {
-    /// Of all these; `None` if there are none.
+    /// Collects failures; `None` if there are none.
     pub fn of(failures: impl IntoIterator<Item = Failure>) -> Option<Failures> {
         let mut failures = failures.into_iter();
         Some(Failures { first: failures.next()?, rest: failures.collect() })
@@ -103,8 +104,8 @@ impl Failures {
         std::iter::once(&self.first).chain(&self.rest)
     }
 
-    /// The class that decides the route. What may pass comes before what will not: a message dies when only
-    /// what will never work is left.
+    /// The class that decides the route. Failures that may pass come before those that will not: a
+    /// message becomes a dead letter only when all that is left will never work.
     pub fn deciding(&self) -> Class {
         let rank = |class: Class| match class {
             Class::NotOurs => (4, Duration::ZERO),

@@ -1,9 +1,9 @@
-//! What a message remembers of its failed attempts.
+//! The failed attempts that a message carries with it.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-/// One failed attempt, as the message remembers it.
+/// One failed attempt.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FailedAttempt {
     /// Which attempt, from 1; it starts again at 1 after a replay.
@@ -12,7 +12,7 @@ pub struct FailedAttempt {
     pub worker: String,
     /// When it failed.
     pub at: DateTime<Utc>,
-    /// The effect that failed; absent where the message itself is at fault.
+    /// The effect that failed; `None` if the message itself is at fault.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub effect: Option<String>,
     /// Why, in at most [`ERROR_CHARS`] characters.
@@ -21,13 +21,13 @@ pub struct FailedAttempt {
 
 /// How much of an error a message carries, in characters.
 pub const ERROR_CHARS: usize = 400;
-/// How much of the error that killed it a dead letter carries, in characters: with four bytes each well
-/// below what all headers may have.
+/// How much of its last error a dead letter carries, in characters. At four bytes each this is well
+/// below the limit of all headers.
 pub const LAST_ERROR_CHARS: usize = 4000;
-/// How many failures it carries. All headers of a message must fit one AMQP frame, 128 KiB.
+/// How many failures a message carries. All headers of a message must fit one AMQP frame, 128 KiB.
 const MOST_FAILURES: usize = 40;
 
-/// Adds a failure. Where there is no room left the oldest but the very first goes.
+/// Adds a failure. If there is no room left, drops the oldest except the very first.
 pub fn remember(history: &mut Vec<FailedAttempt>, mut failure: FailedAttempt) {
     if let Some((end, _)) = failure.error.char_indices().nth(ERROR_CHARS) {
         failure.error.truncate(end);

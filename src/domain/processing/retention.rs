@@ -1,10 +1,11 @@
-//! What may be forgotten, and when.
+//! What may be deleted, and when.
 
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
-/// Everything before this is too old. A retention longer than time keeps everything.
+/// The time before which everything is too old. A retention that reaches back beyond 1970 keeps
+/// everything.
 pub fn horizon(now: DateTime<Utc>, keep: Duration) -> DateTime<Utc> {
     chrono::TimeDelta::from_std(keep)
         .ok()
@@ -13,7 +14,7 @@ pub fn horizon(now: DateTime<Utc>, keep: Duration) -> DateTime<Utc> {
         .max(DateTime::UNIX_EPOCH)
 }
 
-/// What is kept about one effect of an event.
+/// The record of one effect of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Trace {
     /// Whether it is done, or skipped for good.
@@ -25,17 +26,18 @@ pub struct Trace {
 /// What the outbox has of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outbox {
-    /// It will be published, perhaps once more: a publisher may have died before it could say so.
+    /// It will be published, perhaps once more: a publisher may have died before it could mark it.
     Unpublished,
-    /// It was published for the last time by then.
+    /// It was published, for the last time by then.
     Published(DateTime<Utc>),
-    /// Nothing any more: it was published long ago.
+    /// Its row is deleted: it was published long ago.
     Gone,
 }
 
-/// Whether the records of an event may go: all of them or none. The event has so many `effects` in
-/// all; while one is to come, a message is somewhere that needs the others' records. A message that
-/// was published a short time ago may need them too, however old they are.
+/// Whether the records of an event may be deleted, all of them together. The event has so many
+/// `effects` in all; while one of them is still to come, there is a message somewhere that needs
+/// the others' records. A message that was published a short time ago may need them too, however
+/// old they are.
 pub fn may_forget(
     traces: &[Trace],
     effects: usize,

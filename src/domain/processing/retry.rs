@@ -1,4 +1,4 @@
-//! When a failed message is tried again, and when it is dead.
+//! When a failed message is retried, and when it becomes a dead letter.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,35 +6,35 @@ use std::time::Duration;
 
 use crate::domain::processing::failure::{Class, Failures};
 
-/// The pauses between attempts, in order. A message has one attempt more than there are pauses.
+/// The delays between attempts, in order. A message has one attempt more than there are delays.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RetryPolicy {
     delays: Vec<Duration>,
 }
 
-/// Where a message goes whose work is not done.
+/// Where a message goes that is not done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Route {
-    /// It waits in a delay queue, then comes as the next attempt.
+    /// It waits in a delay queue, and comes back as the next attempt.
     Retry {
         /// How long it waits.
         after: Duration,
         /// The number of the next attempt; the first one has number 1.
         attempt: u32,
     },
-    /// It waits in a delay queue and comes again as the same attempt.
+    /// It waits in a delay queue, and comes back as the same attempt.
     Park {
         /// How long it waits.
         after: Duration,
     },
-    /// To the dead letters.
+    /// It goes to the dead letters.
     Dead(DeadReason),
 }
 
 /// Why a message is a dead letter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DeadReason {
-    /// Nobody of this installation has signed it, or not as it is.
+    /// It has no signature of this installation, or was changed after it was signed.
     NotOurs,
     /// It can't be read as an event.
     Malformed,
@@ -42,7 +42,8 @@ pub enum DeadReason {
     Exhausted,
     /// An effect failed for a reason that will not pass.
     Permanent,
-    /// The broker gave up: it was delivered too often without an answer, as when it kills workers.
+    /// The broker gave up: it was delivered too often without an answer, as happens if it kills
+    /// workers.
     DeliveryLimit,
 }
 
@@ -68,14 +69,14 @@ impl DeadReason {
     }
 }
 
-/// RabbitMQ keeps a queue's TTL in an unsigned 32-bit number of milliseconds and refuses
-/// more (<https://www.rabbitmq.com/docs/ttl>).
+/// RabbitMQ keeps a queue's TTL in an unsigned 32-bit number of milliseconds, and refuses more
+/// (<https://www.rabbitmq.com/docs/ttl>).
 const LONGEST_DELAY: Duration = Duration::from_millis(u32::MAX as u64);
-/// Each step is a queue, and each attempt an entry in the history header.
+/// Each step needs a queue, and each attempt an entry in the history header.
 const MOST_STEPS: usize = 100;
 
 impl RetryPolicy {
-    /// Where a message goes whose attempt number `attempt` (from 1) left these failures.
+    /// Where a message goes after attempt number `attempt` (from 1) left these failures.
     pub fn route(&self, attempt: u32, failures: &Failures) -> Route {
         match failures.deciding() {
             Class::NotOurs => Route::Dead(DeadReason::NotOurs),
@@ -93,8 +94,8 @@ impl RetryPolicy {
         }
     }
 
-    /// The pause of a message that has to wait `remaining` without counting an attempt: the shortest step
-    /// that covers it, else the longest.
+    /// The delay of a message that has to wait `remaining` without counting an attempt: the
+    /// shortest step that covers it, or else the longest.
     fn park(&self, remaining: Duration) -> Duration {
         let covering = self.delays.iter().filter(|d| **d >= remaining).min();
         covering.or_else(|| self.delays.iter().max()).copied().unwrap_or_default()
@@ -105,7 +106,7 @@ impl RetryPolicy {
         self.delays.iter().sum()
     }
 
-    /// The pauses, one for each delay queue: ascending, without repetition.
+    /// The distinct delays, ascending: one for each delay queue.
     pub fn distinct_delays(&self) -> Vec<Duration> {
         let mut delays = self.delays.clone();
         delays.sort();

@@ -71,13 +71,13 @@ async fn the_others_are_served_where_one_is_dropped_or_panics() {
         answers.push(call.await.unwrap());
     }
     assert_eq!(answers, [Some(1), None, Some(3)]);
-    // Nobody is at work any more, and the next does its own again.
+    // No batch is running any more, and the next caller runs its own again.
     assert_eq!(batcher.call(4).await, Some(4));
     assert_eq!(batcher.call(2).await, None);
     assert_eq!(batcher.call(5).await, Some(5));
 }
 
-/// On one thread, as each that serves is.
+/// On one thread, as each thread that serves has a runtime of its own.
 #[tokio::test]
 async fn those_who_come_together_go_together_where_that_is_wanted() {
     for (gathers, wanted) in [(true, vec![7]), (false, vec![1, 6])] {
@@ -101,12 +101,12 @@ async fn those_who_come_together_go_together_where_that_is_wanted() {
             assert_eq!(answer, Some(i * 2));
         }
         assert_eq!(*sizes.lock().unwrap(), wanted, "gathers: {gathers}");
-        // A lone one has nobody to go with.
+        // A lone item has no others to go with.
         assert_eq!(batcher.call(9).await, Some(18));
     }
 }
 
-/// Some come while others are being answered; then all ask together.
+/// Some callers come while others are being answered; then all ask together.
 #[tokio::test]
 async fn those_who_are_answered_ask_again_with_those_who_wait() {
     let (sizes, gate) = (Arc::new(Mutex::new(Vec::new())), Arc::new(Notify::new()));

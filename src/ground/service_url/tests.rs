@@ -4,7 +4,7 @@ fn parse(text: &str) -> Result<ServiceUrl, String> {
     ServiceUrl::parse(text, &["db", "dbs"], "db://user:password@host/name")
 }
 
-/// User, password, host and path.
+/// The user, the password, the host and the path.
 fn parts(text: &str) -> (String, String, String, String) {
     let url = parse(text).unwrap_or_else(|error| panic!("{text}: {error}"));
     let host = url.hosts.first().cloned().unwrap_or_default().0;

@@ -1,4 +1,5 @@
-//! Texts of others in the log and on a terminal: each log line stays one line, and nothing steers.
+//! Escapes others' text in the log and on a terminal: each log line stays one line, and nothing
+//! controls the terminal.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -7,16 +8,16 @@ use tracing_subscriber::field::MakeExt;
 use tracing_subscriber::fmt::FormatFields;
 use tracing_subscriber::fmt::format::{Writer, debug_fn};
 
-/// Fields as text, on one line whatever is in them: an error may repeat what somebody else's server or
-/// message has said, and could otherwise forge lines, or steer a terminal.
+/// Fields as text, on one line whatever is in them. An error may repeat what another server or a
+/// message has said, and could otherwise forge lines, or control the terminal.
 pub(super) fn escaped_fields() -> impl for<'w> FormatFields<'w> + 'static {
     debug_fn(|writer: &mut Writer<'_>, field, value| {
         let value = Escaped(value);
         match (field.name(), writer.has_ansi_escapes()) {
-            // Where a line of the older kind came from.
+            // Where a line of the `log` crate came from.
             (name, _) if name.starts_with("log.") => Ok(()),
             ("message", _) => write!(writer, "{value}"),
-            // Italic and dimmed, as the library does it by itself.
+            // Italic and dimmed, as the library does it by default.
             (name, true) => write!(writer, "\x1b[3m{name}\x1b[0m\x1b[2m=\x1b[0m{value}"),
             (name, false) => write!(writer, "{name}={value}"),
         }
@@ -24,14 +25,14 @@ pub(super) fn escaped_fields() -> impl for<'w> FormatFields<'w> + 'static {
     .delimited(" ")
 }
 
-/// Whether a character does something instead of being seen: controls, ends of lines, and what
-/// turns the direction of writing round.
+/// Whether a character does something instead of being seen: controls, ends of lines, and
+/// characters that change the direction of writing.
 fn steers(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// A text for a terminal. Its lines stay lines; whatever else steers is written as JSON does
+/// A text for a terminal. Its lines stay lines; any other such character is written as JSON does
 /// (`\u001b`), so that a JSON text stays the same document.
 pub fn printable(text: &str) -> Cow<'_, str> {
     let harmless = |c: char| c == '\n' || !steers(c);
@@ -71,7 +72,7 @@ impl fmt::Display for Escaped<'_> {
 mod tests {
     use super::*;
 
-    /// What a subscriber of ours writes about something.
+    /// What our subscriber logs while `what` runs.
     fn logged(what: impl FnOnce()) -> String {
         let lines = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
         let sink = lines.clone();

@@ -1,6 +1,6 @@
-//! What gives somebody lasting access, or takes it. Each decides under a lock on the user's row: of
-//! two at the same moment the second sees what the first has done, so that nothing a user had is
-//! left behind by the change that was to end it.
+//! Operations that give or take lasting access. Each decides under a lock on the user's row: of two
+//! at the same time, the second sees what the first has done. So a change that ends a user's access
+//! leaves nothing of it behind.
 
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
@@ -15,38 +15,38 @@ use crate::store::accounts::users::{User, UserChange, insert};
 use crate::store::schema::users;
 use crate::store::sql::{RunQueryDsl, Statement, transaction};
 
-/// How many API tokens a user may have that are still good.
+/// How many unexpired API tokens a user may have.
 pub const MOST_TOKENS: i64 = 100;
-/// How many sessions a user may have: with another one the oldest end.
+/// How many sessions a user may have: one more ends the oldest.
 pub const MOST_SESSIONS: i64 = 100;
 
-/// Why something was not carried out that the database could have done.
+/// Why something was refused that the database could have done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     /// The password that was verified is no longer the user's.
     #[error("the password has changed meanwhile")]
     StalePassword,
-    /// The token that asks has ended, or its user is no admin any more.
+    /// The caller's token has ended, or its user is no longer an admin.
     #[error("the token that asks has ended meanwhile")]
     Ended,
     /// See [`MOST_TOKENS`].
     #[error("the user has {MOST_TOKENS} API tokens already")]
     TooManyTokens,
-    /// Nobody could manage users any more.
+    /// Nobody would be left to manage users.
     #[error("there is no other admin")]
     LastAdmin,
 }
 
-/// What of a user is decided by.
+/// What decisions about a user are based on.
 #[derive(Debug, Clone, Queryable)]
 pub struct Credentials {
     /// The e-mail address.
     pub email: String,
-    /// The password's hash, where there is a password.
+    /// The password's hash, if there is a password.
     pub password_hash: Option<String>,
 }
 
-/// What a user has now.
+/// A user's current credentials.
 ///
 /// # Errors
 /// The database fails.
@@ -58,7 +58,7 @@ pub async fn of(
     Ok(found.first(connection).await.optional()?)
 }
 
-/// The same, with the user's row locked until the transaction ends.
+/// The same, and locks the user's row until the transaction ends.
 async fn lock(
     connection: &mut AsyncPgConnection,
     id: i64,
@@ -67,8 +67,8 @@ async fn lock(
     Ok(found.for_no_key_update().get_result(connection).await.optional()?)
 }
 
-/// Whether a caller is still who it was when its request was let in: its token and its role may be
-/// known for some seconds after they have ended.
+/// Checks that a caller still is who it was when its request was let in: its token and its role may
+/// be cached for some seconds after they have ended.
 async fn confirm(connection: &mut AsyncPgConnection, by: Holder) -> Result<(), StoreError> {
     #[derive(QueryableByName)]
     struct Row {
@@ -89,7 +89,7 @@ async fn confirm(connection: &mut AsyncPgConnection, by: Holder) -> Result<(), S
     }
 }
 
-/// Opens a session, if the password that was verified by this hash is still the user's.
+/// Opens a session, if the hash that the password was verified by is still the user's.
 ///
 /// # Errors
 /// [`Refusal::StalePassword`], or the database fails.
@@ -117,7 +117,7 @@ pub async fn open_session(
     .await
 }
 
-/// Adds an API token, if the one that asks for it is still good.
+/// Adds an API token, if the caller's own token is still good.
 ///
 /// # Errors
 /// [`Refusal::Ended`] or [`Refusal::TooManyTokens`], or the database fails.
@@ -152,10 +152,10 @@ pub async fn add_token(
     .await
 }
 
-/// Adds a user in the name of a caller, where one is known.
+/// Adds a user on behalf of a caller, if one is known.
 ///
 /// # Errors
-/// [`Refusal::Ended`]; [`StoreError::Taken`] if the e-mail address is.
+/// [`Refusal::Ended`]; [`StoreError::Taken`] if the e-mail address is taken.
 pub async fn add_user(
     connection: &mut AsyncPgConnection,
     change: UserChange,
@@ -170,22 +170,22 @@ pub async fn add_user(
     .await
 }
 
-/// On what terms a user is changed.
+/// The terms on which a user is changed.
 #[derive(Debug, Clone, Default)]
 pub struct Terms {
-    /// Who asks, where that is known.
+    /// The caller, if one is known.
     pub by: Option<Holder>,
-    /// The hash that must still be the user's, where its password was asked for.
+    /// The hash that must still be the user's, if its password was asked for.
     pub verified: Option<String>,
     /// Whether API tokens stay when the password changes.
     pub keep_tokens: bool,
 }
 
-/// Changes a user; `None` if there is none. A new password ends the user's sessions, and its API
-/// tokens unless they are to be kept.
+/// Changes a user; `None` if there is no such user. A new password ends the user's sessions, and
+/// its API tokens unless they are to be kept.
 ///
 /// # Errors
-/// A [`Refusal`], [`StoreError::Taken`] if the new e-mail address is, or the database fails.
+/// A [`Refusal`], [`StoreError::Taken`] if the new e-mail address is taken, or the database fails.
 pub async fn revise(
     connection: &mut AsyncPgConnection,
     id: i64,
@@ -194,7 +194,7 @@ pub async fn revise(
     now: DateTime<Utc>,
 ) -> Result<Option<User>, StoreError> {
     transaction(connection, async |connection| {
-        // Where nobody has to say who they are, nobody can be shut out either.
+        // Without authentication, nobody can be locked out.
         let demotes = change.role.is_some_and(|role| role != Role::Admin.as_str());
         if demotes && terms.by.is_some() {
             leave_an_admin(connection, id).await?;
@@ -216,7 +216,7 @@ pub async fn revise(
     .await
 }
 
-/// Deletes a user in the name of a caller: see [`people::delete`].
+/// Deletes a user on behalf of a caller: see [`people::delete`].
 ///
 /// # Errors
 /// A [`Refusal`], or the database fails.
@@ -236,7 +236,7 @@ pub async fn delete_user(
     .await
 }
 
-/// Ends all of a user's sessions or API tokens. How many; `None` if there is no such user.
+/// Ends all of a user's sessions or API tokens. Returns how many; `None` if there is no such user.
 ///
 /// # Errors
 /// The database fails.
@@ -254,7 +254,7 @@ pub async fn end_all(
     .await
 }
 
-/// Ends these sessions and API tokens, whoever has them. Returns the ids of those there were.
+/// Ends these sessions and API tokens, whoever has them. Returns the ids of those that existed.
 ///
 /// # Errors
 /// The database fails.
@@ -282,7 +282,8 @@ pub async fn revoke(
     .await
 }
 
-/// Refuses to take the rights of the only admin. Two that would take each other's wait here.
+/// Refuses to take the rights of the only admin. If two admins take each other's at the same time,
+/// one of them waits here.
 async fn leave_an_admin(connection: &mut AsyncPgConnection, id: i64) -> Result<(), StoreError> {
     let admins = users::table.filter(users::role.eq(Role::Admin.as_str()));
     let admins = admins.order(users::id).select(users::id).for_no_key_update();

@@ -1,4 +1,4 @@
-//! Sessions and API tokens, by the SHA-256 of the token: the token itself is nowhere.
+//! Sessions and API tokens, stored by their SHA-256: the token itself is stored nowhere.
 
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
@@ -12,9 +12,9 @@ use crate::store::sql::{RunQueryDsl, Statement};
 /// What a token is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// Somebody has signed in.
+    /// For a user who has signed in.
     Session,
-    /// A program's.
+    /// For a program.
     Api,
 }
 
@@ -27,22 +27,22 @@ impl Kind {
     }
 }
 
-/// A token to be kept.
+/// A token to be stored.
 pub struct NewToken {
-    /// Whose it is.
+    /// The user's id.
     pub user_id: i64,
     /// What it is for.
     pub kind: Kind,
-    /// What its owner calls it.
+    /// The name that its owner gave it.
     pub name: Option<String>,
-    /// When it is made.
+    /// When it was made.
     pub created_at: DateTime<Utc>,
-    /// From when on it is of no use.
+    /// When it expires; `None` for never.
     pub expires_at: Option<DateTime<Utc>>,
 }
 
-/// Keeps a token by its SHA-256. Returns its id. What asks whether it may be made is in
-/// [`credentials`](crate::store::accounts::credentials).
+/// Stores a token by its SHA-256, and returns its id.
+/// [`credentials`](crate::store::accounts::credentials) decides whether it may be made.
 ///
 /// # Errors
 /// [`StoreError::Missing`] if there is no such user.
@@ -73,19 +73,20 @@ pub async fn insert(
 /// Who holds a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Holder {
-    /// The token.
+    /// The token's id.
     pub token_id: i64,
     /// What it is for.
     pub kind: Kind,
-    /// From when on it is of no use.
+    /// When it expires; `None` for never.
     pub expires_at: Option<DateTime<Utc>>,
-    /// Whose it is.
+    /// The user's id.
     pub user_id: i64,
-    /// What that user is.
+    /// The user's role.
     pub role: Role,
 }
 
-/// Who holds the token with this hash, if anybody does. Notes that it is in use, by the minute.
+/// The holder of the token with this hash, if there is one. Notes that the token is in use, at most
+/// once a minute.
 ///
 /// # Errors
 /// The database fails.
@@ -124,7 +125,7 @@ pub async fn holder(
         kind: if row.kind == Kind::Session.as_str() { Kind::Session } else { Kind::Api },
         expires_at: row.expires_at,
         user_id: row.user_id,
-        // The column has a check constraint with these names.
+        // A check constraint of the column allows no other names.
         role: Role::from_name(&row.role).unwrap_or_default(),
     }))
 }
@@ -135,13 +136,13 @@ pub struct Listed {
     /// Assigned by the database.
     #[diesel(sql_type = BigInt)]
     pub id: i64,
-    /// What its owner calls it.
+    /// The name that its owner gave it.
     #[diesel(sql_type = Text)]
     pub name: String,
     /// When it was made.
     #[diesel(sql_type = Timestamptz)]
     pub created_at: DateTime<Utc>,
-    /// From when on it is of no use.
+    /// When it expires; `None` for never.
     #[diesel(sql_type = Nullable<Timestamptz>)]
     pub expires_at: Option<DateTime<Utc>>,
     /// When it was last used, to the minute.
@@ -149,8 +150,8 @@ pub struct Listed {
     pub last_used_at: Option<DateTime<Utc>>,
 }
 
-/// A user's tokens of one kind after `after`, ascending by id; of sessions those that have not
-/// ended.
+/// A user's tokens of one kind after `after`, ascending by id. Sessions that have ended are left
+/// out.
 ///
 /// # Errors
 /// The database fails.
@@ -173,7 +174,7 @@ pub async fn list(
     Ok(statement.load(connection).await?)
 }
 
-/// How many tokens [`list`] has in all.
+/// How many tokens [`list`] returns over all pages.
 ///
 /// # Errors
 /// The database fails.
@@ -197,7 +198,7 @@ pub async fn count(
     Ok(row.count)
 }
 
-/// Deletes one token of a user. Whether there was one of that kind.
+/// Deletes one token of a user. Returns whether there was one of that kind.
 ///
 /// # Errors
 /// The database fails.
@@ -215,7 +216,7 @@ pub async fn delete(
     Ok(statement.execute(connection).await? > 0)
 }
 
-/// Deletes every token of one kind that a user has. How many there were.
+/// Deletes all tokens of one kind that a user has. Returns how many there were.
 ///
 /// # Errors
 /// The database fails.
@@ -239,19 +240,19 @@ pub struct Owned {
     /// `api` or `session`.
     #[diesel(sql_type = Text)]
     pub kind: String,
-    /// Whose it is.
+    /// The user's id.
     #[diesel(sql_type = BigInt)]
     pub user_id: i64,
-    /// That user's address.
+    /// The user's e-mail address.
     #[diesel(sql_type = Text)]
     pub email: String,
-    /// What its owner calls it; a session has no name.
+    /// The name that its owner gave it; a session has none.
     #[diesel(sql_type = Nullable<Text>)]
     pub name: Option<String>,
     /// When it was made.
     #[diesel(sql_type = Timestamptz)]
     pub created_at: DateTime<Utc>,
-    /// From when on it is of no use.
+    /// When it expires; `None` for never.
     #[diesel(sql_type = Nullable<Timestamptz>)]
     pub expires_at: Option<DateTime<Utc>>,
     /// When it was last used, to the minute.
@@ -259,7 +260,7 @@ pub struct Owned {
     pub last_used_at: Option<DateTime<Utc>>,
 }
 
-/// Tokens that are still good after `after`, ascending by id: a user's, or everybody's.
+/// Tokens after `after` that have not expired, ascending by id: a user's, or everybody's.
 ///
 /// # Errors
 /// The database fails.

@@ -11,7 +11,7 @@ use crate::store::sql::{RunQueryDsl, Statement, transaction};
 use crate::store::{StoreError, mail_limits, tasks};
 
 diesel::define_sql_function! {
-    /// The column's index is on this.
+    /// The function that the index on the column uses.
     fn lower(text: diesel::sql_types::Text) -> diesel::sql_types::Text;
 }
 
@@ -21,19 +21,19 @@ diesel::define_sql_function! {
 pub struct User {
     /// Assigned by the database.
     pub id: i64,
-    /// As it was written; unique whatever its case.
+    /// As the user wrote it; unique regardless of case.
     pub email: String,
-    /// What to call them.
+    /// What to call the user.
     pub name: Option<String>,
-    /// When the user was made.
+    /// When the user was created.
     pub created_at: DateTime<Utc>,
-    /// When it changed last.
+    /// When the user last changed.
     pub updated_at: DateTime<Utc>,
-    /// The name of its [`Role`].
+    /// The name of the user's [`Role`].
     pub role: String,
 }
 
-/// What is written; absent fields stay as they are.
+/// The fields to write; absent ones stay as they are.
 #[derive(Default, Insertable, AsChangeset)]
 #[diesel(table_name = users)]
 pub struct UserChange {
@@ -50,7 +50,7 @@ pub struct UserChange {
 /// Adds a user.
 ///
 /// # Errors
-/// [`StoreError::Taken`] if the e-mail address is.
+/// [`StoreError::Taken`] if the e-mail address is taken.
 pub async fn insert(
     connection: &mut AsyncPgConnection,
     change: UserChange,
@@ -64,7 +64,7 @@ pub async fn insert(
     Ok(inserted.await?)
 }
 
-/// One user.
+/// Finds one user.
 ///
 /// # Errors
 /// The database fails.
@@ -72,7 +72,7 @@ pub async fn find(connection: &mut AsyncPgConnection, id: i64) -> Result<Option<
     Ok(users::table.find(id).select(User::as_select()).first(connection).await.optional()?)
 }
 
-/// Those of these users that there are.
+/// Those of these users that exist.
 ///
 /// # Errors
 /// The database fails.
@@ -97,7 +97,7 @@ pub async fn list(
     Ok(page.select(User::as_select()).load(connection).await?)
 }
 
-/// How many there are.
+/// How many users there are.
 ///
 /// # Errors
 /// The database fails.
@@ -114,7 +114,7 @@ pub async fn has_admin(connection: &mut AsyncPgConnection) -> Result<bool, Store
     Ok(admins.first::<i64>(connection).await.optional()?.is_some())
 }
 
-/// A user's id and password hash, by e-mail address in any case; for signing in alone. A user
+/// A user's id and password hash, by e-mail address in any case. Only for signing in, which a user
 /// without a password can't.
 ///
 /// # Errors
@@ -143,10 +143,10 @@ pub async fn id_of(
     Ok(found.first(connection).await.optional()?)
 }
 
-/// Changes a user; `None` if there is none. A new password ends the user's sessions.
+/// Changes a user; `None` if there is no such user. A new password ends the user's sessions.
 ///
 /// # Errors
-/// [`StoreError::Taken`] if the new e-mail address is.
+/// [`StoreError::Taken`] if the new e-mail address is taken.
 pub async fn update(
     connection: &mut AsyncPgConnection,
     id: i64,
@@ -168,7 +168,7 @@ pub async fn update(
     .await
 }
 
-/// Who gets the mail for these users: id and address of those that exist.
+/// Those of these users that exist, with the addresses to send their mail to.
 ///
 /// # Errors
 /// The database fails.
@@ -208,7 +208,7 @@ pub async fn delete(
 }
 
 /// Adds the user of the examples as user 1, unless there is a user 1 or one with its address.
-/// Nobody can sign in as it: it has no password. Whether it was added.
+/// Nobody can sign in as this user, who has no password. Returns whether it was added.
 ///
 /// # Errors
 /// The database fails.

@@ -1,4 +1,4 @@
-//! Opening a connection: to the first of a URL's hosts that takes writes.
+//! Opens a connection to the first of a URL's hosts that takes writes.
 
 use std::io;
 use std::net::IpAddr;
@@ -21,12 +21,13 @@ use crate::ground::tls;
 use crate::store::connection::sqlstate::{ReadOnlySince, WithCodes};
 use crate::store::{PostgresUrl, StoreError};
 
-/// How long a database may take to let in whoever starts: an embedded one has just been started itself.
+/// How long a database may take to accept a starting process: an embedded one has only just been
+/// started itself.
 pub(in crate::store) const PATIENCE: Duration = Duration::from_secs(15);
-/// A peer that acknowledges nothing for this long is gone, reset or not.
+/// A peer that acknowledges nothing for this long is gone, even if it never reset the connection.
 const UNACKNOWLEDGED: Duration = Duration::from_secs(10);
-/// How the server notices that we are gone, without a word, and lets go of our locks: a transaction in
-/// which nothing happens, a peer that acknowledges nothing
+/// How the server notices that this process is gone without having said so, and releases our locks:
+/// by an idle transaction, or a peer that acknowledges nothing
 /// (<https://www.postgresql.org/docs/current/runtime-config-client.html>).
 const IF_WE_ARE_GONE: &str = "SET idle_in_transaction_session_timeout = '15s'; \
      SET tcp_keepalives_idle = 10; SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 3";
@@ -35,7 +36,7 @@ const IF_WE_ARE_GONE: &str = "SET idle_in_transaction_session_timeout = '15s'; \
 #[derive(Debug, Clone)]
 pub(in crate::store) struct ConnectError {
     why: String,
-    /// Whether the server is there and will go on refusing: wrong credentials, no such database.
+    /// Whether the server is up and will keep refusing: wrong credentials, no such database.
     refused: bool,
 }
 
@@ -60,8 +61,8 @@ impl ConnectError {
     }
 }
 
-/// The server's words with its code, or the client's with their cause. Class 28 is about who asks, 3D000
-/// about a database that doesn't exist
+/// The server's message with its SQLSTATE, or the client's error with its cause. Class 28 is about
+/// the user's credentials, 3D000 about a database that doesn't exist
 /// (<https://www.postgresql.org/docs/current/errcodes-appendix.html>).
 impl From<tokio_postgres::Error> for ConnectError {
     fn from(error: tokio_postgres::Error) -> ConnectError {
@@ -81,9 +82,9 @@ impl From<tokio_postgres::Error> for ConnectError {
     }
 }
 
-/// Opens a connection within this time over all hosts; `statement_timeout` is PostgreSQL's setting, `0`
-/// for none. The host that served last is asked first. A server that can only be read is passed over,
-/// unless the URL says otherwise.
+/// Opens a connection, and takes at most `within` over all hosts. `statement_timeout` is
+/// PostgreSQL's setting; `0` means none. The host that served last is tried first. A read-only
+/// server is passed over, unless the URL says otherwise.
 pub(in crate::store) async fn connect(
     url: &PostgresUrl,
     within: Duration,
@@ -94,7 +95,7 @@ pub(in crate::store) async fn connect(
     AsyncPgConnection::try_from(client).await.map_err(ConnectError::away)
 }
 
-/// The same for who needs no more than the client under it.
+/// Like `connect`, for callers that need only the client under it.
 pub(in crate::store) async fn client(
     url: &PostgresUrl,
     within: Duration,
@@ -131,7 +132,8 @@ pub(in crate::store) async fn client(
     Err(ConnectError { why: why.join("; "), refused })
 }
 
-/// Opens a connection to one host and says how it is to be used.
+/// Opens a connection to one host and applies `settings`. Refuses a read-only server if writes are
+/// needed.
 async fn open(
     host: &Config,
     url: &PostgresUrl,
@@ -171,7 +173,8 @@ async fn start(
     let Some(tls) = tls else {
         return plain(socket(name, address, port).await?, host, read_only).await;
     };
-    // Whether TLS was spoken at all tells a server that offers none from one that can't be trusted.
+    // Whether a TLS handshake began: this tells a server without TLS from one that can't be
+    // trusted.
     let spoken = Arc::new(AtomicBool::new(false));
     let handshake = Handshake {
         connect: MakeTlsConnect::<TcpStream>::make_tls_connect(&mut tls.clone(), name)
@@ -193,7 +196,7 @@ fn at(path: &Path, error: &io::Error) -> String {
     format!("{}: {error}", path.display())
 }
 
-/// A socket to one of the name's addresses.
+/// A TCP socket to `address`, or else to one of the addresses of `name`.
 async fn socket(
     name: &str,
     address: Option<&IpAddr>,
@@ -231,7 +234,7 @@ where
     sign_in(&host, WithCodes::new(socket, read_only.clone()), NoTls).await
 }
 
-/// Signs in. The connection is served until it ends; why it ended shows in the statements under way.
+/// Signs in. A task serves the connection until it ends; statements under way report why it ended.
 async fn sign_in<S, T>(host: &Config, socket: S, tls: T) -> Result<Client, ConnectError>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -247,7 +250,7 @@ where
     Ok(client)
 }
 
-/// A TLS handshake after which the messages within are read for their codes.
+/// A TLS handshake, after which the decrypted messages are read for their error codes.
 struct Handshake<C> {
     connect: C,
     spoken: Arc<AtomicBool>,

@@ -1,7 +1,7 @@
-//! PostgreSQL inside this process, for those who have none: the only file that knows of it.
+//! PostgreSQL inside this process, for users who have none. No other file knows of it.
 //!
-//! It serves one connection at a time, so a pool on it has a size of one. A crash of the process loses
-//! nothing; what a power cut loses is not known, since its fsync is off.
+//! It serves one connection at a time, so its pool has a size of one. A crash of the process loses
+//! nothing. What a power cut loses is unknown, since fsync is off.
 
 use std::path::{Path, PathBuf};
 
@@ -17,23 +17,23 @@ use crate::store::PostgresUrl;
 pub struct Embedded {
     server: Option<PgliteServer>,
     url: PostgresUrl,
-    /// Given back last: nobody else may start a database in it before this one has stopped.
+    /// Released last: nobody else may start a database in it before this one has stopped.
     directory: DataDir,
 }
 
-/// Where the database is in a data directory.
+/// Where a data directory has the database's files.
 pub fn files(directory: &Path) -> PathBuf {
     directory.join("postgres")
 }
 
-/// Where the database's engine keeps what it has unpacked, which it asks the environment for.
+/// Where the database engine keeps what it has unpacked. It takes this path from the environment.
 pub fn cache(directory: &Path) -> PathBuf {
     directory.join("cache")
 }
 
 impl Embedded {
-    /// Starts the database in a directory. It listens on a socket that only this user can reach, since whoever else
-    /// connected to it would own it. Blocks for the time that takes, some tenths of a second.
+    /// Starts the database in a directory. It listens on a socket that only this user can reach,
+    /// since anyone else who connected would own the database. Blocks for some tenths of a second.
     ///
     /// # Errors
     /// The database doesn't start.
@@ -56,12 +56,12 @@ impl Embedded {
         Ok(Embedded { server: Some(server), url, directory })
     }
 
-    /// Where it answers, on this machine alone.
+    /// The URL of its socket, which is reachable on this machine alone.
     pub fn url(&self) -> &PostgresUrl {
         &self.url
     }
 
-    /// The directory that it is in.
+    /// The data directory it runs in.
     pub fn directory(&self) -> &DataDir {
         &self.directory
     }

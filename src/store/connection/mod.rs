@@ -1,4 +1,4 @@
-//! Connections to the database: where they lead, how they are made and kept, and what their errors mean.
+//! Connections to the database: their URL, opening and pooling them, and what their errors mean.
 
 pub(in crate::store) mod conflicts;
 pub(in crate::store) mod connect;

@@ -20,67 +20,68 @@ use crate::store::connection::sqlstate::ReadOnlySince;
 use crate::store::sql::{RunQueryDsl, Statement};
 use crate::store::{PostgresUrl, StoreError};
 
-/// How long a caller waits for a free connection, and for a new one to open. An HTTP request that can't get one by then is answered
-/// 503, so this is below what clients usually wait.
+/// How long a caller waits for a free connection, and for a new one to open. An HTTP request that
+/// can't get one in this time is answered 503, so this is below the timeouts of usual clients.
 const WAIT: Duration = Duration::from_secs(3);
-/// How long opening one may take, over all hosts of the URL.
+/// How long opening a connection may take, over all hosts of the URL.
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(2_900);
-/// How long all of that may take together: connections that turn out to be dead are passed over.
+/// How long all of that may take together, dead connections that are passed over included.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// How long an idle connection may take for a sign of life.
+/// How long an idle connection may take to answer a check.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(1);
-/// For how long after it was last taken a connection counts as alive.
+/// How long after it was last taken a connection counts as alive without a check.
 const FRESH: Duration = Duration::from_secs(1);
-/// No statement of ours takes this long; one that does is stuck, and is cancelled by the server. Below
-/// the time after which the server itself counts as gone (`sql::ANSWER_TIMEOUT`).
+/// No statement of ours takes this long; one that does is stuck, and the server cancels it. Less
+/// than the time after which the server itself counts as gone (`sql::ANSWER_TIMEOUT`).
 const STATEMENT_TIMEOUT: &str = "12s";
 
-/// The smallest share of the pool that is given to a thread of its own: a few slow queries must not keep
-/// all others of the thread waiting.
+/// The smallest share of the pool that is given to a thread of its own: with fewer connections, a
+/// few slow queries would keep all others of the thread waiting.
 const LEAST_SHARE: usize = 4;
 
-/// The database.
+/// The database, behind a pool of connections.
 #[derive(Clone)]
 pub struct Store {
     pool: Pool<AsyncPgConnection>,
-    /// Those of threads.
+    /// The pools of the threads that have one of their own.
     shares: Arc<[Pool<AsyncPgConnection>]>,
     terms: Terms,
 }
 
-/// On which terms connections are used; one for all pools of a process.
+/// How connections may be used; one for all pools of a process.
 #[derive(Clone)]
 struct Terms {
     read_only: ReadOnlySince,
     must_take_writes: bool,
 }
 
-/// What is said of a server that has to take writes and doesn't.
+/// The error text for a read-only server where writes are needed.
 pub const READ_ONLY: &str = "it can only be read";
 
-/// What a database that answers can do.
+/// What a reachable database can do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Service {
     /// It takes writes.
     Full,
-    /// It can only be read, as a standby can.
+    /// It is read-only, as a standby is.
     ReadOnly,
 }
 
 /// How much of the pool is in use.
 #[derive(Debug, Clone, Copy)]
 pub struct PoolStatus {
-    /// Connections open.
+    /// Open connections.
     pub size: usize,
-    /// Of those, idle.
+    /// Idle connections among them.
     pub available: usize,
-    /// Callers waiting.
+    /// Callers that wait for a connection.
     pub waiting: usize,
 }
 
 impl Store {
-    /// A pool that connects when first needed. Its connections are served in the runtime that this is called
-    /// in: those that a thread with a runtime of its own opens must not end with it.
+    /// A pool that connects when first needed. Its connections are served by the runtime in which
+    /// this is called: a connection opened in a thread with a runtime of its own must not end with
+    /// that thread.
     ///
     /// # Errors
     /// Never for a size above zero.
@@ -90,9 +91,10 @@ impl Store {
         Ok(Store { pool: pool(url, size, here, &terms)?, shares: Arc::new([]), terms })
     }
 
-    /// The same for a process that serves with so many threads, each of which has a runtime of its own: three
-    /// quarters are divided among them. A connection is served where it was opened, so a query there waits
-    /// for no other thread. A pool that is too small for that is shared by all.
+    /// Like [`Store::new`], for a process that serves with `threads` threads, each with a runtime
+    /// of its own. Three quarters of the pool are divided among the threads. A thread's connections
+    /// are served in that thread, so its queries need no cross-thread wake-ups. If the shares would
+    /// be too small, all threads use one pool.
     ///
     /// # Errors
     /// Never for a size above zero.
@@ -107,13 +109,14 @@ impl Store {
         Ok(Store { shares: shares?.into(), ..rest })
     }
 
-    /// The database by the connections of one thread, counted from zero; `None` if it has none of its own.
+    /// The database through the connections of one thread, counted from zero; `None` if that thread
+    /// has no pool of its own.
     pub fn share(&self, thread: usize) -> Option<Store> {
         let pool = self.shares.get(thread)?.clone();
         Some(Store { pool, shares: Arc::clone(&self.shares), terms: self.terms.clone() })
     }
 
-    /// A connection. Hold no other while asking: an embedded database has only one.
+    /// Takes a connection. Hold no other meanwhile: an embedded database has only one.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
@@ -121,7 +124,8 @@ impl Store {
         let got = tokio::time::timeout(PATIENCE, self.pool.get()).await;
         got.map_or_else(
             |_| {
-                // One silent connection after the other: the rest has gone with them.
+                // One connection after another was silent: the server is gone, and the rest with
+                // it.
                 self.pool.retain(|_, metrics| metrics.last_used() < FRESH);
                 let silence = format!("no connection within {} s", PATIENCE.as_secs());
                 Err(StoreError::Unavailable(silence))
@@ -130,27 +134,28 @@ impl Store {
         )
     }
 
-    /// Closes a connection instead of giving it back.
+    /// Closes a connection instead of returning it to the pool.
     pub fn discard(connection: Object<AsyncPgConnection>) {
         drop(Object::take(connection));
     }
 
-    /// Closes every connection; those in use when they are given back. Nothing can be asked after. To be asked of the
-    /// whole.
+    /// Closes all connections; those in use are closed when they are returned. No connection can be
+    /// taken afterwards. Call this on the whole store, not on a thread's share.
     pub fn close(&self) {
         self.pools().for_each(Pool::close);
     }
 
-    /// Asks what the database can do.
+    /// Asks whether the database takes writes.
     ///
     /// # Errors
-    /// [`StoreError::Unavailable`], also if it can only be read and has to take writes.
+    /// [`StoreError::Unavailable`], also if the server is read-only but has to take writes.
     pub async fn ping(&self) -> Result<Service, StoreError> {
         let mut connection = self.connection().await?;
         self.terms.ask(&mut connection).await
     }
 
-    /// How much of the pool is in use, with the shares of threads. To be asked of the whole.
+    /// How much of the pool is in use, the threads' shares included. Call this on the whole store,
+    /// not on a thread's share.
     pub fn status(&self) -> PoolStatus {
         let mut sum = PoolStatus { size: 0, available: 0, waiting: 0 };
         for status in self.pools().map(Pool::status) {
@@ -166,7 +171,7 @@ impl Store {
     }
 }
 
-/// A pool whose connections are served in this runtime, or where each is opened.
+/// A pool whose connections are served in the runtime `home`, or else where each is opened.
 fn pool(
     url: &PostgresUrl,
     size: usize,
@@ -188,7 +193,7 @@ fn pool(
         }
         .boxed()
     });
-    // Closed connections are noticed all the same; silent ones by the hook.
+    // This notices closed connections; the hook notices silent ones.
     config.recycling_method = RecyclingMethod::Fast;
     let terms = terms.clone();
     let manager = AsyncDieselConnectionManager::new_with_config(url.to_string(), config);
@@ -212,11 +217,12 @@ impl Terms {
         Terms { read_only: ReadOnlySince::default(), must_take_writes: url.must_take_writes }
     }
 
-    /// Whether a connection may be used again. It is asked, unless it was used just now: that would be a
-    /// round trip for each use while there is most to do. One that was given up on for its silence
-    /// (`sql::ANSWER_TIMEOUT`) was taken out long ago, so it is asked. One whose user hung up in
-    /// mid-statement may be handed on with that statement still running: the next waits for its end, and
-    /// each gets its own answer, since the client matches them in order.
+    /// Whether a connection may be used again. It is checked with a query, unless it was used just
+    /// now: a check for each use would cost a round trip just when the load is highest. A
+    /// connection that was given up for its silence (`sql::ANSWER_TIMEOUT`) was taken long ago, so
+    /// it is checked. A connection whose user hung up mid-statement may be handed on while that
+    /// statement still runs: the next user waits for its end, and gets the right answer, since the
+    /// client matches answers in order.
     async fn hold_of(
         &self,
         connection: &mut AsyncPgConnection,

@@ -1,8 +1,9 @@
-//! Telling a pooler that shares sessions between transactions.
+//! Detects a pooler that shares sessions between transactions.
 //!
-//! taskd prepares statements, sets time limits and takes advisory locks, all of which are of a session.
-//! Behind a pooler that gives each transaction another session (pgbouncer's `pool_mode=transaction`) some
-//! statements fail, and some have the settings of somebody else. So such a pooler is refused at the start.
+//! taskd prepares statements, sets time limits and takes advisory locks, all of which belong to a
+//! session. Behind a pooler that gives each transaction another session (pgbouncer's
+//! `pool_mode=transaction`) some statements fail, and others run with somebody else's settings. So
+//! taskd refuses such a pooler at the start.
 
 use tokio_postgres::{Client, SimpleQueryMessage};
 
@@ -10,14 +11,14 @@ use crate::store::connection::connect::{PATIENCE, client};
 use crate::store::connection::sqlstate::ReadOnlySince;
 use crate::store::{PostgresUrl, StoreError};
 
-/// How often the sessions of two connections are compared. A pooler gives the session that was used last
-/// to whoever comes next, so without others on it the first time tells.
+/// How often the sessions of two connections are compared. A pooler hands out the session that was
+/// used last, so if nobody else uses the pooler, the first comparison tells.
 const ROUNDS: usize = 4;
 
 /// Whether the sessions behind this URL change between transactions.
 ///
 /// # Errors
-/// The database can't be reached, or refuses.
+/// The database can't be reached, or refuses the connection.
 pub async fn pools_transactions(url: &PostgresUrl) -> Result<bool, StoreError> {
     let comparing = tokio::time::timeout(2 * PATIENCE, differ(url)).await;
     comparing.unwrap_or_else(|_| Err(StoreError::Unavailable("its sessions don't answer".into())))
@@ -36,8 +37,8 @@ async fn differ(url: &PostgresUrl) -> Result<bool, StoreError> {
     Ok(first.0 == first.1)
 }
 
-/// The server's process that serves a statement of this connection. Not prepared: that is among the things
-/// that fail.
+/// The server process behind this connection. The statement is not prepared: prepared statements
+/// are among the things that fail behind such a pooler.
 async fn session(client: &Client) -> Result<Option<String>, StoreError> {
     let answers = client.simple_query("SELECT pg_backend_pid()").await;
     let answers = answers.map_err(|error| StoreError::Unavailable(error.to_string()))?;

@@ -1,12 +1,13 @@
-//! Carries the SQLSTATE of each error past diesel, which passes on an error's texts and not its code
-//! (<https://github.com/diesel-rs/diesel/pull/5232>). What an error means is decided by the code alone:
-//! the texts are in whatever language the server speaks.
+//! Carries the SQLSTATE of each error past diesel, which passes on an error's texts but not its
+//! code (<https://github.com/diesel-rs/diesel/pull/5232>). taskd decides by the code alone what an
+//! error means: the texts are in the server's language.
 //!
-//! A stream between the socket and the client reads the server's messages as they pass and repeats the
-//! code of each error in the error's field for a column, which diesel passes on and nobody here reads
-//! otherwise. The format is
-//! <https://www.postgresql.org/docs/current/protocol-message-formats.html>: a byte for the type, four for
-//! the length without the type, and in an error fields of a byte and a text that ends with a zero.
+//! A stream between the socket and the client reads the server's messages as they pass. It copies
+//! the code of each error into the error's column field, which diesel passes on and which nothing
+//! here needs otherwise. The format is
+//! <https://www.postgresql.org/docs/current/protocol-message-formats.html>: one byte for the type,
+//! four for the length (the type not included), and in an error a list of fields, each a byte and a
+//! zero-terminated text.
 
 use std::io;
 use std::pin::Pin;
@@ -17,41 +18,41 @@ use std::time::Instant;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_postgres::tls::{ChannelBinding, TlsStream};
 
-/// The type of a message that is an error.
+/// The type byte of an ErrorResponse.
 const ERROR_RESPONSE: u8 = b'E';
-/// An error's field for its SQLSTATE, and the one for a column.
+/// The fields of an error for its SQLSTATE and for a column name.
 const CODE_FIELD: u8 = b'C';
 const COLUMN_FIELD: u8 = b'c';
-/// The type and the length.
+/// The type and the length of a message.
 const HEADER_BYTES: usize = 5;
-/// PostgreSQL's errors are far below; what claims to be longer is passed on as it is.
+/// PostgreSQL's errors are far shorter; a message that claims to be longer is passed on unchanged.
 const LONGEST_ERROR: usize = 64 * 1024;
-/// `read_only_sql_transaction`: the server takes no writes, as a primary after a failover.
+/// `read_only_sql_transaction`: the server takes no writes, like a former primary after a failover.
 const READ_ONLY: &str = "25006";
 
-/// When a server last refused a write because it can only be read. Shared by a pool and its connections:
-/// those that are older than this are of no more use, since they may lead to the same server.
+/// When a server last refused a write because it is read-only. A pool and its connections share
+/// this: older connections are retired, since they may lead to the same server.
 #[derive(Clone, Default)]
 pub(in crate::store) struct ReadOnlySince(Arc<Mutex<Option<Instant>>>);
 
 impl ReadOnlySince {
-    /// Whether a connection of this age is to be replaced.
+    /// Whether a connection opened at `created` must be replaced.
     pub(in crate::store) fn retires(&self, created: Instant) -> bool {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).is_some_and(|at| created <= at)
     }
 
-    /// A server that is connected to now can only be read.
+    /// Notes that the server we are connected to now is read-only.
     pub(in crate::store) fn note(&self) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
     }
 }
 
-/// A stream from a server, with the code of each error in two of its fields.
+/// A stream from a server in which each error carries its code in two fields.
 pub(in crate::store) struct WithCodes<S> {
     inner: S,
     read_only: ReadOnlySince,
     scanner: Scanner,
-    /// What is to be passed on before more is read, and how much of it has been.
+    /// Bytes to pass on before more are read, and how many of them have been passed on.
     pending: Vec<u8>,
     passed: usize,
 }
@@ -62,7 +63,7 @@ impl<S> WithCodes<S> {
         WithCodes { inner, read_only, scanner, pending: Vec::new(), passed: 0 }
     }
 
-    /// Passes on what is pending, if anything is.
+    /// Passes on pending bytes. Returns whether there were any.
     fn pass_on(&mut self, buffer: &mut ReadBuf<'_>) -> bool {
         let left = self.pending.get(self.passed..).unwrap_or_default();
         let step = left.len().min(buffer.remaining());
@@ -76,19 +77,19 @@ impl<S> WithCodes<S> {
     }
 }
 
-/// Where a stream is between two reads.
+/// The state of the scan between two reads.
 #[derive(Default)]
 struct Scanner {
-    /// The header of a message, as far as it has come.
+    /// The header of a message, as far as it has arrived.
     header: Vec<u8>,
     /// How many bytes of a message's body are still to come.
     body: usize,
-    /// An error from its type on, as far as it has come. None of it has been passed on.
+    /// An error from its type byte on, as far as it has arrived. None of it has been passed on.
     error: Vec<u8>,
 }
 
 impl Scanner {
-    /// How many of these bytes come before the next error; that many have been looked at.
+    /// Scans up to the next error, and returns how many bytes come before it.
     fn before_error(&mut self, bytes: &[u8]) -> usize {
         let mut at = 0;
         while self.error.is_empty() && at < bytes.len() {
@@ -110,7 +111,7 @@ impl Scanner {
         at
     }
 
-    /// Adds these bytes to what is to be passed on, once each error among them is complete.
+    /// Appends these bytes to `out`, each error among them once it is complete.
     fn rewrite(&mut self, mut bytes: &[u8], read_only: &ReadOnlySince, out: &mut Vec<u8>) {
         while !bytes.is_empty() {
             let clean = self.before_error(bytes);
@@ -141,7 +142,7 @@ fn body_length(message: &[u8]) -> Option<usize> {
     Some((u32::from_be_bytes(length) as usize).saturating_sub(4))
 }
 
-/// Adds the field for a column, with the code in it. The client takes the last field of a kind.
+/// Adds a column field that holds the code. The client takes the last field of a kind.
 fn repeat_code(error: &mut Vec<u8>, read_only: &ReadOnlySince) {
     let fields = error.get(HEADER_BYTES..).unwrap_or_default().split(|byte| *byte == 0);
     let code =
@@ -151,7 +152,7 @@ fn repeat_code(error: &mut Vec<u8>, read_only: &ReadOnlySince) {
         read_only.note();
     }
     let field = [&[COLUMN_FIELD], code, &[0]].concat();
-    // Before the zero that ends the list.
+    // Before the zero that ends the list of fields.
     error.splice(error.len() - 1..error.len() - 1, field);
     let length = u32::try_from(error.len() - 1).unwrap_or(u32::MAX).to_be_bytes();
     error.splice(1..HEADER_BYTES, length);
@@ -172,7 +173,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for WithCodes<S> {
             ready!(Pin::new(&mut this.inner).poll_read(context, buffer))?;
             let new = &buffer.filled()[before..];
             if new.is_empty() {
-                // The stream has ended, or in the middle of an error.
+                // The stream has ended, possibly in the middle of an error.
                 this.pending.append(&mut this.scanner.error);
                 this.pass_on(buffer);
                 return Poll::Ready(Ok(()));

@@ -1,4 +1,4 @@
-//! Where the database is.
+//! Reads and checks the URL of the database.
 
 use std::fmt;
 use std::str::FromStr;
@@ -12,49 +12,49 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 use crate::ground::service_url::ServiceUrl;
 use crate::ground::tls::Tls;
 
-/// A PostgreSQL URL, and how its server is spoken to.
+/// A PostgreSQL URL: its hosts, and how to connect to them.
 #[derive(Clone)]
 pub struct PostgresUrl {
     shown: String,
-    /// One for each host, in the order in which they are asked.
+    /// One configuration for each host, in the order in which they are tried.
     pub(in crate::store) hosts: Vec<Config>,
-    /// The host that served last.
+    /// The index of the host that served last.
     pub(in crate::store) serving: Arc<AtomicUsize>,
-    /// Whether a server that can only be read is of no use.
+    /// Whether read-only servers are passed over.
     pub(in crate::store) must_take_writes: bool,
-    /// Absent where nothing is encrypted.
+    /// `None` if nothing is encrypted.
     pub(in crate::store) tls: Option<MakeRustlsConnect>,
 }
 
 impl PostgresUrl {
     /// Reads `postgres://user:password@host:5432/database?sslmode=…`.
     ///
-    /// `sslmode` is libpq's (<https://www.postgresql.org/docs/current/libpq-ssl.html>), but stricter:
-    /// whoever is spoken to by TLS has to have a certificate that is trusted and names the host. So
-    /// `require` and `verify-ca` are the same as `verify-full`, and `prefer` is plain with a server
-    /// that offers no TLS, never with one whose certificate is bad. Without an `sslmode` nothing is
-    /// encrypted.
+    /// `sslmode` is libpq's (<https://www.postgresql.org/docs/current/libpq-ssl.html>), but
+    /// stricter: a TLS server must have a trusted certificate that names the host. So `require` and
+    /// `verify-ca` are the same as `verify-full`, and `prefer` falls back to plain text with a
+    /// server that offers no TLS, never with one whose certificate is bad. Without an `sslmode`
+    /// nothing is encrypted.
     ///
-    /// Several hosts have commas between them. Unless `target_session_attrs` is `any`, the first that
-    /// takes writes is used, so a failover needs no restart.
+    /// Several hosts are separated by commas. Unless `target_session_attrs` is `any`, the first
+    /// host that takes writes is used, so a failover needs no restart.
     ///
     /// # Errors
-    /// A sentence without the password.
+    /// A sentence that says what is wrong, without the password.
     pub fn parse(text: &str, tls: &Tls) -> Result<PostgresUrl, String> {
         const EXAMPLE: &str = "postgres://user:password@host:5432/database";
         let mut url = ServiceUrl::parse(text, &["postgres", "postgresql"], EXAMPLE)?;
         let shown = url.to_string();
         let mode = check_parameters(&mut url)?;
         let mut config = Config::from_str(&url.encoded()).map_err(|error| {
-            // Which parameter it is, which the client's own text leaves out.
+            // The cause names the parameter, which the client's own text leaves out.
             let cause = std::error::Error::source(&error).map(ToString::to_string);
             format!("can't be used: {}", cause.unwrap_or_else(|| error.to_string()))
         })?;
         if config.get_hosts().is_empty() && config.get_hostaddrs().is_empty() {
             return Err(format!("names no host: it must be like {EXAMPLE}"));
         }
-        // The client's own default is to prefer TLS, which with a certificate that is checked
-        // would fail where plain has always worked.
+        // The client's own default is to prefer TLS. Since certificates are checked, that would
+        // fail where plain text has always worked.
         if !mode {
             config.ssl_mode(SslMode::Disable);
         }
@@ -63,7 +63,7 @@ impl PostgresUrl {
             _ => {
                 let mut client = tls.client_config()?;
                 if config.get_ssl_negotiation() == SslNegotiation::Direct {
-                    // A server that is spoken to like this asks for it.
+                    // A server requires ALPN for direct negotiation.
                     client.alpn_protocols = vec![b"postgresql".to_vec()];
                 }
                 Some(MakeRustlsConnect::new(client))
@@ -74,7 +74,7 @@ impl PostgresUrl {
         Ok(PostgresUrl { shown, hosts, serving: Arc::default(), must_take_writes, tls })
     }
 
-    /// The host at this place, and its port.
+    /// The host at this index, with its port.
     pub(in crate::store) fn host_name(&self, index: usize) -> String {
         let host = self.hosts.get(index);
         let port = host.and_then(|host| host.get_ports().first()).copied().unwrap_or(5432);
@@ -86,7 +86,8 @@ impl PostgresUrl {
     }
 }
 
-/// The same for each host alone. A port is that of the host at its place, or everybody's.
+/// One configuration for each host. A port belongs to the host at the same index; a single port
+/// belongs to all hosts.
 fn one_for_each_host(config: &Config) -> Result<Vec<Config>, String> {
     let (names, addresses) = (config.get_hosts(), config.get_hostaddrs());
     let (ports, count) = (config.get_ports(), names.len().max(addresses.len()));
@@ -131,14 +132,14 @@ fn one_for_each_host(config: &Config) -> Result<Vec<Config>, String> {
     Ok((0..count).map(one).collect())
 }
 
-/// Without the password.
+/// Shows the URL without the password.
 impl fmt::Display for PostgresUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.shown)
     }
 }
 
-/// What the client takes besides `sslmode`
+/// The parameters that the client takes besides `sslmode`
 /// (<https://docs.rs/tokio-postgres/latest/tokio_postgres/config/struct.Config.html>).
 const PARAMETERS: [&str; 16] = [
     "application_name",
@@ -159,7 +160,8 @@ const PARAMETERS: [&str; 16] = [
     "user",
 ];
 
-/// Makes of `sslmode` and `target_session_attrs` what the client knows. Whether there is an `sslmode`.
+/// Translates `sslmode` and `target_session_attrs` for the client. Returns whether there is an
+/// `sslmode`.
 fn check_parameters(url: &mut ServiceUrl) -> Result<bool, String> {
     let (mut mode, mut told) = (false, false);
     for (name, value) in &mut url.parameters {
@@ -180,7 +182,7 @@ fn check_parameters(url: &mut ServiceUrl) -> Result<bool, String> {
                 told = true;
                 *value = match value.as_str() {
                     "any" => continue,
-                    // Of a server that is no standby writes are what is wanted.
+                    // A primary is wanted for its writes.
                     "read-write" | "primary" => "read-write".into(),
                     _ => {
                         return Err(

@@ -7,7 +7,7 @@ use diesel_async::AsyncPgConnection;
 use crate::store::StoreError;
 use crate::store::sql::{RunQueryDsl, Statement};
 
-/// Takes the event of a new task back out of its transaction.
+/// Deletes the event of a new task in the transaction that wrote it, and returns it as JSON.
 ///
 /// # Errors
 /// The database fails.

@@ -1,4 +1,5 @@
-//! The way of an event: the outbox, the queue in tables, the records of what is done, and forgetting them.
+//! The path of an event: the outbox, the queue in tables, the records of effects, and their
+//! deletion.
 
 pub mod defective;
 pub mod outbox;

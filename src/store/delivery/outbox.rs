@@ -1,7 +1,7 @@
-//! The outbox: events written with their task, not yet with the broker.
+//! The outbox: events written with their task, and not yet published.
 //!
-//! A row's sequence number is not the order of commits, so nothing here remembers "up to which
-//! number": what is unpublished is found by being unpublished.
+//! Sequence numbers don't follow the order of commits, so nothing here remembers a position:
+//! unpublished events are found by being unpublished.
 
 use std::time::Duration;
 
@@ -14,11 +14,11 @@ use uuid::Uuid;
 use crate::store::StoreError;
 use crate::store::sql::{RunQueryDsl, Statement};
 
-/// Lets the commit of the statement that asks it be answered before it is on disk
-/// (<https://www.postgresql.org/docs/current/wal-async-commit.html>). A crash of the server may undo what
-/// is noted here about an event, and then it is published once more, as after a crash of the publisher; the
-/// event itself was on disk before. Without it the publisher would wait twice for the disk, and those who
-/// write tasks would wait behind it.
+/// Lets the commit of a statement be answered before it is on disk
+/// (<https://www.postgresql.org/docs/current/wal-async-commit.html>). A crash of the server may
+/// undo the lease or the mark, and then the event is published once more, as after a crash of the
+/// publisher. The event itself was on disk before. With a synchronous commit the publisher would
+/// wait for the disk twice, and those who write tasks would wait behind it.
 const NOTED: &str = "(SELECT set_config('synchronous_commit', 'off', true)) IS NOT NULL";
 
 /// An event waiting to be published.
@@ -27,13 +27,13 @@ pub struct OutboxRow {
     /// The event's id.
     #[diesel(sql_type = SqlUuid)]
     pub id: Uuid,
-    /// Ascending with the versions of one task.
+    /// Ascends with the versions of one task.
     #[diesel(sql_type = BigInt)]
     pub seq: i64,
     /// The event type's name.
     #[diesel(sql_type = Text, column_name = "type")]
     pub event_type: String,
-    /// The payload, a JSON text.
+    /// The payload, as JSON text.
     #[diesel(sql_type = Text)]
     pub payload: String,
     /// When the change was made.
@@ -41,34 +41,35 @@ pub struct OutboxRow {
     pub occurred_at: DateTime<Utc>,
 }
 
-/// A lease of events: until it ends, nobody else publishes them.
+/// A lease of events: until it ends, no other publisher takes them.
 #[derive(Debug, Clone, Copy)]
 pub struct Lease {
-    /// Who does.
+    /// The publisher that holds it.
     pub owner: Uuid,
-    /// For how long, from the statement on.
+    /// How long it lasts, counted from the statement.
     pub length: Duration,
 }
 
 impl Lease {
-    /// As the database counts it, in milliseconds.
+    /// The length in milliseconds, as the statements take it.
     pub(in crate::store) fn milliseconds(self) -> i64 {
         self.length.as_millis() as i64
     }
 }
 
-/// Notes that `published` are with the broker, and takes the oldest events that nobody has, in order, with
-/// this lease: one statement for both, since a busy publisher has both to say at the same time.
+/// Marks the events in `published` as published, and leases the oldest free events, at most
+/// `limit`, in order. One statement does both, since a busy publisher needs both at the same time.
 ///
 /// # Errors
-/// The database fails; then those that are published will be once more.
+/// The database fails; then the events in `published` are published once more.
 pub async fn mark_and_lease(
     connection: &mut AsyncPgConnection,
     published: &[Uuid],
     lease: Lease,
     limit: i64,
 ) -> Result<Vec<OutboxRow>, StoreError> {
-    // Without a condition on the time of publication the primary key is the way to them, however many wait.
+    // Without a condition on the time of publication PostgreSQL finds the events by primary key,
+    // however many are waiting.
     let statement = Statement::new(format!(
         "WITH marked AS (
              UPDATE events SET published_at = coalesce(published_at, now())
@@ -90,7 +91,7 @@ pub async fn mark_and_lease(
     Ok(rows)
 }
 
-/// These are not: whoever comes next may take them.
+/// Ends the owner's leases of these events without a mark, so that any publisher may take them.
 ///
 /// # Errors
 /// The database fails; then the lease ends by itself.
@@ -109,7 +110,7 @@ pub async fn release(
     Ok(())
 }
 
-/// Ends every lease: for the one process that uses this database, at its start.
+/// Ends every lease. Called at its start by a process that has this database to itself.
 ///
 /// # Errors
 /// The database fails.
@@ -122,8 +123,8 @@ pub async fn release_all(connection: &mut AsyncPgConnection) -> Result<(), Store
     Ok(())
 }
 
-/// Gives the room of old versions of events back, where nobody else does: an embedded database has no
-/// autovacuum, and each event is written again when it is leased and when it is marked.
+/// Reclaims the space of dead rows where nobody else does: an embedded database has no autovacuum,
+/// and each event is updated when it is leased and when it is marked.
 ///
 /// # Errors
 /// The database fails.
@@ -131,18 +132,18 @@ pub async fn vacuum(connection: &mut AsyncPgConnection) -> Result<(), StoreError
     Ok(connection.batch_execute("VACUUM events").await?)
 }
 
-/// How much waits.
+/// The events that wait to be published.
 #[derive(Debug, Clone, Copy, QueryableByName)]
 pub struct Backlog {
-    /// How many events.
+    /// How many there are.
     #[diesel(sql_type = BigInt)]
     pub unpublished: i64,
-    /// Since when the oldest waits.
+    /// When the oldest of them occurred.
     #[diesel(sql_type = Nullable<Timestamptz>)]
     pub oldest: Option<DateTime<Utc>>,
 }
 
-/// Counts what waits.
+/// Counts the events that wait to be published.
 ///
 /// # Errors
 /// The database fails.

@@ -1,4 +1,4 @@
-//! Which effect of which event is done, being run by whom, or still to come.
+//! The records of effects: which effect of which event is done, claimed by a worker, or open.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
@@ -21,19 +21,21 @@ struct Claimed {
     effect: String,
 }
 
-/// An event whose effects are asked about, and what its delivery says of their records.
+/// An event whose effects are looked up, and what its delivery says about their records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Subject {
     /// The event.
     pub event_id: Uuid,
-    /// How many effects it has in all. On record with each, it says when the event is finished.
+    /// How many effects it has in all. Each record has this number, which tells when the event is
+    /// finished.
     pub effects: i16,
-    /// Whether each of them has had a record: then one that is missing is done and forgotten.
+    /// Whether every effect has had a record. If so, a missing record means done and forgotten.
     pub recorded: bool,
 }
 
-/// Claims effects of events for `owner`, where they are free by the rule
-/// [`crate::domain::processing::claim::decide`]. Returns those claimed. They must be distinct.
+/// Claims for `owner` those effects that are free by the rule
+/// [`crate::domain::processing::claim::decide`], and returns them. `wanted` must have no
+/// duplicates.
 ///
 /// # Errors
 /// The database fails.
@@ -43,7 +45,8 @@ pub async fn claim(
     owner: String,
     lease: Duration,
 ) -> Result<HashSet<(Uuid, String)>, StoreError> {
-    // Rows in one order, so that two workers with the same events wait instead of deadlocking.
+    // All workers take rows in one order, so that two with the same events wait instead of
+    // deadlocking.
     let statement = Statement::new(format!(
         "INSERT INTO processed_messages AS p (event_id, effect, state, effects, claimed_by, claimed_until)
          SELECT event_id, effect, 'claimed', effects, $3, now() + $4 * interval '1 ms'
@@ -68,7 +71,7 @@ pub async fn claim(
     Ok(claimed.into_iter().map(|row| (row.event_id, row.effect)).collect())
 }
 
-/// What is on record about these effects of events; of some there is nothing.
+/// The records of these effects. Effects that have none are absent from the map.
 ///
 /// # Errors
 /// The database fails.
@@ -110,18 +113,19 @@ pub async fn records(
     Ok(rows.into_iter().map(record).collect())
 }
 
-/// An effect that has come to its end.
+/// An effect that is done, or was skipped for good.
 #[derive(Debug, Clone)]
 pub struct Finished {
-    /// The event.
+    /// The event it belongs to.
     pub event_id: Uuid,
-    /// The effect.
+    /// Which effect it is.
     pub effect: EffectKey,
-    /// Why there was nothing to do, where there wasn't.
+    /// Why it was skipped; `None` if it was done.
     pub skipped: Option<String>,
 }
 
-/// Records effects as done or skipped for good, whoever holds the claim by now: they have happened.
+/// Records effects as done or skipped for good, even if another worker holds the claim by now: they
+/// have happened.
 ///
 /// # Errors
 /// The database fails.
@@ -145,8 +149,8 @@ pub async fn finish(
     Ok(())
 }
 
-/// Leaves effects of an event open: `owner`'s claims end, and what was not begun has a record from
-/// now on. What is done stays so, and what others have claimed stays theirs.
+/// Leaves effects of an event open: ends the claims of `owner`, and makes a record of effects that
+/// were not begun. Effects that are done stay done, and the claims of others stay theirs.
 ///
 /// # Errors
 /// The database fails.
@@ -156,7 +160,7 @@ pub async fn leave_open(
     effects: &[EffectKey],
     owner: String,
 ) -> Result<(), StoreError> {
-    // What is missing of a recorded event is done: it must not be open again.
+    // If `recorded`, a missing record means that the effect is done: it must not be opened again.
     let statement = Statement::new(
         "INSERT INTO processed_messages AS p (event_id, effect, state, effects)
          SELECT $1, effect, 'open', $3 FROM unnest($2) AS wanted (effect)
@@ -176,7 +180,7 @@ pub async fn leave_open(
     Ok(())
 }
 
-/// Ends every claim: for the one process that uses this database, at its start.
+/// Ends every claim. Called at its start by a process that has this database to itself.
 ///
 /// # Errors
 /// The database fails.

@@ -1,4 +1,4 @@
-//! Messages in a table: the ground under `broker::tables`.
+//! Messages in a table: the storage of `broker::tables`.
 
 use std::time::Duration;
 
@@ -29,7 +29,7 @@ pub struct NewRow {
 pub struct TakenRow {
     #[diesel(sql_type = BigInt)]
     pub id: i64,
-    /// How often it has been taken, this time included.
+    /// How often it has been taken, including this time.
     #[diesel(sql_type = Integer)]
     pub deliveries: i32,
     #[diesel(sql_type = Nullable<Text>)]
@@ -74,17 +74,17 @@ pub async fn add(connection: &mut AsyncPgConnection, rows: &[NewRow]) -> Result<
     Ok(())
 }
 
-/// In which order messages are taken.
+/// The order in which messages are taken.
 #[derive(Debug, Clone, Copy)]
 pub enum First {
-    /// Those first that have been due for longest: nobody waits for ever.
+    /// The longest due first: no message waits forever.
     Due,
-    /// Those first that were added first, however often they were looked at.
+    /// The oldest first, however often they were taken before.
     Added,
 }
 
-/// Takes messages of a queue that are due. Unless they are deleted or their lease is renewed, they
-/// are due again after `lease`.
+/// Takes messages of a queue that are due. Each is due again after `lease`, unless it is deleted or
+/// its lease is renewed.
 ///
 /// # Errors
 /// The database fails.
@@ -117,7 +117,7 @@ pub async fn take(
     Ok(rows)
 }
 
-/// Makes taken messages due only after another `lease`. Those that are gone stay gone.
+/// Renews the lease of taken messages, from now on. Messages that were deleted stay deleted.
 ///
 /// # Errors
 /// The database fails.
@@ -135,7 +135,7 @@ pub async fn renew(
     Ok(())
 }
 
-/// Forgets messages for good.
+/// Deletes messages for good.
 ///
 /// # Errors
 /// The database fails.
@@ -146,7 +146,7 @@ pub async fn delete(connection: &mut AsyncPgConnection, ids: Vec<i64>) -> Result
     Ok(())
 }
 
-/// Moves messages to another queue, where they are due at once and have never been taken.
+/// Moves messages to another queue, where they are due at once and have no deliveries yet.
 ///
 /// # Errors
 /// The database fails.
@@ -186,8 +186,8 @@ pub async fn due(connection: &mut AsyncPgConnection, queue: &str) -> Result<i64,
     Ok(due.due)
 }
 
-/// Makes every taken message of a queue due again: for a process that knows that no other works.
-/// What waits for a delay has never been taken.
+/// Makes every taken message of a queue due again, for a process that knows that no other is at
+/// work. Messages that wait for a delay have never been taken, and go on waiting.
 ///
 /// # Errors
 /// The database fails.
@@ -204,7 +204,7 @@ pub async fn release_taken(
     Ok(())
 }
 
-/// Gives the room of deleted rows back, where nobody else does: an embedded database has no
+/// Reclaims the space of deleted rows where nobody else does: an embedded database has no
 /// autovacuum.
 ///
 /// # Errors

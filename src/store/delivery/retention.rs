@@ -1,4 +1,4 @@
-//! Deleting what has outlived its retention, a batch at a time.
+//! Deletes what has outlived its retention, in batches.
 
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
@@ -9,10 +9,10 @@ use uuid::{NoContext, Timestamp, Uuid};
 use crate::store::StoreError;
 use crate::store::sql::{RunQueryDsl, Statement};
 
-/// Names the advisory lock of whoever purges: "taskdprg" in ASCII.
+/// The advisory lock of the process that purges: "taskdprg" in ASCII.
 const LOCK: i64 = 0x7461_736b_6470_7267;
 
-/// Takes the lock for this connection, unless another has it. Whether it did.
+/// Takes the lock for this connection, unless another has it. Returns whether it did.
 ///
 /// # Errors
 /// The database fails.
@@ -28,10 +28,10 @@ pub async fn try_lock(connection: &mut AsyncPgConnection) -> Result<bool, StoreE
     Ok(locked.locked)
 }
 
-/// Gives the lock back.
+/// Releases the lock.
 ///
 /// # Errors
-/// The database fails; then the lock goes with the connection.
+/// The database fails; then the lock ends with the connection.
 pub async fn unlock(connection: &mut AsyncPgConnection) -> Result<(), StoreError> {
     Statement::new("SELECT pg_advisory_unlock($1)")
         .bind::<BigInt, _>(LOCK)
@@ -40,18 +40,19 @@ pub async fn unlock(connection: &mut AsyncPgConnection) -> Result<(), StoreError
     Ok(())
 }
 
-/// What a batch came to.
+/// The result of a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Looked {
-    /// How many old rows were looked at; fewer than asked for when there are no more.
+    /// How many old rows were looked at; fewer than the limit when there are no more.
     pub at: usize,
     /// How many rows were deleted.
     pub deleted: usize,
 }
 
-/// Deletes the records of events whose effects are all done, none of them touched since `horizon`, and
-/// which were published before it: the rule is [`crate::domain::processing::retention::may_forget`]. Old records of
-/// other events are touched, so that the next batch does not meet them again.
+/// Deletes the records of finished events: all effects are done, no record was touched since
+/// `horizon`, and the event was published before it. The rule is
+/// [`crate::domain::processing::retention::may_forget`]. Old records of other events are touched,
+/// so that the next batch does not meet them again.
 ///
 /// # Errors
 /// The database fails.
@@ -67,8 +68,8 @@ pub async fn forget_processed(
         #[diesel(sql_type = BigInt)]
         deleted: i64,
     }
-    // A record that says done stays so, and so does the time of an event's publication: what is read
-    // here as finished can't become unfinished meanwhile.
+    // A record that says done stays so, and a time of publication doesn't change: an event that is
+    // read here as finished can't become unfinished meanwhile.
     let statement = Statement::new(
         "WITH old AS MATERIALIZED (
              SELECT event_id, effect FROM processed_messages WHERE touched_at < $1
@@ -98,7 +99,7 @@ pub async fn forget_processed(
     Ok(Looked { at: number(counts.looked_at), deleted: number(counts.deleted) })
 }
 
-/// Deletes events that were published before `horizon`; never one that was not. Returns how many.
+/// Deletes events that were published before `horizon`, never unpublished ones. Returns how many.
 ///
 /// # Errors
 /// The database fails.
@@ -107,8 +108,8 @@ pub async fn delete_published(
     horizon: DateTime<Utc>,
     limit: i64,
 ) -> Result<usize, StoreError> {
-    // An event's id begins with the time it was made, which is before it was published: so the
-    // primary key finds them without an index of its own on published_at.
+    // An event's id begins with the time it was made, which is before it was published. So the
+    // primary key finds old events, and published_at needs no index of its own.
     let seconds = u64::try_from(horizon.timestamp()).unwrap_or_default();
     let made_before =
         Uuid::new_v7(Timestamp::from_unix(NoContext, seconds, horizon.timestamp_subsec_nanos()));
@@ -145,7 +146,7 @@ pub async fn delete_idempotency_keys(
     now: DateTime<Utc>,
     limit: i64,
 ) -> Result<usize, StoreError> {
-    // A key that is used again meanwhile has a new time, which the delete looks at once more.
+    // A key that is used again meanwhile has a new time, which the delete checks once more.
     let sql = "DELETE FROM idempotency_keys WHERE expires_at <= $1 AND (caller, route, key) IN (
              SELECT caller, route, key FROM idempotency_keys WHERE expires_at <= $1
              ORDER BY expires_at LIMIT $2)";
@@ -166,7 +167,7 @@ pub async fn delete_expired_tokens(
     delete(connection, sql, now, limit).await
 }
 
-/// Runs a statement whose `$1` is a time and whose `$2` is how many rows at most.
+/// Runs a statement whose `$1` is a time and whose `$2` is the maximum number of rows.
 async fn delete(
     connection: &mut AsyncPgConnection,
     sql: &str,

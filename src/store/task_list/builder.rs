@@ -1,4 +1,4 @@
-//! Puts the text of a statement together.
+//! Builds the SQL of a list.
 
 use chrono::{DateTime, Utc};
 use diesel::sql_types::{BigInt, Text, Timestamptz};
@@ -11,7 +11,7 @@ const NEVER: &str = "'infinity'::timestamptz";
 /// Its beginning.
 const EVER: &str = "'-infinity'::timestamptz";
 
-/// Puts a statement together, value by value.
+/// Builds a statement piece by piece, with a numbered parameter for each value.
 pub(super) struct Builder {
     sql: String,
     filtered: bool,
@@ -70,18 +70,19 @@ impl Builder {
         self.beyond(query.sort.key.expression(), sign, &key, place.id);
     }
 
-    /// Only what is on one side of a place.
+    /// Keeps only the rows on one side of a place.
     fn beyond(&mut self, expression: &str, sign: char, key: &str, id: i64) {
         let id = self.value(Value::Int(id));
         self.condition(&format!("({expression}, id) {sign} ({key}, {id})"));
     }
 
-    /// The stretch of an index that is asked for.
+    /// The range of an index that is asked for.
     ///
-    /// What all have in common is part of the places, not a condition by itself: only the index that begins with it
-    /// has that order. And it is hidden from who plans: knew PostgreSQL which user it is, it would take it that as
-    /// many lie between two places as come before that user times those that come after, and at times sort
-    /// all that a user has.
+    /// The value that all its rows have in common is part of the range's ends, not a condition of
+    /// its own: only the index that begins with that column has this order. The value is also
+    /// hidden from the planner. If PostgreSQL knew which user it is, it would estimate the range by
+    /// multiplying the rows before that user with the rows after, and would sometimes sort all
+    /// tasks of the user.
     pub(super) fn stretch(&mut self, query: &TaskQuery) {
         if !query.is_stretch_of_time() {
             return self.place(query);
@@ -115,7 +116,7 @@ impl Builder {
         }
     }
 
-    /// The order of a stretch.
+    /// The order of such a range.
     pub(super) fn order_within(&mut self, column: Option<&str>, sort: Sort) {
         let Some(column) = column else { return self.order(sort) };
         let key = sort.key.expression();
@@ -135,12 +136,12 @@ impl Builder {
         self.sql.push_str(&format!(" LIMIT {limit}"));
     }
 
-    /// A limit in so many words: see [`super::LIMITS`].
+    /// A limit written into the text: see [`super::LIMITS`].
     pub(super) fn fixed_limit(&mut self, limit: i64) {
         self.sql.push_str(&format!(" LIMIT {limit}"));
     }
 
-    /// Ends a subquery: the conditions that follow are the outer query's.
+    /// Ends a subquery: the conditions that follow belong to the outer query.
     pub(super) fn close(&mut self, sql: &str) {
         self.sql.push_str(sql);
         self.filtered = false;
@@ -172,7 +173,7 @@ impl Builder {
     }
 }
 
-/// A LIKE pattern for anything that contains this text literally.
+/// A LIKE pattern for anything that contains `text` literally.
 fn containing(text: &str) -> String {
     let mut pattern = String::with_capacity(text.len() + 2);
     pattern.push('%');

@@ -17,15 +17,15 @@ use crate::store::sql::{RunQueryDsl, Statement};
 use crate::store::tasks::{COLUMNS, ColumnTypes};
 
 /// A filtered list looks through this many rows in the order asked for before it turns to the
-/// filters' own indexes. Filters that let much through fill their page here; where they don't, they
-/// let so little through that finding it all and sorting it is quick. Neither way alone is quick for
-/// both, and a guess at which is better can cost a walk through the whole table.
+/// filters' own indexes. Filters that match many rows fill their page here. Filters that don't
+/// match so few rows that finding and sorting all of them is quick. Neither way alone is quick for
+/// both, and a wrong guess at the better one can cost a walk through the whole table.
 const WINDOW: i64 = 2_000;
-/// A trigram index knows nothing of shorter texts.
+/// In characters: the trigram index can't find shorter texts.
 const TRIGRAM: usize = 3;
 
-/// The limits in the texts of statements: few, since each text is kept prepared by each connection. What is read
-/// too many is dropped.
+/// The limits in the texts of statements. They are few, since each connection keeps each text
+/// prepared. Rows beyond the page's own limit are dropped.
 const LIMITS: [i64; 6] = [2, 6, 11, 21, 51, 101];
 
 /// A page of tasks.
@@ -48,7 +48,7 @@ pub async fn page(
     load(connection, if unindexed { ordered(query) } else { filtered(query) }).await
 }
 
-/// How many tasks pass the filters, wherever the page is.
+/// How many tasks pass the filters, on all pages.
 ///
 /// # Errors
 /// The database fails.
@@ -69,8 +69,8 @@ pub async fn total(
     Ok(total.total)
 }
 
-/// Counts again what the planner knows of tasks, where nobody else does: an embedded database has no autovacuum, and a
-/// plan from when there were few of them would go on.
+/// Refreshes the planner's statistics of tasks where nobody else does: an embedded database has no
+/// autovacuum, and would keep a plan from when there were few tasks.
 ///
 /// # Errors
 /// The database fails.
@@ -78,15 +78,15 @@ pub async fn analyze(connection: &mut AsyncPgConnection) -> Result<(), StoreErro
     Ok(connection.batch_execute("ANALYZE tasks").await?)
 }
 
-/// Puts the entries of the search index that wait in a list into their places.
+/// Moves the pending entries of the search index from their list into the index.
 ///
 /// # Errors
-/// The database fails, or the index is not this user's own.
+/// The database fails, or another user owns the index.
 pub async fn index_pending(connection: &mut AsyncPgConnection) -> Result<(), StoreError> {
     Ok(connection.batch_execute("SELECT gin_clean_pending_list('tasks_search')").await?)
 }
 
-/// The values decide whether a filter's index or a sort's is less work.
+/// Plans for the values: they decide whether a filter's index or a sort's is less work.
 async fn load(connection: &mut AsyncPgConnection, sql: Builder) -> Result<Vec<Task>, StoreError> {
     rows(connection, sql.statement().planned_for_its_values()).await
 }
@@ -98,10 +98,11 @@ async fn rows(
     Ok(statement.columns::<ColumnTypes>().load(connection).await?)
 }
 
-/// Walks a stretch of an index, which is the best way whatever the values are. So the statement is
-/// made to be planned once: its limit is in its text, and both ends of due dates are places, since of
-/// two dates that aren't known PostgreSQL takes it that next to nothing is between them, of places that
-/// much is, and would plan for each pair what must be the same plan.
+/// Walks a range of an index, which is the best plan whatever the values are. So the statement is
+/// written to be planned once: its limit is in its text, and both ends of due dates are places,
+/// each with an id. Of two unknown dates PostgreSQL assumes that next to nothing is between them,
+/// of two unknown places that much is, and it would plan anew for each pair what must be the same
+/// plan.
 fn stretch(query: &TaskQuery) -> Builder {
     let mut sql = Builder::new(&format!("SELECT {COLUMNS} FROM tasks"));
     sql.stretch(query);
@@ -110,7 +111,7 @@ fn stretch(query: &TaskQuery) -> Builder {
     sql
 }
 
-/// Without what was read too many.
+/// Drops the rows beyond the page's own limit.
 fn cut(mut found: Vec<Task>, query: &TaskQuery) -> Vec<Task> {
     found.truncate(usize::try_from(query.limit).unwrap_or_default());
     found
@@ -132,11 +133,11 @@ fn ordered(query: &TaskQuery) -> Builder {
     sql
 }
 
-/// Filters the first rows in the order asked for.
+/// Filters the first [`WINDOW`] rows in the order asked for.
 fn windowed(query: &TaskQuery) -> Builder {
     let mut sql = Builder::new(&format!("SELECT {COLUMNS} FROM (SELECT {COLUMNS} FROM tasks"));
     if query.sort.key == SortKey::DueAt {
-        // Where the dates wanted are is a stretch of this order: look there.
+        // The due dates asked for are a range of this order: look there.
         sql.due(query);
     }
     sql.place(query);
@@ -151,7 +152,7 @@ fn windowed(query: &TaskQuery) -> Builder {
 }
 
 /// Finds every row first and sorts after, so that the order can't tempt PostgreSQL to walk the
-/// whole table for what is hardly anywhere.
+/// whole table for rare rows.
 fn filtered(query: &TaskQuery) -> Builder {
     let mut sql = Builder::new(&format!("WITH found AS MATERIALIZED (SELECT {COLUMNS} FROM tasks"));
     sql.filters(query);

@@ -1,39 +1,39 @@
-//! What is asked for: filters, an order, and a place in it.
+//! What a list asks for: filters, an order, and a place in it.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::domain::task::{Status, Task};
 
-/// Which tasks, in which order, from where on.
+/// Which tasks to list, in which order, and from where on.
 #[derive(Debug, Clone, Default)]
 pub struct TaskQuery {
-    /// Only with this status.
+    /// Only tasks with this status.
     pub status: Option<Status>,
-    /// Only of this user.
+    /// Only tasks of this user.
     pub user_id: Option<i64>,
-    /// Only in this category.
+    /// Only tasks in this category.
     pub category_id: Option<i64>,
-    /// Only with this text in title or description, in any case.
+    /// Only tasks with this text in title or description, ignoring case.
     pub search: Option<String>,
-    /// Only due before.
+    /// Only tasks due before this time.
     pub due_before: Option<DateTime<Utc>>,
-    /// Only due after.
+    /// Only tasks due after this time.
     pub due_after: Option<DateTime<Utc>>,
-    /// In which order; the id decides among equals.
+    /// The order; the id breaks ties.
     pub sort: Sort,
-    /// Only after this place.
+    /// The cursor: only tasks after this place.
     pub after: Option<Place>,
-    /// At most so many.
+    /// The maximum number of tasks.
     pub limit: i64,
 }
 
-/// An order.
+/// A sort key and a direction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sort {
-    /// By what.
+    /// What to sort by.
     pub key: SortKey,
-    /// Greatest first.
+    /// Whether the largest comes first.
     pub descending: bool,
 }
 
@@ -43,7 +43,7 @@ impl Default for Sort {
     }
 }
 
-/// By what tasks can be sorted.
+/// What tasks can be sorted by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[expect(missing_docs, reason = "named like the fields")]
 pub enum SortKey {
@@ -79,22 +79,22 @@ impl SortKey {
     }
 }
 
-/// No due date sorts as the end of time.
+/// Tasks without a due date sort as if they were due at the end of time.
 pub(super) const NEVER_LAST: &str = "coalesce(due_at, 'infinity'::timestamptz)";
 
 /// A row's place in an order: its key and its id.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Place {
-    /// The key.
+    /// The value the row is sorted by.
     pub key: PlaceKey,
-    /// The id.
+    /// The row's id, which breaks ties.
     pub id: i64,
 }
 
 /// The value a row is sorted by.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum PlaceKey {
-    /// A moment.
+    /// A time.
     #[serde(rename = "t")]
     At(DateTime<Utc>),
     /// No due date.
@@ -106,14 +106,14 @@ pub enum PlaceKey {
 }
 
 impl Sort {
-    /// Every order.
+    /// Every key, in both directions.
     pub fn all() -> impl Iterator<Item = Sort> {
         SortKey::ALL
             .into_iter()
             .flat_map(|key| [false, true].map(|descending| Sort { key, descending }))
     }
 
-    /// How a client writes it.
+    /// The name that clients use for it, such as `-createdAt`.
     pub fn name(self) -> &'static str {
         let descending = match self.key {
             SortKey::CreatedAt => "-createdAt",
@@ -124,7 +124,7 @@ impl Sort {
         if self.descending { descending } else { self.key.name() }
     }
 
-    /// The order of that name.
+    /// The order with this name.
     pub fn from_name(name: &str) -> Option<Sort> {
         Sort::all().find(|sort| sort.name() == name)
     }
@@ -140,7 +140,7 @@ impl Sort {
         Place { key, id: task.id }
     }
 
-    /// Whether a place can be one in this order.
+    /// Whether a place can occur in this order.
     pub fn has(self, place: &Place) -> bool {
         match (&place.key, self.key) {
             (PlaceKey::Text(_), SortKey::Title) | (PlaceKey::Never, SortKey::DueAt) => true,
@@ -151,8 +151,8 @@ impl Sort {
 }
 
 impl TaskQuery {
-    /// Whether all that is asked for is one stretch of an index: of an order, or of the tasks of one status, user or
-    /// category in the order in which they were created.
+    /// Whether the query asks for one stretch, that is a contiguous range of an index: of an order,
+    /// or of the tasks of one status, user or category in the order of their creation.
     pub(super) fn is_stretch(&self) -> bool {
         let due = self.due_before.is_some() || self.due_after.is_some();
         let filters = [self.status.is_some(), self.user_id.is_some(), self.category_id.is_some()];
@@ -164,19 +164,20 @@ impl TaskQuery {
         sorted && self.search.is_none()
     }
 
-    /// Whether it is a stretch in an order by time.
+    /// Whether it is a stretch of an order by time.
     pub(super) fn is_stretch_of_time(&self) -> bool {
         self.is_stretch() && self.sort.key != SortKey::Title
     }
 
-    /// Of a stretch, what the index begins with before its order.
+    /// For a stretch: what the index begins with, before its order.
     pub(super) fn within(&self) -> Option<Within> {
         let status = self.status.map(|status| Within::Status(status.as_str()));
         status.or(self.user_id.map(Within::User)).or(self.category_id.map(Within::Category))
     }
 
-    /// Where the stretch of an order by time begins and ends, places of which neither belongs to it. A cursor is
-    /// a closer beginning, or end of a descending order, or else it was made up and counts for nothing.
+    /// The ends of a stretch of an order by time; neither belongs to it. A cursor moves the start
+    /// (in a descending order, the end) closer. A cursor that would widen the stretch was made up
+    /// and is ignored.
     pub(super) fn ends(&self) -> (Option<Edge>, Option<Edge>) {
         let after = self.due_after.map(|at| Edge::At(at, i64::MAX));
         let never = self.due_after.map(|_| Edge::Never(0));
@@ -189,7 +190,7 @@ impl TaskQuery {
     }
 }
 
-/// The tasks that have something in common, for which there is an index.
+/// A property that tasks share and that has an index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Within {
     Status(&'static str),
@@ -210,9 +211,8 @@ impl Within {
 /// A place in an order by time: a moment and an id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Edge {
-    /// Then.
     At(DateTime<Utc>, i64),
-    /// Never due, after all that are.
+    /// No due date, after all that have one.
     Never(i64),
 }
 

@@ -1,8 +1,8 @@
 //! Several pages in one statement.
 //!
-//! What a page costs, where an index has it, is for the most part what any statement costs: the way there and
-//! back, the beginning and the end. So pages of the same order that are asked for at the same time are
-//! read together, each by a walk of its own.
+//! Where an index has the page, most of its cost is that of any statement: the round trip, the
+//! start and the end. So pages of the same order that are asked for at the same time share a
+//! statement, in which each is an index walk of its own.
 
 use chrono::DateTime;
 use diesel::data_types::PgTimestamp;
@@ -17,13 +17,13 @@ use crate::store::StoreError;
 use crate::store::sql::{RunQueryDsl, unseen};
 use crate::store::tasks::{COLUMNS, ColumnTypes};
 
-/// Whether this page can be read with others: it is one stretch of an order by time. Of titles, only the database
-/// knows the order.
+/// Whether this page can share a statement with others: it must be one range of an order by time.
+/// For titles, only the database knows the order.
 pub fn can_go_together(query: &TaskQuery) -> bool {
     query.is_stretch_of_time()
 }
 
-/// What pages have in common that are one statement.
+/// What pages must have in common to share a statement.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Shape {
     /// The column that the index begins with, before the order.
@@ -32,10 +32,11 @@ struct Shape {
     limit: i64,
 }
 
-/// A page for each of these, which [`can_go_together`]. Those of one shape are one statement.
+/// Reads a page for each query. Each must pass [`can_go_together`]. Pages of one shape share a
+/// statement.
 ///
 /// # Errors
-/// The database fails: the same for each page of a statement.
+/// The database fails; all pages of a statement have the same error.
 pub async fn pages(
     connection: &mut AsyncPgConnection,
     queries: &[TaskQuery],
@@ -52,8 +53,8 @@ pub async fn pages(
     let mut answers = vec![Ok(Vec::new()); queries.len()];
     let mut gone = None;
     for (shape, numbers) in statements {
-        // Each would wait for a server that has gone as long as the first did. Where it was only that one, the
-        // next who ask find out.
+        // If the server is gone, each further statement would wait for it as long as the first did.
+        // If only the first failed, the next callers find out.
         if let Some(error) = &gone {
             numbers.into_iter().for_each(|n| answers[n] = Err(StoreError::clone(error)));
             continue;
@@ -78,7 +79,7 @@ pub async fn pages(
     answers
 }
 
-/// Stretches of one index, up to so many rows of each.
+/// Reads several ranges of one index, each up to the limit of the shape.
 async fn stretches(
     connection: &mut AsyncPgConnection,
     shape: Shape,
@@ -115,7 +116,7 @@ async fn stretches(
     let rows: Vec<(i64, Task)> = statement.load(connection).await?;
     let mut pages = vec![Vec::new(); queries.len()];
     for (number, task) in rows {
-        // Numbers begin at one.
+        // `WITH ORDINALITY` counts from one.
         if let Some(page) = usize::try_from(number - 1).ok().and_then(|n| pages.get_mut(n)) {
             page.push(task);
         }
@@ -151,7 +152,8 @@ fn text(shape: Shape) -> Builder {
     sql
 }
 
-/// In SQL no order is promised of what is joined, though each walk has its own: this finds it done.
+/// SQL promises no order of joined rows, although each walk has its own: usually this finds the
+/// rows sorted already.
 fn put_in_order(page: &mut [Task], sort: Sort) {
     let place = |task: &Task| Edge::of(&sort.place(task));
     page.sort_by(|one, other| {
@@ -160,8 +162,8 @@ fn put_in_order(page: &mut [Task], sort: Sort) {
     });
 }
 
-/// PostgreSQL's times are microseconds since the beginning of 2000; the least and the greatest are `-infinity` and
-/// `infinity`.
+/// PostgreSQL's times are microseconds since the start of 2000; the smallest and the largest are
+/// `-infinity` and `infinity`.
 const BEFORE_ALL: (PgTimestamp, i64) = (PgTimestamp(i64::MIN), i64::MIN);
 const AFTER_ALL: (PgTimestamp, i64) = (PgTimestamp(i64::MAX), i64::MAX);
 const YEAR_2000: DateTime<chrono::Utc> = match DateTime::from_timestamp_secs(946_684_800) {
@@ -171,7 +173,7 @@ const YEAR_2000: DateTime<chrono::Utc> = match DateTime::from_timestamp_secs(946
 
 fn place(edge: Edge) -> (PgTimestamp, i64) {
     match edge {
-        // More than chrono's times reach to.
+        // chrono's times don't reach far enough to overflow this.
         Edge::At(at, id) => {
             let since = (at - YEAR_2000).num_microseconds().unwrap_or(i64::MAX);
             (PgTimestamp(since), id)

@@ -26,7 +26,7 @@ struct Id {
     task_id: i64,
 }
 
-/// One task.
+/// Finds one task.
 ///
 /// # Errors
 /// The database fails.
@@ -36,12 +36,13 @@ pub async fn find(connection: &mut AsyncPgConnection, id: i64) -> Result<Option<
     Ok(statement.columns::<ColumnTypes>().get_result(connection).await.optional()?)
 }
 
-/// Adds tasks, each with its event, in one statement. The database chooses the ids; the payloads get
-/// them there too. Those whose user or category doesn't exist are left out. Returns the ids of the
-/// others, by event.
+/// Adds tasks, each with its event, in one statement. The database assigns the ids, and puts them
+/// into the payloads. Tasks whose user or category doesn't exist are left out. Returns the ids of
+/// the others, by event.
 ///
 /// # Errors
-/// The database fails; then none is written. [`StoreError::Missing`] if an owner was deleted meanwhile.
+/// The database fails; then nothing is written. [`StoreError::Missing`] if an owner was deleted
+/// meanwhile.
 pub async fn insert_all(
     connection: &mut AsyncPgConnection,
     tasks: &[(Task, NewEvent)],
@@ -81,8 +82,8 @@ pub async fn insert_all(
     Ok(inserted.into_iter().map(|row| (row.event_id, row.task_id)).collect())
 }
 
-/// Adds one task, as [`insert_all`] does. A statement of its own: one row is written in less time than arrays are
-/// taken apart.
+/// Adds one task, as [`insert_all`] does. It has a statement of its own, since one row is written
+/// in less time than PostgreSQL takes to unpack arrays.
 ///
 /// # Errors
 /// [`StoreError::Missing`] if the user or the category doesn't exist.
@@ -120,19 +121,19 @@ pub async fn insert(
     Ok(id.task_id)
 }
 
-/// Binds the owner and the length of a lease, or that there is none.
+/// Binds the owner and the length of a lease, or nulls if there is none.
 fn bind_lease(statement: Statement, lease: Option<Lease>) -> Statement {
     statement
         .bind::<Nullable<SqlUuid>, _>(lease.map(|lease| lease.owner))
         .bind::<Nullable<BigInt>, _>(lease.map(Lease::milliseconds))
 }
 
-/// Which owner it is, [`missing_owners`] tells.
+/// The error for a missing user or category. [`missing_owners`] tells which of them it is.
 pub fn owner_missing() -> StoreError {
     StoreError::Missing("tasks_owner".to_owned())
 }
 
-/// Writes these next versions and their events, as far as nobody was faster: a task whose
+/// Writes these next versions and their events, unless another update came first: a task whose
 /// version is no longer the one before stays as it is. Returns the ids of those written.
 ///
 /// # Errors
@@ -167,8 +168,8 @@ pub async fn update(
     Ok(ids.into_iter().map(|id| id.task_id).collect())
 }
 
-/// Binds, as arrays in this order: title, description, status, user, category, due, version, updated,
-/// completed; and of the event its id, type and payload.
+/// Binds, as arrays in this order: title, description, status, user, category, due, version,
+/// updated, completed; and of the event its id, type and payload.
 fn bind_writes(statement: Statement, writes: &[(Task, NewEvent)]) -> Statement {
     fn each<'a, T>(
         writes: &'a [(Task, NewEvent)],
@@ -191,8 +192,8 @@ fn bind_writes(statement: Statement, writes: &[(Task, NewEvent)]) -> Statement {
         .bind::<Array<Jsonb>, _>(each(writes, |_, e| json!(e.payload)))
 }
 
-/// Deletes a task, if it is still at the version before `last`, and writes its event.
-/// Whether it was.
+/// Deletes a task if it is still at the version before `last`, and writes its event. Returns
+/// whether it did.
 ///
 /// # Errors
 /// The database fails.

@@ -11,7 +11,7 @@ use crate::domain::task::{Task, TaskFields};
 use crate::store::StoreError;
 use crate::store::sql::{RunQueryDsl, Statement};
 
-/// Whom or what a task may belong to.
+/// What a task may belong to.
 #[derive(Debug, Clone, Copy)]
 pub enum Owner {
     /// A user, by id.
@@ -23,8 +23,8 @@ pub enum Owner {
 /// How many tasks are changed in one statement, so that its arrays stay small.
 const DETACHED_AT_ONCE: usize = 1_000;
 
-/// Takes every task from its owner, with the events of that. Returns their ids. Call it in a
-/// transaction that has locked the owner, so that no task can come to it meanwhile.
+/// Detaches all tasks from their owner, each with its event. Returns their ids. Call this in a
+/// transaction that has locked the owner, so that it gets no new tasks meanwhile.
 ///
 /// # Errors
 /// The database fails.
@@ -62,7 +62,7 @@ pub(in crate::store) async fn detach(
     }
 }
 
-/// Which of these don't exist, as `(user missing, category missing)`.
+/// Which of the two don't exist, as `(user missing, category missing)`.
 ///
 /// # Errors
 /// The database fails.

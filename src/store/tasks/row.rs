@@ -1,4 +1,4 @@
-//! How a task is read from its row.
+//! Reads a task from its row.
 
 use chrono::{DateTime, Utc};
 use diesel::deserialize::{self, FromSql, FromSqlRow};
@@ -12,7 +12,7 @@ use crate::domain::task::{Status, Task};
 pub(in crate::store) const COLUMNS: &str = "id, title, description, status, user_id, category_id, due_at, version, \
      created_at, updated_at, completed_at";
 
-/// Their types.
+/// The types of [`COLUMNS`].
 pub(in crate::store) type ColumnTypes = (
     BigInt,
     Text,
@@ -27,7 +27,7 @@ pub(in crate::store) type ColumnTypes = (
     Nullable<Timestamptz>,
 );
 
-/// A task by its columns, which are read by their places.
+/// Builds a task from its columns, which are read by position.
 impl Queryable<ColumnTypes, Pg> for Task {
     type Row = (
         i64,
@@ -62,7 +62,7 @@ impl Queryable<ColumnTypes, Pg> for Task {
     }
 }
 
-/// A status by its name, which a check constraint of the column guards.
+/// A status, stored by its name. A check constraint guards the column.
 #[derive(FromSqlRow)]
 pub struct StoredStatus(Status);
 
