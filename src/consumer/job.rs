@@ -1,5 +1,6 @@
 //! One delivery from its first effect to its settlement.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -9,7 +10,7 @@ use super::{GivenUp, Session, counts};
 use crate::broker::Delivery;
 use crate::domain::event::Event;
 use crate::domain::processing::claim::Claim;
-use crate::domain::processing::effect::EffectKey;
+use crate::domain::processing::effect::{EffectKey, Target};
 use crate::domain::processing::failure::{Failure, Failures};
 use crate::effects::{ExternalWork, LONGEST_TIME_LIMIT, Outcome, Prepared, Started, Work};
 use crate::store::StoreError;
@@ -50,9 +51,10 @@ impl Job {
         let applying =
             effects.iter().enumerate().filter(|(_, started)| started.effect.applies(&event));
         let tasks = applying.flat_map(|(index, started)| {
+            // Each target once: it has one record.
             let targets = match &started.work {
-                Work::Database(_) => vec![None],
-                Work::External(work) => work.targets(&event),
+                Work::Database(_) => BTreeSet::from([Target::ONLY]),
+                Work::External(work) => BTreeSet::from_iter(work.targets(&event)),
             };
             let name = started.effect.name();
             targets.into_iter().map(move |target| Task {
@@ -145,7 +147,7 @@ impl Session {
         let Ok(_turn) = self.external.acquire().await else { return Err(GivenUp) };
         let failed =
             |error: StoreError| Ok(Progress::Failed(Failure::transient(error.to_string())));
-        let prepared = self.hold(|| work.prepare(event, effect.target.as_deref())).await?;
+        let prepared = self.hold(|| work.prepare(event, &effect.target)).await?;
         let run = match prepared {
             Ok(Prepared::Run(run)) => run,
             Ok(Prepared::Wait(wait)) => return Ok(Progress::Failed(Failure::waiting(wait))),

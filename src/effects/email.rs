@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use serde_json::Value;
 
 use super::mail_limit::MailLimit;
-use super::{Effect, ExternalWork, Outcome, Prepared, Wiring, Work};
+use super::{Effect, ExternalWork, Outcome, Prepared, Target, Wiring, Work};
 use crate::domain::event::{Event, EventType};
 use crate::domain::task::Task;
 use crate::domain::text::isolated;
@@ -73,7 +73,7 @@ impl Notifier {
 
 #[async_trait]
 impl ExternalWork for Notifier {
-    async fn prepare(&self, event: &Event, _: Option<&str>) -> Result<Prepared, StoreError> {
+    async fn prepare(&self, event: &Event, _: &Target) -> Result<Prepared, StoreError> {
         let Some(user) = self.recipient(event).await? else {
             return Ok(Prepared::run(async { Ok(Outcome::Skipped("the user is gone".into())) }));
         };

@@ -17,6 +17,7 @@ use futures_util::future::BoxFuture;
 use uuid::Uuid;
 
 use crate::domain::event::Event;
+pub use crate::domain::processing::effect::Target;
 use crate::domain::processing::effect::is_name;
 use crate::domain::processing::failure::Failure;
 use crate::domain::rate::Limit;
@@ -87,10 +88,10 @@ pub trait DatabaseWork: Send + Sync {
 /// Work outside the database, one event and target at a time.
 #[async_trait]
 pub trait ExternalWork: Send + Sync {
-    /// The targets of an event. Each has records, claims and retries of its own. `None` stands for
-    /// the only target of an effect. The list must depend on the event alone.
-    fn targets(&self, _event: &Event) -> Vec<Option<Arc<str>>> {
-        vec![None]
+    /// The targets of an event. Each has records, claims and retries of its own. The list must
+    /// depend on the event alone; a target that is in it twice counts once.
+    fn targets(&self, _event: &Event) -> Vec<Target> {
+        vec![Target::ONLY]
     }
 
     /// How long a run may take, [`LONGEST_TIME_LIMIT`] at most. After that it is a transient
@@ -105,7 +106,7 @@ pub trait ExternalWork: Send + Sync {
     ///
     /// # Errors
     /// The database fails.
-    async fn prepare(&self, event: &Event, target: Option<&str>) -> Result<Prepared, StoreError>;
+    async fn prepare(&self, event: &Event, target: &Target) -> Result<Prepared, StoreError>;
 }
 
 /// What happens next with an effect outside the database.

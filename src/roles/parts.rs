@@ -147,7 +147,7 @@ pub(super) async fn serve(
     let ending = async { tokio::try_join!(publishing, indexing) };
     tokio::select! {
         ended = ending => drop(ended?),
-        () = shutdown.deadline() => tracing::warn!("out of time; events wait in the outbox"),
+        () = shutdown.deadline() => tracing::warn!("out of time; what is not published waits in the outbox"),
     }
     Ok(())
 }

@@ -22,6 +22,8 @@ const SLOW: Weather = Weather::Slow(Duration::from_millis(200));
 const THROTTLED: Weather = Weather::Throttled(30_000);
 /// Longer than the lease of a claim (25 s).
 const PAST_THE_LEASE: Duration = Duration::from_secs(28);
+/// How long it may take to record the mails that were held: a worker killed before that repeats them.
+const RECORDED_WITHIN: Duration = Duration::from_secs(2);
 /// For how long queues must look empty: the broker counts a quorum queue's messages every 5 s, and a
 /// request that was under way when the clients were paused is answered within 10 s.
 const EMPTY_FOR: Duration = Duration::from_secs(11);
@@ -54,6 +56,7 @@ impl Fault {
                 system.smtp.set(Verdict::Accept);
                 tokio::time::sleep(PAST_THE_LEASE).await;
                 system.signal(Role::Work, which, "CONT");
+                tokio::time::sleep(RECORDED_WITHIN).await;
             }
             Kind::Restart(service) => {
                 system.stop(service);
@@ -95,12 +98,13 @@ impl Fault {
             }
             Kind::Duplicates => copy(system, random, 1).await,
             Kind::CopiesInHand => {
-                // No mail is answered until the copies are there, so some are of what is in hand for sure.
+                // No mail is answered until the copies are there.
                 system.smtp.set(Verdict::Hold);
                 system.smtp.wait_for_hanging().await;
                 copy(system, random, 1).await;
                 tokio::time::sleep(some_seconds).await;
                 system.smtp.set(Verdict::Accept);
+                tokio::time::sleep(RECORDED_WITHIN).await;
             }
             Kind::Disorder => copy(system, random, 2).await,
             Kind::Forged => forge(system).await,

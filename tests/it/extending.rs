@@ -31,52 +31,72 @@ use crate::harness::{Api, Smtp, Verdict, World, eventually, rabbitmq_url};
 
 const DELAYS: &str = "100ms,200ms";
 
-/// A chat room: answers each post with its status, and keeps those that it answered with 200.
-struct Room {
+/// A chat with rooms: keeps what is posted, unless the room is to refuse it.
+#[derive(Clone)]
+struct Chat {
     url: String,
-    status: Arc<Mutex<u16>>,
-    posts: Arc<Mutex<Vec<String>>>,
+    state: Arc<Mutex<ChatState>>,
 }
 
-impl Room {
-    async fn open() -> Room {
+#[derive(Default)]
+struct ChatState {
+    /// What a room answers to so many posts; the others are taken.
+    refusing: BTreeMap<String, (u16, usize)>,
+    /// The rooms and texts of those that were taken.
+    posts: Vec<(String, String)>,
+}
+
+impl Chat {
+    async fn open() -> Chat {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let room = Room { url, status: Arc::new(Mutex::new(200)), posts: Arc::default() };
-        let (status, posts) = (Arc::clone(&room.status), Arc::clone(&room.posts));
+        let chat = Chat { url, state: Arc::default() };
+        let answering = chat.clone();
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                let status = *status.lock().unwrap();
-                let Some(body) = answered(stream, status).await else { continue };
-                if status == 200 {
-                    posts.lock().unwrap().push(body);
-                }
+                // A client that breaks off has posted nothing.
+                let _ = answering.answer(stream).await;
             }
         });
-        room
+        chat
     }
 
-    fn says(&self, status: u16) {
-        *self.status.lock().unwrap() = status;
+    /// Refuses so many posts to a room.
+    fn refuse(&self, room: &str, status: u16, times: usize) {
+        self.state.lock().unwrap().refusing.insert(room.to_owned(), (status, times));
     }
 
-    fn posts(&self) -> usize {
-        self.posts.lock().unwrap().len()
+    fn posts(&self, room: &str) -> usize {
+        self.state.lock().unwrap().posts.iter().filter(|(posted, _)| posted == room).count()
     }
-}
 
-/// Reads a request and answers it. Its body.
-async fn answered(mut stream: TcpStream, status: u16) -> Option<String> {
-    let mut request = String::new();
-    let mut buffer = [0; 4096];
-    // Each body here ends with the only closing brace of its request.
-    while !request.ends_with('}') {
-        let read = stream.read(&mut buffer).await.ok().filter(|read| *read > 0)?;
-        request.push_str(std::str::from_utf8(&buffer[..read]).ok()?);
+    async fn answer(&self, mut stream: TcpStream) -> Option<()> {
+        let mut request = String::new();
+        let mut buffer = [0; 4096];
+        // Each body here ends with the only closing brace of its request.
+        while !request.ends_with('}') {
+            let read = stream.read(&mut buffer).await.ok().filter(|read| *read > 0)?;
+            request.push_str(std::str::from_utf8(&buffer[..read]).ok()?);
+        }
+        let room = request.split(' ').nth(1)?.trim_start_matches('/').to_owned();
+        let body = request.split("\r\n\r\n").nth(1)?.to_owned();
+        let status = {
+            let mut state = self.state.lock().unwrap();
+            match state.refusing.get_mut(&room) {
+                Some((status, left)) if *left > 0 => {
+                    *left -= 1;
+                    *status
+                }
+                _ => {
+                    state.posts.push((room, body));
+                    200
+                }
+            }
+        };
+        let answer =
+            format!("HTTP/1.1 {status} -\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+        stream.write_all(answer.as_bytes()).await.ok()
     }
-    let answer = format!("HTTP/1.1 {status} -\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
-    stream.write_all(answer.as_bytes()).await.ok()?;
-    request.split("\r\n\r\n").nth(1).map(str::to_owned)
 }
 
 /// A worker in this process.
@@ -132,16 +152,15 @@ impl Worker {
     }
 }
 
-fn with_rooms(rooms: &[(&str, &Room)]) -> Effects {
-    let rooms: BTreeMap<String, String> =
-        rooms.iter().map(|(name, room)| ((*name).to_owned(), room.url.clone())).collect();
-    let announce = Announce { client: reqwest::Client::new(), rooms };
+fn with_announcements(chat: &Chat) -> Effects {
+    let announce = Announce { client: reqwest::Client::new(), chat: chat.url.clone() };
     effects::built_in().with(announce).ok().unwrap()
 }
 
 /// Makes a task that is finished, and so announced. The id of its event.
-async fn finished_task(world: &World, api: &Api, title: &str) -> String {
-    let task = json!({ "title": title, "status": "completed", "userId": 1 });
+async fn finished_task(world: &World, api: &Api, title: &str, category: &Value) -> String {
+    let task =
+        json!({ "title": title, "status": "completed", "userId": 1, "categoryId": category });
     let id = api.post("/tasks", task).await.expect(201)["id"].clone();
     let event = format!("SELECT id::text FROM events WHERE task_id = {id}");
     world.db().await.rows(&event).await[0]["id"].as_str().unwrap().to_owned()
@@ -165,65 +184,63 @@ fn state(effect: &str, target: Option<&str>, state: &str) -> (String, Option<Str
 #[ignore = "needs services: scripts/test"]
 async fn an_effect_from_outside_runs_fails_is_retried_dies_and_is_replayed() {
     let world = World::new().await;
-    let (smtp, ops, all) = tokio::join!(Smtp::start(), Room::open(), Room::open());
-    let worker = Worker::start(&world, &smtp, with_rooms(&[("ops", &ops), ("all", &all)]));
+    let (smtp, chat) = tokio::join!(Smtp::start(), Chat::open());
+    let worker = Worker::start(&world, &smtp, with_announcements(&chat));
     let serve = world.serve().await;
     let api = serve.api();
+    let category =
+        api.post("/categories", json!({ "name": "ops" })).await.expect(201)["id"].clone();
+    let room = format!("category-{category}");
+    let all_done = async |event: &str| {
+        eventually("all is done", || async {
+            let states = states(&api, event).await;
+            (states.len() == 4 && states.iter().all(|(_, _, state)| state == "done")).then_some(())
+        })
+        .await;
+    };
 
     // It runs, once for each target, for the events that it applies to.
     api.task("open", Some(1)).await;
-    let first = finished_task(&world, &api, "one").await;
-    eventually("it is announced", || async {
-        (ops.posts() == 1 && all.posts() == 1).then_some(())
-    })
-    .await;
+    let first = finished_task(&world, &api, "one", &category).await;
+    all_done(&first).await;
     let done = [
         state("activity", None, "done"),
         state("announce", Some("all"), "done"),
-        state("announce", Some("ops"), "done"),
+        state("announce", Some(&room), "done"),
         state("email", None, "done"),
     ];
-    eventually("all is on record", || async { (states(&api, &first).await == done).then_some(()) })
-        .await;
-    assert!(all.posts.lock().unwrap()[0].contains("Finished: one"));
+    assert_eq!(states(&api, &first).await, done);
+    let text = chat.state.lock().unwrap().posts[0].1.clone();
+    assert!(text.contains("Finished: one"), "{text}");
     let records = format!("processed_messages WHERE event_id = '{first}' AND effects = 4");
     assert_eq!(world.db().await.count(&records).await, 4);
 
     // One target fails and is tried again, without the others.
-    ops.says(503);
-    let second = finished_task(&world, &api, "two").await;
-    eventually("it has failed", || async {
-        (worker.metric("taskd_retries_total{effect=\"announce\"}")? >= 1.0).then_some(())
-    })
-    .await;
-    ops.says(200);
-    eventually("it is announced", || async { (ops.posts() == 2).then_some(()) }).await;
-    eventually("all is done", || async {
-        states(&api, &second).await.iter().all(|(_, _, state)| state == "done").then_some(())
-    })
-    .await;
-    assert_eq!(all.posts(), 2);
+    chat.refuse(&room, 503, 1);
+    let second = finished_task(&world, &api, "two", &category).await;
+    all_done(&second).await;
+    assert_eq!((chat.posts(&room), chat.posts("all")), (2, 2));
+    let retries = "taskd_retries_total{effect=\"announce\"}";
+    eventually("the retry is counted", || async { (worker.metric(retries)? == 1.0).then_some(()) })
+        .await;
 
     // One that is refused for good dies, and the others have happened.
-    ops.says(410);
-    let third = finished_task(&world, &api, "three").await;
+    chat.refuse(&room, 410, 1);
+    let third = finished_task(&world, &api, "three", &category).await;
     let letter = world.dead_letters(1).await.remove(0);
     assert_eq!(letter["eventId"], third.as_str());
     assert_eq!(letter["reason"], "permanent-failure");
-    assert_eq!(letter["history"][0]["effect"], "announce/ops");
-    assert!(letter["error"].as_str().unwrap().starts_with("announce/ops: the room said 410"));
-    assert!(states(&api, &third).await.contains(&state("announce", Some("ops"), "open")));
-    assert_eq!(all.posts(), 3);
+    let key = format!("announce/{room}");
+    assert_eq!(letter["history"][0]["effect"], key);
+    let error = letter["error"].as_str().unwrap();
+    assert!(error.starts_with(&format!("{key}: the room said 410")), "{error}");
+    assert!(states(&api, &third).await.contains(&state("announce", Some(&room), "open")));
+    assert_eq!((chat.posts(&room), chat.posts("all")), (2, 3));
 
     // Replayed, it alone happens.
-    ops.says(200);
     world.run(&["dlq", "replay", "--all"]).await.succeeded();
-    eventually("it is announced", || async { (ops.posts() == 3).then_some(()) }).await;
-    eventually("all is done", || async {
-        states(&api, &third).await.iter().all(|(_, _, state)| state == "done").then_some(())
-    })
-    .await;
-    assert_eq!((all.posts(), smtp.mails().len()), (3, 4));
+    all_done(&third).await;
+    assert_eq!((chat.posts(&room), chat.posts("all"), smtp.mails().len()), (3, 3, 4));
 
     let runs = |outcome| {
         let name = "taskd_effect_duration_seconds_count";
@@ -237,19 +254,19 @@ async fn an_effect_from_outside_runs_fails_is_retried_dies_and_is_replayed() {
 #[ignore = "needs services: scripts/test"]
 async fn an_effect_that_is_added_later_is_run_for_what_is_taken_from_then_on() {
     let world = World::new().await;
-    let (smtp, room) = tokio::join!(Smtp::start(), Room::open());
+    let (smtp, chat) = tokio::join!(Smtp::start(), Chat::open());
     let serve = world.serve().await;
     let api = serve.api();
     // Its mail is deferred, so it is under way when the effect is added.
     smtp.set(Verdict::DeferFirst(usize::MAX));
     let before = Worker::start(&world, &smtp, effects::built_in());
-    let old = finished_task(&world, &api, "old").await;
+    let old = finished_task(&world, &api, "old", &Value::Null).await;
     world.dead_letters(1).await;
     before.stop().await;
-    let waiting = finished_task(&world, &api, "waiting").await;
+    let waiting = finished_task(&world, &api, "waiting", &Value::Null).await;
 
     smtp.set(Verdict::Accept);
-    let after = Worker::start(&world, &smtp, with_rooms(&[("ops", &room)]));
+    let after = Worker::start(&world, &smtp, with_announcements(&chat));
     world.run(&["dlq", "replay", "--all"]).await.succeeded();
     smtp.wait_for(2).await;
     let finished = async |event: &str, effects: &[&str]| {
@@ -263,8 +280,8 @@ async fn an_effect_that_is_added_later_is_run_for_what_is_taken_from_then_on() {
     };
     finished(&old, &["activity", "email"]).await;
     finished(&waiting, &["activity", "announce", "email"]).await;
-    assert_eq!(room.posts(), 1);
-    assert!(room.posts.lock().unwrap()[0].contains("waiting"));
+    let posts = chat.state.lock().unwrap().posts.clone();
+    assert!(posts.len() == 1 && posts[0].1.contains("waiting"), "{posts:?}");
     // Nothing of either is left over that would be remembered for ever.
     let db = world.db().await;
     let counted = "(SELECT 1 FROM processed_messages GROUP BY event_id

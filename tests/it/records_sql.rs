@@ -9,7 +9,7 @@ use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use serde_json::json;
 use taskd::domain::event::NewEvent;
 use taskd::domain::processing::claim::{Claim, Record, decide};
-use taskd::domain::processing::effect::EffectKey;
+use taskd::domain::processing::effect::{EffectKey, Target};
 use taskd::domain::processing::retention::{Outbox, Trace, may_forget};
 use taskd::ground::tls::Tls;
 use taskd::store::delivery::processed::{self, Subject};
@@ -50,10 +50,11 @@ async fn a_claim_is_answered_by_the_rule_of_the_domain() {
     let world = World::new().await;
     let (db, store) = (world.db().await, store(&world));
     let cases: Vec<(EffectKey, Subject, Option<Record>)> =
-        generated(400, (any_record(), any::<bool>(), 1_i16..3, prop::option::of("[a-z/]{0,5}")))
+        generated(400, (any_record(), any::<bool>(), 1_i16..3, prop::option::of("[a-z/]{1,5}")))
             .into_iter()
             .map(|(record, recorded, effects, target)| {
-                let effect = EffectKey { effect: "email", target: target.map(Into::into) };
+                let target = target.map_or(Target::ONLY, |name| Target::named(&name).unwrap());
+                let effect = EffectKey { effect: "email", target };
                 (effect, Subject { event_id: Uuid::new_v4(), effects, recorded }, record)
             })
             .collect();

@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, BufReader};
 
-use crate::harness::{Api, Process, Proxy, Smtp, Verdict, World, eventually, rabbitmq_url};
+use crate::harness::{
+    Api, Process, Proxy, Smtp, Verdict, Weather, World, eventually, rabbitmq_url,
+};
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs services: scripts/test"]
@@ -195,7 +197,8 @@ async fn the_time_for_draining_is_one_for_slow_requests_slow_mails_and_a_broker_
     smtp.wait_for_hanging().await;
     // From now on the broker says nothing, a request waits for a lock, and an event for the broker.
     broker.half_open();
-    api.task("an event that waits", None).await;
+    broker.set(Weather::Refusing);
+    let waiting = api.task("an event that waits", None).await["id"].clone();
     let db = world.db().await;
     db.run("BEGIN; LOCK TABLE tasks IN ACCESS EXCLUSIVE MODE").await;
     let slow = tokio::spawn(async move { api.post("/tasks", json!({ "title": "slow" })).await });
@@ -213,5 +216,6 @@ async fn the_time_for_draining_is_one_for_slow_requests_slow_mails_and_a_broker_
     slow.abort();
     db.run("ROLLBACK").await;
     // The event is still there, to be published by the next one.
-    assert!(other.count("events WHERE published_at IS NULL").await >= 1);
+    let waits = format!("events WHERE task_id = {waiting} AND published_at IS NULL");
+    assert_eq!(other.count(&waits).await, 1);
 }

@@ -12,19 +12,38 @@ const SEPARATOR: char = '/';
 pub struct EffectKey {
     /// The effect's name, which labels metrics.
     pub effect: &'static str,
-    /// The target, if the effect can have more than one for an event.
-    pub target: Option<Arc<str>>,
+    /// Which of the effect's targets.
+    pub target: Target,
+}
+
+/// One of the targets that an effect has for an event.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Target(Option<Arc<str>>);
+
+/// How long the name of a target may be, in characters: it is part of an index row.
+const LONGEST_TARGET: usize = 200;
+
+impl Target {
+    /// The only target of an effect that has no more.
+    pub const ONLY: Target = Target(None);
+
+    /// One of several, by its name. `None` if that can't be part of a key: it has 1 to 200
+    /// characters, and no control characters.
+    pub fn named(name: &str) -> Option<Target> {
+        let fits = (1..=LONGEST_TARGET).contains(&name.chars().count());
+        (fits && !name.chars().any(char::is_control)).then(|| Target(Some(name.into())))
+    }
+
+    /// The name, if it has one.
+    pub fn name(&self) -> Option<&str> {
+        self.0.as_deref()
+    }
 }
 
 impl EffectKey {
     /// The key of an effect that has one target for each event.
     pub const fn only(effect: &'static str) -> EffectKey {
-        EffectKey { effect, target: None }
-    }
-
-    /// The key of one target of an effect.
-    pub fn to(effect: &'static str, target: impl Into<Arc<str>>) -> EffectKey {
-        EffectKey { effect, target: Some(target.into()) }
+        EffectKey { effect, target: Target::ONLY }
     }
 }
 
@@ -32,7 +51,7 @@ impl EffectKey {
 impl fmt::Display for EffectKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.effect)?;
-        match &self.target {
+        match self.target.name() {
             Some(target) => write!(f, "{SEPARATOR}{target}"),
             None => Ok(()),
         }
@@ -59,14 +78,22 @@ mod tests {
 
     #[test]
     fn a_key_is_read_as_it_was_written() {
+        let to = |target| EffectKey { effect: "webhook", target: Target::named(target).unwrap() };
         for (key, text) in [
             (EffectKey::only("email"), "email"),
-            (EffectKey::to("webhook", "7"), "webhook/7"),
-            (EffectKey::to("webhook", "a/b"), "webhook/a/b"),
-            (EffectKey::to("webhook", ""), "webhook/"),
+            (to("7"), "webhook/7"),
+            (to("a/b"), "webhook/a/b"),
         ] {
             assert_eq!(key.to_string(), text);
-            assert_eq!(split_key(text), (key.effect, key.target.as_deref()));
+            assert_eq!(split_key(text), (key.effect, key.target.name()));
+        }
+    }
+
+    #[test]
+    fn a_target_is_short_and_printable() {
+        assert!(Target::named(&"é".repeat(LONGEST_TARGET)).is_some());
+        for bad in ["", "a\0", "a\nb", &"a".repeat(LONGEST_TARGET + 1)] {
+            assert_eq!(Target::named(bad), None, "{bad:?}");
         }
     }
 

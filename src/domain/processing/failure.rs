@@ -125,9 +125,11 @@ impl From<Failure> for Failures {
     }
 }
 
+/// What has failed, without what only has to wait.
 impl fmt::Display for Failures {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let texts: Vec<String> = self.iter().map(Failure::to_string).collect();
+        let failed = self.iter().filter(|failure| failure.is_failed_attempt());
+        let texts: Vec<String> = failed.map(Failure::to_string).collect();
         f.write_str(&texts.join("; "))
     }
 }

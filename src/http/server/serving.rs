@@ -117,18 +117,18 @@ pub async fn serve(
     shutdown.requested().await;
     let once = Serving::once(&same_listener, request_timeout)?;
     let last = LastConnections::start(same_listener, move || app(once))?;
-    handle.pause().await;
-    tokio::time::sleep(farewell).await;
-    let stopped = tokio::spawn(async move { handle.stop(true).await });
-    // Wait for the server to give its listener up first: it would reset connections that come in
-    // between.
-    let _ = timeout(LAST_ACCEPT, stopped).await;
+    let ending = async {
+        handle.pause().await;
+        tokio::time::sleep(farewell).await;
+        let stopped = tokio::spawn(async move { handle.stop(true).await });
+        // Wait for the server to give its listener up first: it would reset connections that come
+        // in between.
+        let _ = timeout(LAST_ACCEPT, stopped).await;
+        last.close().await;
+        serving.await.unwrap_or_else(|error| Err(std::io::Error::other(error)))
+    };
     tokio::select! {
-        () = last.close() => {}
-        () = shutdown.deadline() => {}
-    }
-    tokio::select! {
-        ended = serving => ended.unwrap_or_else(|error| Err(std::io::Error::other(error))),
+        ended = ending => ended,
         () = shutdown.deadline() => {
             tracing::warn!("out of time; requests are broken off");
             Ok(())

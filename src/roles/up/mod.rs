@@ -149,17 +149,20 @@ pub async fn run(mut args: Args) -> anyhow::Result<ExitCode> {
         policy,
     };
     let serving = parts::serve(listener, ground, api, shutdown.clone());
-    let vacuuming = async {
-        if database.is_embedded() {
-            upkeep::vacuum(&store, &metrics, &shutdown).await;
+    let upkeep = async {
+        let vacuuming = async {
+            if database.is_embedded() {
+                upkeep::vacuum(&store, &metrics, &shutdown).await;
+            }
+        };
+        let purging = parts::purge_by_schedule(&args.cron, &store, keep, &metrics, &shutdown);
+        // A statement of theirs may be a long one.
+        tokio::select! {
+            _ = async { tokio::join!(vacuuming, purging) } => {}
+            () = shutdown.deadline() => {}
         }
     };
-    let (served, worked, (), ()) = tokio::join!(
-        serving,
-        parts::work(consumer, &shutdown),
-        parts::purge_by_schedule(&args.cron, &store, keep, &metrics, &shutdown),
-        vacuuming,
-    );
+    let (served, worked, ()) = tokio::join!(serving, parts::work(consumer, &shutdown), upkeep);
     let parting = async {
         if let Some(operated) = operated {
             operated.stop().await;

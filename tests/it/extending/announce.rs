@@ -1,6 +1,5 @@
 //! An effect of your own: finished tasks are announced in chat rooms.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -8,15 +7,15 @@ use serde_json::json;
 use taskd::domain::event::Event;
 use taskd::domain::processing::failure::Failure;
 use taskd::domain::task::Status;
-use taskd::effects::{Effect, ExternalWork, Outcome, Prepared, Wiring, Work};
+use taskd::effects::{Effect, ExternalWork, Outcome, Prepared, Target, Wiring, Work};
 use taskd::store::StoreError;
 
-/// Posts to the webhook of each room that a task was finished.
+/// Posts to chat rooms that a task was finished: to the room of all, and to that of its category.
 #[derive(Clone)]
 pub struct Announce {
     pub client: reqwest::Client,
-    /// The webhooks' URLs by the rooms' names.
-    pub rooms: BTreeMap<String, String>,
+    /// The chat's URL; a room is a path below it.
+    pub chat: String,
 }
 
 impl Effect for Announce {
@@ -36,17 +35,16 @@ impl Effect for Announce {
 #[async_trait]
 impl ExternalWork for Announce {
     // Each room has its own record: one that fails is tried again without bothering the others.
-    fn targets(&self, _: &Event) -> Vec<Option<Arc<str>>> {
-        self.rooms.keys().map(|room| Some(room.as_str().into())).collect()
+    fn targets(&self, event: &Event) -> Vec<Target> {
+        let category = event.payload.task.category_id.map(|id| format!("category-{id}"));
+        let rooms = ["all".to_owned()].into_iter().chain(category);
+        rooms.filter_map(|room| Target::named(&room)).collect()
     }
 
-    async fn prepare(&self, event: &Event, room: Option<&str>) -> Result<Prepared, StoreError> {
-        let Some(url) = room.and_then(|room| self.rooms.get(room)) else {
-            return Ok(Prepared::run(async { Ok(Outcome::Skipped("the room is gone".into())) }));
-        };
+    async fn prepare(&self, event: &Event, room: &Target) -> Result<Prepared, StoreError> {
         let request = self
             .client
-            .post(url)
+            .post(format!("{}/{}", self.chat, room.name().unwrap_or("all")))
             // The same for each repetition, so that the other side can tell one when it sees it.
             .header("Idempotency-Key", event.metadata.event_id.to_string())
             .json(&json!({ "text": format!("Finished: {}", event.payload.task.title) }));

@@ -230,7 +230,9 @@ async fn dialogue<S: AsyncRead + AsyncWrite + Unpin>(
             "DATA" => {
                 stream.write_all(b"354 go on\r\n").await?;
                 let raw = read_data(&mut stream).await?;
-                hold(state).await;
+                if hold(state).await && has_gone(&mut stream).await {
+                    return Ok(None);
+                }
                 let answer = take(state, &recipient, raw);
                 let pause = state.lock().unwrap().pause;
                 if !pause.is_zero() {
@@ -264,11 +266,17 @@ async fn read_data(stream: &mut (impl AsyncBufReadExt + Unpin)) -> std::io::Resu
     }
 }
 
-/// Waits while no answer is to be given.
-async fn hold(state: &Mutex<State>) {
+/// Whether the client has hung up, or broken off.
+async fn has_gone(stream: &mut (impl AsyncBufReadExt + Unpin)) -> bool {
+    let read = tokio::time::timeout(Duration::ZERO, stream.fill_buf()).await;
+    read.is_ok_and(|read| read.map_or(true, <[u8]>::is_empty))
+}
+
+/// Waits while no answer is to be given. Whether it had to.
+async fn hold(state: &Mutex<State>) -> bool {
     let verdict = || state.lock().unwrap().verdict.clone();
     if !matches!(verdict(), Some(Verdict::Hang | Verdict::Hold)) {
-        return;
+        return false;
     }
     state.lock().unwrap().hanging += 1;
     if verdict() == Some(Verdict::Hang) {
@@ -285,6 +293,7 @@ async fn hold(state: &Mutex<State>) {
     })
     .await;
     state.lock().unwrap().hanging -= 1;
+    true
 }
 
 /// Decides about a mail; `None` for no answer at all.
