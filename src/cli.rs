@@ -29,7 +29,7 @@ pub enum Role {
     Serve(serve::Args),
     /// A worker: consumes events and does their side work; run as many as you like
     Work(work::Args),
-    /// The queues on RabbitMQ: make them, show them, hold them against what is there
+    /// The queues on RabbitMQ: declare them, show them, check them against the broker
     Topology(topology::Args),
     /// Delete what has outlived its retention
     Purge(purge::Args),

@@ -38,10 +38,10 @@ pub enum ApiError {
     UnsupportedEncoding,
     /// The request offers a websocket, and the HTTP library would take its body for the new
     /// protocol.
-    #[error("nothing but HTTP/1.1 is spoken here: send the request without Upgrade")]
+    #[error("only HTTP/1.1 is supported: send the request without Upgrade")]
     UpgradeUnsupported,
     /// An earlier request on this connection said that it was the last.
-    #[error("this connection was to be closed; nothing was done")]
+    #[error("an earlier request asked to close this connection; nothing was done")]
     AfterClose,
     /// The body is longer than this many bytes.
     #[error("the body has more than {0} bytes")]
@@ -53,10 +53,10 @@ pub enum ApiError {
     #[error("there is no such {0}")]
     NotFound(&'static str),
     /// No route has this path.
-    #[error("there is nothing at this path; /openapi.json has those there are")]
+    #[error("no such path; /openapi.json lists the paths")]
     RouteNotFound,
     /// The route doesn't have this method; the text lists those it has.
-    #[error("this method is not for this path, which answers to {0}")]
+    #[error("this path allows {0}")]
     MethodNotAllowed(String),
     /// The route needs a token, and the request has none.
     #[error("send a token: Authorization: Bearer …")]
@@ -94,10 +94,10 @@ pub enum ApiError {
     #[error("this Idempotency-Key was used for another request; take a new one")]
     IdempotencyKeyReused,
     /// Concurrent writers kept changing the task; nothing was written.
-    #[error("the task was being changed by others all the time; nothing was written")]
+    #[error("other updates kept coming first; nothing was written")]
     WriteConflict,
     /// `If-Match` or `If-None-Match` doesn't hold for the present version; nothing was written.
-    #[error("the task is at another version than this request is for; nothing was written")]
+    #[error("the task has another version than the precondition names; nothing was written")]
     PreconditionFailed,
     /// The client has sent too many requests, and may send the next in so many seconds.
     #[error("too many requests; the next may come in {0} s")]
@@ -137,18 +137,18 @@ impl ApiError {
             ApiError::UnsupportedMediaType(_) => (
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
                 "unsupported_media_type",
-                "The body is of the wrong kind",
+                "Unsupported media type",
             ),
             ApiError::UnsupportedEncoding => (
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
                 "unsupported_content_encoding",
-                "The body is packed",
+                "Encoded bodies are not supported",
             ),
             ApiError::UpgradeUnsupported => {
-                (StatusCode::BAD_REQUEST, "upgrade_unsupported", "No other protocol is spoken")
+                (StatusCode::BAD_REQUEST, "upgrade_unsupported", "Protocol upgrades are not supported")
             }
             ApiError::AfterClose => {
-                (StatusCode::BAD_REQUEST, "connection_closed", "The connection was to be closed")
+                (StatusCode::BAD_REQUEST, "connection_closed", "The connection is closing")
             }
             ApiError::SlowBody => {
                 (StatusCode::REQUEST_TIMEOUT, "request_timeout", "The request took too long")
@@ -171,7 +171,7 @@ impl ApiError {
                 (StatusCode::UNAUTHORIZED, "bad_credentials", "Wrong e-mail address or password")
             }
             ApiError::WrongPassword => {
-                (StatusCode::FORBIDDEN, "wrong_password", "The current password is another")
+                (StatusCode::FORBIDDEN, "wrong_password", "The current password is wrong")
             }
             ApiError::Forbidden(_) => (StatusCode::FORBIDDEN, "forbidden", "Not allowed"),
             ApiError::EmailTaken => {
@@ -185,7 +185,7 @@ impl ApiError {
             }
             ApiError::LastAdmin => (StatusCode::CONFLICT, "last_admin", "There must be an admin"),
             ApiError::IdempotencyKeyInUse => {
-                (StatusCode::CONFLICT, "idempotency_key_in_use", "The request is being carried out")
+                (StatusCode::CONFLICT, "idempotency_key_in_use", "The first request is still in progress")
             }
             ApiError::IdempotencyKeyReused => (
                 StatusCode::UNPROCESSABLE_ENTITY,
@@ -193,12 +193,12 @@ impl ApiError {
                 "The key was used for another request",
             ),
             ApiError::WriteConflict => {
-                (StatusCode::CONFLICT, "write_conflict", "Others were faster")
+                (StatusCode::CONFLICT, "write_conflict", "Another update came first")
             }
             ApiError::PreconditionFailed => (
                 StatusCode::PRECONDITION_FAILED,
                 "precondition_failed",
-                "The task is at another version",
+                "The task has another version",
             ),
             ApiError::RateLimited(_) => {
                 (StatusCode::TOO_MANY_REQUESTS, "rate_limited", "Too many requests")
@@ -206,7 +206,7 @@ impl ApiError {
             ApiError::Unavailable => {
                 (StatusCode::SERVICE_UNAVAILABLE, "unavailable", "Temporarily unavailable")
             }
-            ApiError::Timeout => (StatusCode::SERVICE_UNAVAILABLE, "timeout", "No answer in time"),
+            ApiError::Timeout => (StatusCode::SERVICE_UNAVAILABLE, "timeout", "The request timed out"),
             ApiError::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "internal", "Internal error"),
         }
     }
