@@ -144,9 +144,11 @@ impl ApiError {
                 "unsupported_content_encoding",
                 "Encoded bodies are not supported",
             ),
-            ApiError::UpgradeUnsupported => {
-                (StatusCode::BAD_REQUEST, "upgrade_unsupported", "Protocol upgrades are not supported")
-            }
+            ApiError::UpgradeUnsupported => (
+                StatusCode::BAD_REQUEST,
+                "upgrade_unsupported",
+                "Protocol upgrades are not supported",
+            ),
             ApiError::AfterClose => {
                 (StatusCode::BAD_REQUEST, "connection_closed", "The connection is closing")
             }
@@ -184,9 +186,11 @@ impl ApiError {
                 (StatusCode::CONFLICT, "too_many_tokens", "The user has too many API tokens")
             }
             ApiError::LastAdmin => (StatusCode::CONFLICT, "last_admin", "There must be an admin"),
-            ApiError::IdempotencyKeyInUse => {
-                (StatusCode::CONFLICT, "idempotency_key_in_use", "The first request is still in progress")
-            }
+            ApiError::IdempotencyKeyInUse => (
+                StatusCode::CONFLICT,
+                "idempotency_key_in_use",
+                "The first request is still in progress",
+            ),
             ApiError::IdempotencyKeyReused => (
                 StatusCode::UNPROCESSABLE_ENTITY,
                 "idempotency_key_reused",
@@ -206,7 +210,9 @@ impl ApiError {
             ApiError::Unavailable => {
                 (StatusCode::SERVICE_UNAVAILABLE, "unavailable", "Temporarily unavailable")
             }
-            ApiError::Timeout => (StatusCode::SERVICE_UNAVAILABLE, "timeout", "The request timed out"),
+            ApiError::Timeout => {
+                (StatusCode::SERVICE_UNAVAILABLE, "timeout", "The request timed out")
+            }
             ApiError::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "internal", "Internal error"),
         }
     }

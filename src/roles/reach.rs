@@ -6,13 +6,15 @@ use reqwest::{Method, Response};
 use serde::Serialize;
 
 use crate::config::{ConfigError, DataArgs};
-#[cfg(feature = "embedded")]
-use crate::ground::data_dir::DataDir;
 use crate::ground::data_dir::operator_socket;
 use crate::ground::private;
 use crate::store::Store;
-use crate::store::connection::embedded::{self, Embedded};
-use crate::store::migrations::Migrator;
+#[cfg(feature = "embedded")]
+use crate::{
+    ground::data_dir::DataDir,
+    store::connection::embedded::{self, Embedded},
+    store::migrations::Migrator,
+};
 
 /// Sends a request to the `taskd up` that runs on the data directory; `None` if none runs.
 ///
