@@ -13,7 +13,8 @@ use crate::ground::tls::Tls;
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Broker")]
 pub struct BrokerArgs {
-    /// RabbitMQ, as amqp://user:password@host:5672/vhost, or amqps:// for TLS; without it the database's tables are the broker
+    /// RabbitMQ, as amqp://user:password@host:5672/vhost, or amqps:// for TLS; without it the
+    /// database's tables are the broker
     #[arg(long, env = "RABBITMQ_URL", value_name = "RABBITMQ_URL", hide_env_values = true)]
     rabbitmq_url: Option<Secret>,
     /// The queue workers take events from

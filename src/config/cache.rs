@@ -13,7 +13,8 @@ use crate::ground::tls::Tls;
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Cache")]
 pub struct CacheArgs {
-    /// Redis, as redis://:password@host:6379/0, or rediss:// for TLS; without it reads go to the database
+    /// Redis, as redis://:password@host:6379/0, or rediss:// for TLS; without it reads go to the
+    /// database
     #[arg(long, env = "REDIS_URL", value_name = "REDIS_URL", hide_env_values = true)]
     redis_url: Option<Secret>,
     /// What every key begins with

@@ -18,14 +18,15 @@ pub const DEFAULT_MAIL_DIR: &str = ".taskd/mail";
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Mail")]
 pub struct MailArgs {
-    /// The SMTP server, as smtp://user:password@host:25, with ?tls=required for STARTTLS, or smtps:// for TLS; without it mail is written to MAIL_DIR
+    /// The SMTP server, as smtp://user:password@host:25, with ?tls=required for STARTTLS, or
+    /// smtps:// for TLS; without it mail is written to MAIL_DIR
     #[arg(long, env = "SMTP_URL", value_name = "SMTP_URL", hide_env_values = true)]
     smtp_url: Option<Secret>,
     /// How long the SMTP server may take from the connection to being ready for mail
     #[arg(long, env = "SMTP_TIMEOUT", value_name = "SMTP_TIMEOUT", default_value = "5m", value_parser = duration)]
     smtp_timeout: Duration,
-    /// What the SMTP server is told that this machine is called: a full name, or an address in brackets [default: the
-    /// machine's full name, or the address from which it reaches the server]
+    /// What the SMTP server is told that this machine is called: a full name, or an address in
+    /// brackets [default: the machine's full name, or the address from which it reaches the server]
     #[arg(long, env = "SMTP_HELO_NAME", value_name = "SMTP_HELO_NAME")]
     smtp_helo_name: Option<Hello>,
     /// Where mail is written as .eml files when there is no SMTP_URL

@@ -38,16 +38,16 @@ pub struct RequestArgs {
     #[arg(long, env = "MAX_CONNECTIONS", value_name = "MAX_CONNECTIONS", default_value_t = 10_000,
           value_parser = whole(1..=u32::MAX))]
     max_connections: u32,
-    /// Origins (scheme, host, port) whose web pages may use the API, with commas between them; * for
-    /// all, none by default
+    /// Origins (scheme, host, port) whose web pages may use the API, with commas between them; *
+    /// for all, none by default
     #[arg(long, env = "CORS_ORIGINS", value_name = "CORS_ORIGINS")]
     cors_origins: Option<Origins>,
-    /// Which requests have a line in the log: all of them, errors and what takes over a second, or none
-    /// [default: all in up, errors in serve]
+    /// Which requests have a line in the log: all of them, errors and what takes over a second, or
+    /// none [default: all in up, errors in serve]
     #[arg(long, env = "ACCESS_LOG", value_name = "ACCESS_LOG")]
     access_log: Option<AccessLog>,
-    /// Names of hosts under which an instance that asks nobody for a token is served besides localhost,
-    /// with commas between them
+    /// Names of hosts under which an instance that asks nobody for a token is served besides
+    /// localhost, with commas between them
     #[arg(long, env = "ALLOWED_HOSTS", value_name = "ALLOWED_HOSTS")]
     allowed_hosts: Option<Hosts>,
 }

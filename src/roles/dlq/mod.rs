@@ -88,7 +88,8 @@ impl Choice {
     }
 }
 
-/// Where the dead letters are: on RabbitMQ, else in the tables of a database, else with a `taskd up`.
+/// Where the dead letters are: on RabbitMQ, else in the tables of a database, else with a running
+/// `taskd up`.
 #[derive(clap::Args)]
 struct PlaceArgs {
     #[command(flatten)]
