@@ -21,7 +21,7 @@ use crate::domain::processing::claim::{self, Claim};
 use crate::domain::processing::effect::EffectKey;
 use crate::ground::batcher::Batcher;
 use crate::ground::defects::{self, Defect};
-use crate::store::delivery::processed::{self, Finished, Subject};
+use crate::store::delivery::processed::{self, EventRecord, Finished};
 use crate::store::{Store, StoreError};
 
 /// How long the lease of a claim lasts. Longer than an effect may take
@@ -34,7 +34,7 @@ pub const LEASE: Duration = Duration::from_secs(25);
 pub struct Idempotency {
     store: Store,
     owner: String,
-    claims: Batcher<(EffectKey, Subject), Result<Claim, StoreError>>,
+    claims: Batcher<(EffectKey, EventRecord), Result<Claim, StoreError>>,
     finished: Batcher<Finished, Result<(), StoreError>>,
 }
 
@@ -70,11 +70,11 @@ impl Idempotency {
     pub async fn claim(
         &self,
         effect: &EffectKey,
-        subject: Subject,
+        event: EventRecord,
         time_limit: Duration,
     ) -> Result<Claim, StoreError> {
         let asked = Instant::now();
-        let claim = self.claims.call((effect.clone(), subject)).await;
+        let claim = self.claims.call((effect.clone(), event)).await;
         Ok(in_hand(claim.unwrap_or_else(|| Err(ended()))?, asked.elapsed(), time_limit))
     }
 
@@ -93,11 +93,11 @@ impl Idempotency {
     /// The database fails.
     pub async fn leave_open(
         &self,
-        subject: Subject,
+        event: EventRecord,
         effects: &[EffectKey],
     ) -> Result<(), StoreError> {
         let mut connection = self.store.connection().await?;
-        processed::leave_open(&mut connection, subject, effects, self.owner.clone()).await
+        processed::leave_open(&mut connection, event, effects, self.owner.clone()).await
     }
 }
 
@@ -119,21 +119,21 @@ fn ended() -> StoreError {
 async fn claim_all(
     store: &Store,
     owner: &str,
-    wanted: &[(EffectKey, Subject)],
+    wanted: &[(EffectKey, EventRecord)],
 ) -> Vec<Result<Claim, StoreError>> {
-    let mut distinct: BTreeMap<(Uuid, &EffectKey), Subject> = BTreeMap::new();
-    for (effect, subject) in wanted {
-        let one = distinct.entry((subject.event_id, effect)).or_insert(*subject);
+    let mut distinct: BTreeMap<(Uuid, &EffectKey), EventRecord> = BTreeMap::new();
+    for (effect, event) in wanted {
+        let one = distinct.entry((event.event_id, effect)).or_insert(*event);
         // What one copy of a message knows is true of all copies.
-        one.recorded |= subject.recorded;
+        one.recorded |= event.recorded;
     }
-    let asked: Vec<(EffectKey, Subject)> =
-        distinct.into_iter().map(|((_, effect), subject)| (effect.clone(), subject)).collect();
+    let asked: Vec<(EffectKey, EventRecord)> =
+        distinct.into_iter().map(|((_, effect), event)| (effect.clone(), event)).collect();
     let claims = match claim_distinct(store, owner, &asked).await {
         Ok(claims) => claims,
         Err(error) => return vec![Err(error); wanted.len()],
     };
-    let key = |(effect, subject): &(EffectKey, Subject)| (subject.event_id, effect.clone());
+    let key = |(effect, event): &(EffectKey, EventRecord)| (event.event_id, effect.clone());
     let mut claims: HashMap<(Uuid, EffectKey), Claim> = asked.iter().map(key).zip(claims).collect();
     // Of two copies of one event in one batch, the first gets the claim and the other meets a
     // lease.
@@ -154,13 +154,13 @@ async fn claim_all(
 async fn claim_distinct(
     store: &Store,
     owner: &str,
-    wanted: &[(EffectKey, Subject)],
+    wanted: &[(EffectKey, EventRecord)],
 ) -> Result<Vec<Claim>, StoreError> {
     let mut connection = store.connection().await?;
-    let key = |(effect, subject): &(EffectKey, Subject)| (subject.event_id, effect.to_string());
+    let key = |(effect, event): &(EffectKey, EventRecord)| (event.event_id, effect.to_string());
     if defects::has(Defect::CheckThenInsert) {
         let known = processed::records(&mut connection, wanted).await?;
-        let claim = |one: &(EffectKey, Subject)| match claim::decide(
+        let claim = |one: &(EffectKey, EventRecord)| match claim::decide(
             known.get(&key(one)).copied(),
             one.1.recorded,
         ) {
@@ -170,24 +170,24 @@ async fn claim_distinct(
         return Ok(wanted.iter().map(claim).collect());
     }
     let granted = processed::claim(&mut connection, wanted, owner.to_owned(), LEASE).await?;
-    let refused: Vec<(EffectKey, Subject)> =
+    let refused: Vec<(EffectKey, EventRecord)> =
         wanted.iter().filter(|one| !granted.contains(&key(one))).cloned().collect();
     if refused.is_empty() {
         return Ok(vec![Claim::Granted; wanted.len()]);
     }
     let records = processed::records(&mut connection, &refused).await?;
-    let claim = |one: &(EffectKey, Subject)| {
-        let (effect, subject) = one;
+    let claim = |one: &(EffectKey, EventRecord)| {
+        let (effect, event) = one;
         if granted.contains(&key(one)) {
             return Claim::Granted;
         }
         let record = records.get(&key(one)).copied();
-        if record.is_none() && subject.recorded {
+        if record.is_none() && event.recorded {
             // Expected after the retention, and for an effect that was added since. Otherwise this
             // is the only sign of a database that has gone back in time.
-            tracing::warn!(event_id = %subject.event_id, %effect, "done and forgotten, by its message: no record is left");
+            tracing::warn!(event_id = %event.event_id, %effect, "done and forgotten, by its message: no record is left");
         }
-        match claim::decide(record, subject.recorded) {
+        match claim::decide(record, event.recorded) {
             // It was left open between the two statements, and can be claimed very soon.
             Claim::Granted => Claim::Leased(Duration::ZERO),
             claim => claim,

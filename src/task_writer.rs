@@ -5,8 +5,8 @@
 //! A statement costs the database far more than one more row in it, and a commit costs more than
 //! both. With a statement and a commit for each request, these would limit the API.
 
-use crate::domain::event::NewEvent;
-use crate::domain::task::Task;
+use crate::domain::event::{NewEvent, Origin};
+use crate::domain::task::{Task, events};
 use crate::ground::batcher::Batcher;
 use crate::publisher::{Handover, Ticket};
 use crate::store::{Connection, Store, StoreError, tasks};
@@ -17,7 +17,7 @@ const BATCH: usize = 64;
 
 /// Inserts new tasks. See the module.
 #[derive(Clone)]
-pub struct TaskWriter(Batcher<Task, Result<Task, StoreError>>);
+pub struct TaskWriter(Batcher<(Task, Origin), Result<Task, StoreError>>);
 
 impl TaskWriter {
     /// A writer to this database, which hands events over to this publisher.
@@ -33,9 +33,9 @@ impl TaskWriter {
     /// # Errors
     /// [`StoreError::Missing`] if the user or the category doesn't exist, or the database's error.
     /// Then the task was not added, unless the answer was lost with the connection.
-    pub async fn add(&self, task: Task) -> Result<Task, StoreError> {
+    pub async fn add(&self, task: Task, origin: Origin) -> Result<Task, StoreError> {
         let ended = || Err(StoreError::Fault("the task that writes has failed".into()));
-        self.0.call(task).await.unwrap_or_else(ended)
+        self.0.call((task, origin)).await.unwrap_or_else(ended)
     }
 }
 
@@ -44,14 +44,17 @@ impl TaskWriter {
 async fn write(
     store: &Store,
     publisher: &Handover,
-    tasks: Vec<Task>,
+    tasks: Vec<(Task, Origin)>,
 ) -> Vec<Result<Task, StoreError>> {
     let mut connection = match store.connection().await {
         Ok(connection) => connection,
         Err(error) => return vec![Err(error); tasks.len()],
     };
-    let mut batch: Vec<(Task, NewEvent)> =
-        tasks.into_iter().map(|task| (task.clone(), NewEvent::created(task))).collect();
+    let with_event = |(task, origin): (Task, Origin)| {
+        let event = events::created(&task, origin);
+        (task, event)
+    };
+    let mut batch: Vec<(Task, NewEvent)> = tasks.into_iter().map(with_event).collect();
     if batch.len() == 1 {
         return write_each(&mut connection, publisher, batch).await;
     }
@@ -60,7 +63,8 @@ async fn write(
         Ok(ids) => {
             for (task, event) in &mut batch {
                 let Some(id) = ids.get(&event.id) else { continue };
-                (task.id, event.payload.task.id) = (*id, *id);
+                task.id = *id;
+                event.assign(*id);
             }
             let written = |event: &NewEvent| ids.contains_key(&event.id);
             ticket.hand_over(batch.iter().map(|(_, event)| event).filter(|event| written(event)));
@@ -95,7 +99,8 @@ async fn write_one(
     mut event: NewEvent,
 ) -> Result<Task, StoreError> {
     let id = tasks::insert(connection, &task, &event, ticket.lease()).await?;
-    (task.id, event.payload.task.id) = (id, id);
+    task.id = id;
+    event.assign(id);
     ticket.hand_over([&event]);
     Ok(task)
 }

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::access::issue;
 use crate::domain::text::shows_something;
-use crate::domain::user::Role;
+use crate::domain::user::{Role, TOKEN_NAME};
 use crate::ground::output::OutputError;
 use crate::ground::secret::Secret;
 use crate::mail::is_address;
@@ -88,8 +88,8 @@ pub async fn grant(
 
 async fn make(connection: &mut Connection, order: &Grant) -> Result<Granted, GrantError> {
     let invalid = |field, problem: String| GrantError::Invalid { field, problem };
-    if !(1..=100).contains(&order.name.chars().count()) || !shows_something(&order.name) {
-        return Err(invalid("name", "must have 1 to 100 characters".into()));
+    if !TOKEN_NAME.allows_length_of(&order.name) || !shows_something(&order.name) {
+        return Err(invalid("name", TOKEN_NAME.expected_length()));
     }
     let created_at = Utc::now().trunc_subsecs(6);
     let expires_at = match order.lifetime {

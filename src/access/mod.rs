@@ -10,6 +10,7 @@ pub use passwords::{Asker, PasswordError, Passwords};
 pub use seal::Seal;
 pub use tokens::{Tokens, issue, issue_session, issue_token};
 
+use crate::domain::event::Actor;
 use crate::domain::user::Role;
 use crate::store::accounts::tokens::Holder;
 
@@ -36,6 +37,14 @@ impl Caller {
         match self {
             Caller::Anybody => None,
             Caller::Known(holder) => Some(*holder),
+        }
+    }
+
+    /// The caller as the actor of a change.
+    pub fn actor(&self) -> Actor {
+        match self {
+            Caller::Anybody => Actor::OPERATOR,
+            Caller::Known(holder) => holder.actor(),
         }
     }
 

@@ -15,7 +15,7 @@ use crate::effects::{DatabaseWork, Outcome, Work};
 use crate::ground::defects::{self, Defect};
 use crate::ground::shutdown::Backoff;
 use crate::store::StoreError;
-use crate::store::delivery::processed::Subject;
+use crate::store::delivery::processed::EventRecord;
 
 impl Session {
     /// Takes a batch as far as the database effects go; the other effects go on in tasks.
@@ -41,7 +41,7 @@ impl Session {
                 continue;
             }
             let message = &delivery.message;
-            let decoded = Event::decode(
+            let decoded = self.tools.event_types.decode(
                 &message.body,
                 message.message_id.as_deref(),
                 message.message_type.as_deref(),
@@ -152,14 +152,14 @@ impl Session {
         work: &dyn DatabaseWork,
         wanted: &[&mut Job],
     ) -> Result<Recorded, GivenUp> {
-        let mut distinct: HashMap<Uuid, (&Event, Subject)> = HashMap::new();
+        let mut distinct: HashMap<Uuid, (&Event, EventRecord)> = HashMap::new();
         for job in wanted {
-            let subject = job.subject();
-            let (_, one) = distinct.entry(subject.event_id).or_insert((&job.event, subject));
+            let record = job.event_record();
+            let (_, one) = distinct.entry(record.event_id).or_insert((&job.event, record));
             // What one copy of a message knows is true of all copies.
-            one.recorded |= subject.recorded;
+            one.recorded |= record.recorded;
         }
-        let events: Vec<(&Event, Subject)> = distinct.into_values().collect();
+        let events: Vec<(&Event, EventRecord)> = distinct.into_values().collect();
         let mut recorded = Recorded::default();
         match self.record_once(work, &events).await? {
             Ok(fresh) => recorded.fresh.extend(fresh),
@@ -181,7 +181,7 @@ impl Session {
     async fn record_once(
         &self,
         work: &dyn DatabaseWork,
-        events: &[(&Event, Subject)],
+        events: &[(&Event, EventRecord)],
     ) -> Result<Result<Vec<Uuid>, StoreError>, GivenUp> {
         self.hold(|| async {
             let mut connection = self.tools.store.connection().await?;

@@ -14,7 +14,7 @@ use crate::domain::processing::effect::{EffectKey, Target};
 use crate::domain::processing::failure::{Failure, Failures};
 use crate::effects::{ExternalWork, LONGEST_TIME_LIMIT, Outcome, Prepared, Started, Work};
 use crate::store::StoreError;
-use crate::store::delivery::processed::{Finished, Subject};
+use crate::store::delivery::processed::{EventRecord, Finished};
 
 /// A delivery, its event, and how far each of its effects has come.
 pub(super) struct Job {
@@ -88,8 +88,8 @@ impl Job {
     }
 
     /// The event, as the store of records needs it.
-    pub(super) fn subject(&self) -> Subject {
-        Subject {
+    pub(super) fn event_record(&self) -> EventRecord {
+        EventRecord {
             event_id: self.event.metadata.event_id,
             effects: i16::try_from(self.tasks.len()).unwrap_or(i16::MAX),
             recorded: self.delivery.message.is_recorded(),
@@ -113,14 +113,14 @@ impl Job {
 impl Session {
     /// Runs what is still open, then settles.
     pub(super) async fn go_on(&self, mut job: Job) {
-        let subject = job.subject();
+        let record = job.event_record();
         for task in &mut job.tasks {
             let (Progress::Open, Work::External(work)) =
                 (&task.progress, &self.tools.effects[task.index].work)
             else {
                 continue;
             };
-            match self.external(work, &task.effect, &job.event, subject).await {
+            match self.external(work, &task.effect, &job.event, record).await {
                 Ok(progress) => task.progress = progress,
                 Err(GivenUp) => {
                     let _ = self.settlement.release(&[job.delivery.tag]).await;
@@ -140,7 +140,7 @@ impl Session {
         work: &Arc<dyn ExternalWork>,
         effect: &EffectKey,
         event: &Event,
-        subject: Subject,
+        record: EventRecord,
     ) -> Result<Progress, GivenUp> {
         // Claim only when the effect's turn has come and all it needs is at hand, so that the lease
         // covers the run alone.
@@ -155,7 +155,7 @@ impl Session {
         };
         let idempotency = &self.tools.idempotency;
         let time_limit = work.time_limit().min(LONGEST_TIME_LIMIT);
-        let claim = self.hold(|| idempotency.claim(effect, subject, time_limit)).await?;
+        let claim = self.hold(|| idempotency.claim(effect, record, time_limit)).await?;
         let outcome = match claim {
             Ok(Claim::Granted) => match self.run(effect, run, time_limit).await {
                 Ok(outcome) => outcome,
@@ -169,7 +169,7 @@ impl Session {
             Outcome::Done => None,
             Outcome::Skipped(why) => Some(why.clone()),
         };
-        let finished = Finished { event_id: subject.event_id, effect: effect.clone(), skipped };
+        let finished = Finished { event_id: record.event_id, effect: effect.clone(), skipped };
         match self.insist(|| idempotency.finish(finished.clone())).await? {
             Ok(()) => Ok(Progress::Ended(outcome)),
             Err(error) => failed(error),

@@ -22,6 +22,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::authenticity::Authenticity;
 use crate::broker::{Broker, Consumption, Delivery, Settlement};
+use crate::domain::event::EventTypes;
 use crate::effects::{Simulation, Started};
 use crate::ground::shutdown::{Backoff, Shutdown};
 use crate::ground::telemetry::Metrics;
@@ -45,6 +46,8 @@ pub struct Tools {
     pub idempotency: Idempotency,
     /// Sends failed messages to a delay queue or to the dead letters.
     pub router: RetryRouter,
+    /// The types of events that this worker knows.
+    pub event_types: EventTypes,
     /// The effects, each with its work.
     pub effects: Arc<[Started]>,
     /// Which effects fail on purpose.

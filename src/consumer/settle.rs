@@ -3,7 +3,7 @@
 use super::job::{Job, Progress};
 use super::{GivenUp, Patience, Session};
 use crate::broker::{Delivery, Tag};
-use crate::domain::event::Event;
+use crate::domain::event::{Event, Subject};
 use crate::domain::processing::failure::Failures;
 use crate::domain::processing::retry::{Route, short};
 use crate::ground::shutdown::Backoff;
@@ -14,7 +14,8 @@ macro_rules! delivery {
         tracing::$level!(
             event_id = $about.event_id,
             event_type = $about.event_type,
-            task_id = $about.task_id,
+            task_id = $about.subject.and_then(|subject| subject.task_id()),
+            subject = $about.other_subject().map(tracing::field::display),
             attempt = $about.attempt,
             worker = $about.worker,
             outcome = $outcome,
@@ -56,15 +57,15 @@ impl Session {
     /// Records as open the effects of this job that are still to come, and ends our claims. Returns
     /// whether that was written.
     async fn leave_open(&self, job: &Job) -> Result<bool, GivenUp> {
-        let (subject, effects) = (job.subject(), job.left_open());
+        let (record, effects) = (job.event_record(), job.left_open());
         if effects.is_empty() {
             // Effects that are not done here are claimed by other workers, and have records that
             // say so.
             return Ok(true);
         }
-        let left = self.hold(|| self.tools.idempotency.leave_open(subject, &effects)).await?;
+        let left = self.hold(|| self.tools.idempotency.leave_open(record, &effects)).await?;
         if let Err(error) = &left {
-            tracing::warn!(event_id = %subject.event_id, %error, "what is still to come is not on record");
+            tracing::warn!(event_id = %record.event_id, %error, "what is still to come is not on record");
         }
         Ok(left.is_ok())
     }
@@ -142,19 +143,24 @@ struct About<'a> {
     event_id: String,
     event_type: &'a str,
     /// `None` if the message can't be read.
-    task_id: Option<i64>,
+    subject: Option<Subject>,
     attempt: u32,
     worker: &'a str,
 }
 
 impl<'a> About<'a> {
+    /// The subject, unless it is a task, which has a field of its own.
+    fn other_subject(&self) -> Option<Subject> {
+        self.subject.filter(|subject| subject.task_id().is_none())
+    }
+
     fn new(worker: &'a str, delivery: &'a Delivery, event: Option<&'a Event>) -> About<'a> {
         let message = &delivery.message;
         let of_message = || message.message_id.clone().unwrap_or_else(|| "none".to_owned());
         About {
             event_id: event.map_or_else(of_message, |event| event.metadata.event_id.to_string()),
-            event_type: event.map_or("unknown", |event| event.event_type.as_str()),
-            task_id: event.map(|event| event.payload.task.id),
+            event_type: event.map_or("unknown", |event| event.event_type.name),
+            subject: event.map(|event| event.subject),
             attempt: message.attempt(),
             worker,
         }

@@ -5,8 +5,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::broker::message::{self, Message};
+use crate::domain::event::EventTypes;
 use crate::domain::processing::history::FailedAttempt;
 use crate::domain::processing::retry::DeadReason;
+use crate::domain::task::events::KIND as TASK;
 
 /// A dead letter as it is shown.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -19,7 +21,10 @@ pub struct DeadLetter {
     /// Its event's type, if it has one.
     #[serde(rename = "type")]
     pub event_type: Option<String>,
-    /// The task that its event is about, if it has one.
+    /// What its event is about, if its type is known and it says so.
+    #[serde(default)]
+    pub subject: Option<LetterSubject>,
+    /// The task that its event is about, unless it is known to be about something else.
     #[serde(default)]
     pub task_id: Option<i64>,
     /// Why it is a dead letter: see [`DeadReason`].
@@ -40,18 +45,40 @@ pub struct DeadLetter {
     pub body: Value,
 }
 
-impl From<&Message> for DeadLetter {
-    fn from(message: &Message) -> DeadLetter {
+/// What the event of a dead letter is about.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LetterSubject {
+    /// The kind of subject, such as `task`.
+    pub kind: String,
+    /// Its id.
+    pub id: i64,
+    /// Its version after the change, if the body says so.
+    pub version: Option<i64>,
+}
+
+impl DeadLetter {
+    /// Shows a message; its subject too if its type is one of these.
+    pub(super) fn of(message: &Message, types: &EventTypes) -> DeadLetter {
         let body = serde_json::from_slice(&message.body)
             .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(&message.body).into_owned()));
         let died_at =
             message.text(message::DEAD_AT).and_then(|t| DateTime::parse_from_rfc3339(t).ok());
+        // A letter from the broker or from somebody else may have its type in the body alone.
+        let event_type = message.message_type.clone().or_else(|| text_at(&body, "/type"));
+        let number = |pointer: &str| body.pointer(pointer).and_then(Value::as_i64);
+        let kind = event_type.as_deref().and_then(|name| types.find(name)).map(|known| known.kind);
+        let subject = kind.zip(number("/payload/id")).map(|(kind, id)| LetterSubject {
+            kind: kind.to_owned(),
+            id,
+            version: number("/payload/version"),
+        });
         DeadLetter {
             id: id_of(message),
             event_id: message.message_id.clone(),
-            // A letter from the broker or from somebody else may have its type in the body alone.
-            event_type: message.message_type.clone().or_else(|| text_at(&body, "/type")),
-            task_id: body.pointer("/payload/id").and_then(Value::as_i64),
+            event_type,
+            // Of an unknown type it is most likely a task.
+            task_id: number("/payload/id").filter(|_| kind.is_none_or(|kind| kind == TASK)),
+            subject,
             reason: reason_of(message),
             error: message.text(message::DEAD_ERROR).map(str::to_owned),
             attempts: message.attempt(),

@@ -8,11 +8,13 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::authenticity::Authenticity;
-pub use letter::{DeadLetter, Selection};
+pub use letter::{DeadLetter, LetterSubject, Selection};
 
+use crate::authenticity::Authenticity;
 use crate::broker::message::{self, Message};
 use crate::broker::{Broker, BrokerError, DeadLetterQueue, Delivery, Destination, Outgoing, Tag};
+use crate::domain::catalog;
+use crate::domain::event::EventTypes;
 
 /// The result of a command.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -45,13 +47,19 @@ const LOOK_AGAIN: Duration = Duration::from_millis(300);
 /// Access to the dead letters of a broker.
 pub struct DeadLetters {
     broker: Arc<dyn Broker>,
+    types: EventTypes,
     authenticity: Option<Authenticity>,
 }
 
 impl DeadLetters {
     /// The dead letters of this broker, to be listed, shown and discarded.
     pub fn new(broker: Arc<dyn Broker>) -> DeadLetters {
-        DeadLetters { broker, authenticity: None }
+        DeadLetters { broker, types: catalog::built_in(), authenticity: None }
+    }
+
+    /// The same, with the subjects of events of these types.
+    pub fn of_types(self, types: EventTypes) -> DeadLetters {
+        DeadLetters { types, ..self }
     }
 
     /// The same, but letters can also be replayed: each copy is signed, unless its letter is not
@@ -87,7 +95,7 @@ impl DeadLetters {
             };
             for _ in 0..total {
                 let Some(delivery) = queue.next().await? else { break };
-                letters.push(DeadLetter::from(&delivery.message));
+                letters.push(DeadLetter::of(&delivery.message, &self.types));
                 if letters.len() >= limit.saturating_mul(2).saturating_add(BATCH) {
                     letters.sort_by_key(age);
                     letters.truncate(limit);
@@ -179,7 +187,7 @@ impl DeadLetters {
             if !selection.has(&delivery.message) {
                 continue;
             }
-            letters.push(DeadLetter::from(&delivery.message));
+            letters.push(DeadLetter::of(&delivery.message, &self.types));
             match action {
                 Action::Look => {}
                 Action::Discard => queue.remove(delivery.tag).await?,
@@ -245,47 +253,4 @@ fn revived(letter: &Message) -> Message {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::domain::processing::retry::DeadReason;
-
-    fn letter() -> Message {
-        let mut letter = Message {
-            body: b"\xffno".to_vec(),
-            message_id: Some("event".into()),
-            ..Message::default()
-        };
-        letter.set_attempt(6);
-        letter.set_text(message::DEAD_ID, "letter");
-        letter.set_text(message::DEAD_REASON, DeadReason::Exhausted.as_str());
-        letter.set_text(message::HISTORY, "[]");
-        letter
-    }
-
-    #[test]
-    fn a_letter_is_found_by_its_own_id_and_by_its_events() {
-        for id in ["letter", "event"] {
-            let selection = Selection::Ids(vec![id.into(), "other".into()]);
-            assert!(selection.has(&letter()));
-            assert_eq!(selection.missed(&[DeadLetter::from(&letter())]), ["other"]);
-        }
-        assert!(!Selection::Ids(vec!["other".into()]).has(&letter()));
-    }
-
-    #[test]
-    fn a_revived_letter_begins_anew_and_keeps_its_history() {
-        let revived = revived(&letter());
-        assert_eq!(revived.attempt(), 1);
-        assert_eq!(revived.headers.keys().collect::<Vec<_>>(), [message::HISTORY]);
-        assert_eq!(revived.body, letter().body);
-    }
-
-    #[test]
-    fn a_letter_of_the_brokers_own_has_an_id_and_a_reason_too() {
-        let mut message = Message { body: b"x".to_vec(), ..Message::default() };
-        message.set_text("x-first-death-reason", "delivery_limit");
-        let letter = DeadLetter::from(&message);
-        assert_eq!(letter.reason, DeadReason::DeliveryLimit.as_str());
-        assert_eq!(letter.id, "body-af63f54c86021707");
-    }
-}
+mod tests;

@@ -1,12 +1,13 @@
 //! The types and rules of tasks, events and their processing. Nothing here does I/O, and every rule
 //! that depends on the time takes it as an argument.
 
+pub mod catalog;
 pub mod event;
+pub mod field;
 pub mod moment;
 pub mod processing;
 pub mod rate;
 pub mod schedule;
-pub mod schemas;
 pub mod task;
 pub mod text;
 pub mod user;

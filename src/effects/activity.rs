@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::{DatabaseWork, Effect, Wiring, Work};
 use crate::domain::event::Event;
 use crate::domain::processing::effect::EffectKey;
-use crate::store::delivery::processed::Subject;
+use crate::store::delivery::processed::EventRecord;
 use crate::store::{Connection, StoreError, activity};
 
 const NAME: &str = "activity";
@@ -35,7 +35,7 @@ impl DatabaseWork for Activity {
     async fn run_once(
         &self,
         connection: &mut Connection,
-        events: &[(&Event, Subject)],
+        events: &[(&Event, EventRecord)],
     ) -> Result<Vec<Uuid>, StoreError> {
         activity::record_once(connection, &EffectKey::only(NAME), events).await
     }

@@ -9,8 +9,9 @@ use serde_json::Value;
 
 use super::mail_limit::MailLimit;
 use super::{Effect, ExternalWork, Outcome, Prepared, Target, Wiring, Work};
-use crate::domain::event::{Event, EventType};
+use crate::domain::event::Event;
 use crate::domain::task::Task;
+use crate::domain::task::events::{CREATED, DELETED};
 use crate::domain::text::isolated;
 use crate::ground::batcher::Batcher;
 use crate::mail::{Mail, Mailer};
@@ -28,7 +29,7 @@ impl Effect for Email {
     }
 
     fn applies(&self, event: &Event) -> bool {
-        event.payload.task.user_id.is_some()
+        event.task_user().is_some()
     }
 
     fn start(&self, wiring: &Wiring) -> Work {
@@ -63,9 +64,9 @@ impl Notifier {
         Notifier { users, mailer: Arc::clone(&wiring.mailer), limit }
     }
 
-    /// The user who gets the mail for an event, as it is now: the address may have changed since.
-    async fn recipient(&self, event: &Event) -> Result<Option<User>, StoreError> {
-        let Some(id) = event.payload.task.user_id else { return Ok(None) };
+    /// The user who gets the mail about a task, as it is now: the address may have changed since.
+    async fn recipient(&self, task: &Task) -> Result<Option<User>, StoreError> {
+        let Some(id) = task.user_id else { return Ok(None) };
         let ended = || Err(StoreError::Fault("the look-up of users has failed".into()));
         self.users.call(id).await.unwrap_or_else(ended)
     }
@@ -74,15 +75,18 @@ impl Notifier {
 #[async_trait]
 impl ExternalWork for Notifier {
     async fn prepare(&self, event: &Event, _: &Target) -> Result<Prepared, StoreError> {
-        let Some(user) = self.recipient(event).await? else {
-            return Ok(Prepared::run(async { Ok(Outcome::Skipped("the user is gone".into())) }));
+        let skipped =
+            |why: &'static str| Prepared::run(async move { Ok(Outcome::Skipped(why.to_owned())) });
+        let Some(task) = event.task() else { return Ok(skipped("it is not about a task")) };
+        let Some(user) = self.recipient(&task).await? else {
+            return Ok(skipped("the user is gone"));
         };
         if let Some(limit) = &self.limit
             && let Some(wait) = limit.take(user.id).await?
         {
             return Ok(Prepared::Wait(wait));
         }
-        let (mail, mailer) = (compose(event, &user), Arc::clone(&self.mailer));
+        let (mail, mailer) = (compose(event, &task, &user), Arc::clone(&self.mailer));
         Ok(Prepared::run(async move {
             mailer.send(&mail).await?;
             let (recipient, message_id) = (mail.to.as_str(), mail.message_id.as_str());
@@ -105,12 +109,13 @@ fn message_id(event: &Event) -> String {
     format!("{}.{NAME}@taskd", event.metadata.event_id)
 }
 
-fn compose(event: &Event, user: &User) -> Mail {
-    let task = &event.payload.task;
-    let what = match event.event_type {
-        EventType::TaskCreated => "New task",
-        EventType::TaskUpdated => "Task changed",
-        EventType::TaskDeleted => "Task deleted",
+fn compose(event: &Event, task: &Task, user: &User) -> Mail {
+    let what = if event.event_type == CREATED {
+        "New task"
+    } else if event.event_type == DELETED {
+        "Task deleted"
+    } else {
+        "Task changed"
     };
     let subject = format!("{what}: {}", task.title);
     let headline = format!("{what}: {}", isolated(&task.title));
@@ -147,7 +152,7 @@ fn rows(event: &Event, task: &Task) -> Vec<(String, String)> {
     if let Some(due) = task.due_at {
         rows.push(("Due".to_owned(), due.to_rfc3339_opts(chrono::SecondsFormat::Secs, true)));
     }
-    let changes = event.payload.changes.as_ref();
+    let changes = event.payload["changes"].as_object();
     let is_given = changes.is_some_and(|changes| changes.contains_key("userId"));
     for (field, change) in changes.into_iter().flatten() {
         let side = |name: &str| match change.get(name) {
@@ -183,9 +188,13 @@ fn escape(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::event::{Metadata, NewEvent, SCHEMA_VERSION, SOURCE};
-    use crate::domain::task::{Status, TaskFields};
+    use crate::domain::event::{Actor, Origin};
+    use crate::domain::task::{Status, TaskFields, events};
     use chrono::Utc;
+
+    fn changed(before: &Task, after: &Task) -> Event {
+        events::updated(before, after, Origin::of(Actor::user(1))).into()
+    }
 
     #[test]
     fn a_mail_says_what_changed_and_is_harmless_html() {
@@ -200,17 +209,7 @@ mod tests {
         let before = Task { id: 7, ..Task::create(fields.clone(), Utc::now()) };
         let after =
             before.update(TaskFields { status: Status::Completed, ..fields }, Utc::now()).unwrap();
-        let new = NewEvent::updated(&before, after);
-        let event = Event {
-            event_type: new.event_type,
-            payload: new.payload,
-            metadata: Metadata {
-                event_id: new.id,
-                timestamp: Utc::now(),
-                source: SOURCE.into(),
-                schema_version: SCHEMA_VERSION,
-            },
-        };
+        let event = changed(&before, &after);
         let user = User {
             id: 1,
             email: "a@example.com".into(),
@@ -219,8 +218,8 @@ mod tests {
             updated_at: Utc::now(),
             role: "member".into(),
         };
-        let mail = compose(&event, &user);
-        assert_eq!(mail.message_id, format!("{}.email@taskd", new.id));
+        let mail = compose(&event, &event.task().unwrap(), &user);
+        assert_eq!(mail.message_id, format!("{}.email@taskd", event.metadata.event_id));
         assert!(mail.text.contains("Changed status: pending → completed"), "{}", mail.text);
         assert!(
             !mail.html.contains("<script>") && mail.html.contains("a &amp; b"),
@@ -246,14 +245,7 @@ mod tests {
             user_id: Some(2),
             ..fields
         };
-        let new = NewEvent::updated(&before, before.update(given, Utc::now()).unwrap());
-        let metadata = Metadata {
-            event_id: new.id,
-            timestamp: Utc::now(),
-            source: SOURCE.into(),
-            schema_version: SCHEMA_VERSION,
-        };
-        let event = Event { event_type: new.event_type, payload: new.payload, metadata };
+        let event = changed(&before, &before.update(given, Utc::now()).unwrap());
         let user = User {
             id: 2,
             email: "b@example.com".into(),
@@ -262,7 +254,7 @@ mod tests {
             updated_at: Utc::now(),
             role: "member".into(),
         };
-        let mail = compose(&event, &user);
+        let mail = compose(&event, &event.task().unwrap(), &user);
         for text in [&mail.text, &mail.html, &mail.subject] {
             assert!(!text.contains("private"), "{text}");
         }

@@ -22,7 +22,7 @@ use crate::domain::processing::effect::is_name;
 use crate::domain::processing::failure::Failure;
 use crate::domain::rate::Limit;
 use crate::mail::Mailer;
-use crate::store::delivery::processed::Subject;
+use crate::store::delivery::processed::EventRecord;
 use crate::store::{Connection, Store, StoreError};
 
 use activity::Activity;
@@ -81,7 +81,7 @@ pub trait DatabaseWork: Send + Sync {
     async fn run_once(
         &self,
         connection: &mut Connection,
-        events: &[(&Event, Subject)],
+        events: &[(&Event, EventRecord)],
     ) -> Result<Vec<Uuid>, StoreError>;
 }
 

@@ -21,6 +21,7 @@ pub use server::{serve, serve_monitor};
 
 use crate::access::{Passwords, Tokens};
 use crate::cache::Scope;
+use crate::domain::event::EventTypes;
 use crate::ground::telemetry::Metrics;
 use crate::ground::turns::Turns;
 use crate::http::error::ApiError;
@@ -36,6 +37,8 @@ use crate::task_writer::TaskWriter;
 /// What all handlers share. Each serving thread has a clone.
 #[derive(Clone)]
 pub struct State {
+    /// The types of events there are.
+    pub event_types: EventTypes,
     /// The database.
     pub store: Store,
     /// Inserts new tasks, in batches.

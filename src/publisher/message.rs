@@ -1,13 +1,12 @@
 //! Builds the message of an event, from its row or from the event itself. The two may differ only
 //! in the order of JSON members.
 
-use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use crate::broker::Message;
-use crate::domain::event::{Metadata, NewEvent, SCHEMA_VERSION, SOURCE};
+use crate::domain::event::{self, Metadata, NewEvent};
 use crate::store::delivery::outbox::OutboxRow;
 
 /// An event's id and its message.
@@ -20,46 +19,34 @@ pub(super) struct Publishable {
 /// it, without being decoded.
 pub(super) fn of_row(row: &OutboxRow) -> Publishable {
     let payload: Option<&RawValue> = serde_json::from_str(&row.payload).ok();
-    message(row.id, &row.event_type, &payload, row.occurred_at)
+    let metadata = Metadata::new(row.id, row.occurred_at, row.origin());
+    message(&row.event_type, &payload, metadata)
 }
 
 /// The message of an event that was just written.
 pub(super) fn of_new(event: &NewEvent) -> Publishable {
-    message(event.id, event.event_type.as_str(), &event.payload, event.payload.task.updated_at)
+    message(event.event_type.name, &event.payload, event.metadata())
 }
 
-#[expect(clippy::expect_used, reason = "strings, numbers and a JSON document: always JSON")]
-fn message<P: Serialize>(
-    event_id: Uuid,
-    event_type: &str,
-    payload: &P,
-    timestamp: DateTime<Utc>,
-) -> Publishable {
-    #[derive(Serialize)]
-    struct Body<'a, P> {
-        r#type: &'a str,
-        payload: &'a P,
-        metadata: Metadata,
-    }
-    let metadata =
-        Metadata { event_id, timestamp, source: SOURCE.to_owned(), schema_version: SCHEMA_VERSION };
-    let body = Body { r#type: event_type, payload, metadata };
+fn message(event_type: &str, payload: &impl Serialize, metadata: Metadata) -> Publishable {
     let message = Message {
-        body: serde_json::to_vec(&body).expect("a body is JSON"),
-        message_id: Some(event_id.to_string()),
+        body: event::encode(event_type, payload, &metadata),
+        message_id: Some(metadata.event_id.to_string()),
         message_type: Some(event_type.to_owned()),
         content_type: Some("application/json".to_owned()),
-        timestamp: u64::try_from(timestamp.timestamp()).ok(),
+        timestamp: u64::try_from(metadata.timestamp.timestamp()).ok(),
         headers: serde_json::Map::new(),
     };
-    Publishable { id: event_id, message }
+    Publishable { id: metadata.event_id, message }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::event::Event;
-    use crate::domain::task::{Status, Task, TaskFields};
+    use crate::domain::catalog;
+    use crate::domain::event::{Actor, Origin};
+    use crate::domain::task::{Status, Task, TaskFields, events};
+    use chrono::Utc;
 
     #[test]
     fn what_is_published_is_an_event_by_its_schema_whichever_way_it_goes() {
@@ -75,29 +62,50 @@ mod tests {
         let next =
             task.update(TaskFields { title: "u".into(), ..task.fields() }, Utc::now()).unwrap();
         let last = next.delete(Utc::now());
+        let caused = Origin { causation_id: Some(Uuid::now_v7()), actor: Actor::SYSTEM };
         for new in [
-            NewEvent::created(task.clone()),
-            NewEvent::updated(&task, next),
-            NewEvent::deleted(last),
+            events::created(&task, Origin::of(Actor::user(1))),
+            events::updated(&task, &next, Origin::of(Actor::token(2))),
+            events::deleted(&last, caused),
         ] {
             let row = OutboxRow {
                 id: new.id,
                 seq: 1,
-                event_type: new.event_type.as_str().into(),
-                payload: serde_json::to_string(&new.payload).unwrap(),
-                occurred_at: new.payload.task.updated_at,
+                event_type: new.event_type.name.into(),
+                payload: new.payload.to_string(),
+                occurred_at: new.occurred_at,
+                actor_kind: Some(new.origin.actor.kind.as_str().into()),
+                actor_id: new.origin.actor.id,
+                causation_id: new.origin.causation_id,
             };
             let (read, written) = (of_row(&row).message, of_new(&new).message);
             assert_eq!(read.body, written.body);
             assert_eq!(read.timestamp, written.timestamp);
             for message in [read, written] {
-                let event = Event::decode(
+                let event = catalog::built_in().decode(
                     &message.body,
                     message.message_id.as_deref(),
                     message.message_type.as_deref(),
                 );
-                assert_eq!(event.unwrap().payload, new.payload);
+                assert_eq!(event.unwrap(), new.clone().into());
             }
         }
+    }
+
+    #[test]
+    fn an_event_of_the_version_before_has_no_members_that_it_did_not_have() {
+        let row = OutboxRow {
+            id: Uuid::now_v7(),
+            seq: 1,
+            event_type: "TASK_CREATED".into(),
+            payload: "{}".into(),
+            occurred_at: Utc::now(),
+            actor_kind: None,
+            actor_id: None,
+            causation_id: None,
+        };
+        let body: serde_json::Value = serde_json::from_slice(&of_row(&row).message.body).unwrap();
+        let members: Vec<&String> = body["metadata"].as_object().unwrap().keys().collect();
+        assert_eq!(members, ["eventId", "schemaVersion", "source", "timestamp"]);
     }
 }

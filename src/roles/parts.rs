@@ -15,6 +15,7 @@ use crate::broker::tables::TableBroker;
 use crate::cache::{Cache, Limiter, OfDatabase, RedisCache, RedisUrl};
 use crate::config::{ApiArgs, BrokerArgs, ConfigError, MailArgs};
 use crate::consumer::{Consumer, EXTERNAL_AT_ONCE, Tools};
+use crate::domain::catalog;
 use crate::domain::processing::retry::RetryPolicy;
 use crate::domain::rate::Limit;
 use crate::domain::schedule::Schedule;
@@ -135,6 +136,7 @@ pub(super) async fn serve(
         token_lifetime: api.args.access.token_max_lifetime,
         policy: api.policy,
         idempotency_retention: api.args.http.idempotency_retention,
+        event_types: catalog::built_in(),
         store,
         cache,
         publisher: handover,
@@ -204,6 +206,7 @@ pub(super) fn consumer(
         idempotency: Idempotency::new(store.clone(), worker),
         router: RetryRouter::new(broker.clone(), authenticity.clone(), retries, worker),
         authenticity,
+        event_types: catalog::built_in(),
         effects: effects::built_in().start(&wiring).into(),
         simulation,
         metrics,

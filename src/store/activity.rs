@@ -12,7 +12,7 @@ use uuid::Uuid;
 use crate::domain::event::Event;
 use crate::domain::processing::effect::EffectKey;
 use crate::store::StoreError;
-use crate::store::delivery::processed::Subject;
+use crate::store::delivery::processed::EventRecord;
 use crate::store::sql::{RunQueryDsl, Statement, unseen};
 
 #[derive(QueryableByName)]
@@ -30,15 +30,15 @@ struct EventId {
 pub async fn record_once(
     connection: &mut AsyncPgConnection,
     effect: &EffectKey,
-    events: &[(&Event, Subject)],
+    events: &[(&Event, EventRecord)],
 ) -> Result<Vec<Uuid>, StoreError> {
     let each = events.iter().map(|(event, _)| *event);
-    let subjects = events.iter().map(|(_, subject)| *subject);
-    let changes = |e: &Event| e.payload.changes.clone().map(Value::Object);
+    let records = events.iter().map(|(_, record)| *record);
+    let changes = |e: &Event| e.payload.get("changes").cloned();
     let statement = Statement::new(format!(
         "WITH input AS (
              SELECT * FROM unnest({arrays})
-                 AS t (event_id, task_id, task_version, type, changes, occurred_at, effects, recorded)),
+                 AS t (event_id, task_id, task_version, type, changes, occurred_at, effects, recorded, subject_kind)),
          fresh AS (
              INSERT INTO processed_messages AS p (event_id, effect, state, effects)
              SELECT event_id, $7, 'done', effects FROM input
@@ -48,21 +48,22 @@ pub async fn record_once(
              ON CONFLICT (event_id, effect) DO UPDATE SET state = 'done', touched_at = now()
                  WHERE p.state = 'open'
              RETURNING event_id)
-         INSERT INTO task_activity (event_id, task_id, task_version, type, changes, occurred_at)
-         SELECT event_id, task_id, task_version, type, changes, occurred_at
+         INSERT INTO task_activity (event_id, subject_kind, task_id, task_version, type, changes, occurred_at)
+         SELECT event_id, subject_kind, task_id, task_version, type, changes, occurred_at
          FROM input JOIN fresh USING (event_id)
          RETURNING event_id",
-        arrays = unseen([1, 2, 3, 4, 5, 6, 8, 9])
+        arrays = unseen([1, 2, 3, 4, 5, 6, 8, 9, 10])
     ))
     .bind::<Array<SqlUuid>, _>(each.clone().map(|e| e.metadata.event_id).collect::<Vec<_>>())
-    .bind::<Array<BigInt>, _>(each.clone().map(|e| e.payload.task.id).collect::<Vec<_>>())
-    .bind::<Array<BigInt>, _>(each.clone().map(|e| e.payload.task.version).collect::<Vec<_>>())
-    .bind::<Array<Text>, _>(each.clone().map(|e| e.event_type.as_str()).collect::<Vec<_>>())
+    .bind::<Array<BigInt>, _>(each.clone().map(|e| e.subject.id).collect::<Vec<_>>())
+    .bind::<Array<BigInt>, _>(each.clone().map(|e| e.subject.version).collect::<Vec<_>>())
+    .bind::<Array<Text>, _>(each.clone().map(|e| e.event_type.name).collect::<Vec<_>>())
     .bind::<Array<Nullable<Jsonb>>, _>(each.clone().map(changes).collect::<Vec<_>>())
-    .bind::<Array<Timestamptz>, _>(each.map(|e| e.metadata.timestamp).collect::<Vec<_>>())
+    .bind::<Array<Timestamptz>, _>(each.clone().map(|e| e.metadata.timestamp).collect::<Vec<_>>())
     .bind::<Text, _>(effect.to_string())
-    .bind::<Array<SmallInt>, _>(subjects.clone().map(|s| s.effects).collect::<Vec<_>>())
-    .bind::<Array<Bool>, _>(subjects.map(|s| s.recorded).collect::<Vec<_>>());
+    .bind::<Array<SmallInt>, _>(records.clone().map(|s| s.effects).collect::<Vec<_>>())
+    .bind::<Array<Bool>, _>(records.map(|s| s.recorded).collect::<Vec<_>>())
+    .bind::<Array<Text>, _>(each.map(|e| e.subject.kind).collect::<Vec<_>>());
     let fresh: Vec<EventId> = statement.load(connection).await?;
     Ok(fresh.into_iter().map(|row| row.event_id).collect())
 }
@@ -129,7 +130,7 @@ pub async fn list(
     let (version, id) = before.unwrap_or((i64::MAX, i64::MAX));
     let statement = Statement::new(
         "SELECT id, event_id, task_version, type, changes, occurred_at, recorded_at FROM task_activity
-         WHERE task_id = $1 AND (task_version, id) < ($2, $3) AND task_version >= $5
+         WHERE task_id = $1 AND subject_kind = 'task' AND (task_version, id) < ($2, $3) AND task_version >= $5
          ORDER BY task_version DESC, id DESC LIMIT $4",
     )
     .bind::<BigInt, _>(task_id)
@@ -155,7 +156,8 @@ pub async fn count(
         total: i64,
     }
     let statement = Statement::new(
-        "SELECT count(*) AS total FROM task_activity WHERE task_id = $1 AND task_version >= $2",
+        "SELECT count(*) AS total FROM task_activity
+         WHERE task_id = $1 AND subject_kind = 'task' AND task_version >= $2",
     )
     .bind::<BigInt, _>(task_id)
     .bind::<BigInt, _>(since);

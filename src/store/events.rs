@@ -7,8 +7,9 @@ use diesel_async::AsyncPgConnection;
 use serde_json::Value;
 use uuid::Uuid;
 
-use crate::domain::event::EventType;
+use crate::domain::event::{EventType, Origin};
 use crate::store::StoreError;
+use crate::store::delivery::new_events;
 use crate::store::sql::{RunQueryDsl, Statement};
 
 /// Which events are wanted; a field that is `None` filters nothing.
@@ -31,12 +32,21 @@ pub struct Listed {
     /// The event type's name.
     #[diesel(sql_type = Text, column_name = "type")]
     pub event_type: String,
-    /// The task's id.
+    /// The kind of its subject.
+    #[diesel(sql_type = Text)]
+    pub subject_kind: String,
+    /// The subject's id.
     #[diesel(sql_type = BigInt)]
-    pub task_id: i64,
-    /// The task's version after the change.
+    pub subject_id: i64,
+    /// The subject's version after the change.
     #[diesel(sql_type = BigInt)]
-    pub task_version: i64,
+    pub subject_version: i64,
+    #[diesel(sql_type = Nullable<Text>)]
+    actor_kind: Option<String>,
+    #[diesel(sql_type = Nullable<BigInt>)]
+    actor_id: Option<i64>,
+    #[diesel(sql_type = Nullable<SqlUuid>)]
+    causation_id: Option<Uuid>,
     /// When the change was made.
     #[diesel(sql_type = Timestamptz)]
     pub occurred_at: DateTime<Utc>,
@@ -45,9 +55,21 @@ pub struct Listed {
     pub published_at: Option<DateTime<Utc>>,
 }
 
+impl Listed {
+    /// Who made the change and why; `None` if a version of taskd wrote it that did not record it.
+    pub fn origin(&self) -> Option<Origin> {
+        new_events::origin(self.actor_kind.as_deref(), self.actor_id, self.causation_id)
+    }
+}
+
+/// The columns of a [`Listed`].
+const COLUMNS: &str = "id, type, subject_kind, task_id AS subject_id, task_version AS subject_version, \
+     actor_kind, actor_id, causation_id, occurred_at, published_at";
+
 /// Planned for its values: a condition whose parameter is null disappears, so each filter finds its
 /// index.
-const FILTERS: &str = "($1 IS NULL OR task_id = $1) AND ($2 IS NULL OR type = $2)
+const FILTERS: &str =
+    "($1 IS NULL OR task_id = $1 AND subject_kind = 'task') AND ($2 IS NULL OR type = $2)
      AND ($3 IS NULL OR (published_at IS NOT NULL) = $3)";
 
 /// The events before `before`, newest first.
@@ -62,7 +84,7 @@ pub async fn list(
 ) -> Result<Vec<Listed>, StoreError> {
     let statement = filtered(
         format!(
-            "SELECT id, type, task_id, task_version, occurred_at, published_at FROM events
+            "SELECT {COLUMNS} FROM events
              WHERE {FILTERS} AND id < $4 ORDER BY id DESC LIMIT $5"
         ),
         query,
@@ -94,7 +116,7 @@ fn filtered(sql: String, query: &EventQuery) -> Statement {
     Statement::new(sql)
         .planned_for_its_values()
         .bind::<Nullable<BigInt>, _>(query.task_id)
-        .bind::<Nullable<Text>, _>(query.event_type.map(EventType::as_str))
+        .bind::<Nullable<Text>, _>(query.event_type.map(|event_type| event_type.name))
         .bind::<Nullable<Bool>, _>(query.published)
 }
 
@@ -104,7 +126,7 @@ pub struct Found {
     /// The event without its payload.
     #[diesel(embed)]
     pub listed: Listed,
-    /// The task as it was then, and what changed.
+    /// The subject as it was then, and what changed.
     #[diesel(sql_type = Jsonb)]
     pub payload: Value,
 }
@@ -117,11 +139,8 @@ pub async fn find(
     connection: &mut AsyncPgConnection,
     id: Uuid,
 ) -> Result<Option<Found>, StoreError> {
-    let statement = Statement::new(
-        "SELECT id, type, task_id, task_version, occurred_at, published_at, payload FROM events
-         WHERE id = $1",
-    )
-    .bind::<SqlUuid, _>(id);
+    let statement = Statement::new(format!("SELECT {COLUMNS}, payload FROM events WHERE id = $1"))
+        .bind::<SqlUuid, _>(id);
     Ok(statement.get_result(connection).await.optional()?)
 }
 

@@ -20,7 +20,7 @@ pub use connection::conflicts::Conflicts;
 pub use connection::pool::{READ_ONLY, Service, Store};
 pub use connection::url::PostgresUrl;
 pub use diesel_async::AsyncPgConnection as Connection;
-pub(crate) use sql::transaction;
+pub use sql::transaction;
 
 use diesel::result::{DatabaseErrorKind, Error};
 

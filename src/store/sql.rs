@@ -210,7 +210,7 @@ impl<T> RunQueryDsl for T {}
 ///
 /// # Errors
 /// Those of `body`, or the database fails.
-pub(crate) async fn transaction<T>(
+pub async fn transaction<T>(
     connection: &mut AsyncPgConnection,
     body: impl AsyncFnOnce(&mut AsyncPgConnection) -> Result<T, StoreError>,
 ) -> Result<T, StoreError> {

@@ -13,6 +13,8 @@ use taskd::broker::Broker;
 use taskd::broker::amqp::{AmqpBroker, AmqpUrl};
 use taskd::broker::topology::Topology;
 use taskd::consumer::{Consumer, Tools};
+use taskd::domain::catalog;
+use taskd::domain::event::EventTypes;
 use taskd::domain::processing::retry::RetryPolicy;
 use taskd::domain::rate::Limit;
 use taskd::effects::{self, Effects, Simulation, Wiring};
@@ -100,15 +102,26 @@ impl Chat {
 }
 
 /// A worker in this process.
-struct Worker {
+pub(crate) struct Worker {
     metrics: Metrics,
     shutdown: Shutdown,
     running: JoinHandle<()>,
-    broker: Arc<dyn Broker>,
+    pub(crate) broker: Arc<dyn Broker>,
+    pub(crate) store: Store,
 }
 
 impl Worker {
     fn start(world: &World, smtp: &Smtp, effects: Effects) -> Worker {
+        Worker::knowing(world, smtp, catalog::built_in(), effects)
+    }
+
+    /// A worker that knows these types of events.
+    pub(crate) fn knowing(
+        world: &World,
+        smtp: &Smtp,
+        event_types: EventTypes,
+        effects: Effects,
+    ) -> Worker {
         let url = PostgresUrl::parse(world.database_url(), &Tls::default()).unwrap();
         let store = Store::new(&url, 4).unwrap();
         let retries: RetryPolicy = DELAYS.parse().unwrap();
@@ -123,6 +136,7 @@ impl Worker {
         let wiring = Wiring { store: store.clone(), mailer, mail_limit: Limit(None) };
         let (metrics, authenticity) = (Metrics::new().unwrap(), Authenticity::new(store.clone()));
         let tools = Tools {
+            event_types,
             effects: effects.start(&wiring).into(),
             idempotency: Idempotency::new(store.clone(), "extended"),
             router: RetryRouter::new(broker.clone(), authenticity.clone(), retries, "extended"),
@@ -130,15 +144,15 @@ impl Worker {
             simulation: Simulation::default(),
             metrics: metrics.clone(),
             worker: "extended".to_owned(),
-            store,
+            store: store.clone(),
         };
         let shutdown = Shutdown::new(Duration::from_secs(20));
         let consumer = Consumer::new(tools, broker.clone(), 8);
         let running = tokio::spawn(consumer.run(shutdown.clone()));
-        Worker { metrics, shutdown, running, broker }
+        Worker { metrics, shutdown, running, broker, store }
     }
 
-    async fn stop(self) {
+    pub(crate) async fn stop(self) {
         self.shutdown.stop();
         self.running.await.unwrap();
         self.broker.close().await;
@@ -167,7 +181,7 @@ async fn finished_task(world: &World, api: &Api, title: &str, category: &Value) 
 }
 
 /// The states of an event's effects, as the API tells them.
-async fn states(api: &Api, event: &str) -> Vec<(String, Option<String>, String)> {
+pub(crate) async fn states(api: &Api, event: &str) -> Vec<(String, Option<String>, String)> {
     let found = api.get(&format!("/events/{event}")).await.expect(200);
     let text = |effect: &Value, name: &str| effect[name].as_str().map(str::to_owned);
     let effects = found["effects"].as_array().unwrap().iter();
@@ -176,7 +190,11 @@ async fn states(api: &Api, event: &str) -> Vec<(String, Option<String>, String)>
         .collect()
 }
 
-fn state(effect: &str, target: Option<&str>, state: &str) -> (String, Option<String>, String) {
+pub(crate) fn state(
+    effect: &str,
+    target: Option<&str>,
+    state: &str,
+) -> (String, Option<String>, String) {
     (effect.to_owned(), target.map(str::to_owned), state.to_owned())
 }
 

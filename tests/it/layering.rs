@@ -169,6 +169,16 @@ fn imports_are_found_in_every_form() {
     assert_eq!(found, ["broker", "config::", "domain::task", "http::dto", "mail", "store::"]);
 }
 
+#[test]
+fn the_domain_knows_no_framework() {
+    for (path, source) in modules().into_iter().filter(|(path, _)| path.starts_with("domain/")) {
+        for framework in ["paperclip", "Apiv2Schema", "garde", "clap", "diesel", "actix", "tokio"] {
+            let code = source.split("#[cfg(test)]").next().unwrap();
+            assert!(!code.contains(framework), "src/{path} uses {framework}");
+        }
+    }
+}
+
 /// The floors of the API, top first; whatever is not named here stands at the bottom.
 const HTTP_FLOORS: [&str; 6] = ["server", "openapi", "routes", "middleware", "dto", "extract"];
 

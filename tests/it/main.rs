@@ -68,6 +68,7 @@ mod roles_shutdown;
 mod roles_topology;
 mod search_index;
 mod sign_in_load;
+mod subjects;
 mod snapshots;
 mod tls;
 mod up;

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use chrono::Utc;
-use taskd::domain::event::{Event, Metadata, NewEvent, SOURCE};
+use taskd::domain::event::{Actor, Event, NewEvent, Origin};
 use taskd::domain::processing::effect::EffectKey;
-use taskd::domain::task::{Status, Task, TaskFields};
+use taskd::domain::task::{Status, Task, TaskFields, events};
 use taskd::ground::tls::Tls;
-use taskd::store::delivery::processed::{self, Finished, Subject};
+use taskd::store::delivery::processed::{self, EventRecord, Finished};
 use taskd::store::delivery::queue::{self, NewRow};
 use taskd::store::{Connection, PostgresUrl, Store, activity, tasks};
 
@@ -57,23 +57,23 @@ async fn what_writes_a_few_rows_is_planned_once() {
         let updated = tasks::update(&mut connection, &changed, None).await.unwrap();
         assert_eq!(updated.len(), few(time));
 
-        let events: Vec<Event> = changed.into_iter().map(|(_, event)| published(event)).collect();
-        let subject = |event: &Event| {
+        let events: Vec<Event> = changed.into_iter().map(|(_, event)| Event::from(event)).collect();
+        let record = |event: &Event| {
             let event_id = event.metadata.event_id;
-            Subject { event_id, effects: 2, recorded: false }
+            EventRecord { event_id, effects: 2, recorded: false }
         };
-        let subjects: Vec<Subject> = events.iter().map(subject).collect();
-        let entries: Vec<_> = events.iter().zip(subjects.iter().copied()).collect();
+        let records: Vec<EventRecord> = events.iter().map(record).collect();
+        let entries: Vec<_> = events.iter().zip(records.iter().copied()).collect();
         let key = EffectKey::only("activity");
         let logged = activity::record_once(&mut connection, &key, &entries).await.unwrap();
         assert_eq!(logged.len(), few(time));
         let lease = Duration::from_secs(25);
-        let mails: Vec<(EffectKey, Subject)> =
-            subjects.iter().map(|s| (EffectKey::only("email"), *s)).collect();
+        let mails: Vec<(EffectKey, EventRecord)> =
+            records.iter().map(|s| (EffectKey::only("email"), *s)).collect();
         let claimed = processed::claim(&mut connection, &mails, "we".into(), lease).await;
         assert_eq!(claimed.unwrap().len(), few(time));
-        let finished = |(effect, subject): &(EffectKey, Subject)| Finished {
-            event_id: subject.event_id,
+        let finished = |(effect, record): &(EffectKey, EventRecord)| Finished {
+            event_id: record.event_id,
             effect: effect.clone(),
             skipped: None,
         };
@@ -96,23 +96,15 @@ pub(crate) fn created() -> (Task, NewEvent) {
         due_at: None,
     };
     let task = Task::create(fields, Utc::now());
-    (task.clone(), NewEvent::created(task))
+    let event = events::created(&task, Origin::of(Actor::SYSTEM));
+    (task, event)
 }
 
 fn changed(before: Task) -> (Task, NewEvent) {
     let fields = TaskFields { title: "u".into(), ..before.fields() };
     let after = before.update(fields, Utc::now()).unwrap();
-    (after.clone(), NewEvent::updated(&before, after))
-}
-
-pub(crate) fn published(new: NewEvent) -> Event {
-    let metadata = Metadata {
-        event_id: new.id,
-        timestamp: Utc::now(),
-        source: SOURCE.into(),
-        schema_version: 1,
-    };
-    Event { event_type: new.event_type, payload: new.payload, metadata }
+    let event = events::updated(&before, &after, Origin::of(Actor::user(1)));
+    (after, event)
 }
 
 fn row(queue: &str) -> NewRow {

@@ -4,11 +4,13 @@ use chrono::{DateTime, Datelike, Duration, Timelike, Utc};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use taskd::broker::message::{HISTORY, Message};
-use taskd::domain::event::{Event, EventType, Metadata, Payload, SCHEMA_VERSION, SOURCE};
+use taskd::domain::catalog::built_in;
+use taskd::domain::event::{Actor, ActorKind, Event, Metadata, Origin};
 use taskd::domain::processing::history::{FailedAttempt, remember};
 use taskd::domain::processing::retry::RetryPolicy;
 use taskd::domain::rate::Rate;
 use taskd::domain::schedule::Schedule;
+use taskd::domain::task::events::created;
 use taskd::domain::task::{Status, Task};
 use taskd::effects::Simulation;
 use taskd::http::extract::caller::Networks;
@@ -60,16 +62,23 @@ fn tasks() -> impl Strategy<Value = Task> {
 }
 
 fn events() -> impl Strategy<Value = Event> {
-    (tasks(), times(), any::<u128>()).prop_map(|(task, timestamp, id)| Event {
-        event_type: EventType::TaskCreated,
-        payload: Payload { task, changes: None },
-        metadata: Metadata {
-            event_id: Uuid::from_u128(id),
-            timestamp,
-            source: SOURCE.into(),
-            schema_version: SCHEMA_VERSION,
+    (tasks(), times(), any::<u128>(), prop::option::of(origins())).prop_map(
+        |(task, timestamp, id, origin)| {
+            let event = Event::from(created(&task, Origin::of(Actor::SYSTEM)));
+            let metadata = Metadata::new(Uuid::from_u128(id), timestamp, origin);
+            Event { metadata, ..event }
         },
-    })
+    )
+}
+
+fn origins() -> impl Strategy<Value = Origin> {
+    let kinds = prop::sample::select(ActorKind::ALL.to_vec());
+    (kinds, prop::option::of(any::<i64>()), prop::option::of(any::<u128>())).prop_map(
+        |(kind, id, cause)| Origin {
+            actor: Actor { kind, id },
+            causation_id: cause.map(Uuid::from_u128),
+        },
+    )
 }
 
 fn failures() -> impl Strategy<Value = FailedAttempt> {
@@ -82,7 +91,7 @@ proptest! {
     #[test]
     fn an_event_comes_back_as_it_was(event in events()) {
         let id = event.metadata.event_id.to_string();
-        let decoded = Event::decode(&event.encode(), Some(&id), Some(event.event_type.as_str()));
+        let decoded = built_in().decode(&event.encode(), Some(&id), Some(event.event_type.name));
         prop_assert_eq!(decoded.map_err(|error| error.to_string()), Ok(event));
     }
 
@@ -90,7 +99,7 @@ proptest! {
     fn whatever_a_body_is_it_is_an_event_or_says_why_not(
         body in prop::collection::vec(any::<u8>(), 0..300), id in ".{0,40}", name in ".{0,20}",
     ) {
-        prop_assert!(Event::decode(&body, Some(&id), Some(&name)).is_err());
+        prop_assert!(built_in().decode(&body, Some(&id), Some(&name)).is_err());
     }
 
     #[test]
@@ -101,9 +110,9 @@ proptest! {
         let at = at.index(body.len());
         if cut { body.truncate(at) } else { body[at] = byte }
         let id = event.metadata.event_id.to_string();
-        match Event::decode(&body, Some(&id), None) {
+        match built_in().decode(&body, Some(&id), None) {
             // Then it is one with every right, and is written as it was read.
-            Ok(read) => prop_assert_eq!(Event::decode(&read.encode(), Some(&id), None).ok(), Some(read)),
+            Ok(read) => prop_assert_eq!(built_in().decode(&read.encode(), Some(&id), None).ok(), Some(read)),
             Err(why) => prop_assert!(why.to_string().chars().count() < 1_000, "{}", why),
         }
     }
@@ -115,7 +124,7 @@ proptest! {
         } else {
             value
         };
-        prop_assert!(Event::decode(value.to_string().as_bytes(), Some("x"), None).is_err());
+        prop_assert!(built_in().decode(value.to_string().as_bytes(), Some("x"), None).is_err());
     }
 
     #[test]

@@ -7,18 +7,18 @@ use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use serde_json::json;
-use taskd::domain::event::NewEvent;
+use taskd::domain::event::{Event, NewEvent};
 use taskd::domain::processing::claim::{Claim, Record, decide};
 use taskd::domain::processing::effect::{EffectKey, Target};
 use taskd::domain::processing::retention::{Outbox, Trace, may_forget};
 use taskd::ground::tls::Tls;
-use taskd::store::delivery::processed::{self, Subject};
+use taskd::store::delivery::processed::{self, EventRecord};
 use taskd::store::delivery::retention;
 use taskd::store::{PostgresUrl, Store, activity};
 use uuid::Uuid;
 
 use crate::harness::{Db, World};
-use crate::plans::{created, published};
+use crate::plans::created;
 
 fn store(world: &World) -> Store {
     Store::new(&PostgresUrl::parse(world.database_url(), &Tls::default()).unwrap(), 2).unwrap()
@@ -49,16 +49,16 @@ fn generated<T: std::fmt::Debug>(count: usize, strategy: impl Strategy<Value = T
 async fn a_claim_is_answered_by_the_rule_of_the_domain() {
     let world = World::new().await;
     let (db, store) = (world.db().await, store(&world));
-    let cases: Vec<(EffectKey, Subject, Option<Record>)> =
+    let cases: Vec<(EffectKey, EventRecord, Option<Record>)> =
         generated(400, (any_record(), any::<bool>(), 1_i16..3, prop::option::of("[a-z/]{1,5}")))
             .into_iter()
             .map(|(record, recorded, effects, target)| {
                 let target = target.map_or(Target::ONLY, |name| Target::named(&name).unwrap());
                 let effect = EffectKey { effect: "email", target };
-                (effect, Subject { event_id: Uuid::new_v4(), effects, recorded }, record)
+                (effect, EventRecord { event_id: Uuid::new_v4(), effects, recorded }, record)
             })
             .collect();
-    for (effect, subject, record) in &cases {
+    for (effect, event, record) in &cases {
         let (state, until) = match record {
             None => continue,
             Some(Record::Open) => ("open", "NULL".to_owned()),
@@ -73,19 +73,19 @@ async fn a_claim_is_answered_by_the_rule_of_the_domain() {
         db.run(&format!(
             "INSERT INTO processed_messages (event_id, effect, state, claimed_by, claimed_until)
              VALUES ('{}', '{effect}', '{state}', 'other', {until})",
-            subject.event_id
+            event.event_id
         ))
         .await;
     }
-    let wanted: Vec<(EffectKey, Subject)> =
-        cases.iter().map(|(effect, subject, _)| (effect.clone(), *subject)).collect();
+    let wanted: Vec<(EffectKey, EventRecord)> =
+        cases.iter().map(|(effect, event, _)| (effect.clone(), *event)).collect();
     let mut connection = store.connection().await.unwrap();
     let lease = Duration::from_secs(25);
     let seen = processed::records(&mut connection, &wanted).await.unwrap();
     let granted = processed::claim(&mut connection, &wanted, "we".into(), lease).await;
     let granted = granted.unwrap();
-    for (effect, subject, record) in cases {
-        let key = (subject.event_id, effect.to_string());
+    for (effect, event, record) in cases {
+        let key = (event.event_id, effect.to_string());
         let read = seen.get(&key).copied();
         match (read, record) {
             (Some(Record::Claimed(read)), Some(Record::Claimed(left))) if !left.is_zero() => {
@@ -93,9 +93,9 @@ async fn a_claim_is_answered_by_the_rule_of_the_domain() {
             }
             _ => assert_eq!(read, record),
         }
-        let by_rule = decide(record, subject.recorded) == Claim::Granted;
+        let by_rule = decide(record, event.recorded) == Claim::Granted;
         let by_sql = granted.contains(&key);
-        assert_eq!(by_sql, by_rule, "{record:?} {subject:?}");
+        assert_eq!(by_sql, by_rule, "{record:?} {event:?}");
     }
 }
 
@@ -130,8 +130,8 @@ async fn a_database_effect_is_run_by_the_rule_of_the_domain() {
     for (state, recorded) in states() {
         let event_id = Uuid::now_v7();
         record(&db, event_id, "activity", state).await;
-        let event = published(NewEvent { id: event_id, ..new.clone() });
-        let entry = (&event, Subject { event_id, effects: 1, recorded });
+        let event = Event::from(NewEvent { id: event_id, ..new.clone() });
+        let entry = (&event, EventRecord { event_id, effects: 1, recorded });
         let rule = decide(state.map(as_record), recorded) == Claim::Granted;
         for (time, expected) in [rule, false].into_iter().enumerate() {
             let written = activity::record_once(&mut connection, &key, &[entry]).await.unwrap();
@@ -149,30 +149,30 @@ async fn what_failed_is_left_open_and_what_is_done_or_anothers_is_left_alone() {
     let (db, store) = (world.db().await, store(&world));
     let mut connection = store.connection().await.unwrap();
     let lease = Duration::from_secs(60);
-    let mut leave = async |subject| {
+    let mut leave = async |event| {
         let owner = "we".to_owned();
         let email = EffectKey::only("email");
-        processed::leave_open(&mut connection, subject, std::slice::from_ref(&email), owner)
+        processed::leave_open(&mut connection, event, std::slice::from_ref(&email), owner)
             .await
             .unwrap();
-        let left = processed::records(&mut connection, &[(email, subject)]).await.unwrap();
+        let left = processed::records(&mut connection, &[(email, event)]).await.unwrap();
         left.into_values().next()
     };
     for (state, recorded) in states() {
         let event_id = Uuid::now_v7();
         record(&db, event_id, "email", state).await;
-        let left = leave(Subject { event_id, effects: 2, recorded }).await;
+        let left = leave(EventRecord { event_id, effects: 2, recorded }).await;
         // Of a recorded event what is missing is done: it stays missing.
         let missing = (!recorded).then_some(Record::Open);
         assert_eq!(left, state.map_or(missing, |s| Some(as_record(s))));
     }
     let mut other = store.connection().await.unwrap();
     for owner in ["we", "others"] {
-        let subject = Subject { event_id: Uuid::now_v7(), effects: 2, recorded: false };
-        let wanted = [(EffectKey::only("email"), subject)];
+        let event = EventRecord { event_id: Uuid::now_v7(), effects: 2, recorded: false };
+        let wanted = [(EffectKey::only("email"), event)];
         let claim = processed::claim(&mut other, &wanted, owner.into(), lease).await;
         assert_eq!(claim.unwrap().len(), 1);
-        let left = leave(subject).await;
+        let left = leave(event).await;
         assert_eq!(left == Some(Record::Open), owner == "we", "{left:?}");
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use serde_json::json;
-use taskd::domain::event::Event;
+use taskd::domain::catalog::built_in;
 
 use crate::harness::{Raw, World, eventually, eventually_within};
 
@@ -53,7 +53,7 @@ fn hostile(good: &Raw, random: &mut StdRng) -> Raw {
             _ => good.message_id.clone(),
         };
         let message_type = random.random_bool(0.5).then(|| "TASK_CREATED".to_owned());
-        if Event::decode(&body, message_id.as_deref(), message_type.as_deref()).is_err() {
+        if built_in().decode(&body, message_id.as_deref(), message_type.as_deref()).is_err() {
             return Raw { body, message_id, message_type, ..Raw::default() };
         }
     }

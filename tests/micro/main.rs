@@ -5,7 +5,9 @@ use std::hint::black_box;
 
 use chrono::Utc;
 use criterion::{Criterion, criterion_group, criterion_main};
-use taskd::domain::event::{Event, Metadata, NewEvent, SCHEMA_VERSION, SOURCE};
+use taskd::domain::catalog::built_in;
+use taskd::domain::event::{Actor, Event, Origin};
+use taskd::domain::task::events::{created, updated};
 use taskd::domain::task::{Status, Task, TaskFields};
 use taskd::http::extract::cursor::{TaskCursor, decode, encode};
 use taskd::store::task_list::{Sort, SortKey};
@@ -22,33 +24,21 @@ fn task() -> Task {
     Task { id: 7, ..Task::create(fields, Utc::now()) }
 }
 
-fn event(new: NewEvent) -> Event {
-    Event {
-        event_type: new.event_type,
-        payload: new.payload,
-        metadata: Metadata {
-            event_id: new.id,
-            timestamp: Utc::now(),
-            source: SOURCE.into(),
-            schema_version: SCHEMA_VERSION,
-        },
-    }
-}
-
 fn events(criterion: &mut Criterion) {
     let task = task();
     let fields = TaskFields { status: Status::Completed, ..task.fields() };
     let changed = task.update(fields, Utc::now()).unwrap();
+    let (types, origin) = (built_in(), Origin::of(Actor::user(1)));
     for (name, event) in [
-        ("created", event(NewEvent::created(task.clone()))),
-        ("updated", event(NewEvent::updated(&task, changed))),
+        ("created", Event::from(created(&task, origin))),
+        ("updated", Event::from(updated(&task, &changed, origin))),
     ] {
         let (body, id) = (event.encode(), event.metadata.event_id.to_string());
         criterion.bench_function(&format!("event encode {name}"), |b| {
             b.iter(|| black_box(&event).encode())
         });
         criterion.bench_function(&format!("event decode {name}"), |b| {
-            b.iter(|| Event::decode(black_box(&body), Some(&id), None).unwrap())
+            b.iter(|| types.decode(black_box(&body), Some(&id), None).unwrap())
         });
     }
 }

@@ -1,5 +1,7 @@
 use super::*;
-use crate::domain::task::{Status, TaskFields};
+use crate::domain::catalog;
+use crate::domain::task::events::created;
+use crate::domain::task::{Status, Task, TaskFields};
 
 fn event() -> Event {
     let fields = TaskFields {
@@ -11,25 +13,18 @@ fn event() -> Event {
         due_at: Some(Utc::now()),
     };
     let task = Task { id: 7, ..Task::create(fields, Utc::now()) };
-    let new = NewEvent::created(task);
-    Event {
-        event_type: new.event_type,
-        metadata: Metadata {
-            event_id: new.id,
-            timestamp: new.payload.task.updated_at,
-            source: SOURCE.into(),
-            schema_version: SCHEMA_VERSION,
-        },
-        payload: new.payload,
-    }
+    created(&task, Origin::of(Actor::user(1))).into()
 }
 
 #[test]
 fn what_is_encoded_is_decoded() {
     let event = event();
     let id = event.metadata.event_id.to_string();
-    assert_eq!(Event::decode(&event.encode(), Some(&id), Some("TASK_CREATED")), Ok(event.clone()));
-    assert_eq!(Event::decode(&event.encode(), Some(&id), None), Ok(event));
+    assert_eq!(
+        catalog::built_in().decode(&event.encode(), Some(&id), Some("TASK_CREATED")),
+        Ok(event.clone())
+    );
+    assert_eq!(catalog::built_in().decode(&event.encode(), Some(&id), None), Ok(event));
 }
 
 #[test]
@@ -37,24 +32,30 @@ fn each_kind_of_wrong_message_has_its_own_reason() {
     let good = event();
     let id = good.metadata.event_id.to_string();
     let broken = |edit: &dyn Fn(&mut Value)| {
-        let mut value = serde_json::to_value(&good).unwrap();
+        let mut value = serde_json::from_slice::<Value>(&good.encode()).unwrap();
         edit(&mut value);
-        Event::decode(value.to_string().as_bytes(), Some(&id), None)
+        catalog::built_in().decode(value.to_string().as_bytes(), Some(&id), None)
     };
-    assert!(matches!(Event::decode(b"\xff\xfe", Some(&id), None), Err(Malformed::NotJson(_))));
-    assert!(matches!(Event::decode(b"", Some(&id), None), Err(Malformed::NotJson(_))));
-    assert!(matches!(Event::decode(b"[]", Some(&id), None), Err(Malformed::UnknownType(_))));
     assert!(matches!(
-        Event::decode(&vec![b' '; MAX_BODY_BYTES + 1], Some(&id), None),
+        catalog::built_in().decode(b"\xff\xfe", Some(&id), None),
+        Err(Malformed::NotJson(_))
+    ));
+    assert!(matches!(catalog::built_in().decode(b"", Some(&id), None), Err(Malformed::NotJson(_))));
+    assert!(matches!(
+        catalog::built_in().decode(b"[]", Some(&id), None),
+        Err(Malformed::UnknownType(_))
+    ));
+    assert!(matches!(
+        catalog::built_in().decode(&vec![b' '; MAX_BODY_BYTES + 1], Some(&id), None),
         Err(Malformed::TooLarge(_))
     ));
-    assert_eq!(Event::decode(&good.encode(), None, None), Err(Malformed::NoMessageId));
+    assert_eq!(catalog::built_in().decode(&good.encode(), None, None), Err(Malformed::NoMessageId));
     assert!(matches!(
-        Event::decode(&good.encode(), Some("other"), None),
+        catalog::built_in().decode(&good.encode(), Some("other"), None),
         Err(Malformed::Mismatch { property: "message_id", .. })
     ));
     assert!(matches!(
-        Event::decode(&good.encode(), Some(&id), Some("TASK_DELETED")),
+        catalog::built_in().decode(&good.encode(), Some(&id), Some("TASK_DELETED")),
         Err(Malformed::Mismatch { property: "type", .. })
     ));
     assert!(matches!(broken(&|v| v["type"] = "TASK_EATEN".into()), Err(Malformed::UnknownType(_))));
@@ -71,4 +72,35 @@ fn each_kind_of_wrong_message_has_its_own_reason() {
     ] {
         assert!(matches!(broken(edit), Err(Malformed::Schema(_))), "{:?}", broken(edit));
     }
+}
+
+#[test]
+fn an_event_of_the_version_before_is_read_and_stays_as_it_is() {
+    let mut event = event();
+    event.metadata.origin = None;
+    let body: Value = serde_json::from_slice(&event.encode()).unwrap();
+    assert!(
+        body["metadata"].get("actor").is_none() && body["metadata"].get("causationId").is_none()
+    );
+    let id = event.metadata.event_id.to_string();
+    assert_eq!(catalog::built_in().decode(&event.encode(), Some(&id), None), Ok(event));
+}
+
+#[test]
+fn a_payload_that_no_field_can_hold_is_malformed() {
+    let event = event();
+    let id = event.metadata.event_id.to_string();
+    let mut body: Value = serde_json::from_slice(&event.encode()).unwrap();
+    // Each fits the schema, to which 7.0 is an integer.
+    for (member, value) in
+        [("userId", "7.0"), ("id", "7.0"), ("categoryId", "18446744073709551615")]
+    {
+        let mut body = body.clone();
+        body["payload"][member] = serde_json::from_str(value).unwrap();
+        let read = catalog::built_in().decode(body.to_string().as_bytes(), Some(&id), None);
+        assert!(matches!(read, Err(Malformed::Schema(_))), "{member}: {read:?}");
+    }
+    body["metadata"]["actor"]["kind"] = "nobody".into();
+    let read = catalog::built_in().decode(body.to_string().as_bytes(), Some(&id), None);
+    assert!(matches!(read, Err(Malformed::Schema(_))), "{read:?}");
 }

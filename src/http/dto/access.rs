@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::task::Moment;
 use super::{UserView, not_blank};
+use crate::domain::user::{EMAIL, GIVEN_PASSWORD, TOKEN_NAME};
 use crate::http::extract::fields::{Fields, FromFields};
 use crate::store::accounts::tokens::Listed;
 
@@ -15,10 +16,10 @@ use crate::store::accounts::tokens::Listed;
 #[serde(rename_all = "camelCase")]
 pub struct SessionInput {
     /// The user's, in any case.
-    #[garde(length(chars, min = 1, max = 254))]
+    #[garde(length(chars, min = EMAIL.min, max = EMAIL.max))]
     pub email: String,
     /// The user's.
-    #[garde(length(chars, min = 1, max = 128))]
+    #[garde(length(chars, min = GIVEN_PASSWORD.min, max = GIVEN_PASSWORD.max))]
     pub password: String,
 }
 
@@ -51,7 +52,7 @@ pub struct SessionView {
 #[serde(rename_all = "camelCase")]
 pub struct TokenInput {
     /// What it is for; not blank.
-    #[garde(length(chars, min = 1, max = 100), custom(not_blank))]
+    #[garde(length(chars, min = TOKEN_NAME.min, max = TOKEN_NAME.max), custom(not_blank))]
     pub name: String,
     /// From when on it is of no use (RFC 3339). Null for as late as may be: after
     /// TOKEN_MAX_LIFETIME, or when the API token that asks for it ends.

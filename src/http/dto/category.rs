@@ -6,6 +6,7 @@ use paperclip::actix::Apiv2Schema;
 use serde::{Deserialize, Serialize};
 
 use super::not_blank;
+use crate::domain::field::CATEGORY_NAME;
 use crate::http::extract::fields::{Fields, FromFields, Patch};
 use crate::store::categories::Category;
 
@@ -14,7 +15,7 @@ use crate::store::categories::Category;
 #[serde(rename_all = "camelCase")]
 pub struct CategoryInput {
     /// Unique.
-    #[garde(length(chars, min = 1, max = 100), custom(not_blank))]
+    #[garde(length(chars, min = CATEGORY_NAME.min, max = CATEGORY_NAME.max), custom(not_blank))]
     pub name: String,
 }
 

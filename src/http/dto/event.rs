@@ -6,6 +6,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::domain::processing::effect::split_key;
+use crate::domain::task::events::KIND as TASK;
 use crate::store::events::{EffectState, Found, Listed};
 
 /// An event, without what it says of its task.
@@ -18,23 +19,63 @@ pub struct EventView {
     /// What happened.
     #[serde(rename = "type")]
     pub event_type: String,
-    /// The task it happened to.
-    pub task_id: i64,
-    /// The task's version after it.
-    pub task_version: i64,
+    /// What it happened to.
+    pub subject: SubjectView,
+    /// The task it happened to; null if the subject is no task.
+    pub task_id: Option<i64>,
+    /// The task's version after it; null if the subject is no task.
+    pub task_version: Option<i64>,
+    /// Who made the change; null if it was made by a version of taskd that did not record it.
+    pub actor: Option<ActorView>,
+    /// The event that this one follows from.
+    pub causation_id: Option<String>,
     /// When it happened.
     pub occurred_at: DateTime<Utc>,
     /// When the broker had confirmed it; null while it has not.
     pub published_at: Option<DateTime<Utc>>,
 }
 
+/// What an event is about.
+#[derive(Debug, Serialize, Apiv2Schema)]
+#[openapi(rename = "Subject")]
+pub struct SubjectView {
+    /// The kind of subject, such as `task`.
+    pub kind: String,
+    /// Its id, unique among its kind.
+    pub id: i64,
+    /// Its version after the change.
+    pub version: i64,
+}
+
+/// Who made a change.
+#[derive(Debug, Serialize, Apiv2Schema)]
+#[openapi(rename = "Actor")]
+pub struct ActorView {
+    /// A user who signed in, an API token, whoever operates the instance, or taskd itself.
+    pub kind: String,
+    /// The id of that user or token; null for the others.
+    pub id: Option<i64>,
+}
+
 impl From<Listed> for EventView {
     fn from(event: Listed) -> EventView {
+        let origin = event.origin();
+        let is_task = event.subject_kind == TASK;
         EventView {
             event_id: event.id.to_string(),
             event_type: event.event_type,
-            task_id: event.task_id,
-            task_version: event.task_version,
+            task_id: is_task.then_some(event.subject_id),
+            task_version: is_task.then_some(event.subject_version),
+            subject: SubjectView {
+                kind: event.subject_kind,
+                id: event.subject_id,
+                version: event.subject_version,
+            },
+            actor: origin.map(|origin| ActorView {
+                kind: origin.actor.kind.as_str().to_owned(),
+                id: origin.actor.id,
+            }),
+            causation_id: origin.and_then(|origin| origin.causation_id).map(|id| id.to_string()),
             occurred_at: event.occurred_at,
             published_at: event.published_at,
         }
@@ -51,15 +92,21 @@ pub struct EventDetailView {
     /// What happened.
     #[serde(rename = "type")]
     pub event_type: String,
-    /// The task it happened to.
-    pub task_id: i64,
-    /// The task's version after it.
-    pub task_version: i64,
+    /// What it happened to.
+    pub subject: SubjectView,
+    /// The task it happened to; null if the subject is no task.
+    pub task_id: Option<i64>,
+    /// The task's version after it; null if the subject is no task.
+    pub task_version: Option<i64>,
+    /// Who made the change; null if it was made by a version of taskd that did not record it.
+    pub actor: Option<ActorView>,
+    /// The event that this one follows from.
+    pub causation_id: Option<String>,
     /// When it happened.
     pub occurred_at: DateTime<Utc>,
     /// When the broker had confirmed it; null while it has not.
     pub published_at: Option<DateTime<Utc>>,
-    /// The task as it was then, and for an update what changed.
+    /// The subject as it was then, and for an update what changed.
     pub payload: Value,
     /// What became of each effect that a worker has begun, by name.
     pub effects: Vec<EffectView>,
@@ -68,15 +115,17 @@ pub struct EventDetailView {
 impl EventDetailView {
     /// The view of an event and its effects.
     pub fn of(event: Found, effects: Vec<EffectState>) -> EventDetailView {
-        let EventView { event_id, event_type, task_id, task_version, occurred_at, published_at } =
-            event.listed.into();
+        let listed = EventView::from(event.listed);
         EventDetailView {
-            event_id,
-            event_type,
-            task_id,
-            task_version,
-            occurred_at,
-            published_at,
+            event_id: listed.event_id,
+            event_type: listed.event_type,
+            subject: listed.subject,
+            task_id: listed.task_id,
+            task_version: listed.task_version,
+            actor: listed.actor,
+            causation_id: listed.causation_id,
+            occurred_at: listed.occurred_at,
+            published_at: listed.published_at,
             payload: event.payload,
             effects: effects.into_iter().map(EffectView::from).collect(),
         }

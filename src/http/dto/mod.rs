@@ -2,6 +2,20 @@
 //!
 //! Bodies are read member by member; `Deserialize` only gives the OpenAPI document its names.
 
+/// Describes a type of the domain as a text in the OpenAPI document. Its names come from the rules.
+macro_rules! described_as_text {
+    ($type:ty) => {
+        impl ::paperclip::v2::schema::Apiv2Schema for $type {
+            fn raw_schema() -> ::paperclip::v2::models::DefaultSchemaRaw {
+                ::paperclip::v2::models::DefaultSchemaRaw {
+                    data_type: Some(::paperclip::v2::models::DataType::String),
+                    ..Default::default()
+                }
+            }
+        }
+    };
+}
+
 mod access;
 mod category;
 mod event;

@@ -8,7 +8,9 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::not_blank;
-use crate::domain::task::{Status, TaskFields};
+use crate::domain::field::FIRST_ID;
+use crate::domain::task::rules::{DESCRIPTION, TITLE};
+use crate::domain::task::{Status, Task, TaskFields};
 use crate::http::extract::fields::{Fields, FromFields, Patch};
 use crate::http::extract::moment::moment;
 use crate::http::extract::words::Expected;
@@ -19,19 +21,19 @@ use crate::store::activity::Entry;
 #[serde(rename_all = "camelCase")]
 pub struct TaskInput {
     /// What is to be done; not blank.
-    #[garde(length(chars, min = 1, max = 200), custom(not_blank))]
+    #[garde(length(chars, min = TITLE.min, max = TITLE.max), custom(not_blank))]
     pub title: String,
     /// More about it.
-    #[garde(length(chars, max = 10_000))]
+    #[garde(length(chars, max = DESCRIPTION.max))]
     pub description: Option<String>,
     /// Where the work stands.
     #[garde(skip)]
     pub status: Status,
     /// The user it is for.
-    #[garde(range(min = 1))]
+    #[garde(range(min = FIRST_ID))]
     pub user_id: Option<i64>,
     /// The category it is in.
-    #[garde(range(min = 1))]
+    #[garde(range(min = FIRST_ID))]
     pub category_id: Option<i64>,
     /// When it is due (RFC 3339).
     #[garde(skip)]
@@ -42,6 +44,15 @@ pub struct TaskInput {
     #[garde(skip)]
     pub absent: Vec<&'static str>,
 }
+
+// The OpenAPI document describes it from the rules of its fields: see `openapi`.
+impl paperclip::v2::schema::Apiv2Schema for Task {
+    fn name() -> Option<String> {
+        Some("Task".to_owned())
+    }
+}
+
+described_as_text!(Status);
 
 /// The members that a PUT clears if they are absent.
 const CLEARED: [&str; 5] = ["description", "status", "userId", "categoryId", "dueAt"];

@@ -6,7 +6,7 @@ use paperclip::actix::Apiv2Schema;
 use serde::{Deserialize, Serialize};
 
 use super::not_blank;
-use crate::domain::user::Role;
+use crate::domain::user::{EMAIL, GIVEN_PASSWORD, NAME, PASSWORD, Role};
 use crate::http::extract::fields::{Fields, FromFields, Patch};
 use crate::store::accounts::users::User;
 
@@ -15,13 +15,13 @@ use crate::store::accounts::users::User;
 #[serde(rename_all = "camelCase")]
 pub struct UserInput {
     /// Unique, whatever its case.
-    #[garde(email, length(chars, max = 254), custom(mailable))]
+    #[garde(email, length(chars, max = EMAIL.max), custom(mailable))]
     pub email: String,
     /// What to call them.
-    #[garde(length(chars, min = 1, max = 100), inner(custom(not_blank)))]
+    #[garde(length(chars, min = NAME.min, max = NAME.max), inner(custom(not_blank)))]
     pub name: Option<String>,
     /// Kept as an argon2id hash only.
-    #[garde(length(chars, min = 8, max = 128))]
+    #[garde(length(chars, min = PASSWORD.min, max = PASSWORD.max))]
     pub password: String,
     /// What the user may do.
     #[garde(skip)]
@@ -71,9 +71,8 @@ impl FromFields for UserPatch {
         let password: Option<String> = fields.unless_absent("password");
         let current_password: Option<String> = fields.unless_absent("currentPassword");
         let keep_tokens = fields.unless_absent("keepTokens");
-        if current_password.as_ref().is_some_and(|text| !(1..=128).contains(&text.chars().count()))
-        {
-            fields.fault("currentPassword", "must have 1 to 128 characters");
+        if current_password.as_ref().is_some_and(|text| !GIVEN_PASSWORD.allows_length_of(text)) {
+            fields.fault("currentPassword", GIVEN_PASSWORD.expected_length());
         }
         let name = fields.patch("name");
         fields.validate(&UserInput {
@@ -92,6 +91,8 @@ impl FromFields for UserPatch {
         }
     }
 }
+
+described_as_text!(Role);
 
 /// A user. The password is in no answer.
 #[derive(Debug, Serialize, Apiv2Schema)]

@@ -10,7 +10,7 @@ use crate::store::task_list::Place;
 
 /// The longest cursor, in bytes. One with a title of 200 characters is shorter, so a longer one is
 /// forged.
-const CURSOR_BYTES: usize = 4096;
+pub const CURSOR_BYTES: usize = 4096;
 
 /// A cursor of the task list: the name of its order, and the position in it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

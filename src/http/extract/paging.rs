@@ -7,14 +7,15 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::task::Status;
+use crate::domain::task::rules::SEARCH;
 use crate::http::extract::cursor::{TaskCursor, decode, encode};
 use crate::http::extract::fields::{Fields, FromFields};
 use crate::http::extract::moment::{moment, storable};
 use crate::store::task_list::{Place, PlaceKey, Sort, SortKey, TaskQuery};
 
 /// How many rows a page has at most, and by default.
-const MOST: i64 = 100;
-const USUAL: i64 = 20;
+pub const MOST: i64 = 100;
+pub const USUAL: i64 = 20;
 
 /// The parameters that every list has.
 #[derive(Debug, Clone, Apiv2Schema, Deserialize)]
@@ -120,8 +121,9 @@ impl FromFields for TaskParams {
         let after = cursor(fields, fits).map(|TaskCursor(_, place)| place);
         let limit = limit(fields);
         let total = total(fields);
-        let search = fields.parameter("search", "a text of 1 to 200 characters", |text| {
-            (1..=200).contains(&text.chars().count()).then(|| text.to_owned())
+        let wanted = format_args!("a text of {} to {} characters", SEARCH.min, SEARCH.max);
+        let search = fields.parameter("search", wanted, |text| {
+            SEARCH.allows_length_of(text).then(|| text.to_owned())
         });
         let query = TaskQuery {
             status: fields.parameter("status", statuses, Status::from_name),

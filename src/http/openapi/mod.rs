@@ -3,7 +3,8 @@
 
 mod tables;
 
-pub use tables::{NO_NUL, NOT_BLANK, body_rules, event_parameter_rules, parameter_rules};
+pub use crate::domain::field::{NO_NUL, NOT_BLANK};
+pub use tables::{body_rules, event_parameter_rules, parameter_rules};
 
 mod headers;
 mod others;
@@ -15,8 +16,9 @@ use paperclip::v2::models::{DefaultApiRaw, Info, Tag};
 use serde_json::{Map, Value, json};
 
 use self::tables::{ALONE, LISTS, NULLABLE, PAGES, REQUIRED};
-use crate::domain::event::EventType;
-use crate::domain::task::Status;
+use crate::domain::catalog;
+use crate::domain::event::ActorKind;
+use crate::domain::task::rules;
 use crate::domain::user::Role;
 use crate::http::error::{ApiError, PROBLEM_JSON};
 use crate::http::extract::body::BODY_BYTES;
@@ -67,6 +69,7 @@ fn complete(document: &mut Value) {
             schemas[item] = row;
         }
     }
+    schemas["Task"] = task();
     for (schema, member, rules) in body_rules() {
         rule(&mut schemas[schema]["properties"][member], rules);
     }
@@ -85,21 +88,23 @@ fn complete(document: &mut Value) {
         schemas[schema]["required"] = json!(always);
     }
     rule(
-        &mut schemas["Task"]["properties"]["status"],
-        json!({ "type": "string", "enum": Status::ALL.map(Status::as_str) }),
-    );
-    rule(
         &mut schemas["User"]["properties"]["role"],
         json!({ "type": "string", "enum": Role::ALL.map(Role::as_str) }),
     );
     schemas["Session"]["properties"]["user"] = json!({ "$ref": "#/components/schemas/User" });
     for schema in ["Activity", "Event", "EventDetail"] {
         schemas[schema]["properties"]["type"]["enum"] =
-            json!(EventType::ALL.map(EventType::as_str));
+            json!(catalog::built_in().iter().map(|known| known.name).collect::<Vec<_>>());
+    }
+    for schema in ["Event", "EventDetail"] {
+        let actor = &mut schemas[schema]["properties"]["actor"];
+        actor["required"] = json!(["kind", "id"]);
+        actor["properties"]["id"]["nullable"] = json!(true);
+        actor["properties"]["kind"]["enum"] = json!(ActorKind::ALL.map(ActorKind::as_str));
     }
     schemas["EventDetail"]["properties"]["payload"] = json!({
         "type": "object",
-        "description": "The task as it was then, and for an update what changed; `/schemas/{type}` has its form.",
+        "description": "The subject as it was then, and for an update what changed; `/schemas/{type}` has its form.",
     });
     schemas["Effect"]["properties"]["state"]["enum"] =
         json!(["open", "claimed", "done", "skipped"]);
@@ -218,6 +223,23 @@ fn complete_operation(path: &str, method: &str, operation: &mut Value, rules: &M
         responses[status.as_str()] = response;
     }
     headers::complete_answers(operation);
+}
+
+/// The schema of a task, from the rules of its fields.
+fn task() -> Value {
+    let described = |member: rules::Member| {
+        let mut schema = member.schema;
+        schema["description"] = json!(member.description);
+        if schema["type"] == "integer" {
+            schema["format"] = json!("int64");
+        }
+        if member.nullable {
+            schema["nullable"] = json!(true);
+        }
+        (member.name.to_owned(), schema)
+    };
+    let properties = Map::from_iter(rules::members().map(described));
+    json!({ "type": "object", "description": "A task.", "properties": properties })
 }
 
 /// Adds rules to a member. In OpenAPI 3.0 a `$ref` can have no siblings, so it is removed.

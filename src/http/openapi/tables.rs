@@ -3,31 +3,38 @@
 
 use serde_json::{Value, json};
 
-use crate::domain::event::EventType;
-use crate::domain::task::Status;
-use crate::domain::user::Role;
+use crate::domain::catalog;
+use crate::domain::field::{CATEGORY_NAME, FIRST_ID};
+use crate::domain::task::{Status, rules};
+use crate::domain::user::{self, Role};
+use crate::http::extract::cursor::CURSOR_BYTES;
+use crate::http::extract::paging;
 use crate::store::task_list::Sort;
 
-/// PostgreSQL texts can't have a NUL character, so the API's can't either.
-pub const NO_NUL: &str = r"^[^\u0000]*$";
-/// The same for a text that must not be blank.
-pub const NOT_BLANK: &str = r"^[^\u0000]*[^\s\u0000][^\u0000]*$";
+/// A rule, and what else the document says of the member.
+fn with(mut rule: Value, more: Value) -> Value {
+    super::merge(&mut rule, more);
+    rule
+}
 
 /// Members of request bodies: schema, member and its rules.
 pub fn body_rules() -> Vec<(&'static str, &'static str, Value)> {
-    let title =
-        json!({ "minLength": 1, "maxLength": 200, "pattern": NOT_BLANK, "example": "Write Docs" });
-    let description = json!({ "maxLength": 10_000, "pattern": NO_NUL, "nullable": true, "example": "Testing async" });
-    let id = json!({ "minimum": 1, "nullable": true, "example": 1 });
+    let title = with(rules::TITLE.schema(), json!({ "example": "Write Docs" }));
+    let description = rules::DESCRIPTION.schema();
+    let description = with(description, json!({ "nullable": true, "example": "Testing async" }));
+    let id = json!({ "minimum": FIRST_ID, "nullable": true, "example": 1 });
     // There need not be any category, so no example names one.
-    let category = json!({ "minimum": 1, "nullable": true, "example": null });
+    let category = json!({ "minimum": FIRST_ID, "nullable": true, "example": null });
     let due = json!({ "format": "date-time", "nullable": true, "example": "2030-01-31T12:00:00Z" });
-    let email = json!({ "format": "email", "maxLength": 254, "example": "ada@example.com" });
-    let user_name = json!({ "minLength": 1, "maxLength": 100, "pattern": NOT_BLANK, "nullable": true, "example": "Ada" });
-    let password = json!({ "minLength": 8, "maxLength": 128, "pattern": NO_NUL, "format": "password", "writeOnly": true, "example": "correct horse" });
-    let current_password = json!({ "minLength": 1, "maxLength": 128, "pattern": NO_NUL, "format": "password", "writeOnly": true, "example": "correct horse" });
-    let name = json!({ "minLength": 1, "maxLength": 100, "pattern": NOT_BLANK, "example": "Documentation" });
-    let token_name = json!({ "minLength": 1, "maxLength": 100, "pattern": NOT_BLANK, "example": "nightly report" });
+    // The format says the rest.
+    let email =
+        json!({ "format": "email", "maxLength": user::EMAIL.max, "example": "ada@example.com" });
+    let user_name = with(user::NAME.schema(), json!({ "nullable": true, "example": "Ada" }));
+    let secret = json!({ "format": "password", "writeOnly": true, "example": "correct horse" });
+    let password = with(user::PASSWORD.schema(), secret.clone());
+    let current_password = with(user::GIVEN_PASSWORD.schema(), secret);
+    let name = with(CATEGORY_NAME.schema(), json!({ "example": "Documentation" }));
+    let token_name = with(user::TOKEN_NAME.schema(), json!({ "example": "nightly report" }));
     let role =
         json!({ "type": "string", "enum": Role::ALL.map(Role::as_str), "example": "member" });
     let mut input_role = role.clone();
@@ -68,7 +75,7 @@ pub fn body_rules() -> Vec<(&'static str, &'static str, Value)> {
         (
             "SessionInput",
             "email",
-            json!({ "minLength": 1, "maxLength": 254, "example": "ada@example.com" }),
+            with(user::EMAIL.lengths(), json!({ "example": "ada@example.com" })),
         ),
         ("SessionInput", "password", current_password),
         ("TokenInput", "name", token_name),
@@ -110,7 +117,15 @@ pub(super) const LISTS: [(&str, &str, &str); 1] = [("EventDetail", "effects", "E
 pub(super) const ALONE: [&str; 4] = ["Session", "NewToken", "EventDetail", "Effect"];
 
 /// Members of responses that may be null. Every member is always present except `total`.
-pub(super) const NULLABLE: [(&str, &str); 25] = [
+pub(super) const NULLABLE: [(&str, &str); 28] = [
+    ("Event", "taskId"),
+    ("Event", "taskVersion"),
+    ("Event", "actor"),
+    ("Event", "causationId"),
+    ("EventDetail", "taskId"),
+    ("EventDetail", "taskVersion"),
+    ("EventDetail", "actor"),
+    ("EventDetail", "causationId"),
     ("Event", "publishedAt"),
     ("EventDetail", "publishedAt"),
     ("EventPage", "nextCursor"),
@@ -125,11 +140,6 @@ pub(super) const NULLABLE: [(&str, &str); 25] = [
     ("SessionPage", "nextCursor"),
     ("OpenSession", "expiresAt"),
     ("OpenSession", "lastUsedAt"),
-    ("Task", "description"),
-    ("Task", "userId"),
-    ("Task", "categoryId"),
-    ("Task", "dueAt"),
-    ("Task", "completedAt"),
     ("User", "name"),
     ("Activity", "changes"),
     ("TaskPage", "nextCursor"),
@@ -140,20 +150,20 @@ pub(super) const NULLABLE: [(&str, &str); 25] = [
 
 /// Query parameters of lists and of `GET /tasks`, by name.
 pub fn parameter_rules() -> Vec<(&'static str, Value)> {
-    let id = json!({ "type": "integer", "format": "int64", "minimum": 1 });
+    let id = json!({ "type": "integer", "format": "int64", "minimum": FIRST_ID });
     let time = json!({ "type": "string", "format": "date-time" });
     let sorts: Vec<&str> = Sort::all().map(Sort::name).collect();
     vec![
-        ("limit", json!({ "type": "integer", "minimum": 1, "maximum": 100, "default": 20 })),
-        ("cursor", json!({ "type": "string", "minLength": 1, "maxLength": 4096 })),
+        (
+            "limit",
+            json!({ "type": "integer", "minimum": 1, "maximum": paging::MOST, "default": paging::USUAL }),
+        ),
+        ("cursor", json!({ "type": "string", "minLength": 1, "maxLength": CURSOR_BYTES })),
         ("total", json!({ "type": "boolean", "default": false })),
         ("status", json!({ "type": "string", "enum": Status::ALL.map(Status::as_str) })),
         ("userId", id.clone()),
         ("categoryId", id),
-        (
-            "search",
-            json!({ "type": "string", "minLength": 1, "maxLength": 200, "pattern": NO_NUL }),
-        ),
+        ("search", with(rules::SEARCH.schema(), json!({ "type": "string" }))),
         ("dueBefore", time.clone()),
         ("dueAfter", time),
         ("sort", json!({ "type": "string", "enum": sorts, "default": "-createdAt" })),
@@ -162,9 +172,9 @@ pub fn parameter_rules() -> Vec<(&'static str, Value)> {
 
 /// The query parameters that only `GET /events` has.
 pub fn event_parameter_rules() -> Vec<(&'static str, Value)> {
-    let types = EventType::ALL.map(EventType::as_str);
+    let types: Vec<&str> = catalog::built_in().iter().map(|known| known.name).collect();
     vec![
-        ("taskId", json!({ "type": "integer", "format": "int64", "minimum": 1 })),
+        ("taskId", json!({ "type": "integer", "format": "int64", "minimum": FIRST_ID })),
         ("type", json!({ "type": "string", "enum": types })),
         ("published", json!({ "type": "boolean" })),
     ]

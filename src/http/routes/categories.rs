@@ -101,8 +101,13 @@ pub async fn patch(
 pub async fn delete(state: Data<State>, caller: Caller, id: Id) -> Result<Deleted, ApiError> {
     let id = id.0;
     to_the_end(&state.clone(), caller.user_id(), async move {
-        let deleted =
-            categories::delete(&mut *state.store.connection().await?, id, Utc::now()).await?;
+        let deleted = categories::delete(
+            &mut *state.store.connection().await?,
+            id,
+            Utc::now(),
+            caller.actor(),
+        )
+        .await?;
         let tasks = deleted.ok_or(ApiError::NotFound("category"))?;
         let scopes = tasks.into_iter().map(Scope::Task).chain([Scope::TaskLists]);
         state.written(scopes.collect()).await;

@@ -9,8 +9,7 @@ use actix_web::{HttpRequest, HttpResponse};
 use serde_json::json;
 use utoipa_swagger_ui::Config;
 
-use crate::domain::event::EventType;
-use crate::domain::schemas;
+use crate::http::State;
 use crate::http::error::ApiError;
 
 /// The OpenAPI document, encoded.
@@ -36,7 +35,7 @@ pub fn routes(config: &mut web::ServiceConfig) {
 }
 
 /// Redirects a browser to the documentation, and tells other clients what there is.
-async fn index(request: HttpRequest) -> HttpResponse {
+async fn index(request: HttpRequest, state: Data<State>) -> HttpResponse {
     let accepted = request.headers().get_all(ACCEPT).filter_map(|value| value.to_str().ok());
     let is_browser = accepted.flat_map(|value| value.split(',')).any(|media_type| {
         let name = media_type.split(';').next().unwrap_or_default();
@@ -51,7 +50,7 @@ async fn index(request: HttpRequest) -> HttpResponse {
         return response.insert_header((LOCATION, "/docs/")).finish();
     }
     let schemas: Vec<String> =
-        EventType::ALL.map(|name| format!("/schemas/{}", name.as_str())).into();
+        state.event_types.iter().map(|known| format!("/schemas/{}", known.name)).collect();
     response.json(json!({
         "name": "taskd",
         "version": env!("CARGO_PKG_VERSION"),
@@ -119,7 +118,8 @@ fn asset(file: &str) -> Result<Option<Asset>, ApiError> {
     }
 }
 
-async fn schema(name: Path<String>) -> Result<HttpResponse, ApiError> {
-    let event_type = EventType::from_name(&name).ok_or(ApiError::NotFound("event type"))?;
-    Ok(HttpResponse::Ok().content_type("application/schema+json").body(schemas::text(event_type)))
+async fn schema(name: Path<String>, state: Data<State>) -> Result<HttpResponse, ApiError> {
+    let schema = state.event_types.schema(&name).ok_or(ApiError::NotFound("event type"))?;
+    let schema = format!("{schema:#}\n");
+    Ok(HttpResponse::Ok().content_type("application/schema+json").body(schema))
 }

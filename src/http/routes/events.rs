@@ -10,7 +10,7 @@ use paperclip::v2::models::DefaultOperationRaw;
 use serde::Deserialize;
 use uuid::Uuid;
 
-use crate::domain::event::EventType;
+use crate::domain::catalog;
 use crate::http::State;
 use crate::http::answer::Answer;
 use crate::http::dto::{EventDetailView, EventPage};
@@ -81,13 +81,14 @@ pub struct EventParams {
 
 impl FromFields for EventParams {
     fn from_fields(fields: &mut Fields) -> EventParams {
-        let types = EventType::ALL.map(EventType::as_str).join(", ");
+        let types = catalog::built_in();
+        let names: Vec<&str> = types.iter().map(|known| known.name).collect();
         let query = EventQuery {
             task_id: fields.parameter("taskId", "a whole number from 1", read_id),
             event_type: fields.parameter(
                 "type",
-                format_args!("one of {types}"),
-                EventType::from_name,
+                format_args!("one of {}", names.join(", ")),
+                |name| types.find(name),
             ),
             published: fields.parameter("published", "true or false", |text| text.parse().ok()),
         };

@@ -7,8 +7,8 @@ use paperclip::actix::api_v2_operation;
 
 use crate::access::Caller;
 use crate::cache::Scope;
-use crate::domain::event::NewEvent;
-use crate::domain::task::{Task, TaskFields};
+use crate::domain::event::Origin;
+use crate::domain::task::{Task, TaskFields, events};
 use crate::ground::defects::{self, Defect};
 use crate::http::answer::{Answer, Created, Deleted, encode, encode_long};
 use crate::http::dto::{TaskInput, TaskPage, TaskPatch, cleared};
@@ -72,6 +72,7 @@ pub async fn create(
     let fields = owned(caller, input.into())?;
     to_the_end(&state.clone(), caller.user_id(), async move {
         let task = Task::create(fields, Utc::now());
+        let origin = Origin::of(caller.actor());
         let (user_id, category_id) = (task.user_id, task.category_id);
         let created =
             |task: &Task| Created::at(format!("/tasks/{}", task.id), task).tagged(task.version);
@@ -79,7 +80,7 @@ pub async fn create(
         let in_transaction = key.is_given() || defects::has(Defect::PublishAfterCommit);
         let written = if in_transaction {
             let write = key.write(&state, async |connection| {
-                let event = NewEvent::created(task.clone());
+                let event = events::created(&task, origin);
                 let id = tasks::insert(connection, &task, &event, None).await?;
                 let task = Task { id, ..task };
                 if defects::has(Defect::PublishAfterCommit) {
@@ -89,7 +90,7 @@ pub async fn create(
             });
             write.await
         } else {
-            let added = state.new_tasks.add(task).await;
+            let added = state.new_tasks.add(task, origin).await;
             added.map(|task| created(&task)).map_err(Refused::Write)
         };
         let answer = match written {
@@ -212,7 +213,8 @@ pub async fn delete(
             let task = visible(caller, found)?;
             preconditions.of_write(task.version)?;
             let last = task.delete(Utc::now());
-            let (event, ticket) = (NewEvent::deleted(last.clone()), state.publisher.ticket(1));
+            let event = events::deleted(&last, Origin::of(caller.actor()));
+            let ticket = state.publisher.ticket(1);
             let deleted = tasks::delete(&mut connection, &last, &event, ticket.lease()).await;
             if conflicts.may_try_again(&deleted) {
                 continue;
@@ -253,7 +255,7 @@ async fn update(
                 let answer = Answer::ok(&before).tagged(before.version);
                 return Ok((before, answer));
             };
-            let event = NewEvent::updated(&before, after.clone());
+            let event = events::updated(&before, &after, Origin::of(caller.actor()));
             let (write, ticket) = ([(after.clone(), event)], state.publisher.ticket(1));
             let written = tasks::update(&mut connection, &write, ticket.lease()).await;
             drop(connection);

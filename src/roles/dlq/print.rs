@@ -16,7 +16,7 @@ pub(super) fn list(letters: &[DeadLetter], total: u64) -> Result<(), OutputError
             "{:36}  {:12}  {:>8}  {:17}  {:>8}  {died:20}  {}",
             letter.id,
             letter.event_type.as_deref().unwrap_or("?"),
-            letter.task_id.map_or("?".into(), |id| id.to_string()),
+            task(letter).or_else(|| other_subject(letter)).unwrap_or("?".into()),
             letter.reason,
             letter.attempts,
             letter.error.as_deref().unwrap_or("").replace('\n', " ")
@@ -29,13 +29,26 @@ pub(super) fn list(letters: &[DeadLetter], total: u64) -> Result<(), OutputError
     output::print(format_args!("{} of {total}{more}", letters.len()))
 }
 
+/// The task that a letter is about.
+fn task(letter: &DeadLetter) -> Option<String> {
+    letter.task_id.map(|id| id.to_string())
+}
+
+/// What a letter is about, if that is no task, such as `reminder 7`.
+fn other_subject(letter: &DeadLetter) -> Option<String> {
+    let subject = letter.subject.as_ref().filter(|_| letter.task_id.is_none())?;
+    Some(format!("{} {}", subject.kind, subject.id))
+}
+
 pub(super) fn show(letter: &DeadLetter) -> Result<(), OutputError> {
     let none = || "unknown".to_owned();
     output::print(format_args!("id        {}", letter.id))?;
     output::print(format_args!("event     {}", letter.event_id.clone().unwrap_or_else(none)))?;
     output::print(format_args!("type      {}", letter.event_type.clone().unwrap_or_else(none)))?;
-    let task = letter.task_id.map_or_else(none, |id| id.to_string());
-    output::print(format_args!("task      {task}"))?;
+    match other_subject(letter) {
+        Some(subject) => output::print(format_args!("subject   {subject}"))?,
+        None => output::print(format_args!("task      {}", task(letter).unwrap_or_else(none)))?,
+    }
     output::print(format_args!("reason    {}", letter.reason))?;
     output::print(format_args!("error     {}", letter.error.clone().unwrap_or_else(none)))?;
     output::print(format_args!("attempts  {}", letter.attempts))?;

@@ -7,6 +7,7 @@ use diesel::prelude::*;
 use diesel::sql_types::{Array, BigInt, Bool, Text};
 use diesel_async::AsyncPgConnection;
 
+use crate::domain::event::Actor;
 use crate::domain::user::Role;
 use crate::store::StoreError;
 use crate::store::accounts::tokens::{self, Holder, Kind, NewToken};
@@ -231,7 +232,8 @@ pub async fn delete_user(
             leave_an_admin(connection, id).await?;
             confirm(connection, by).await?;
         }
-        people::delete(connection, id, now).await
+        let actor = by.map_or(Actor::OPERATOR, |holder| holder.actor());
+        people::delete(connection, id, now, actor).await
     })
     .await
 }

@@ -5,6 +5,7 @@ use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Bytea, Nullable, Text, Timestamptz};
 use diesel_async::AsyncPgConnection;
 
+use crate::domain::event::Actor;
 use crate::domain::user::Role;
 use crate::store::StoreError;
 use crate::store::sql::{RunQueryDsl, Statement};
@@ -83,6 +84,16 @@ pub struct Holder {
     pub user_id: i64,
     /// The user's role.
     pub role: Role,
+}
+
+impl Holder {
+    /// The holder as the actor of a change.
+    pub fn actor(&self) -> Actor {
+        match self.kind {
+            Kind::Session => Actor::user(self.user_id),
+            Kind::Api => Actor::token(self.token_id),
+        }
+    }
 }
 
 /// The holder of the token with this hash, if there is one. Notes that the token is in use, at most

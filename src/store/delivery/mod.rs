@@ -2,6 +2,7 @@
 //! deletion.
 
 pub mod defective;
+pub(in crate::store) mod new_events;
 pub mod outbox;
 pub mod processed;
 pub mod queue;

@@ -11,7 +11,9 @@ use diesel::sql_types::{Array, BigInt, Nullable, Text, Timestamptz, Uuid as SqlU
 use diesel_async::{AsyncPgConnection, SimpleAsyncConnection};
 use uuid::Uuid;
 
+use crate::domain::event::{NewEvent, Origin};
 use crate::store::StoreError;
+use crate::store::delivery::new_events;
 use crate::store::sql::{RunQueryDsl, Statement};
 
 /// Lets the commit of a statement be answered before it is on disk
@@ -39,6 +41,23 @@ pub struct OutboxRow {
     /// When the change was made.
     #[diesel(sql_type = Timestamptz)]
     pub occurred_at: DateTime<Utc>,
+    /// Who made it: the name of an [`ActorKind`]. `None` if a version of taskd wrote it that did not
+    /// record it.
+    #[diesel(sql_type = Nullable<Text>)]
+    pub actor_kind: Option<String>,
+    /// The id of that user or token.
+    #[diesel(sql_type = Nullable<BigInt>)]
+    pub actor_id: Option<i64>,
+    /// The event that this one follows from.
+    #[diesel(sql_type = Nullable<SqlUuid>)]
+    pub causation_id: Option<Uuid>,
+}
+
+impl OutboxRow {
+    /// Where the change comes from.
+    pub fn origin(&self) -> Option<Origin> {
+        new_events::origin(self.actor_kind.as_deref(), self.actor_id, self.causation_id)
+    }
 }
 
 /// A lease of events: until it ends, no other publisher takes them.
@@ -55,6 +74,21 @@ impl Lease {
     pub(in crate::store) fn milliseconds(self) -> i64 {
         self.length.as_millis() as i64
     }
+}
+
+/// Writes an event by itself, for a change that was made in the same transaction. Where a change is
+/// one statement, the event belongs into that statement.
+///
+/// # Errors
+/// The database fails; then the transaction has failed too.
+pub async fn write(connection: &mut AsyncPgConnection, event: &NewEvent) -> Result<(), StoreError> {
+    let changed = "(SELECT $1 AS id) AS changed";
+    let source = new_events::one(2, changed);
+    let lease = 2 + new_events::COLUMN_COUNT;
+    let statement = Statement::new(new_events::insert(&source, "id", "payload", lease))
+        .bind::<BigInt, _>(event.subject.id);
+    new_events::bind_lease(new_events::bind(statement, event), None).execute(connection).await?;
+    Ok(())
 }
 
 /// Marks the events in `published` as published, and leases the oldest free events, at most
@@ -80,7 +114,7 @@ pub async fn mark_and_lease(
              WHERE published_at IS NULL AND (leased_until IS NULL OR leased_until < now())
                  AND id <> ALL($4)
              ORDER BY seq LIMIT $3 FOR UPDATE SKIP LOCKED)
-         RETURNING id, seq, type, payload::text AS payload, occurred_at"
+         RETURNING id, seq, type, payload::text AS payload, occurred_at, actor_kind, actor_id, causation_id"
     ))
     .bind::<SqlUuid, _>(lease.owner)
     .bind::<BigInt, _>(lease.milliseconds())

@@ -23,7 +23,7 @@ struct Claimed {
 
 /// An event whose effects are looked up, and what its delivery says about their records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Subject {
+pub struct EventRecord {
     /// The event.
     pub event_id: Uuid,
     /// How many effects it has in all. Each record has this number, which tells when the event is
@@ -41,7 +41,7 @@ pub struct Subject {
 /// The database fails.
 pub async fn claim(
     connection: &mut AsyncPgConnection,
-    wanted: &[(EffectKey, Subject)],
+    wanted: &[(EffectKey, EventRecord)],
     owner: String,
     lease: Duration,
 ) -> Result<HashSet<(Uuid, String)>, StoreError> {
@@ -77,7 +77,7 @@ pub async fn claim(
 /// The database fails.
 pub async fn records(
     connection: &mut AsyncPgConnection,
-    wanted: &[(EffectKey, Subject)],
+    wanted: &[(EffectKey, EventRecord)],
 ) -> Result<HashMap<(Uuid, String), Record>, StoreError> {
     #[derive(QueryableByName)]
     struct Row {
@@ -156,7 +156,7 @@ pub async fn finish(
 /// The database fails.
 pub async fn leave_open(
     connection: &mut AsyncPgConnection,
-    subject: Subject,
+    event: EventRecord,
     effects: &[EffectKey],
     owner: String,
 ) -> Result<(), StoreError> {
@@ -171,10 +171,10 @@ pub async fn leave_open(
              SET state = 'open', claimed_by = NULL, claimed_until = NULL, touched_at = now()
              WHERE p.state = 'claimed' AND p.claimed_by = $5",
     )
-    .bind::<SqlUuid, _>(subject.event_id)
+    .bind::<SqlUuid, _>(event.event_id)
     .bind::<Array<Text>, _>(effects.iter().map(EffectKey::to_string).collect::<Vec<_>>())
-    .bind::<SmallInt, _>(subject.effects)
-    .bind::<Bool, _>(subject.recorded)
+    .bind::<SmallInt, _>(event.effects)
+    .bind::<Bool, _>(event.recorded)
     .bind::<Text, _>(owner);
     statement.execute(connection).await?;
     Ok(())

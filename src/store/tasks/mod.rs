@@ -6,25 +6,31 @@ mod row;
 use std::collections::HashMap;
 
 use diesel::prelude::*;
-use diesel::sql_types::{Array, BigInt, Jsonb, Nullable, Text, Timestamptz, Uuid as SqlUuid};
+use diesel::sql_types::{Array, BigInt, Nullable, Text, Timestamptz, Uuid as SqlUuid};
 use diesel_async::AsyncPgConnection;
-use serde_json::json;
 use uuid::Uuid;
 
 use crate::domain::event::NewEvent;
 use crate::domain::task::Task;
 use crate::store::StoreError;
+use crate::store::delivery::new_events::{self, bind_lease};
 use crate::store::delivery::outbox::Lease;
 use crate::store::sql::{RunQueryDsl, Statement, unseen};
 pub(in crate::store) use owners::detach;
 pub use owners::{Owner, missing_owners};
 pub(in crate::store) use row::{COLUMNS, ColumnTypes};
 
+/// An event that was written, and the task that was changed with it.
 #[derive(QueryableByName)]
-struct Id {
+struct Written {
+    #[diesel(sql_type = SqlUuid)]
+    event_id: Uuid,
     #[diesel(sql_type = BigInt)]
-    task_id: i64,
+    subject_id: i64,
 }
+
+/// Replaces the id in a payload, which the writer could not know.
+const WITH_ID: &str = "payload || jsonb_build_object('id', id)";
 
 /// Finds one task.
 ///
@@ -48,38 +54,25 @@ pub async fn insert_all(
     tasks: &[(Task, NewEvent)],
     lease: Option<Lease>,
 ) -> Result<HashMap<Uuid, i64>, StoreError> {
-    #[derive(QueryableByName)]
-    struct Inserted {
-        #[diesel(sql_type = SqlUuid)]
-        event_id: Uuid,
-        #[diesel(sql_type = BigInt)]
-        task_id: i64,
-    }
+    let lease_at = TASK_COLUMN_COUNT + new_events::COLUMN_COUNT + 2;
     let statement = Statement::new(format!(
         "WITH input AS MATERIALIZED (
              SELECT nextval('tasks_id_seq') AS id, t.*
-             FROM unnest({arrays})
-                 AS t (title, description, status, user_id, category_id, due_at, version,
-                       updated_at, completed_at, event_id, type, payload, created_at)
+             FROM unnest({arrays}) AS t ({TASK_COLUMNS}, {}, created_at)
              WHERE (user_id IS NULL OR (SELECT true FROM users u WHERE u.id = t.user_id))
                AND (category_id IS NULL OR (SELECT true FROM categories c WHERE c.id = t.category_id))),
          task AS (
-             INSERT INTO tasks (id, title, description, status, user_id, category_id, due_at, version,
-                                created_at, updated_at, completed_at)
-             SELECT id, title, description, status, user_id, category_id, due_at, version,
-                    created_at, updated_at, completed_at FROM input)
-         INSERT INTO events (id, task_id, task_version, type, payload, occurred_at, lease_owner, leased_until)
-         SELECT event_id, id, version, type, payload || jsonb_build_object('id', id), updated_at,
-                $14, now() + $15 * interval '1 ms'
-         FROM input
-         RETURNING id AS event_id, task_id",
-        arrays = unseen(1..=13)
+             INSERT INTO tasks (id, {TASK_COLUMNS}, created_at)
+             SELECT id, {TASK_COLUMNS}, created_at FROM input)
+         {}",
+        new_events::COLUMNS,
+        new_events::insert("input", "id", WITH_ID, lease_at),
+        arrays = unseen(1..lease_at)
     ));
     let statement = bind_writes(statement, tasks)
         .bind::<Array<Timestamptz>, _>(tasks.iter().map(|(t, _)| t.created_at).collect::<Vec<_>>());
-    let statement = bind_lease(statement, lease);
-    let inserted: Vec<Inserted> = statement.load(connection).await?;
-    Ok(inserted.into_iter().map(|row| (row.event_id, row.task_id)).collect())
+    let inserted: Vec<Written> = bind_lease(statement, lease).load(connection).await?;
+    Ok(inserted.into_iter().map(|row| (row.event_id, row.subject_id)).collect())
 }
 
 /// Adds one task, as [`insert_all`] does. It has a statement of its own, since one row is written
@@ -93,17 +86,20 @@ pub async fn insert(
     event: &NewEvent,
     lease: Option<Lease>,
 ) -> Result<i64, StoreError> {
-    let statement = Statement::new(
+    let first = TASK_COLUMN_COUNT + 2;
+    let statement = Statement::new(format!(
         "WITH task AS (
-             INSERT INTO tasks (title, description, status, user_id, category_id, due_at, version,
-                                created_at, updated_at, completed_at)
+             INSERT INTO tasks ({TASK_COLUMNS}, created_at)
              VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
              RETURNING id)
-         INSERT INTO events (id, task_id, task_version, type, payload, occurred_at, lease_owner, leased_until)
-         SELECT $11, id, $7, $12, $13 || jsonb_build_object('id', id), $9, $14, now() + $15 * interval '1 ms'
-         FROM task
-         RETURNING task_id",
-    )
+         {}",
+        new_events::insert(
+            &new_events::one(first, "task"),
+            "id",
+            WITH_ID,
+            first + new_events::COLUMN_COUNT
+        )
+    ))
     .bind::<Text, _>(task.title.clone())
     .bind::<Nullable<Text>, _>(task.description.clone())
     .bind::<Text, _>(task.status.as_str())
@@ -111,21 +107,12 @@ pub async fn insert(
     .bind::<Nullable<BigInt>, _>(task.category_id)
     .bind::<Nullable<Timestamptz>, _>(task.due_at)
     .bind::<BigInt, _>(task.version)
-    .bind::<Timestamptz, _>(task.created_at)
     .bind::<Timestamptz, _>(task.updated_at)
     .bind::<Nullable<Timestamptz>, _>(task.completed_at)
-    .bind::<SqlUuid, _>(event.id)
-    .bind::<Text, _>(event.event_type.as_str())
-    .bind::<Jsonb, _>(json!(event.payload));
-    let id: Id = bind_lease(statement, lease).get_result(connection).await?;
-    Ok(id.task_id)
-}
-
-/// Binds the owner and the length of a lease, or nulls if there is none.
-fn bind_lease(statement: Statement, lease: Option<Lease>) -> Statement {
-    statement
-        .bind::<Nullable<SqlUuid>, _>(lease.map(|lease| lease.owner))
-        .bind::<Nullable<BigInt>, _>(lease.map(Lease::milliseconds))
+    .bind::<Timestamptz, _>(task.created_at);
+    let statement = bind_lease(new_events::bind(statement, event), lease);
+    let written: Written = statement.get_result(connection).await?;
+    Ok(written.subject_id)
 }
 
 /// The error for a missing user or category. [`missing_owners`] tells which of them it is.
@@ -143,11 +130,9 @@ pub async fn update(
     writes: &[(Task, NewEvent)],
     lease: Option<Lease>,
 ) -> Result<Vec<i64>, StoreError> {
+    let lease_at = TASK_COLUMN_COUNT + new_events::COLUMN_COUNT + 2;
     let statement = Statement::new(format!(
-        "WITH input AS (
-             SELECT * FROM unnest({arrays})
-                 AS t (title, description, status, user_id, category_id, due_at, version,
-                       updated_at, completed_at, event_id, type, payload, id)),
+        "WITH input AS (SELECT * FROM unnest({arrays}) AS t ({TASK_COLUMNS}, {}, id)),
          task AS (
              UPDATE tasks SET title = i.title, description = i.description, status = i.status,
                               user_id = i.user_id, category_id = i.category_id, due_at = i.due_at,
@@ -155,41 +140,38 @@ pub async fn update(
                               completed_at = i.completed_at
              FROM input i WHERE tasks.id = i.id AND tasks.version = i.version - 1
              RETURNING tasks.id)
-         INSERT INTO events (id, task_id, task_version, type, payload, occurred_at, lease_owner, leased_until)
-         SELECT event_id, id, version, type, payload, updated_at, $14, now() + $15 * interval '1 ms'
-         FROM input JOIN task USING (id)
-         RETURNING task_id",
-        arrays = unseen(1..=13)
+         {}",
+        new_events::COLUMNS,
+        new_events::insert("input JOIN task USING (id)", "id", "payload", lease_at),
+        arrays = unseen(1..lease_at)
     ));
     let statement = bind_writes(statement, writes)
         .bind::<Array<BigInt>, _>(writes.iter().map(|(t, _)| t.id).collect::<Vec<_>>());
-    let statement = bind_lease(statement, lease);
-    let ids: Vec<Id> = statement.load(connection).await?;
-    Ok(ids.into_iter().map(|id| id.task_id).collect())
+    let written: Vec<Written> = bind_lease(statement, lease).load(connection).await?;
+    Ok(written.into_iter().map(|row| row.subject_id).collect())
 }
 
-/// Binds, as arrays in this order: title, description, status, user, category, due, version,
-/// updated, completed; and of the event its id, type and payload.
+/// The columns of a task that each write sets.
+const TASK_COLUMNS: &str = "title, description, status, user_id, category_id, due_at, version, \
+     updated_at, completed_at";
+const TASK_COLUMN_COUNT: usize = 9;
+
+/// Binds an array for each of the [`TASK_COLUMNS`], then for each column of an event.
 fn bind_writes(statement: Statement, writes: &[(Task, NewEvent)]) -> Statement {
-    fn each<'a, T>(
-        writes: &'a [(Task, NewEvent)],
-        column: impl Fn(&'a Task, &'a NewEvent) -> T,
-    ) -> Vec<T> {
-        writes.iter().map(|(task, event)| column(task, event)).collect()
+    fn each<'a, T>(writes: &'a [(Task, NewEvent)], column: impl Fn(&'a Task) -> T) -> Vec<T> {
+        writes.iter().map(|(task, _)| column(task)).collect()
     }
-    statement
-        .bind::<Array<Text>, _>(each(writes, |t, _| t.title.clone()))
-        .bind::<Array<Nullable<Text>>, _>(each(writes, |t, _| t.description.clone()))
-        .bind::<Array<Text>, _>(each(writes, |t, _| t.status.as_str()))
-        .bind::<Array<Nullable<BigInt>>, _>(each(writes, |t, _| t.user_id))
-        .bind::<Array<Nullable<BigInt>>, _>(each(writes, |t, _| t.category_id))
-        .bind::<Array<Nullable<Timestamptz>>, _>(each(writes, |t, _| t.due_at))
-        .bind::<Array<BigInt>, _>(each(writes, |t, _| t.version))
-        .bind::<Array<Timestamptz>, _>(each(writes, |t, _| t.updated_at))
-        .bind::<Array<Nullable<Timestamptz>>, _>(each(writes, |t, _| t.completed_at))
-        .bind::<Array<SqlUuid>, _>(each(writes, |_, e| e.id))
-        .bind::<Array<Text>, _>(each(writes, |_, e| e.event_type.as_str()))
-        .bind::<Array<Jsonb>, _>(each(writes, |_, e| json!(e.payload)))
+    let statement = statement
+        .bind::<Array<Text>, _>(each(writes, |t| t.title.clone()))
+        .bind::<Array<Nullable<Text>>, _>(each(writes, |t| t.description.clone()))
+        .bind::<Array<Text>, _>(each(writes, |t| t.status.as_str()))
+        .bind::<Array<Nullable<BigInt>>, _>(each(writes, |t| t.user_id))
+        .bind::<Array<Nullable<BigInt>>, _>(each(writes, |t| t.category_id))
+        .bind::<Array<Nullable<Timestamptz>>, _>(each(writes, |t| t.due_at))
+        .bind::<Array<BigInt>, _>(each(writes, |t| t.version))
+        .bind::<Array<Timestamptz>, _>(each(writes, |t| t.updated_at))
+        .bind::<Array<Nullable<Timestamptz>>, _>(each(writes, |t| t.completed_at));
+    new_events::bind_all(statement, writes.iter().map(|(_, event)| event))
 }
 
 /// Deletes a task if it is still at the version before `last`, and writes its event. Returns
@@ -203,18 +185,18 @@ pub async fn delete(
     event: &NewEvent,
     lease: Option<Lease>,
 ) -> Result<bool, StoreError> {
-    let statement = Statement::new(
-        "WITH task AS (DELETE FROM tasks WHERE id = $1 AND version = $2 - 1 RETURNING id)
-         INSERT INTO events (id, task_id, task_version, type, payload, occurred_at, lease_owner, leased_until)
-         SELECT $3, id, $2, $4, $5, $6, $7, now() + $8 * interval '1 ms' FROM task
-         RETURNING task_id",
-    )
+    let statement = Statement::new(format!(
+        "WITH task AS (DELETE FROM tasks WHERE id = $1 AND version = $2 - 1 RETURNING id) {}",
+        new_events::insert(
+            &new_events::one(3, "task"),
+            "id",
+            "payload",
+            3 + new_events::COLUMN_COUNT
+        )
+    ))
     .bind::<BigInt, _>(last.id)
-    .bind::<BigInt, _>(last.version)
-    .bind::<SqlUuid, _>(event.id)
-    .bind::<Text, _>(event.event_type.as_str())
-    .bind::<Jsonb, _>(json!(event.payload))
-    .bind::<Timestamptz, _>(last.updated_at);
-    let deleted: Vec<Id> = bind_lease(statement, lease).load(connection).await?;
+    .bind::<BigInt, _>(last.version);
+    let statement = bind_lease(new_events::bind(statement, event), lease);
+    let deleted: Vec<Written> = statement.load(connection).await?;
     Ok(!deleted.is_empty())
 }

@@ -6,8 +6,8 @@ use diesel::sql_types::{BigInt, Nullable};
 use diesel_async::AsyncPgConnection;
 
 use super::{COLUMNS, ColumnTypes, update};
-use crate::domain::event::NewEvent;
-use crate::domain::task::{Task, TaskFields};
+use crate::domain::event::{Actor, Origin};
+use crate::domain::task::{Task, TaskFields, events};
 use crate::store::StoreError;
 use crate::store::sql::{RunQueryDsl, Statement};
 
@@ -32,6 +32,7 @@ pub(in crate::store) async fn detach(
     connection: &mut AsyncPgConnection,
     owner: Owner,
     now: DateTime<Utc>,
+    actor: Actor,
 ) -> Result<Vec<i64>, StoreError> {
     let (column, id) = match owner {
         Owner::User(id) => ("user_id", id),
@@ -54,7 +55,7 @@ pub(in crate::store) async fn detach(
                 Owner::Category(_) => TaskFields { category_id: None, ..before.fields() },
             };
             let after = before.update(fields, now)?;
-            let event = NewEvent::updated(&before, after.clone());
+            let event = events::updated(&before, &after, Origin::of(actor));
             Some((after, event))
         });
         let writes: Vec<_> = writes.collect();

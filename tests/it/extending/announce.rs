@@ -24,7 +24,7 @@ impl Effect for Announce {
     }
 
     fn applies(&self, event: &Event) -> bool {
-        event.payload.task.status == Status::Completed
+        event.task().is_some_and(|task| task.status == Status::Completed)
     }
 
     fn start(&self, _: &Wiring) -> Work {
@@ -36,18 +36,20 @@ impl Effect for Announce {
 impl ExternalWork for Announce {
     // Each room has its own record: one that fails is tried again without bothering the others.
     fn targets(&self, event: &Event) -> Vec<Target> {
-        let category = event.payload.task.category_id.map(|id| format!("category-{id}"));
+        let category = event.task().and_then(|task| task.category_id);
+        let category = category.map(|id| format!("category-{id}"));
         let rooms = ["all".to_owned()].into_iter().chain(category);
         rooms.filter_map(|room| Target::named(&room)).collect()
     }
 
     async fn prepare(&self, event: &Event, room: &Target) -> Result<Prepared, StoreError> {
+        let title = event.task().map_or_else(String::new, |task| task.title);
         let request = self
             .client
             .post(format!("{}/{}", self.chat, room.name().unwrap_or("all")))
             // The same for each repetition, so that the other side can tell one when it sees it.
             .header("Idempotency-Key", event.metadata.event_id.to_string())
-            .json(&json!({ "text": format!("Finished: {}", event.payload.task.title) }));
+            .json(&json!({ "text": format!("Finished: {title}") }));
         Ok(Prepared::run(async move {
             let away = |error: reqwest::Error| Failure::transient(error.to_string());
             let status = request.send().await.map_err(away)?.status();

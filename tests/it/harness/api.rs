@@ -1,7 +1,9 @@
 //! A client of the API.
 
+use std::time::Duration;
+
 use reqwest::header::HeaderMap;
-use reqwest::{Client, Method};
+use reqwest::{Client, ClientBuilder, Method};
 use serde_json::{Value, json};
 
 /// What a request was answered.
@@ -40,6 +42,14 @@ impl Answer {
     }
 }
 
+/// Longer than any answer takes, even that of a process that is being stopped. A test that waits for
+/// an answer that never comes fails, and says so.
+const LONGEST_ANSWER: Duration = Duration::from_secs(60);
+
+fn builder() -> ClientBuilder {
+    Client::builder().timeout(LONGEST_ANSWER)
+}
+
 #[derive(Clone)]
 pub struct Api {
     pub base: String,
@@ -48,14 +58,14 @@ pub struct Api {
 
 impl Api {
     pub fn at(address: &str) -> Api {
-        Api { base: format!("http://{address}"), client: Client::new() }
+        Api { base: format!("http://{address}"), client: builder().build().unwrap() }
     }
 
     /// The same with this token in every request.
     pub fn with_token(&self, token: &str) -> Api {
         let bearer = format!("Bearer {token}").parse().unwrap();
         let headers = HeaderMap::from_iter([(reqwest::header::AUTHORIZATION, bearer)]);
-        let client = Client::builder().default_headers(headers).build().unwrap();
+        let client = builder().default_headers(headers).build().unwrap();
         Api { base: self.base.clone(), client }
     }
 

@@ -4,7 +4,7 @@
 //! by root, PostgreSQL and RabbitMQ get the users that their packages made for them.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use uuid::Uuid;
@@ -13,6 +13,8 @@ use super::Identity;
 
 /// How long a service may take to start or stop. RabbitMQ takes seconds.
 const DEADLINE: Duration = Duration::from_secs(60);
+/// How often it is looked whether one has.
+const POLL: Duration = Duration::from_millis(10);
 
 pub struct Private {
     directory: PathBuf,
@@ -183,11 +185,9 @@ impl Private {
     fn rabbitmqctl(&self, arguments: &[&str]) -> bool {
         let mut command = self.rabbitmq_command("rabbitmqctl");
         command.args(["-q", "-n", &self.node]).args(arguments);
-        command
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .status()
-            .is_ok_and(|status| status.success())
+        let command = command.stdout(Stdio::null()).stderr(Stdio::null());
+        // It may hang where the broker is just being started; the next attempt won't.
+        ended(command).is_some_and(|status| status.success())
     }
 
     fn rabbitmq_command(&self, program: &str) -> Command {
@@ -243,7 +243,7 @@ impl Private {
 impl Drop for Private {
     fn drop(&mut self) {
         // Whatever is not running any more can't be stopped, which is as well.
-        let _ = self.pg_ctl().args(["-m", "immediate", "stop"]).status();
+        let _ = ended(self.pg_ctl().args(["-m", "immediate", "stop"]));
         let _ = self.rabbitmqctl(&["stop"]);
         if let Ok(pid) = std::fs::read_to_string(self.path("redis.pid")) {
             let _ = Command::new("kill").args(["-KILL", pid.trim()]).status();
@@ -289,14 +289,32 @@ fn listening(port: u16) -> bool {
 
 fn run(command: &mut Command) {
     command.stdout(Stdio::null());
-    let status = command.status().unwrap_or_else(|e| panic!("{command:?} must be installed: {e}"));
-    assert!(status.success(), "{command:?}: {status}");
+    let status = ended(command);
+    assert!(status.is_some_and(|status| status.success()), "{command:?}: {status:?}");
+}
+
+/// How a command has ended; `None` if it has not within the deadline. It is killed then.
+fn ended(command: &mut Command) -> Option<ExitStatus> {
+    let spawned = command.spawn();
+    let mut child = spawned.unwrap_or_else(|e| panic!("{command:?} must be installed: {e}"));
+    let started = Instant::now();
+    loop {
+        match child.try_wait().unwrap() {
+            Some(status) => return Some(status),
+            None if started.elapsed() < DEADLINE => std::thread::sleep(POLL),
+            None => {
+                child.kill().unwrap();
+                child.wait().unwrap();
+                return None;
+            }
+        }
+    }
 }
 
 fn wait_until(what: &str, check: impl Fn() -> bool) {
     let started = Instant::now();
     while !check() {
         assert!(started.elapsed() < DEADLINE, "not within {} s: {what}", DEADLINE.as_secs());
-        std::thread::sleep(Duration::from_millis(50));
+        std::thread::sleep(POLL * 5);
     }
 }

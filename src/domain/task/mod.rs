@@ -1,22 +1,23 @@
 //! A task, and how writes change it.
 
+pub mod events;
+pub mod rules;
+
 use chrono::{DateTime, SubsecRound, Utc};
-use paperclip::actix::Apiv2Schema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::domain::moment;
 
 /// A task as it stands in the database, in answers and in events.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Apiv2Schema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-#[openapi(rename = "Task")]
 pub struct Task {
     /// Assigned by the database, ascending.
     pub id: i64,
-    /// 1 to 200 characters.
+    /// What is to be done: see [`rules::TITLE`].
     pub title: String,
-    /// At most 10,000 characters.
+    /// More about it: see [`rules::DESCRIPTION`].
     pub description: Option<String>,
     /// Where the work stands.
     pub status: Status,
@@ -41,7 +42,7 @@ pub struct Task {
 }
 
 /// Where the work on a task stands.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, Apiv2Schema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Status {
     /// Nobody has begun.

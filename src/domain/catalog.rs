@@ -1,0 +1,34 @@
+//! The one list of the types of events that taskd makes.
+
+use std::sync::LazyLock;
+
+use crate::domain::event::EventTypes;
+use crate::domain::task::events::{CREATED, DELETED, UPDATED};
+
+/// The types of taskd's events. To add one, define it beside its subject and add it here.
+#[expect(clippy::expect_used, reason = "the list is compiled in, and a test makes it")]
+pub fn built_in() -> EventTypes {
+    static TYPES: LazyLock<EventTypes> = LazyLock::new(|| {
+        let types = [CREATED, UPDATED, DELETED];
+        types
+            .into_iter()
+            .try_fold(EventTypes::default(), EventTypes::with)
+            .expect("the types have different names and valid schemas")
+    });
+    TYPES.clone()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_type_has_a_schema_that_names_it() {
+        let types = built_in();
+        for event_type in types.iter() {
+            let schema = types.schema(event_type.name).unwrap();
+            assert_eq!(schema["properties"]["type"]["const"], event_type.name);
+        }
+        assert_eq!(types.iter().count(), 3);
+    }
+}

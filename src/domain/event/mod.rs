@@ -1,0 +1,237 @@
+//! The event that every change becomes. An event is about a subject; tasks are one kind of subject.
+
+mod decode;
+mod types;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use uuid::Uuid;
+
+pub use decode::{MAX_BODY_BYTES, Malformed};
+pub use types::{EventType, EventTypes};
+
+/// The version of the message body that this program writes and reads.
+pub const SCHEMA_VERSION: u32 = 1;
+
+/// The program that wrote the event: `metadata.source`.
+pub const SOURCE: &str = "taskd";
+
+/// The body of a message.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Event {
+    /// What happened.
+    pub event_type: EventType,
+    /// To which subject.
+    pub subject: Subject,
+    /// The subject as it was committed with the event, a JSON object. It is never read again later.
+    pub payload: Value,
+    /// Which event this is.
+    pub metadata: Metadata,
+}
+
+impl Event {
+    /// The message body.
+    pub fn encode(&self) -> Vec<u8> {
+        encode(self.event_type.name, &self.payload, &self.metadata)
+    }
+}
+
+/// Encodes the body of a message; `payload` is a JSON object.
+#[expect(clippy::expect_used, reason = "strings, numbers and a JSON document: always JSON")]
+pub fn encode(event_type: &str, payload: &impl Serialize, metadata: &Metadata) -> Vec<u8> {
+    #[derive(Serialize)]
+    struct Body<'a, P> {
+        r#type: &'a str,
+        payload: &'a P,
+        metadata: &'a Metadata,
+    }
+    serde_json::to_vec(&Body { r#type: event_type, payload, metadata }).expect("a body is JSON")
+}
+
+/// What an event is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+pub struct Subject {
+    /// The kind of subject, such as `task`.
+    pub kind: &'static str,
+    /// Its id, unique among its kind.
+    pub id: i64,
+    /// Its version after the change. Each change has the next one.
+    pub version: i64,
+}
+
+impl std::fmt::Display for Subject {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {}", self.kind, self.id)
+    }
+}
+
+/// The identity of an event, its time, and where it comes from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Metadata {
+    /// A UUID of version 7 (RFC 9562), also the AMQP `message_id` and the idempotency key.
+    pub event_id: Uuid,
+    /// When the change was made.
+    pub timestamp: DateTime<Utc>,
+    /// Always [`SOURCE`].
+    pub source: String,
+    /// Always [`SCHEMA_VERSION`].
+    pub schema_version: u32,
+    /// Who made the change and why. `None` in events of versions that did not record it; then the
+    /// body has neither member.
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<Origin>,
+}
+
+/// Where a change comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Origin {
+    /// Who made the change.
+    pub actor: Actor,
+    /// The event that this one follows from.
+    #[serde(default)]
+    pub causation_id: Option<Uuid>,
+}
+
+impl Origin {
+    /// A change of this actor, which no other event caused.
+    pub fn of(actor: Actor) -> Origin {
+        Origin { actor, causation_id: None }
+    }
+}
+
+/// Who made a change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Actor {
+    /// Which sort of actor.
+    pub kind: ActorKind,
+    /// The id of the user or the token; `None` for the others.
+    pub id: Option<i64>,
+}
+
+/// The sorts of actors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ActorKind {
+    /// A user who has signed in.
+    User,
+    /// An API token.
+    Token,
+    /// Whoever operates this instance: where no token is required, everybody is.
+    Operator,
+    /// taskd itself.
+    System,
+}
+
+impl ActorKind {
+    /// Every kind.
+    pub const ALL: [ActorKind; 4] =
+        [ActorKind::User, ActorKind::Token, ActorKind::Operator, ActorKind::System];
+
+    /// The name in JSON and in the database.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            ActorKind::User => "user",
+            ActorKind::Token => "token",
+            ActorKind::Operator => "operator",
+            ActorKind::System => "system",
+        }
+    }
+
+    /// The kind with this name.
+    pub fn from_name(name: &str) -> Option<ActorKind> {
+        ActorKind::ALL.into_iter().find(|kind| kind.as_str() == name)
+    }
+}
+
+impl Actor {
+    /// Whoever operates this instance.
+    pub const OPERATOR: Actor = Actor { kind: ActorKind::Operator, id: None };
+    /// taskd itself.
+    pub const SYSTEM: Actor = Actor { kind: ActorKind::System, id: None };
+
+    /// A user who has signed in.
+    pub fn user(id: i64) -> Actor {
+        Actor { kind: ActorKind::User, id: Some(id) }
+    }
+
+    /// An API token.
+    pub fn token(id: i64) -> Actor {
+        Actor { kind: ActorKind::Token, id: Some(id) }
+    }
+}
+
+/// Whose a subject was and is: the users who may know of the event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Owners {
+    /// The user before the change.
+    pub before: Option<i64>,
+    /// The user after it.
+    pub after: Option<i64>,
+}
+
+/// An event that is not in the outbox yet.
+#[derive(Debug, Clone)]
+pub struct NewEvent {
+    /// The event's id.
+    pub id: Uuid,
+    /// What happened.
+    pub event_type: EventType,
+    /// To which subject. The id of a new subject is 0 until the database has assigned one.
+    pub subject: Subject,
+    /// The subject after the change.
+    pub payload: Value,
+    /// When the change was made.
+    pub occurred_at: DateTime<Utc>,
+    /// Who made it.
+    pub origin: Origin,
+    /// Whose the subject is.
+    pub owners: Owners,
+}
+
+impl NewEvent {
+    /// An event under a new id.
+    pub fn new(
+        event_type: EventType,
+        subject: Subject,
+        payload: Value,
+        occurred_at: DateTime<Utc>,
+        origin: Origin,
+        owners: Owners,
+    ) -> NewEvent {
+        let id = Uuid::now_v7();
+        NewEvent { id, event_type, subject, payload, occurred_at, origin, owners }
+    }
+
+    /// Sets the id that the database has assigned to a new subject.
+    pub fn assign(&mut self, id: i64) {
+        self.subject.id = id;
+        self.payload["id"] = id.into();
+    }
+
+    /// The metadata of its message.
+    pub fn metadata(&self) -> Metadata {
+        Metadata::new(self.id, self.occurred_at, Some(self.origin))
+    }
+}
+
+impl From<NewEvent> for Event {
+    /// The event as it is read from its message.
+    fn from(new: NewEvent) -> Event {
+        let metadata = new.metadata();
+        Event { event_type: new.event_type, subject: new.subject, payload: new.payload, metadata }
+    }
+}
+
+impl Metadata {
+    /// The metadata of an event of this version of taskd.
+    pub fn new(event_id: Uuid, timestamp: DateTime<Utc>, origin: Option<Origin>) -> Metadata {
+        let source = SOURCE.to_owned();
+        Metadata { event_id, timestamp, source, schema_version: SCHEMA_VERSION, origin }
+    }
+}
+
+#[cfg(test)]
+mod tests;
