@@ -22,6 +22,7 @@ const FLOORS: [&[&str]; 7] = [
         "read_cache",
         "access",
         "authenticity",
+        "defects",
     ],
     &["store", "broker", "cache", "mail"],
     &["domain"],
