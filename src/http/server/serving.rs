@@ -69,10 +69,11 @@ pub async fn serve(
     let serving = Arc::new(AtomicUsize::new(0));
     let access_log = Data::new(limits.access_log);
     let request_timeout = limits.request_timeout;
+    let allowed = Data::new(limits.allowed.clone());
     let limits = Data::new(limits);
     let stopping = Data::new(Stopping(shutdown.clone()));
     let app = move || {
-        let origins = limits.origins.as_ref();
+        let origins = limits.allowed.origins.as_ref();
         let state = state.apart(serving.fetch_add(1, Ordering::Relaxed) % threads);
         App::new()
             // The last wrap is the outermost.
@@ -87,6 +88,7 @@ pub async fn serve(
             .wrap(from_fn(minded))
             .app_data(routes::all())
             .app_data(limits.clone())
+            .app_data(allowed.clone())
             .app_data(access_log.clone())
             .app_data(stopping.clone())
             .app_data(Data::new(state))
