@@ -4,21 +4,18 @@ use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::Utc;
-
 use super::upkeep;
 use crate::access::Tokens;
 use crate::authenticity::Authenticity;
 use crate::broker::Broker;
 use crate::broker::amqp::AmqpBroker;
 use crate::broker::tables::TableBroker;
-use crate::cache::{Cache, Limiter, OfDatabase, RedisCache, RedisUrl};
-use crate::config::{ApiArgs, BrokerArgs, ConfigError, MailArgs};
+use crate::cache::{Cache, Limiter, MemoryCache, OfDatabase, RedisCache, RedisUrl};
+use crate::config::{ApiArgs, BrokerArgs, CacheArgs, ConfigError, MailArgs};
 use crate::consumer::{Consumer, EXTERNAL_AT_ONCE, Tools};
 use crate::domain::catalog;
 use crate::domain::processing::retry::RetryPolicy;
 use crate::domain::rate::Limit;
-use crate::domain::schedule::Schedule;
 use crate::effects::{self, Simulation, Wiring};
 use crate::ground::shutdown::Shutdown;
 use crate::ground::telemetry::Metrics;
@@ -32,7 +29,6 @@ use crate::idempotency::Idempotency;
 use crate::mail::{FileMailer, Mailer, SmtpMailer};
 use crate::publisher::Publisher;
 use crate::read_cache::ReadCache;
-use crate::retention::{Retention, purge};
 use crate::retry_router::RetryRouter;
 use crate::store::Store;
 use crate::store::installation::Installation;
@@ -185,6 +181,25 @@ pub(super) async fn redis(url: &RedisUrl, prefix: &str) -> anyhow::Result<Arc<Re
     }
 }
 
+/// The cache that instances share, if there is one.
+pub(super) async fn shared_cache(
+    url: Option<&RedisUrl>,
+    args: &CacheArgs,
+) -> anyhow::Result<Option<Arc<RedisCache>>> {
+    match url {
+        Some(url) => Ok(Some(redis(url, &args.cache_prefix).await?)),
+        None => Ok(None),
+    }
+}
+
+/// The shared cache, or else one in the memory of this process.
+pub(super) fn cache_or_memory(redis: Option<Arc<RedisCache>>) -> Arc<dyn Cache> {
+    match redis {
+        Some(redis) => redis,
+        None => Arc::new(MemoryCache::default()),
+    }
+}
+
 /// Rate limits that are counted in Redis, under keys of this database.
 pub(super) fn shared_limiter(redis: Arc<RedisCache>, store: &Store) -> Arc<dyn Limiter> {
     Arc::new(OfDatabase::new(redis, Installation::new(store.clone())))
@@ -230,34 +245,4 @@ pub(super) async fn work(consumer: Consumer, shutdown: &Shutdown) -> anyhow::Res
 /// The default name of a worker: this host and this process.
 pub(super) fn default_worker() -> String {
     format!("{}-{}", gethostname::gethostname().to_string_lossy(), std::process::id())
-}
-
-/// Purges on schedule until told to stop.
-pub(super) async fn purge_by_schedule(
-    schedule: &Schedule,
-    store: &Store,
-    keep: Retention,
-    metrics: &Metrics,
-    shutdown: &Shutdown,
-) {
-    while let Some(next) = schedule.next_after(Utc::now()) {
-        tracing::info!(%schedule, next = %next.to_rfc3339(), "purging next");
-        let pause = (next - Utc::now()).to_std().unwrap_or_default();
-        if !shutdown.sleep(pause).await {
-            return;
-        }
-        match purge(store, keep, Utc::now(), metrics, shutdown).await {
-            Ok(Some(purged)) => tracing::info!(
-                processed_messages = purged.processed_messages,
-                events = purged.events,
-                task_activity = purged.task_activity,
-                idempotency_keys = purged.idempotency_keys,
-                tokens = purged.tokens,
-                "purged"
-            ),
-            Ok(None) => tracing::info!("another process is purging"),
-            Err(error) => tracing::error!(%error, "purging failed; the next time will do it all"),
-        }
-    }
-    tracing::warn!(%schedule, "this schedule never comes due again");
 }

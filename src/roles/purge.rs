@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use chrono::Utc;
 
-use super::parts;
+use super::upkeep;
 use crate::config::{ConfigError, DatabaseArgs, RetentionArgs, RetryArgs, ShutdownArgs, TlsArgs};
 use crate::domain::schedule::Schedule;
 use crate::ground::output;
@@ -43,14 +43,10 @@ impl Args {
             (_, true) => Ok(None),
             (Some(schedule), false) => Ok(Some(schedule.clone())),
             (None, false) => {
-                let text = std::env::var(VARIABLE).map_err(|_| {
-                    ConfigError::new(
-                        VARIABLE,
-                        "is not set: give --once, --cron or a schedule in it",
-                    )
-                })?;
-                let schedule = text.parse::<Schedule>();
-                schedule.map(Some).map_err(|e| ConfigError::new(VARIABLE, e))
+                let missing = "is not set: give --once, --cron or a schedule in it";
+                let text =
+                    std::env::var(VARIABLE).map_err(|_| ConfigError::new(VARIABLE, missing))?;
+                text.parse().map(Some).map_err(|e: String| ConfigError::new(VARIABLE, e))
             }
         }
     }
@@ -74,7 +70,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
             None => output::print("another process is purging")?,
         },
         Some(schedule) => tokio::select! {
-            () = parts::purge_by_schedule(&schedule, &store, keep, &metrics, &shutdown) => {}
+            () = upkeep::purge_by_schedule(&schedule, &store, keep, &metrics, &shutdown) => {}
             () = shutdown.deadline() => tracing::warn!("out of time; the next purge goes on"),
         },
     }

@@ -2,38 +2,55 @@
 
 use std::net::{SocketAddr, TcpListener};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
 use tokio::net::TcpSocket;
 
+use super::parts::{self, Ground};
 use crate::broker::{Broker, BrokerError};
+use crate::config::MonitorArgs;
 use crate::ground::shutdown::{Shutdown, stop_on_signals};
+use crate::ground::telemetry::Metrics;
 use crate::store::connection::pooling::pools_transactions;
-use crate::store::{PostgresUrl, StoreError, migrations};
+use crate::store::{PostgresUrl, Store, StoreError, migrations};
 
-/// Starts a role: from here on signals stop it, and the database and the broker have been checked.
-/// Fails if one of them can't be used.
-///
-/// # Errors
-/// A dependency is not as it must be, or signals can't be handled.
-pub(super) async fn begin(
-    drain_timeout: Duration,
-    database: &PostgresUrl,
-    broker: &dyn Broker,
-    no_declare: bool,
-) -> anyhow::Result<Shutdown> {
-    let shutdown = stop_signal(drain_timeout)?;
-    check_database(database).await?;
-    meet(broker, no_declare).await?;
-    Ok(shutdown)
+/// What a role that runs until it is told to stop is started with.
+pub(super) struct Setup<'a> {
+    pub(super) database_url: &'a PostgresUrl,
+    pub(super) store: Store,
+    pub(super) broker: Arc<dyn Broker>,
+    /// Whether somebody else declares the queues.
+    pub(super) no_declare: bool,
+    /// Where health and metrics are served, for a role without an API.
+    pub(super) monitor: Option<&'a MonitorArgs>,
+    pub(super) drain_timeout: Duration,
 }
 
-/// Ends a role that was told to stop and has drained.
-pub(super) async fn end(shutdown: &Shutdown, broker: &dyn Broker) -> ExitCode {
+/// Runs a role from its start to the end of its drain. From here on signals stop it. The database and
+/// the broker are checked first; the role is not run if one of them can't be used.
+///
+/// # Errors
+/// A dependency is not as it must be, signals can't be handled, an address is taken, or the role's.
+pub(super) async fn run(
+    setup: Setup<'_>,
+    role: impl AsyncFnOnce(Ground, Shutdown) -> anyhow::Result<()>,
+) -> anyhow::Result<ExitCode> {
+    let Setup { database_url, store, broker, no_declare, monitor, drain_timeout } = setup;
+    let listen_on = |address| listen(address, "METRICS_ADDR", "METRICS_ADDR");
+    let listener = monitor.and_then(|args| args.metrics_addr).map(listen_on).transpose()?;
+    let shutdown = stop_signal(drain_timeout)?;
+    check_database(database_url).await?;
+    meet(broker.as_ref(), no_declare).await?;
+    let ground = Ground { store, broker: Arc::clone(&broker), metrics: Metrics::new()? };
+    if let (Some(listener), Some(args)) = (listener, monitor) {
+        parts::monitor(listener, &ground, args.metrics_public)?;
+    }
+    role(ground, shutdown.clone()).await?;
     shutdown.last_step(broker.close()).await;
     tracing::info!("stopped");
-    ExitCode::SUCCESS
+    Ok(ExitCode::SUCCESS)
 }
 
 /// A stop signal for the whole process, which SIGINT and SIGTERM trigger.

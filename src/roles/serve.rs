@@ -4,13 +4,12 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::parts::{self, Ground};
-use super::runtime;
+use super::parts;
+use super::runtime::{self, Setup};
 use crate::cache::Cache;
 use crate::config::{
     ApiArgs, Auth, BrokerArgs, CacheArgs, DatabaseArgs, ShutdownArgs, TlsArgs, no_declare,
 };
-use crate::ground::telemetry::Metrics;
 use crate::http::middleware::observe::AccessLog;
 use crate::store::Store;
 
@@ -51,32 +50,26 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let store = Store::divided(&database_url, args.database.database_pool_size.into(), threads)?;
     let broker = parts::broker(&args.broker, &tls, "taskd serve", &store, args.no_declare)?;
     let listener = runtime::listen(address, "TASKD_HOST", "PORT")?;
-    let address = listener.local_addr()?;
     let drain_timeout = args.shutdown.drain_timeout;
-    let shutdown =
-        runtime::begin(drain_timeout, &database_url, broker.as_ref(), args.no_declare).await?;
-
-    let ground = Ground { store, broker: broker.clone(), metrics: Metrics::new()? };
-    let redis = match &redis_url {
-        Some(url) => Some(parts::redis(url, &args.cache.cache_prefix).await?),
-        None => None,
-    };
-    tracing::info!(
-        %address,
-        database = %database_url,
-        broker = parts::broker_name(&args.broker, &tls)?,
-        cache = redis_url.map_or("off".to_owned(), |url| url.to_string()),
-        "serving; documentation at /docs"
-    );
-    let api = parts::Api {
-        cache: redis.clone().map(|redis| redis as Arc<dyn Cache>),
-        cache_ttl: args.cache.cache_ttl,
-        limiter: redis.map(|redis| parts::shared_limiter(redis, &ground.store)),
-        args: args.api,
-        access_log: AccessLog::Errors,
-        farewell: FAREWELL.min(drain_timeout / 4),
-        policy,
-    };
-    parts::serve(listener, ground, api, shutdown.clone()).await?;
-    Ok(runtime::end(&shutdown, broker.as_ref()).await)
+    let (database, no_declare) = (&database_url, args.no_declare);
+    let setup =
+        Setup { database_url: database, store, broker, no_declare, monitor: None, drain_timeout };
+    runtime::run(setup, async |ground, shutdown| {
+        let redis = parts::shared_cache(redis_url.as_ref(), &args.cache).await?;
+        let address = listener.local_addr()?;
+        let cache = redis_url.map_or("off".to_owned(), |url| url.to_string());
+        let broker = parts::broker_name(&args.broker, &tls)?;
+        tracing::info!(%address, %database, broker, cache, "serving; documentation at /docs");
+        let api = parts::Api {
+            cache: redis.clone().map(|redis| redis as Arc<dyn Cache>),
+            cache_ttl: args.cache.cache_ttl,
+            limiter: redis.map(|redis| parts::shared_limiter(redis, &ground.store)),
+            args: args.api,
+            access_log: AccessLog::Errors,
+            farewell: FAREWELL.min(drain_timeout / 4),
+            policy,
+        };
+        parts::serve(listener, ground, api, shutdown).await
+    })
+    .await
 }

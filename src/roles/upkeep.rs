@@ -2,8 +2,13 @@
 
 use std::time::Duration;
 
+use chrono::Utc;
+
+use super::parts::Ground;
+use crate::domain::schedule::Schedule;
 use crate::ground::shutdown::Shutdown;
 use crate::ground::telemetry::Metrics;
+use crate::retention::{Retention, purge};
 use crate::store::delivery::outbox;
 use crate::store::{Store, StoreError, task_list};
 
@@ -66,4 +71,61 @@ pub(super) async fn vacuum(store: &Store, metrics: &Metrics, shutdown: &Shutdown
             counted_at = written;
         }
     }
+}
+
+/// The upkeep of a database that one process has to itself, or shares.
+pub(super) struct Upkeep<'a> {
+    /// When to purge.
+    pub(super) schedule: &'a Schedule,
+    pub(super) keep: Retention,
+    /// Whether nobody else vacuums it.
+    pub(super) vacuums: bool,
+}
+
+impl Upkeep<'_> {
+    /// Runs until told to stop, and at most until the end of the time for draining, since a statement
+    /// may be a long one.
+    pub(super) async fn run(&self, ground: &Ground, shutdown: &Shutdown) {
+        let Ground { store, metrics, .. } = ground;
+        let vacuuming = async {
+            if self.vacuums {
+                vacuum(store, metrics, shutdown).await;
+            }
+        };
+        let purging = purge_by_schedule(self.schedule, store, self.keep, metrics, shutdown);
+        tokio::select! {
+            _ = async { tokio::join!(vacuuming, purging) } => {}
+            () = shutdown.deadline() => {}
+        }
+    }
+}
+
+/// Purges on schedule until told to stop.
+pub(super) async fn purge_by_schedule(
+    schedule: &Schedule,
+    store: &Store,
+    keep: Retention,
+    metrics: &Metrics,
+    shutdown: &Shutdown,
+) {
+    while let Some(next) = schedule.next_after(Utc::now()) {
+        tracing::info!(%schedule, next = %next.to_rfc3339(), "purging next");
+        let pause = (next - Utc::now()).to_std().unwrap_or_default();
+        if !shutdown.sleep(pause).await {
+            return;
+        }
+        match purge(store, keep, Utc::now(), metrics, shutdown).await {
+            Ok(Some(purged)) => tracing::info!(
+                processed_messages = purged.processed_messages,
+                events = purged.events,
+                task_activity = purged.task_activity,
+                idempotency_keys = purged.idempotency_keys,
+                tokens = purged.tokens,
+                "purged"
+            ),
+            Ok(None) => tracing::info!("another process is purging"),
+            Err(error) => tracing::error!(%error, "purging failed; the next time will do it all"),
+        }
+    }
+    tracing::warn!(%schedule, "this schedule never comes due again");
 }

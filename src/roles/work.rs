@@ -2,13 +2,12 @@
 
 use std::process::ExitCode;
 
-use super::parts::{self, Ground};
-use super::runtime;
+use super::parts;
+use super::runtime::{self, Setup};
 use crate::config::{
     BrokerArgs, DatabaseArgs, MailArgs, MonitorArgs, ShutdownArgs, SimulationArgs, TlsArgs, name,
     no_declare, whole,
 };
-use crate::ground::telemetry::Metrics;
 use crate::store::Store;
 
 /// Options of `taskd work`.
@@ -50,37 +49,24 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let simulation = args.simulation.checked()?;
     let worker = args.name.unwrap_or_else(parts::default_worker);
     let store = Store::new(&database_url, args.database.database_pool_size.into())?;
-    let broker = parts::broker(
-        &args.broker,
-        &tls,
-        &format!("taskd work {worker}"),
-        &store,
-        args.no_declare,
-    )?;
-    let listen = |address| runtime::listen(address, "METRICS_ADDR", "METRICS_ADDR");
-    let monitor = args.monitor.metrics_addr.map(listen).transpose()?;
+    let name = format!("taskd work {worker}");
+    let broker = parts::broker(&args.broker, &tls, &name, &store, args.no_declare)?;
     let mailer = parts::mailer(&args.mail, &tls)?;
-    let shutdown = runtime::begin(
-        args.shutdown.drain_timeout,
-        &database_url,
-        broker.as_ref(),
-        args.no_declare,
-    )
-    .await?;
-
-    let ground = Ground { store, broker: broker.clone(), metrics: Metrics::new()? };
-    if let Some(listener) = monitor {
-        parts::monitor(listener, &ground, args.monitor.metrics_public)?;
-    }
-    tracing::info!(
-        worker,
-        database = %database_url,
-        broker = parts::broker_name(&args.broker, &tls)?,
-        mail = args.mail.describe(&tls)?,
-        "working"
-    );
-    let retries = args.broker.retry.retry_delays.clone();
-    let consumer = parts::consumer(&ground, mailer, retries, simulation, &worker, args.concurrency);
-    parts::work(consumer, &shutdown).await?;
-    Ok(runtime::end(&shutdown, broker.as_ref()).await)
+    let setup = Setup {
+        database_url: &database_url,
+        store,
+        broker,
+        no_declare: args.no_declare,
+        monitor: Some(&args.monitor),
+        drain_timeout: args.shutdown.drain_timeout,
+    };
+    runtime::run(setup, async |ground, shutdown| {
+        let (broker, mail) = (parts::broker_name(&args.broker, &tls)?, args.mail.describe(&tls)?);
+        tracing::info!(worker, database = %database_url, broker, mail, "working");
+        let retries = args.broker.retry.retry_delays.clone();
+        let (worker, deliveries) = (&worker, args.concurrency);
+        let consumer = parts::consumer(&ground, mailer, retries, simulation, worker, deliveries);
+        parts::work(consumer, &shutdown).await
+    })
+    .await
 }

@@ -208,6 +208,22 @@ fn the_api_has_floors_of_its_own() {
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
 }
 
+/// A role is its wiring: what it does is done by the modules below.
+const LONGEST_ROLE: usize = 80;
+
+#[test]
+fn a_role_is_little_more_than_its_wiring() {
+    for (path, source) in modules() {
+        let Some(below) = path.strip_prefix("roles/") else { continue };
+        let of_several = ["mod.rs", "parts.rs", "reach.rs", "runtime.rs", "upkeep.rs"];
+        let is_role = below.ends_with("/mod.rs") || !below.contains('/');
+        if is_role && !of_several.contains(&below) {
+            let lines = source.lines().count();
+            assert!(lines <= LONGEST_ROLE, "src/{path} has {lines} lines");
+        }
+    }
+}
+
 /// What can be read in one sitting, in lines, and taken in at a look, in files.
 const LONGEST_FILE: usize = 300;
 const FULLEST_FOLDER: usize = 12;

@@ -29,6 +29,12 @@ pub(super) fn list(letters: &[DeadLetter], total: u64) -> Result<(), OutputError
     output::print(format_args!("{} of {total}{more}", letters.len()))
 }
 
+/// What was replayed, a line each, and how many.
+pub(super) fn replayed(letters: &[DeadLetter]) -> String {
+    let ids = letters.iter().map(|letter| format!("replayed  {}\n", letter.id));
+    format!("{}{} replayed", ids.collect::<String>(), letters.len())
+}
+
 /// The task that a letter is about.
 fn task(letter: &DeadLetter) -> Option<String> {
     letter.task_id.map(|id| id.to_string())

@@ -1,10 +1,14 @@
 //! The database that `taskd up` uses.
 
+use super::super::{parts, runtime};
 use super::Args;
 use crate::config::ConfigError;
-use crate::ground::data_dir::DataDir;
+use crate::ground::data_dir::{DataDir, DataDirError};
 use crate::ground::tls::Tls;
-use crate::store::PostgresUrl;
+use crate::store::accounts::users;
+use crate::store::delivery::{outbox, processed};
+use crate::store::migrations::{Migrator, made_schema};
+use crate::store::{PostgresUrl, Store};
 
 /// The database: one given by URL, or the embedded one.
 pub(super) enum Database {
@@ -14,11 +18,27 @@ pub(super) enum Database {
 }
 
 impl Database {
-    pub(super) async fn open(
-        args: &Args,
-        tls: &Tls,
-        directory: Option<DataDir>,
-    ) -> anyhow::Result<Database> {
+    /// Opens the database and brings it up to date.
+    pub(super) async fn open(args: &Args, tls: &Tls) -> anyhow::Result<(Database, Store)> {
+        let database = Database::start(args, tls, take(args, tls)?).await?;
+        // The embedded database serves one connection at a time, and there is no pooler in between.
+        if !database.is_embedded() {
+            runtime::check_sessions(database.url()).await?;
+        }
+        let applied = Migrator::connect(database.url()).await?.up()?;
+        let pool_size = if database.is_embedded() { 1 } else { args.database.database_pool_size };
+        let store = Store::new(database.url(), pool_size.into())?;
+        if made_schema(&applied) {
+            // The example that the panel shows creates a task for user 1.
+            users::add_example(&mut *store.connection().await?).await?;
+        }
+        if database.is_embedded() {
+            take_over(args, tls, &store).await?;
+        }
+        Ok((database, store))
+    }
+
+    async fn start(args: &Args, tls: &Tls, directory: Option<DataDir>) -> anyhow::Result<Database> {
         if let Some(url) = args.database.url(tls)? {
             return Ok(Database::Given(Box::new(url), directory));
         }
@@ -54,5 +74,33 @@ impl Database {
             #[cfg(feature = "embedded")]
             Database::Embedded(_) => true,
         }
+    }
+}
+
+/// Releases the leases and claims of a process that was killed, instead of waiting for them to
+/// expire. An embedded database is used by one process alone, so they can't belong to anybody else.
+async fn take_over(args: &Args, tls: &Tls, store: &Store) -> anyhow::Result<()> {
+    let mut connection = store.connection().await?;
+    outbox::release_all(&mut connection).await?;
+    processed::release_all(&mut connection).await?;
+    drop(connection);
+    if args.broker.url(tls)?.is_none() {
+        parts::tables(&args.broker, store)?.release_taken().await?;
+    }
+    Ok(())
+}
+
+/// Takes the data directory. A process with a database given by URL also starts without it, if
+/// another process has it.
+fn take(args: &Args, tls: &Tls) -> anyhow::Result<Option<DataDir>> {
+    let given = args.database.url(tls)?.is_some();
+    match DataDir::take(&args.data.data_dir) {
+        Ok(directory) => Ok(Some(directory)),
+        Err(error) if given => {
+            tracing::warn!(%error, "commands on this machine reach this process by its DATABASE_URL alone");
+            Ok(None)
+        }
+        Err(error @ DataDirError::InUse { .. }) => Err(error.into()),
+        Err(error) => Err(ConfigError::new("DATA_DIR", error.to_string()).into()),
     }
 }

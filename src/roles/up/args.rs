@@ -1,0 +1,85 @@
+//! The command line of `taskd up`.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use crate::cache::RedisUrl;
+use crate::config::{
+    ApiArgs, Auth, BrokerArgs, CacheArgs, DEFAULT_MAIL_DIR, DataArgs, DatabaseArgs, MailArgs,
+    RetentionArgs, SimulationArgs, TlsArgs, duration, whole,
+};
+use crate::domain::schedule::Schedule;
+use crate::effects::Simulation;
+use crate::ground::tls::Tls;
+use crate::http::middleware::admission::Policy;
+use crate::retention::Retention;
+
+/// Options of `taskd up`.
+#[derive(clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    pub(super) api: ApiArgs,
+    #[command(flatten)]
+    pub(super) data: DataArgs,
+    /// How many deliveries the worker has in hand at most
+    #[arg(long, env = "CONCURRENCY", value_name = "CONCURRENCY", default_value_t = 128,
+          value_parser = whole(1..=2000_u16))]
+    pub(super) concurrency: u16,
+    /// When to purge, in UTC
+    #[arg(long, env = "PURGE_CRON", value_name = "PURGE_CRON", default_value = "0 3 * * *")]
+    pub(super) cron: Schedule,
+    /// How long a stopping process may take to finish what is in flight
+    #[arg(long, env = "DRAIN_TIMEOUT", value_name = "DRAIN_TIMEOUT", default_value = "4s", value_parser = duration)]
+    pub(super) drain_timeout: Duration,
+    #[command(flatten)]
+    pub(super) simulation: SimulationArgs,
+    #[command(flatten)]
+    pub(super) database: DatabaseArgs,
+    #[command(flatten)]
+    pub(super) broker: BrokerArgs,
+    #[command(flatten)]
+    pub(super) cache: CacheArgs,
+    #[command(flatten)]
+    pub(super) mail: MailArgs,
+    #[command(flatten)]
+    pub(super) tls: TlsArgs,
+    #[command(flatten)]
+    pub(super) retention: RetentionArgs,
+}
+
+impl Args {
+    /// The data directory.
+    pub fn data(&self) -> &DataArgs {
+        &self.data
+    }
+}
+
+/// What the command line and the environment say, once it makes sense.
+pub(super) struct Checked {
+    pub(super) simulation: Simulation,
+    pub(super) keep: Retention,
+    pub(super) tls: Tls,
+    pub(super) redis_url: Option<RedisUrl>,
+    pub(super) address: SocketAddr,
+    pub(super) policy: Policy,
+}
+
+impl Args {
+    /// Checks all that can be checked without a dependency, and puts mail into the data directory if
+    /// nothing else is said.
+    pub(super) fn check(&mut self) -> anyhow::Result<Checked> {
+        if self.mail.mail_dir.as_os_str() == DEFAULT_MAIL_DIR {
+            self.mail.mail_dir = self.data.data_dir.join("mail");
+        }
+        let simulation = self.simulation.clone().checked()?;
+        let keep = self.retention.checked(&self.broker.retry)?;
+        let tls = self.tls.load()?;
+        let redis_url = self.cache.url(&tls)?;
+        self.broker.topology()?;
+        let address = self.api.http.address();
+        // On an address that others can reach, requests need a token.
+        let usual = if address.ip().is_loopback() { Auth::None } else { Auth::Tokens };
+        let policy = self.api.access.policy(usual, address.ip())?;
+        Ok(Checked { simulation, keep, tls, redis_url, address, policy })
+    }
+}
