@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use taskd::http::middleware::admission::{Need, RULES};
 
-use crate::harness::{Answer, Api, Process, World, eventually, eventually_within};
+use taskd_testing::{Answer, Api, Process, World, eventually, eventually_within};
 
 pub const TOKENS: [(&str, &str); 1] = [("AUTH", "tokens")];
 pub const PASSWORD: &str = "correct horse";

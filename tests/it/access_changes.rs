@@ -7,7 +7,7 @@ use std::net::TcpStream;
 use serde_json::{Value, json};
 
 use crate::access::{House, PASSWORD, TOKENS, sign_in};
-use crate::harness::{Answer, Api, Db, World, eventually};
+use taskd_testing::{Answer, Api, Db, World, eventually};
 
 const NEW: &str = "another horse";
 

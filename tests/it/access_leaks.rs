@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::access::{House, TOKENS};
-use crate::harness::{Answer, Raw, World, eventually};
+use taskd_testing::{Answer, Raw, World, eventually};
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs services: scripts/test"]
@@ -100,8 +100,7 @@ async fn readiness_says_what_is_wrong_and_not_where_anything_is() {
 async fn the_metrics_of_a_worker_are_as_public_as_those_of_the_api() {
     let house = House::new().await;
     let work = house.world.work("w", &[("METRICS_PUBLIC", "false")]).await;
-    let at =
-        |api: &crate::harness::Api| crate::harness::Api { base: work.api().base, ..api.clone() };
+    let at = |api: &taskd_testing::Api| taskd_testing::Api { base: work.api().base, ..api.clone() };
     assert_eq!(work.api().get("/metrics").await.code(401), "unauthenticated");
     assert_eq!(work.api().with_token("taskd_x").get("/metrics").await.code(401), "invalid_token");
     assert_eq!(at(&house.member).get("/metrics").await.code(403), "forbidden");

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::World;
+use taskd_testing::World;
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs services: scripts/test"]

@@ -7,7 +7,7 @@ use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 
-use crate::harness::{Api, World, eventually_within};
+use taskd_testing::{Api, World, eventually_within};
 
 /// Longer than anything here takes.
 const PATIENCE: Duration = Duration::from_secs(90);

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::{Answer, Api, World};
+use taskd_testing::{Answer, Api, World};
 
 const JSON: &str = "application/json";
 

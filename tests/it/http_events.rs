@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::access::House;
-use crate::harness::{Api, Db, World, eventually};
+use taskd_testing::{Api, Db, World, eventually};
 
 /// So many events of 100 tasks, every tenth a deletion, one in a thousand unpublished. Their ids ascend.
 fn events(count: usize) -> String {

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::harness::{Answer, World};
+use taskd_testing::{Answer, World};
 
 const ORIGIN: &str = "https://app.example.com";
 

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
-use crate::harness::{Answer, Api, Db, World, eventually};
+use taskd_testing::{Answer, Api, Db, World, eventually};
 
 /// Where backends of this database wait for a lock.
 const WAITING: &str =

@@ -5,8 +5,8 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 
 use crate::access::{House, PASSWORD, TOKENS};
-use crate::harness::{Answer, Api, Db, Process};
 use crate::http_idempotency::{lasting, post, waits_for_a_lock};
+use taskd_testing::{Answer, Api, Db, Process};
 
 /// A second instance; neither counts attempts to sign in.
 async fn two(house: &House) -> (Process, Process) {

@@ -6,7 +6,7 @@ use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::harness::{Answer, Api, World, eventually};
+use taskd_testing::{Answer, Api, World, eventually};
 
 /// Longer than any answer takes.
 const PATIENCE: Duration = Duration::from_secs(30);

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::{Answer, Api, World, eventually};
+use taskd_testing::{Answer, Api, World, eventually};
 
 async fn send(api: &Api, method: &str, path: &str, header: (&str, &str), body: Value) -> Answer {
     let mut request = api.request(method, path).header(header.0, header.1);

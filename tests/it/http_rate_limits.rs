@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::harness::{Answer, Api, Process, World};
+use taskd_testing::{Answer, Api, Process, World};
 
 async fn read(api: &Api, path: &str, forwarded: &str) -> Answer {
     let request = api.request("GET", path).header("X-Forwarded-For", forwarded);

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use crate::harness::{World, eventually};
+use taskd_testing::{World, eventually};
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs services: scripts/test"]
@@ -15,7 +15,7 @@ async fn the_example_in_the_readme_makes_a_task() {
     let body = r#"{ "title": "Write Docs", "description": "Testing async", "status": "in-progress", "userId": 1 }"#;
     let request =
         api.request("POST", "/tasks").header("Content-Type", "application/json").body(body);
-    let answer = crate::harness::Answer::of(request.send().await.unwrap()).await;
+    let answer = taskd_testing::Answer::of(request.send().await.unwrap()).await;
 
     assert_eq!(answer.header("content-type"), "application/json");
     assert_eq!(answer.header("location"), "/tasks/1");

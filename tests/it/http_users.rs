@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::{Smtp, World, eventually, redis_contents};
+use taskd_testing::{Smtp, World, eventually, redis_contents};
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs services: scripts/test"]

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use crate::harness::{Api, Db, Process, World};
+use taskd_testing::{Api, Db, Process, World};
 
 /// Every order, and the same in SQL.
 const SORTS: [(&str, &str); 8] = [

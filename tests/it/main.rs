@@ -11,9 +11,6 @@
     reason = "a helper that fails fails its test, and a test's name says what it is about"
 )]
 
-#[allow(dead_code, unused_imports, reason = "shared with the fault harness, which uses more of it")]
-mod harness;
-
 mod access;
 mod access_log;
 mod advisories;

@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 use taskd::http::middleware::admission::RULES;
 use taskd::http::openapi::{NO_NUL, NOT_BLANK, body_rules, event_parameter_rules, parameter_rules};
 
-use crate::harness::{Answer, Api, World};
 use crate::snapshots::assert_snapshot;
+use taskd_testing::{Answer, Api, World};
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs services: scripts/test"]
@@ -361,7 +361,7 @@ async fn answers_are_as_the_document_describes_them() {
     api.task("t", Some(1)).await;
     api.post("/categories", json!({ "name": "c" })).await.expect(201);
     let document = api.get("/openapi.json").await.expect(200);
-    let activity = crate::harness::eventually("the activity", || async {
+    let activity = taskd_testing::eventually("the activity", || async {
         let page = api.get("/tasks/1/activity?total=true").await.expect(200);
         (page["total"] == 1 && page["data"][0].is_object()).then_some(page)
     })
@@ -372,7 +372,7 @@ async fn answers_are_as_the_document_describes_them() {
     let tokens = api.get("/tokens?total=true").await.expect(200);
     let events = api.get("/events?total=true").await.expect(200);
     let event = format!("/events/{}", events["data"][0]["eventId"].as_str().unwrap());
-    let event = crate::harness::eventually("its effects", || async {
+    let event = taskd_testing::eventually("its effects", || async {
         let event = api.get(&event).await.expect(200);
         event["effects"][0].is_object().then_some(event)
     })

@@ -1,4 +1,5 @@
-//! What every test is given: a world with a database, queues and a key prefix of its own.
+//! What tests, benches and the fault harness share: the program from outside, in a world with a
+//! database, queues and a key prefix of its own.
 
 mod amqp;
 mod api;
@@ -8,6 +9,7 @@ mod db;
 mod private;
 mod process;
 mod proxy;
+mod signer;
 mod smtp;
 
 pub use amqp::{Amqp, Raw};
@@ -18,24 +20,20 @@ pub use db::Db;
 pub use private::Private;
 pub use process::{Finished, Process, run, run_as_it_is};
 pub use proxy::{Proxy, Weather};
+pub use signer::Signer;
 pub use smtp::{Smtp, Verdict};
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::future::Future;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use taskd::broker::topology::Topology;
-use taskd::cache::{RedisCache, RedisUrl};
-use taskd::domain::processing::retry::RetryPolicy;
-use taskd::ground::tls::Tls;
-use taskd::store::PostgresUrl;
-use taskd::store::migrations::Migrator;
 use uuid::Uuid;
 
 /// Where the shared services are.
-pub fn service(variable: &str, default: &str) -> String {
+fn service(variable: &str, default: &str) -> String {
     std::env::var(variable).unwrap_or_else(|_| default.to_owned())
 }
 
@@ -83,9 +81,10 @@ where
     }
 }
 
-/// User 1, as `taskd migrate --example` makes it.
-const EXAMPLE_USER: &str = "INSERT INTO users (email, name, created_at, updated_at)
-    VALUES ('user1@example.com', 'Example User', now(), now())";
+/// The program under test. Cargo says where it is to the tests and benches that it runs.
+fn program() -> OsString {
+    std::env::var_os("CARGO_BIN_EXE_taskd").expect("CARGO_BIN_EXE_taskd, which cargo sets")
+}
 
 /// One test's part of the shared services, or none of them. All of it is gone when this is dropped.
 pub struct World {
@@ -105,8 +104,7 @@ impl World {
     /// With a database that is up to date and has the user of the examples.
     pub async fn new() -> World {
         let world = World::unmigrated().await;
-        world.migrator().await.up().expect("the migrations run");
-        world.db().await.run(EXAMPLE_USER).await;
+        world.run(&["migrate", "--example"]).await.succeeded();
         world
     }
 
@@ -189,17 +187,11 @@ impl World {
         Amqp::connect().await
     }
 
-    pub async fn migrator(&self) -> Migrator {
-        let url = PostgresUrl::parse(self.database_url(), &Tls::default()).unwrap();
-        Migrator::connect(&url).await.expect("the test database")
-    }
-
     /// Notes the queues that a process with these delays may make.
     fn expect_queues(&self, delays: &str) {
-        let Ok(policy) = delays.parse::<RetryPolicy>() else { return };
-        let topology =
-            Topology::new(&self.queue, self.retry_prefix(), &self.dlq, &policy.distinct_delays());
-        self.expect_queue(topology.queues.into_iter().map(|queue| queue.name));
+        let prefix = self.retry_prefix();
+        let waiting = delays.split(',').map(|delay| format!("{prefix}.{}", delay.trim()));
+        self.expect_queue([self.queue.clone(), self.dlq.clone()].into_iter().chain(waiting));
     }
 
     /// Notes queues to be deleted at the end.
@@ -209,7 +201,7 @@ impl World {
 
     /// The program with this world's environment and some more; nothing else of this process's.
     pub fn command(&self, arguments: &[&str], more: &[(&str, &str)]) -> std::process::Command {
-        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_taskd"));
+        let mut command = std::process::Command::new(program());
         command
             .args(arguments)
             .env_clear()
@@ -312,12 +304,6 @@ impl World {
         process
     }
 
-    /// A client of the shared Redis, with keys of this world.
-    pub fn redis(&self) -> RedisCache {
-        let url = RedisUrl::parse(&redis_url(), &Tls::default()).expect("TEST_REDIS_URL");
-        RedisCache::new(&url, &self.prefix).expect("a pool")
-    }
-
     /// An API token of this user, as `taskd token create` prints it.
     pub async fn token(&self, arguments: &[&str]) -> String {
         let made = self.run(&[&["token", "create"], arguments].concat()).await.succeeded();
@@ -356,23 +342,3 @@ impl Drop for World {
         let _ = std::fs::remove_dir_all(&self.directory);
     }
 }
-
-/// Runs the same tests against Redis, in a world of their own each, and against memory. Each test takes a
-/// reference to what `$redis` makes of its world, or `$memory` of nothing.
-macro_rules! against_redis_and_memory {
-    ($redis:ident, $memory:ident: $($test:ident),* $(,)?) => {
-        mod redis {
-            $(#[tokio::test(flavor = "multi_thread")]
-            #[ignore = "needs services: scripts/test"]
-            async fn $test() {
-                let world = crate::harness::World::new().await;
-                super::$test(&super::$redis(&world)).await;
-            })*
-        }
-        mod memory {
-            $(#[tokio::test(flavor = "multi_thread")]
-            async fn $test() { super::$test(&super::$memory()).await; })*
-        }
-    };
-}
-pub(crate) use against_redis_and_memory;
