@@ -6,10 +6,8 @@ use crate::access::{House, TOKENS};
 use taskd_testing::{Answer, Raw, World, eventually};
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs services: scripts/test"]
 async fn the_activity_of_a_task_that_was_somebody_elses_begins_with_its_new_user() {
-    let house = House::new().await;
-    let _work = house.world.work("w", &[]).await;
+    let house = House::embedded().await;
     let (admin, member, id) = (&house.admin, &house.member, house.member_id);
     let task =
         admin.post("/tasks", json!({ "title": "private one", "userId": 1 })).await.expect(201);
@@ -144,9 +142,8 @@ async fn nothing_printed_about_a_dead_letter_steers_a_terminal() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs services: scripts/test"]
 async fn an_order_is_read_as_strictly_as_every_body() {
-    let world = World::new().await;
+    let world = World::embedded();
     let serve = world.serve().await;
     let api = serve.api();
     let path = "/operator/dead-letters";

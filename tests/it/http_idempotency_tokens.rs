@@ -155,9 +155,8 @@ async fn two_people_may_have_one_key_and_a_wrong_password_gets_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs services: scripts/test"]
 async fn after_a_new_password_nothing_is_repeated() {
-    let house = House::new().await;
+    let house = House::embedded().await;
     let api = house.anonymous();
     let old = credentials("member@example.com");
     post(&api, "/sessions", "k", &old).await.expect(201);

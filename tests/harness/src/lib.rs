@@ -26,7 +26,7 @@ pub use smtp::{Smtp, Verdict};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::future::Future;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -96,6 +96,8 @@ pub struct World {
     environment: BTreeMap<String, String>,
     /// Whether it has a database, queues and keys to clean up.
     shares_services: bool,
+    /// Whether the API is that of `taskd up`, which has all that it needs inside it.
+    embedded: bool,
     queues: Mutex<Vec<String>>,
     children: Mutex<Vec<Arc<Mutex<std::process::Child>>>>,
 }
@@ -148,6 +150,7 @@ impl World {
             directory,
             environment: environment.map(|(n, v)| (n.to_owned(), v)).into(),
             shares_services: false,
+            embedded: false,
             queues: Mutex::default(),
             children: Mutex::default(),
             name,
@@ -158,6 +161,20 @@ impl World {
     pub fn cut_off() -> World {
         let mut world = World::alone();
         world.set_urls("postgres://127.0.0.1:1/d", "amqp://127.0.0.1:1", "redis://127.0.0.1:1");
+        world
+    }
+
+    /// On what `taskd up` has inside it, with nothing installed: `serve` starts that. It has the user of
+    /// the examples. Its database has no connection to spare, so a test looks at it through the API.
+    pub fn embedded() -> World {
+        let mut world = World::alone();
+        world.embedded = true;
+        let data = world.directory.join(".taskd");
+        std::fs::create_dir(&data).expect("a data directory");
+        // What the database engine unpacks, 99 MB, is the same for every test.
+        let unpacked = Path::new(&program()).with_file_name("embedded-cache");
+        std::fs::create_dir_all(&unpacked).expect("a directory beside the program");
+        std::os::unix::fs::symlink(unpacked, data.join("cache")).expect("a link to it");
         world
     }
 
@@ -227,8 +244,9 @@ impl World {
     }
 
     pub async fn serve_with(&self, more: &[(&str, &str)]) -> Process {
-        let mut process = self.start(&["serve"], more);
-        process.wait_for_address("serving").await;
+        let (role, message) = if self.embedded { ("up", "up") } else { ("serve", "serving") };
+        let mut process = self.start(&[role], more);
+        process.wait_for_address(message).await;
         process
     }
 
@@ -242,6 +260,13 @@ impl World {
         let mut process = self.start(&arguments, more);
         process.wait_for_address("health and metrics").await;
         process.log("it consumes", |line| line["message"] == "consuming").await;
+        process
+    }
+
+    /// Starts a worker of a world that is cut off. It never consumes; its health and metrics are there.
+    pub async fn work_in_vain(&self) -> Process {
+        let mut process = self.start(&["work"], &[]);
+        process.wait_for_address("health and metrics").await;
         process
     }
 
