@@ -1,4 +1,4 @@
-//! The system from outside: the real program on real services, each test in a world of its own.
+//! The system from outside: the real program, each test in a world of its own.
 //!
 //! A test that is marked as ignored needs PostgreSQL, RabbitMQ and Redis, at TEST_DATABASE_URL,
 //! TEST_RABBITMQ_URL and TEST_REDIS_URL or at their usual local addresses; `scripts/test` runs those
