@@ -15,12 +15,13 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
 
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use uuid::Uuid;
 
 use crate::domain::processing::claim::{self, Claim};
 use crate::domain::processing::effect::EffectKey;
 use crate::ground::batcher::Batcher;
-use crate::ground::defects::{self, Defect};
 use crate::store::delivery::processed::{self, EventRecord, Finished};
 use crate::store::{Store, StoreError};
 
@@ -38,20 +39,30 @@ pub struct Idempotency {
     finished: Batcher<Finished, Result<(), StoreError>>,
 }
 
+type ClaimBatch = fn(
+    Store,
+    String,
+    Vec<(EffectKey, EventRecord)>,
+) -> BoxFuture<'static, Vec<Result<Claim, StoreError>>>;
+
 /// How many claims or records go into one statement.
 const BATCH: usize = 128;
 
 impl Idempotency {
     /// The claims of a worker with this name.
     pub fn new(store: Store, worker: &str) -> Idempotency {
+        Idempotency::claiming_by(store, worker, |store, owner, wanted| {
+            async move { claim_all(&store, &owner, &wanted).await }.boxed()
+        })
+    }
+
+    /// The same with another way to claim a batch for an owner, which answers each in order.
+    pub(crate) fn claiming_by(store: Store, worker: &str, claim: ClaimBatch) -> Idempotency {
         // Two processes may have been given the same name, but their claims must differ.
         let owner = format!("{worker}/{}", Uuid::now_v7().simple());
         let claims = {
             let (store, owner) = (store.clone(), owner.clone());
-            Batcher::start(BATCH, move |wanted| {
-                let (store, owner) = (store.clone(), owner.clone());
-                async move { claim_all(&store, &owner, &wanted).await }
-            })
+            Batcher::start(BATCH, move |wanted| claim(store.clone(), owner.clone(), wanted))
         };
         let finished = {
             let store = store.clone();
@@ -158,17 +169,6 @@ async fn claim_distinct(
 ) -> Result<Vec<Claim>, StoreError> {
     let mut connection = store.connection().await?;
     let key = |(effect, event): &(EffectKey, EventRecord)| (event.event_id, effect.to_string());
-    if defects::has(Defect::CheckThenInsert) {
-        let known = processed::records(&mut connection, wanted).await?;
-        let claim = |one: &(EffectKey, EventRecord)| match claim::decide(
-            known.get(&key(one)).copied(),
-            one.1.recorded,
-        ) {
-            Claim::Done => Claim::Done,
-            _ => Claim::Granted,
-        };
-        return Ok(wanted.iter().map(claim).collect());
-    }
     let granted = processed::claim(&mut connection, wanted, owner.to_owned(), LEASE).await?;
     let refused: Vec<(EffectKey, EventRecord)> =
         wanted.iter().filter(|one| !granted.contains(&key(one))).cloned().collect();

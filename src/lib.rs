@@ -21,6 +21,9 @@ pub mod retention;
 pub mod read_cache;
 pub mod access;
 pub mod authenticity;
+// Mistakes on purpose, for the fault harness alone.
+#[cfg(feature = "defects")]
+mod defects;
 // Interfaces to other systems, with their implementations.
 pub mod store;
 pub mod broker;

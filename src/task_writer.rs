@@ -17,15 +17,26 @@ const BATCH: usize = 64;
 
 /// Inserts new tasks. See the module.
 #[derive(Clone)]
-pub struct TaskWriter(Batcher<(Task, Origin), Result<Task, StoreError>>);
+pub struct TaskWriter {
+    batches: Batcher<(Task, Origin), Result<Task, StoreError>>,
+    #[cfg(feature = "defects")]
+    late: crate::defects::LateEvents,
+}
 
 impl TaskWriter {
     /// A writer to this database, which hands events over to this publisher.
     pub fn new(store: Store, publisher: Handover) -> TaskWriter {
-        TaskWriter(Batcher::start(BATCH, move |tasks| {
+        #[cfg(feature = "defects")]
+        let late = crate::defects::LateEvents::new(store.clone());
+        let batches = Batcher::start(BATCH, move |tasks| {
             let (store, publisher) = (store.clone(), publisher.clone());
             async move { write(&store, &publisher, tasks).await }
-        }))
+        });
+        TaskWriter {
+            batches,
+            #[cfg(feature = "defects")]
+            late,
+        }
     }
 
     /// Adds a task and its event. Don't drop the future before it is done.
@@ -35,7 +46,27 @@ impl TaskWriter {
     /// Then the task was not added, unless the answer was lost with the connection.
     pub async fn add(&self, task: Task, origin: Origin) -> Result<Task, StoreError> {
         let ended = || Err(StoreError::Fault("the task that writes has failed".into()));
-        self.0.call((task, origin)).await.unwrap_or_else(ended)
+        self.batches.call((task, origin)).await.unwrap_or_else(ended)
+    }
+}
+
+impl TaskWriter {
+    /// Adds a task and its event in a transaction of the caller, alone. The event stays in the outbox:
+    /// the caller wakes the publisher after the commit.
+    ///
+    /// # Errors
+    /// [`StoreError::Missing`] if the user or the category doesn't exist, or the database's error.
+    pub async fn add_within(
+        &self,
+        connection: &mut Connection,
+        task: Task,
+        origin: Origin,
+    ) -> Result<Task, StoreError> {
+        let event = events::created(&task, origin);
+        let id = tasks::insert(connection, &task, &event, None).await?;
+        #[cfg(feature = "defects")]
+        self.late.withhold(connection, id).await?;
+        Ok(Task { id, ..task })
     }
 }
 

@@ -52,8 +52,14 @@ pub struct Message {
     pub content_type: Option<String>,
     /// The property `timestamp`, seconds since 1970.
     pub timestamp: Option<u64>,
-    /// All headers, ours and others'.
+    /// The headers of taskd and of whoever published the message.
     pub headers: Map<String, Value>,
+    /// The headers that belong to the broker: it has set them, or it obeys them. They are shown, and
+    /// never published again.
+    pub broker_headers: Map<String, Value>,
+    /// Why the broker itself has made it a dead letter, if it has: a
+    /// [`DeadReason`](crate::domain::processing::retry::DeadReason) where that is one we know.
+    pub set_aside: Option<String>,
 }
 
 impl Message {
@@ -115,15 +121,12 @@ impl Message {
         self.set_text(HISTORY, text);
     }
 
-    /// A copy to publish again. It leaves out headers that only the broker may set, `CC`, which
-    /// would send the copy to queues that have theirs already, and headers that would leave no room
-    /// for ours. Anybody can write a header under one of our names, so those are measured too.
+    /// A copy to publish again. It leaves out the broker's headers, and those that would leave no
+    /// room for ours. Anybody can write a header under one of our names, so those are measured too.
     pub fn copy(&self) -> Message {
-        let mut copy = self.clone();
-        copy.headers.retain(|name, value| match name.as_str() {
-            HISTORY => value.as_str().is_some_and(|text| text.len() <= HEADER_BYTES),
-            "CC" | "BCC" | "x-death" | "x-delivery-count" | "x-acquired-count" => false,
-            _ => !(name.starts_with("x-first-death-") || name.starts_with("x-last-death-")),
+        let mut copy = Message { broker_headers: Map::new(), set_aside: None, ..self.clone() };
+        copy.headers.retain(|name, value| {
+            name != HISTORY || value.as_str().is_some_and(|text| text.len() <= HEADER_BYTES)
         });
         let mut room = HEADER_BYTES;
         for ours in [true, false] {
@@ -238,16 +241,5 @@ mod tests {
             let copy = message.copy();
             assert_eq!(copy.headers.keys().collect::<Vec<_>>(), ["aaa", "small"], "{name}");
         }
-    }
-
-    #[test]
-    fn a_copy_has_the_foreign_headers_but_not_the_brokers() {
-        let mut message = Message::default();
-        for name in
-            ["x-death", "x-first-death-queue", "CC", "x-delivery-count", "x-trace", "tenant"]
-        {
-            message.set_text(name, "v");
-        }
-        assert_eq!(message.copy().headers.keys().collect::<Vec<_>>(), ["tenant", "x-trace"]);
     }
 }

@@ -12,7 +12,6 @@ use crate::broker::Delivery;
 use crate::domain::event::Event;
 use crate::domain::processing::failure::Failure;
 use crate::effects::{DatabaseWork, Outcome, Work};
-use crate::ground::defects::{self, Defect};
 use crate::ground::shutdown::Backoff;
 use crate::store::StoreError;
 use crate::store::delivery::processed::EventRecord;
@@ -20,11 +19,6 @@ use crate::store::delivery::processed::EventRecord;
 impl Session {
     /// Takes a batch as far as the database effects go; the other effects go on in tasks.
     pub(super) async fn take(&self, batch: Vec<Delivery>) {
-        if defects::has(Defect::AckBeforeEffect) {
-            let tags: Vec<_> = batch.iter().map(|delivery| delivery.tag).collect();
-            // Later acks skip these, since they are settled.
-            let _ = self.settlement.ack(&tags).await;
-        }
         let mut jobs = Vec::with_capacity(batch.len());
         let Ok(authority) = self.authority().await else {
             let tags: Vec<_> = batch.iter().map(|delivery| delivery.tag).collect();

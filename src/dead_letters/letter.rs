@@ -7,7 +7,6 @@ use serde_json::{Map, Value};
 use crate::broker::message::{self, Message};
 use crate::domain::event::EventTypes;
 use crate::domain::processing::history::FailedAttempt;
-use crate::domain::processing::retry::DeadReason;
 use crate::domain::task::events::KIND as TASK;
 
 /// A dead letter as it is shown.
@@ -85,10 +84,14 @@ impl DeadLetter {
             first_failed_at: message.first_failed_at(),
             died_at: died_at.map(|at| at.with_timezone(&Utc)),
             history: message.history(),
-            headers: message.headers.clone(),
+            headers: message.headers.iter().chain(&message.broker_headers).map(owned).collect(),
             body,
         }
     }
+}
+
+fn owned((name, value): (&String, &Value)) -> (String, Value) {
+    (name.clone(), value.clone())
 }
 
 fn text_at(body: &Value, pointer: &str) -> Option<String> {
@@ -109,12 +112,8 @@ fn id_of(message: &Message) -> String {
 }
 
 fn reason_of(message: &Message) -> String {
-    match (message.text(message::DEAD_REASON), message.text("x-first-death-reason")) {
-        (Some(ours), _) => ours.to_owned(),
-        (None, Some("delivery_limit")) => DeadReason::DeliveryLimit.as_str().to_owned(),
-        (None, Some(other)) => other.to_owned(),
-        (None, None) => "unknown".to_owned(),
-    }
+    let ours = message.text(message::DEAD_REASON).or(message.set_aside.as_deref());
+    ours.unwrap_or("unknown").to_owned()
 }
 
 /// Which letters are selected.

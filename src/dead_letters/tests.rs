@@ -35,7 +35,7 @@ fn a_revived_letter_begins_anew_and_keeps_its_history() {
 #[test]
 fn a_letter_of_the_brokers_own_has_an_id_and_a_reason_too() {
     let mut message = Message { body: b"x".to_vec(), ..Message::default() };
-    message.set_text("x-first-death-reason", "delivery_limit");
+    message.set_aside = Some(DeadReason::DeliveryLimit.as_str().to_owned());
     let letter = DeadLetter::of(&message, &catalog::built_in());
     assert_eq!(letter.reason, DeadReason::DeliveryLimit.as_str());
     assert_eq!(letter.id, "body-af63f54c86021707");

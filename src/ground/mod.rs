@@ -2,7 +2,6 @@
 
 pub mod batcher;
 pub mod data_dir;
-pub mod defects;
 pub mod output;
 pub mod private;
 pub mod secret;

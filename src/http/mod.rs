@@ -7,6 +7,8 @@ pub mod middleware;
 pub mod dto;
 pub mod extract;
 mod answer;
+pub(in crate::http) mod describe;
+pub mod route;
 pub mod error;
 mod fault;
 pub mod request_id;

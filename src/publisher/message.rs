@@ -35,7 +35,7 @@ fn message(event_type: &str, payload: &impl Serialize, metadata: Metadata) -> Pu
         message_type: Some(event_type.to_owned()),
         content_type: Some("application/json".to_owned()),
         timestamp: u64::try_from(metadata.timestamp.timestamp()).ok(),
-        headers: serde_json::Map::new(),
+        ..Message::default()
     };
     Publishable { id: metadata.event_id, message }
 }

@@ -213,6 +213,8 @@ pub(super) fn consumer(
         worker: worker.to_owned(),
         store,
     };
+    #[cfg(feature = "defects")]
+    let (tools, broker) = crate::defects::worker(tools, broker);
     Consumer::new(tools, broker, concurrency)
 }
 

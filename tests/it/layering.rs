@@ -22,6 +22,7 @@ const FLOORS: [&[&str]; 7] = [
         "read_cache",
         "access",
         "authenticity",
+        "defects",
     ],
     &["store", "broker", "cache", "mail"],
     &["domain"],
@@ -141,6 +142,9 @@ fn no_role_imports_another() {
 fn each_outside_world_has_one_module_that_speaks_to_it() {
     for (name, module) in [
         ("amqprs::", "broker/amqp/"),
+        ("x-death", "broker/amqp/"),
+        ("x-first-death", "broker/amqp/"),
+        ("x-delivery-count", "broker/amqp/"),
         ("diesel::", "store/"),
         ("diesel_async::", "store/"),
         ("deadpool_redis::", "cache/redis/"),

@@ -5,7 +5,7 @@
 
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use amqprs::callbacks::{ChannelCallback, ConnectionCallback};
 use amqprs::channel::Channel;
@@ -13,14 +13,13 @@ use amqprs::connection::{Connection, OpenConnectionArguments};
 use amqprs::{Ack, BasicProperties, Cancel, Close, CloseChannel, Nack, Return};
 use async_trait::async_trait;
 
+use super::CALL_TIMEOUT;
 use super::confirms::Confirms;
 use super::refusal;
 use super::url::AmqpUrl;
 use crate::broker::BrokerError;
 use crate::ground::tls;
 
-/// How long one call may take; longer means that the broker is in trouble.
-pub(super) const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 /// Either side ends a connection after two missed heartbeats
 /// (<https://www.rabbitmq.com/docs/heartbeats>). The broker checks once in this time whether
 /// anything came, so a worker that is frozen, or cut off without a reset, loses its deliveries

@@ -3,6 +3,7 @@
 use amqprs::{BasicProperties, FieldArray, FieldTable, FieldValue, LongStr, ShortStr};
 use serde_json::{Map, Number, Value};
 
+use super::headers::{is_brokers, set_aside};
 use crate::broker::Message;
 
 /// The `delivery_mode` of a message that survives a restart of the broker.
@@ -34,13 +35,18 @@ pub(super) fn to_amqp(message: Message) -> (BasicProperties, Vec<u8>) {
 
 /// The message that arrived.
 pub(super) fn from_amqp(properties: &BasicProperties, body: Vec<u8>) -> Message {
+    let headers = properties.headers().map(from_table).unwrap_or_default();
+    let (broker_headers, headers): (Map<String, Value>, Map<String, Value>) =
+        headers.into_iter().partition(|(name, _)| is_brokers(name));
     Message {
         body,
         message_id: properties.message_id().cloned(),
         message_type: properties.message_type().cloned(),
         content_type: properties.content_type().cloned(),
         timestamp: properties.timestamp(),
-        headers: properties.headers().map(from_table).unwrap_or_default(),
+        headers,
+        set_aside: set_aside(&broker_headers),
+        broker_headers,
     }
 }
 
@@ -117,10 +123,35 @@ mod tests {
             content_type: Some("application/json".into()),
             timestamp: Some(1_700_000_000),
             headers: headers.as_object().unwrap().clone(),
+            ..Message::default()
         };
         let (properties, body) = to_amqp(message.clone());
         assert_eq!(properties.delivery_mode(), Some(PERSISTENT));
         assert_eq!(from_amqp(&properties, body), message);
+    }
+
+    #[test]
+    fn the_headers_of_the_broker_are_told_apart_and_not_published_again() {
+        let mut table = FieldTable::new();
+        for (name, value) in [
+            ("x-death", "v"),
+            ("x-first-death-reason", "delivery_limit"),
+            ("CC", "v"),
+            ("x-delivery-count", "v"),
+            ("x-trace", "v"),
+            ("tenant", "v"),
+        ] {
+            let value = FieldValue::S(LongStr::try_from(value).unwrap());
+            table.insert(ShortStr::try_from(name).unwrap(), value);
+        }
+        let mut properties = BasicProperties::default();
+        properties.with_headers(table);
+        let message = from_amqp(&properties, Vec::new());
+        assert_eq!(message.headers.keys().collect::<Vec<_>>(), ["tenant", "x-trace"]);
+        assert_eq!(message.broker_headers.len(), 4);
+        assert_eq!(message.set_aside.as_deref(), Some("delivery-limit"));
+        let (properties, _) = to_amqp(message);
+        assert_eq!(properties.headers().unwrap().as_ref().len(), 2);
     }
 
     #[test]

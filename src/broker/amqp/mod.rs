@@ -9,10 +9,13 @@ mod consumer;
 mod convert;
 mod dead_letters;
 mod declare;
+mod headers;
 mod ledger;
 mod publisher;
 mod refusal;
 mod url;
+
+use std::time::Duration;
 
 use async_trait::async_trait;
 
@@ -21,6 +24,9 @@ pub use url::AmqpUrl;
 
 use crate::broker::topology::Topology;
 use crate::broker::{Broker, BrokerError, Consumption, DeadLetterQueue, Outgoing};
+
+/// How long one call may take; longer means that the broker is in trouble.
+const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// RabbitMQ as taskd uses it: one connection for publishing and one for each consumer, since a
 /// broker that runs short of memory stops reading from connections that publish.

@@ -13,7 +13,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::connection::CALL_TIMEOUT;
+use super::CALL_TIMEOUT;
 use super::url::AmqpUrl;
 
 /// The protocol header of AMQP 0-9-1.

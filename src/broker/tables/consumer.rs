@@ -9,8 +9,9 @@ use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::{DELIVERY_LIMIT, LEASE, POLL, Shared, message, unavailable};
+use super::{DELIVERY_LIMIT, LEASE, POLL, SET_ASIDE, Shared, message, unavailable};
 use crate::broker::{BrokerError, Consumption, Deliveries, Delivery, Settlement, Tag};
+use crate::domain::processing::retry::DeadReason;
 use crate::ground::shutdown::Backoff;
 use crate::store::StoreError;
 use crate::store::delivery::queue::{self, First, TakenRow};
@@ -125,7 +126,7 @@ async fn take_some(hand: &Hand, limit: usize) -> Result<Vec<TakenRow>, StoreErro
         let ids = poisonous.iter().map(|row| row.id).collect();
         let headers = poisonous.into_iter().map(|row| {
             let mut message = message(row);
-            message.set_text("x-first-death-reason", "delivery_limit");
+            message.set_text(SET_ASIDE, DeadReason::DeliveryLimit.as_str());
             serde_json::Value::Object(message.headers).to_string()
         });
         queue::move_to(&mut connection, ids, &hand.dead, headers.collect()).await?;

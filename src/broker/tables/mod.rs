@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use tokio::sync::Notify;
 
 use crate::broker::{
@@ -146,15 +146,22 @@ impl Shared {
     }
 }
 
+/// The header under which this broker says why it has set a message aside.
+const SET_ASIDE: &str = "taskd-set-aside";
+
 fn message(row: TakenRow) -> Message {
+    // Written by `row` above; anything else counts as no headers.
+    let mut headers: Map<String, Value> = serde_json::from_str(&row.headers).unwrap_or_default();
+    let set_aside = headers.remove(SET_ASIDE).and_then(|why| why.as_str().map(str::to_owned));
     Message {
+        set_aside,
+        broker_headers: Map::new(),
         body: row.body,
         message_id: row.message_id,
         message_type: row.message_type,
         content_type: row.content_type,
         timestamp: row.sent_at.and_then(|t| u64::try_from(t).ok()),
-        // Written by `row` above; anything else counts as no headers.
-        headers: serde_json::from_str(&row.headers).unwrap_or_default(),
+        headers,
     }
 }
 

@@ -1,4 +1,4 @@
-//! Who may do what: one table with a rule for each route. A route without a rule lets nobody in.
+//! Who may do what, by the table of routes. A path that is not in it lets nobody in.
 
 use std::time::Duration;
 
@@ -18,67 +18,8 @@ use crate::ground::secret::Secret;
 use crate::http::State;
 use crate::http::error::{ApiError, Fault, Place};
 use crate::http::extract::idempotency_key::HEADER;
+use crate::http::route::{Handler, Need, Route, Routes};
 use crate::store::accounts::tokens::Holder;
-
-/// What a route requires of its caller.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Need {
-    /// Nothing: anybody may call it.
-    Nothing,
-    /// A token. The handler checks whose resources are asked for.
-    Token,
-    /// An admin's token.
-    Admin,
-    /// An admin's token, unless `METRICS_PUBLIC` is true.
-    AdminUnlessMetricsArePublic,
-}
-use Need::{Admin, AdminUnlessMetricsArePublic, Nothing, Token};
-
-/// Method, route and requirement. HEAD is covered by GET.
-pub const RULES: [(&str, &str, Need); 42] = [
-    ("POST", "/sessions", Nothing),
-    ("GET", "/sessions", Token),
-    ("DELETE", "/sessions", Token),
-    ("DELETE", "/sessions/current", Token),
-    ("DELETE", "/sessions/{id}", Token),
-    ("GET", "/tokens", Token),
-    ("POST", "/tokens", Token),
-    ("DELETE", "/tokens/{id}", Token),
-    ("GET", "/users", Admin),
-    ("POST", "/users", Admin),
-    ("GET", "/users/{id}", Token),
-    ("PATCH", "/users/{id}", Token),
-    ("DELETE", "/users/{id}", Admin),
-    ("GET", "/users/{id}/tokens", Token),
-    ("DELETE", "/users/{id}/tokens", Token),
-    ("DELETE", "/users/{id}/tokens/{tokenId}", Token),
-    ("GET", "/users/{id}/sessions", Token),
-    ("DELETE", "/users/{id}/sessions", Token),
-    ("DELETE", "/users/{id}/sessions/{sessionId}", Token),
-    ("GET", "/categories", Token),
-    ("POST", "/categories", Admin),
-    ("GET", "/categories/{id}", Token),
-    ("PATCH", "/categories/{id}", Admin),
-    ("DELETE", "/categories/{id}", Admin),
-    ("GET", "/tasks", Token),
-    ("POST", "/tasks", Token),
-    ("GET", "/tasks/{id}", Token),
-    ("PUT", "/tasks/{id}", Token),
-    ("PATCH", "/tasks/{id}", Token),
-    ("DELETE", "/tasks/{id}", Token),
-    ("GET", "/tasks/{id}/activity", Token),
-    ("GET", "/events", Admin),
-    ("GET", "/events/{eventId}", Admin),
-    ("POST", "/operator/dead-letters", Admin),
-    ("GET", "/metrics", AdminUnlessMetricsArePublic),
-    ("GET", "/healthz", Nothing),
-    ("GET", "/readyz", Nothing),
-    ("GET", "/", Nothing),
-    ("GET", "/openapi.json", Nothing),
-    ("GET", "/docs", Nothing),
-    ("GET", "/docs/{file:.*}", Nothing),
-    ("GET", "/schemas/{type}", Nothing),
-];
 
 /// How strict this instance is.
 #[derive(Debug, Clone, Copy)]
@@ -89,10 +30,14 @@ pub struct Policy {
     pub metrics_public: bool,
 }
 
-/// The pattern that the path of a request matches, if any. It is kept, since finding it means
-/// trying the patterns one by one.
+/// What a request asks for. It is kept, since finding it means trying the patterns one by one.
 #[derive(Clone)]
-pub struct Route(pub Option<String>);
+pub struct Matched {
+    /// The pattern that the path matches, if any.
+    pub path: Option<String>,
+    /// The route, if the path has this method.
+    pub route: Option<&'static Route>,
+}
 
 /// Why a request is to be refused.
 struct Refusal(ApiError);
@@ -103,9 +48,16 @@ pub async fn identify<B: MessageBody + 'static>(
     request: ServiceRequest,
     next: Next<B>,
 ) -> Result<ServiceResponse<B>, Error> {
-    let route = Route(request.match_pattern());
-    let caller = caller(&request, route.0.as_deref()).await;
-    request.extensions_mut().insert(route);
+    let path = request.match_pattern();
+    // Without the table nobody may do anything.
+    let routes = request.app_data::<&'static Routes>().copied();
+    let route = routes.zip(path.as_deref());
+    let route = route.and_then(|(routes, path)| routes.find(request.method().as_str(), path));
+    let caller = match route {
+        Some(route) => caller(&request, route.need).await,
+        None => Err(refusal(routes, path.as_deref())),
+    };
+    request.extensions_mut().insert(Matched { path, route });
     match caller {
         Ok(None) => {}
         Ok(Some(caller)) => drop(request.extensions_mut().insert(caller)),
@@ -129,16 +81,13 @@ pub async fn enforce<B: MessageBody + 'static>(
     }
 }
 
-/// The route by which `taskd dlq` manages dead letters.
-pub const OPERATOR_PATH: &str = "/operator/dead-letters";
-
 /// Refuses an `Idempotency-Key` where it would be ignored: a client that sends one relies on it.
 fn misplaced_key(request: &ServiceRequest) -> Option<ApiError> {
     let message = match *request.method() {
         Method::PUT | Method::PATCH | Method::DELETE => {
             "is for POST: repeated, this request does the same again; with If-Match it is carried out once at most"
         }
-        Method::POST if request.match_info().as_str() == OPERATOR_PATH => {
+        Method::POST if is_order(request) => {
             "is not taken here: repeated, an order does the same again"
         }
         _ => return None,
@@ -147,15 +96,15 @@ fn misplaced_key(request: &ServiceRequest) -> Option<ApiError> {
     request.headers().contains_key(HEADER).then(|| ApiError::Validation(vec![fault]))
 }
 
+/// Whether the request is an order to this process, of which no answer is kept.
+fn is_order(request: &ServiceRequest) -> bool {
+    let extensions = request.extensions();
+    let route = extensions.get::<Matched>().and_then(|matched| matched.route);
+    route.is_some_and(|route| matches!(route.handler, Handler::Plain(..)))
+}
+
 /// The caller, where the route requires one.
-async fn caller(request: &ServiceRequest, route: Option<&str>) -> Result<Option<Caller>, ApiError> {
-    let route = route.ok_or(ApiError::RouteNotFound)?;
-    let method = request.method().as_str();
-    let need = RULES
-        .iter()
-        .find(|(m, path, _)| *m == method && *path == route)
-        .map(|rule| rule.2)
-        .ok_or_else(|| refusal(route))?;
+async fn caller(request: &ServiceRequest, need: Need) -> Result<Option<Caller>, ApiError> {
     let state = request.app_data::<Data<State>>().ok_or(ApiError::Internal)?;
     let admin = match need {
         Need::Nothing => return Ok(None),
@@ -201,18 +150,17 @@ async fn scraper(tokens: &Tokens, token: &str) -> Result<Option<Holder>, ApiErro
 
 const FOR_ADMINS: ApiError = ApiError::Forbidden("this is for admins");
 
-/// Refuses a method that the route doesn't have: 405 with the methods that it has. A route that has
-/// no rule lets nobody in.
-fn refusal(route: &str) -> ApiError {
-    let methods: Vec<&str> = RULES.iter().filter(|rule| rule.1 == route).map(|r| r.0).collect();
+/// Refuses what is no route: 404 for a path that there isn't, or else 405 with the methods that the
+/// path has. A path that the server knows and that is not in the table lets nobody in.
+fn refusal(routes: Option<&Routes>, path: Option<&str>) -> ApiError {
+    let Some(path) = path else { return ApiError::RouteNotFound };
+    let methods = routes.map_or_else(Vec::new, |routes| routes.methods(path));
     if methods.is_empty() {
-        tracing::error!(route, "has no rule in the table of who may do what");
+        tracing::error!(path, "is not in the table of routes");
         return ApiError::Forbidden("nobody may");
     }
-    let allow: Vec<&str> = methods
-        .into_iter()
-        .flat_map(|method| if method == "GET" { vec!["GET", "HEAD"] } else { vec![method] })
-        .collect();
+    let with_head = |method| if method == "GET" { vec!["GET", "HEAD"] } else { vec![method] };
+    let allow: Vec<&str> = methods.into_iter().flat_map(with_head).collect();
     ApiError::MethodNotAllowed(allow.join(", "))
 }
 

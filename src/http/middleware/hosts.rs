@@ -13,7 +13,7 @@ use actix_web::{Error, ResponseError};
 
 use crate::http::State;
 use crate::http::error::ApiError;
-use crate::http::middleware::limits::Limits;
+use crate::http::middleware::cors::Origins;
 
 /// Host names under which an instance is served, in addition to the loopback names.
 #[derive(Debug, Clone, Default)]
@@ -53,6 +53,15 @@ impl Hosts {
             || host.ends_with(".localhost")
             || self.0.contains(&host)
     }
+}
+
+/// What [`guard`] lets in.
+#[derive(Debug, Clone)]
+pub struct Allowed {
+    /// The names under which the instance is served.
+    pub hosts: Hosts,
+    /// The origins whose pages may use it.
+    pub origins: Option<Origins>,
 }
 
 /// The host in lower case, without brackets and final dot, and the port.
@@ -103,7 +112,7 @@ pub async fn guard<B: MessageBody + 'static>(
 }
 
 fn check(request: &ServiceRequest) -> Result<(), ApiError> {
-    let limits = request.app_data::<Data<Limits>>().ok_or(ApiError::Internal)?;
+    let allowed = request.app_data::<Data<Allowed>>().ok_or(ApiError::Internal)?;
     let foreign = ApiError::Forbidden(
         "this instance asks nobody for a token, so it is served as localhost alone: ask for it by that \
          name, name another in ALLOWED_HOSTS, or set TASKD_AUTH=tokens",
@@ -112,12 +121,12 @@ fn check(request: &ServiceRequest) -> Result<(), ApiError> {
         request.headers().get_all(HOST).map(|value| value.to_str().unwrap_or_default()).collect();
     let target = request.uri().authority().map(|authority| authority.as_str());
     let [host] = asked.as_slice() else { return Err(foreign) };
-    if !limits.hosts.has(host) || target.is_some_and(|target| !limits.hosts.has(target)) {
+    if !allowed.hosts.has(host) || target.is_some_and(|target| !allowed.hosts.has(target)) {
         return Err(foreign);
     }
     for origin in request.headers().get_all(ORIGIN) {
         let origin = origin.to_str().unwrap_or_default();
-        let named = limits.origins.as_ref().is_some_and(|origins| origins.have(origin));
+        let named = allowed.origins.as_ref().is_some_and(|origins| origins.have(origin));
         if !named && !is_own(origin, host) {
             return Err(ApiError::Forbidden(
                 "pages of another origin may not use this instance: name the origin in CORS_ORIGINS",

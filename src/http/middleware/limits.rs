@@ -16,8 +16,7 @@ use actix_web::{Error, HttpMessage, ResponseError};
 use futures_util::Stream;
 
 use crate::http::error::ApiError;
-use crate::http::middleware::cors::Origins;
-use crate::http::middleware::hosts::Hosts;
+use crate::http::middleware::hosts::Allowed;
 use crate::http::middleware::observe::AccessLog;
 
 /// The limits of a server. The longest body is `body::BODY_BYTES`. The framework has limits of its
@@ -28,12 +27,10 @@ pub struct Limits {
     pub request_timeout: Duration,
     /// How many connections may be open in all; further ones wait to be accepted.
     pub max_connections: usize,
-    /// The origins whose pages may use the API from a browser.
-    pub origins: Option<Origins>,
+    /// Who may use the API from a browser, and under which names an instance without tokens is served.
+    pub allowed: Allowed,
     /// Which requests are logged.
     pub access_log: AccessLog,
-    /// The host names under which an instance without tokens is served.
-    pub hosts: Hosts,
 }
 
 impl Limits {
@@ -141,6 +138,7 @@ fn is_packed(request: &ServiceRequest) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http::middleware::hosts::Hosts;
 
     #[test]
     fn all_threads_together_have_no_more_connections_than_allowed() {
@@ -149,9 +147,8 @@ mod tests {
             let limits = Limits {
                 request_timeout,
                 max_connections,
-                origins: None,
                 access_log: AccessLog::Off,
-                hosts: Hosts::default(),
+                allowed: Allowed { hosts: Hosts::default(), origins: None },
             };
             let (threads, each) = limits.threads();
             assert!(threads >= 1 && each >= 1);

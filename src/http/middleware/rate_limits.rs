@@ -17,48 +17,51 @@ use actix_web::http::Method;
 use actix_web::http::header::{HeaderName, HeaderValue};
 use actix_web::middleware::Next;
 use actix_web::web::Data;
-use actix_web::{Error, HttpRequest, ResponseError};
+use actix_web::{Error, HttpMessage, HttpRequest, ResponseError};
 
 use crate::cache::{Breaker, CacheError, Circuit, Limiter, MemoryLimiter};
 use crate::domain::rate::{Limit, Rate, Taken};
 use crate::http::State;
 use crate::http::error::ApiError;
 use crate::http::extract::caller::{self, Networks};
+use crate::http::middleware::admission::Matched;
+use crate::http::route::{Class, Route, Routes};
 
 /// How often users may change their own address. Addresses are not confirmed, so each change
 /// may name a stranger's address, who then gets mail.
 const ADDRESS_CHANGES: Rate = Rate::of(5, Duration::from_secs(24 * 3600));
 
-/// Requests that are counted together.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Class {
-    Reads,
-    Writes,
-    SignIn,
+/// The class of a request: that of its route, or of its method where there is no such route. `None`
+/// if it is never limited.
+fn class_of(method: &Method, route: Option<&Route>) -> Option<Class> {
+    let class = match route {
+        Some(route) => route.class,
+        None => match *method {
+            // A preflight, which browsers send by themselves.
+            Method::OPTIONS => Class::Unlimited,
+            Method::GET | Method::HEAD => Class::Reads,
+            _ => Class::Writes,
+        },
+    };
+    (class != Class::Unlimited).then_some(class)
 }
 
-impl Class {
-    /// The class of a request, by the decoded path that the router sees, so that percent-encoding
-    /// hides nothing. `None` for probes, metrics and preflights, which are never limited.
-    fn of(method: &Method, path: &str) -> Option<Class> {
-        match path {
-            "/healthz" | "/readyz" | "/metrics" => None,
-            "/sessions" if *method == Method::POST => Some(Class::SignIn),
-            _ => match *method {
-                // A preflight, which browsers send by themselves.
-                Method::OPTIONS => None,
-                Method::GET | Method::HEAD => Some(Class::Reads),
-                _ => Some(Class::Writes),
-            },
-        }
-    }
+/// The route of a request; where its path is written in another way than the pattern (which is then
+/// answered 404), the route that it would be, so that percent-encoding hides nothing.
+fn route_of(request: &ServiceRequest) -> Option<&'static Route> {
+    let matched = request.extensions().get::<Matched>().and_then(|matched| matched.route);
+    matched.or_else(|| {
+        let routes = request.app_data::<&'static Routes>()?;
+        routes.find(request.method().as_str(), request.match_info().as_str())
+    })
+}
 
-    fn name(self) -> &'static str {
-        match self {
-            Class::Reads => "reads",
-            Class::Writes => "writes",
-            Class::SignIn => "sign-in",
-        }
+fn name(class: Class) -> &'static str {
+    match class {
+        Class::Reads => "reads",
+        Class::Writes => "writes",
+        Class::SignIn => "sign-in",
+        Class::Unlimited => "unlimited",
     }
 }
 
@@ -100,23 +103,24 @@ impl RateLimits {
             Class::Reads => self.rates.reads,
             Class::Writes => self.rates.writes,
             Class::SignIn => self.rates.sign_in,
+            Class::Unlimited => return None,
         };
         limit.0
     }
 
     fn key(&self, class: Class, request: &HttpRequest) -> String {
         if let Some(user) = caller::user(request).filter(|_| class != Class::SignIn) {
-            return format!("{}:{}", class.name(), caller::of_user(user));
+            return format!("{}:{}", name(class), caller::of_user(user));
         }
         let address = caller::address(request, &self.rates.trusted_proxies);
         let address = address.map_or_else(|| "unknown".to_owned(), caller::household);
-        format!("{}:address:{address}", class.name())
+        format!("{}:address:{address}", name(class))
     }
 
     /// Counts an attempt to give a user's own password, at the rate of sign-in attempts.
     pub async fn guess(&self, user: i64) -> Result<(), ApiError> {
         let Some(rate) = self.rates.sign_in.0 else { return Ok(()) };
-        self.pass(&format!("{}:{}", Class::SignIn.name(), caller::of_user(user)), rate).await
+        self.pass(&format!("{}:{}", name(Class::SignIn), caller::of_user(user)), rate).await
     }
 
     /// Counts a change of a user's own address.
@@ -156,7 +160,7 @@ pub async fn limit<B: MessageBody + 'static>(
     next: Next<B>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
     let limited = request.app_data::<Data<State>>().and_then(|state| {
-        let class = Class::of(request.method(), request.match_info().as_str())?;
+        let class = class_of(request.method(), route_of(&request))?;
         Some((class, state.rates.rate(class)?, Arc::clone(&state.rates)))
     });
     let Some((class, rate, limits)) = limited else {
@@ -190,7 +194,7 @@ fn refusal(taken: Taken) -> ApiError {
 
 /// The headers that tell the client its limit.
 fn headers(class: Class, rate: Rate, taken: Taken) -> [(&'static str, String); 5] {
-    let name = class.name();
+    let name = name(class);
     let policy = format!("\"{name}\";q={};w={}", rate.count(), seconds(rate.period()));
     let left = format!("\"{name}\";r={};t={}", taken.remaining, seconds(taken.reset_after));
     [
@@ -212,25 +216,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_request_has_its_class() {
-        for (method, path, class) in [
-            ("GET", "/tasks", Some(Class::Reads)),
-            ("GET", "/nothing", Some(Class::Reads)),
-            ("POST", "/tasks", Some(Class::Writes)),
-            ("DELETE", "/tasks/1", Some(Class::Writes)),
-            ("POST", "/healthz/", Some(Class::Writes)),
-            ("POST", "/sessions", Some(Class::SignIn)),
-            ("GET", "/sessions", Some(Class::Reads)),
-            ("OPTIONS", "/tasks", None),
-            ("GET", "/healthz", None),
-            ("GET", "/readyz", None),
-            ("GET", "/metrics", None),
-            ("GET", "/docs/index.css", Some(Class::Reads)),
-            ("GET", "/openapi.json", Some(Class::Reads)),
-            ("GET", "/schemas/TASK_CREATED", Some(Class::Reads)),
+    fn what_is_no_route_is_counted_by_its_method() {
+        for (method, class) in [
+            (Method::GET, Some(Class::Reads)),
+            (Method::DELETE, Some(Class::Writes)),
+            (Method::OPTIONS, None),
         ] {
-            let method = method.parse().unwrap();
-            assert_eq!(Class::of(&method, path), class, "{method} {path}");
+            assert_eq!(class_of(&method, None), class, "{method}");
         }
     }
 

@@ -5,23 +5,7 @@ use serde_json::{Map, Value, json};
 use super::merge;
 use crate::http::error::ApiError;
 use crate::http::extract::idempotency_key;
-
-/// Which operations check preconditions; of the two headers, the one that matters most.
-const PRECONDITIONS: [(&str, &str, &str, &str); 4] = [
-    ("/tasks/{id}", "get", "If-None-Match", "Answer 304 if the task still has one of these"),
-    ("/tasks/{id}", "put", "If-Match", "Write only if the task still has one of these"),
-    ("/tasks/{id}", "patch", "If-Match", "Write only if the task still has one of these"),
-    ("/tasks/{id}", "delete", "If-Match", "Delete only if the task still has one of these"),
-];
-
-/// Responses that have the entity tag of a task.
-const TAGGED: [(&str, &str, &str); 5] = [
-    ("/tasks", "post", "201"),
-    ("/tasks/{id}", "get", "200"),
-    ("/tasks/{id}", "get", "304"),
-    ("/tasks/{id}", "put", "200"),
-    ("/tasks/{id}", "patch", "200"),
-];
+use crate::http::route::Route;
 
 /// `*`, or entity tags with commas between them (RFC 9110, sections 8.8.3 and 13.1).
 const ENTITY_TAGS: &str = r#"^(\*|(W/)?"[!#-~]*"( *, *(W/)?"[!#-~]*")*)$"#;
@@ -29,28 +13,23 @@ const ENTITY_TAGS: &str = r#"^(\*|(W/)?"[!#-~]*"( *, *(W/)?"[!#-~]*")*)$"#;
 const KEY: &str = r#"^([!#-~][!-~]*|"[!#-\[\]-~]+")$"#;
 
 /// Describes an operation's headers. Returns the errors that they add.
-pub(super) fn complete(path: &str, method: &str, operation: &mut Value) -> Vec<ApiError> {
+pub(super) fn complete(route: &Route, operation: &mut Value) -> Vec<ApiError> {
     let mut errors = Vec::new();
-    for (_, _, name, text) in PRECONDITIONS.iter().filter(|row| (row.0, row.1) == (path, method)) {
+    if let Some((name, text)) = route.precondition {
         let text = format!("{text} entity tags (RFC 9110, section 13.1); * is any");
         let schema =
             json!({ "type": "string", "minLength": 1, "pattern": ENTITY_TAGS, "example": "\"1\"" });
         parameter(operation, name, &text, schema);
         errors.push(ApiError::PreconditionFailed);
-        if method == "get" {
+        if route.method == "GET" {
             operation["responses"]["304"] = json!({ "description": "Not Modified" });
         }
     }
-    for (_, _, status) in TAGGED.iter().filter(|row| (row.0, row.1) == (path, method)) {
-        let tag = json!({ "type": "string", "example": "\"1\"" });
-        header(operation, status, "ETag", "The task's version, in quotes", tag);
+    for known in route.headers {
+        let schema = json!({ "type": "string", "example": known.example });
+        header(operation, known.status, known.name, known.description, schema);
     }
-    if (path, method) == ("/tasks/{id}", "put") {
-        let text = "Members that the request left out and that were cleared by that; absent if there are none";
-        let names = json!({ "type": "string", "example": "description, dueAt" });
-        header(operation, "200", "Taskd-Cleared", text, names);
-    }
-    if method == "post" {
+    if route.method == "POST" {
         let place = json!({ "type": "string" });
         header(operation, "201", "Location", "The path of what was made", place);
     }

@@ -7,7 +7,6 @@ pub use crate::domain::field::{NO_NUL, NOT_BLANK};
 pub use tables::{body_rules, event_parameter_rules, parameter_rules};
 
 mod headers;
-mod others;
 mod problem;
 
 use actix_web::App;
@@ -22,7 +21,8 @@ use crate::domain::task::rules;
 use crate::domain::user::Role;
 use crate::http::error::{ApiError, PROBLEM_JSON};
 use crate::http::extract::body::BODY_BYTES;
-use crate::http::middleware::admission::{Need, RULES};
+use crate::http::route::{Handler, Need};
+use crate::http::routes;
 
 /// Makes the document.
 pub fn document() -> Value {
@@ -44,13 +44,12 @@ pub fn document() -> Value {
         ..DefaultApiRaw::default()
     };
     // This app only serves to produce the description.
-    let _ = App::new()
-        .wrap_api_with_spec(spec)
-        .configure(super::routes::api)
-        .with_raw_json_spec_v3(|app, spec| {
+    let _ = App::new().wrap_api_with_spec(spec).configure(routes::described).with_raw_json_spec_v3(
+        |app, spec| {
             document = spec;
             app
-        });
+        },
+    );
     complete(&mut document);
     document
 }
@@ -133,7 +132,16 @@ fn complete(document: &mut Value) {
             complete_operation(path, method, operation, &rules);
         }
     }
-    others::add(document);
+    for route in routes::all().iter() {
+        if let Handler::Plain(_, operation) = &route.handler
+            && let Some(mut operation) = operation()
+        {
+            if route.need == Need::Nothing {
+                operation["security"] = json!([]);
+            }
+            document["paths"][route.path][route.method.to_lowercase()] = operation;
+        }
+    }
 }
 
 fn complete_operation(path: &str, method: &str, operation: &mut Value, rules: &Map<String, Value>) {
@@ -166,16 +174,13 @@ fn complete_operation(path: &str, method: &str, operation: &mut Value, rules: &M
         ApiError::Unavailable,
         ApiError::Internal,
     ];
-    let rule = RULES.iter().find(|(m, p, _)| m.eq_ignore_ascii_case(method) && *p == path);
-    if rule.is_some_and(|rule| rule.2 == Need::Nothing) {
+    let Some(route) = routes::all().find(&method.to_uppercase(), path) else { return };
+    if route.need == Need::Nothing {
         operation["security"] = json!([]);
     } else {
         errors.extend([ApiError::Unauthenticated, ApiError::InvalidToken, ApiError::Forbidden("")]);
     }
-    if (path, method) == ("/sessions", "post") {
-        errors.push(ApiError::BadCredentials);
-    }
-    if path.contains('{') || path == "/sessions/current" {
+    if path.contains('{') {
         errors.push(ApiError::NotFound("thing"));
     }
     if has_body {
@@ -185,22 +190,8 @@ fn complete_operation(path: &str, method: &str, operation: &mut Value, rules: &M
         errors.push(ApiError::SlowBody);
         errors.push(ApiError::PayloadTooLarge(BODY_BYTES));
     }
-    errors.extend(headers::complete(path, method, operation));
-    match (path, method) {
-        ("/users", "post") => errors.push(ApiError::EmailTaken),
-        ("/users/{id}", "patch") => {
-            errors.extend([ApiError::EmailTaken, ApiError::LastAdmin, ApiError::WrongPassword]);
-        }
-        ("/users/{id}", "delete") => errors.push(ApiError::LastAdmin),
-        ("/tokens", "post") => errors.push(ApiError::TooManyTokens),
-        ("/categories" | "/categories/{id}", "post" | "patch") => {
-            errors.push(ApiError::CategoryNameTaken)
-        }
-        ("/tasks" | "/tasks/{id}", "post" | "put" | "patch" | "delete") => {
-            errors.push(ApiError::WriteConflict)
-        }
-        _ => {}
-    }
+    errors.extend(headers::complete(route, operation));
+    errors.extend((route.errors)());
     for error in errors {
         let (status, code, title) = error.kind();
         let responses = &mut operation["responses"];

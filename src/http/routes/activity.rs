@@ -1,7 +1,7 @@
 //! `/tasks/{id}/activity`.
 
 use actix_web::web::Data;
-use paperclip::actix::api_v2_operation;
+use paperclip::actix::{api_v2_operation, web};
 use serde_json::Value;
 
 use crate::access::Caller;
@@ -12,7 +12,12 @@ use crate::http::error::ApiError;
 use crate::http::extract::fields::Params;
 use crate::http::extract::ids::Id;
 use crate::http::extract::paging::{ActivityParams, rows};
+use crate::http::route::{Need, Route};
 use crate::store::{activity, tasks};
+
+/// The route of a task's activity.
+pub(super) static ROUTES: &[Route] =
+    &[Route::get("/tasks/{id}/activity", Need::Token, || web::get().to(list))];
 
 #[api_v2_operation(
     operation_id = "listTaskActivity",

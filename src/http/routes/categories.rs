@@ -2,7 +2,7 @@
 
 use actix_web::web::Data;
 use chrono::{SubsecRound, Utc};
-use paperclip::actix::api_v2_operation;
+use paperclip::actix::{api_v2_operation, web};
 
 use crate::access::Caller;
 use crate::cache::Scope;
@@ -14,8 +14,23 @@ use crate::http::extract::fields::{Params, Patch};
 use crate::http::extract::idempotency_key::Once;
 use crate::http::extract::ids::Id;
 use crate::http::extract::paging::ListParams;
+use crate::http::route::{Need, Route};
 use crate::http::{State, to_the_end};
 use crate::store::{StoreError, categories};
+
+/// The routes of categories.
+pub(super) static ROUTES: &[Route] = &[
+    Route::get("/categories", Need::Token, || web::get().to(list)),
+    Route::post("/categories", Need::Admin, || web::post().to(create)).fails_with(taken_names),
+    Route::get("/categories/{id}", Need::Token, || web::get().to(get)),
+    Route::patch("/categories/{id}", Need::Admin, || web::patch().to(patch))
+        .fails_with(taken_names),
+    Route::delete("/categories/{id}", Need::Admin, || web::delete().to(delete)),
+];
+
+fn taken_names() -> Vec<ApiError> {
+    vec![ApiError::CategoryNameTaken]
+}
 
 #[api_v2_operation(
     operation_id = "listCategories",

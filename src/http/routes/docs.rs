@@ -10,7 +10,9 @@ use serde_json::json;
 use utoipa_swagger_ui::Config;
 
 use crate::http::State;
+use crate::http::describe::{DOCUMENTS, answer, problem};
 use crate::http::error::ApiError;
+use crate::http::route::{Need, Route};
 
 /// The OpenAPI document, encoded.
 pub struct Document(pub Bytes);
@@ -24,15 +26,67 @@ struct Asset {
     is_packed: bool,
 }
 
-/// Adds the routes. They use the [`Document`] in the app's data.
-pub fn routes(config: &mut web::ServiceConfig) {
-    config
-        .service(crate::http::only_get("/", web::get().to(index)))
-        .service(crate::http::only_get("/openapi.json", web::get().to(openapi)))
-        .service(crate::http::only_get("/docs", web::get().to(to_docs)))
-        .service(crate::http::only_get("/docs/{file:.*}", web::get().to(swagger_ui)))
-        .service(crate::http::only_get("/schemas/{type}", web::get().to(schema)));
-}
+/// The routes of documents. They use the [`Document`] in the app's data.
+pub(super) static ROUTES: &[Route] = &[
+    Route::plain_get(
+        "/",
+        Need::Nothing,
+        || web::get().to(index),
+        || {
+            Some(json!({
+                "operationId": "index", "tags": [DOCUMENTS], "summary": "What there is here",
+                "responses": {
+                    "200": answer("Where everything is", "application/json", json!({ "type": "object" })),
+                    "302": { "description": "To the documentation, for a browser" },
+                },
+            }))
+        },
+    ),
+    Route::plain_get(
+        "/openapi.json",
+        Need::Nothing,
+        || web::get().to(openapi),
+        || {
+            Some(json!({
+                "operationId": "openapi", "tags": [DOCUMENTS], "summary": "This document",
+                "responses": {
+                    "200": answer("OpenAPI 3.0", "application/json", json!({ "type": "object" })),
+                },
+            }))
+        },
+    ),
+    Route::plain_get(
+        "/docs",
+        Need::Nothing,
+        || web::get().to(to_docs),
+        || {
+            Some(json!({
+                "operationId": "docs", "tags": [DOCUMENTS], "summary": "This document, to be tried out",
+                "responses": { "302": { "description": "To Swagger UI" } },
+            }))
+        },
+    ),
+    Route::plain_get("/docs/{file:.*}", Need::Nothing, || web::get().to(swagger_ui), || None),
+    Route::plain_get(
+        "/schemas/{type}",
+        Need::Nothing,
+        || web::get().to(schema),
+        || {
+            Some(json!({
+                "operationId": "getSchema", "tags": [DOCUMENTS],
+                "summary": "The JSON Schema of an event type",
+                "parameters": [{
+                    "name": "type", "in": "path", "required": true,
+                    "schema": { "type": "string", "example": "TASK_CREATED" },
+                }],
+                "responses": {
+                    "200": answer("JSON Schema 2020-12", "application/schema+json", json!({ "type": "object" })),
+                    "404": problem("There is no such event type"),
+                },
+            }))
+        },
+    ),
+];
 
 /// Redirects a browser to the documentation, and tells other clients what there is.
 async fn index(request: HttpRequest, state: Data<State>) -> HttpResponse {

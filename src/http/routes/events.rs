@@ -5,7 +5,7 @@ use actix_web::dev::Payload;
 use actix_web::web::Data;
 use actix_web::{FromRequest, HttpRequest};
 use futures_util::future::{Ready, ready};
-use paperclip::actix::{Apiv2Schema, OperationModifier, api_v2_operation};
+use paperclip::actix::{Apiv2Schema, OperationModifier, api_v2_operation, web};
 use paperclip::v2::models::DefaultOperationRaw;
 use serde::Deserialize;
 use uuid::Uuid;
@@ -17,7 +17,14 @@ use crate::http::dto::{EventDetailView, EventPage};
 use crate::http::error::{ApiError, Fault, Place};
 use crate::http::extract::fields::{Fields, FromFields, Params};
 use crate::http::extract::paging::{cursor, limit, read_id, rows, total};
+use crate::http::route::{Need, Route};
 use crate::store::events::{self, EventQuery};
+
+/// The routes of events.
+pub(super) static ROUTES: &[Route] = &[
+    Route::get("/events", Need::Admin, || web::get().to(list)),
+    Route::get("/events/{eventId}", Need::Admin, || web::get().to(get)),
+];
 
 #[api_v2_operation(
     operation_id = "listEvents",

@@ -14,8 +14,10 @@ use tokio::time::timeout;
 use crate::access::Tokens;
 use crate::broker::Broker;
 use crate::ground::telemetry::Metrics;
+use crate::http::describe::{OPERATION, answer, problem};
 use crate::http::error::ApiError;
 use crate::http::middleware::admission::admin_only;
+use crate::http::route::{Class, Need, Route};
 use crate::read_cache::ReadCache;
 use crate::store::delivery::outbox;
 use crate::store::{READ_ONLY, Service, Store, StoreError};
@@ -75,12 +77,48 @@ impl Report {
     }
 }
 
-/// Adds the three routes. They use the [`Monitored`] in the app's data.
-pub fn routes(config: &mut web::ServiceConfig) {
-    config
-        .service(crate::http::only_get("/healthz", web::get().to(healthz)))
-        .service(crate::http::only_get("/readyz", web::get().to(readyz)))
-        .service(crate::http::only_get("/metrics", web::get().to(metrics)));
+/// The routes for monitoring. They use the [`Monitored`] in the app's data.
+pub(in crate::http) static ROUTES: &[Route] = &[
+    Route::plain_get("/healthz", Need::Nothing, || web::get().to(healthz), || {
+        Some(json!({
+            "operationId": "isAlive", "tags": [OPERATION],
+            "summary": "Whether the process is alive",
+            "responses": { "200": answer("It is", "application/json", status_of(&["ok"])) },
+        }))
+    })
+    .counted_as(Class::Unlimited),
+    Route::plain_get("/readyz", Need::Nothing, || web::get().to(readyz), || {
+        let (well, ill) = (status_of(&["ok", "degraded"]), status_of(&["unavailable"]));
+        Some(json!({
+            "operationId": "isReady", "tags": [OPERATION],
+            "summary": "Whether the process can do its work, and how each dependency is",
+            "responses": {
+                "200": answer("It can, if more slowly", "application/json", well),
+                "503": answer("It can't", "application/json", ill),
+            },
+        }))
+    })
+    .counted_as(Class::Unlimited),
+    Route::plain_get("/metrics", Need::AdminUnlessMetricsArePublic, || web::get().to(metrics), || {
+        Some(json!({
+            "operationId": "getMetrics", "tags": [OPERATION],
+            "summary": "What the process counts, for Prometheus; for admins unless METRICS_PUBLIC",
+            "responses": {
+                "200": answer("The text format", "text/plain", json!({ "type": "string" })),
+                "401": problem("A token is needed, or the token is not valid"),
+                "403": problem("This is for admins"),
+            },
+        }))
+    })
+    .counted_as(Class::Unlimited),
+];
+
+/// The schema of a document with a status.
+fn status_of(values: &[&str]) -> Value {
+    json!({
+        "type": "object", "required": ["status"],
+        "properties": { "status": { "type": "string", "enum": values }, "dependencies": { "type": "object" } },
+    })
 }
 
 async fn healthz() -> impl Responder {

@@ -1,4 +1,4 @@
-//! The routes of the API. Those that paperclip describes are registered here.
+//! The routes of the API, a file for each resource, and what is made from their lists.
 
 pub(in crate::http) mod activity;
 pub(in crate::http) mod categories;
@@ -12,119 +12,117 @@ pub(in crate::http) mod tasks;
 pub(in crate::http) mod tokens;
 pub(in crate::http) mod users;
 
+use std::sync::LazyLock;
+
 use actix_web::middleware::from_fn;
+use actix_web::web::ServiceConfig;
 use paperclip::actix::web;
 
 use crate::http::middleware::limits::within_limits;
+use crate::http::route::{Handler, Route, Routes};
 
-/// Registers the API's routes. Each has its rule in
-/// [`RULES`](crate::http::middleware::admission::RULES), by which methods that a path doesn't have
-/// are refused too. Routes are matched in this order, so the most frequent come first.
-pub(in crate::http) fn api(config: &mut web::ServiceConfig<'_>) {
-    config
-        .service(
-            web::resource("/tasks")
-                .wrap(from_fn(within_limits))
-                .route(web::get().to(tasks::list))
-                .route(web::post().to(tasks::create)),
-        )
-        .service(
-            web::resource("/tasks/{id}")
-                .wrap(from_fn(within_limits))
-                .route(web::get().to(tasks::get))
-                .route(web::put().to(tasks::replace))
-                .route(web::patch().to(tasks::patch))
-                .route(web::delete().to(tasks::delete)),
-        )
-        .service(
-            web::resource("/tasks/{id}/activity")
-                .wrap(from_fn(within_limits))
-                .route(web::get().to(activity::list)),
-        )
-        .service(
-            web::resource("/sessions")
-                .wrap(from_fn(within_limits))
-                .route(web::get().to(sessions::list))
-                .route(web::post().to(sessions::create))
-                .route(web::delete().to(sessions::delete_all)),
-        )
-        .service(
-            web::resource("/sessions/current")
-                .wrap(from_fn(within_limits))
-                .route(web::delete().to(sessions::delete_current)),
-        )
-        .service(
-            web::resource("/sessions/{id}")
-                .wrap(from_fn(within_limits))
-                .route(web::delete().to(sessions::delete)),
-        )
-        .service(
-            web::resource("/tokens")
-                .wrap(from_fn(within_limits))
-                .route(web::get().to(tokens::list))
-                .route(web::post().to(tokens::create)),
-        )
-        .service(
-            web::resource("/tokens/{id}")
-                .wrap(from_fn(within_limits))
-                .route(web::delete().to(tokens::delete)),
-        )
-        .service(
-            web::resource("/users")
-                .wrap(from_fn(within_limits))
-                .route(web::get().to(users::list))
-                .route(web::post().to(users::create)),
-        )
-        .service(
-            web::resource("/users/{id}")
-                .wrap(from_fn(within_limits))
-                .route(web::get().to(users::get))
-                .route(web::patch().to(users::patch))
-                .route(web::delete().to(users::delete)),
-        )
-        .service(
-            web::resource("/users/{id}/tokens")
-                .wrap(from_fn(within_limits))
-                .route(web::get().to(tokens::list_of_user))
-                .route(web::delete().to(tokens::delete_of_user)),
-        )
-        .service(
-            web::resource("/users/{id}/tokens/{tokenId}")
-                .wrap(from_fn(within_limits))
-                .route(web::delete().to(tokens::delete_one_of_user)),
-        )
-        .service(
-            web::resource("/users/{id}/sessions")
-                .wrap(from_fn(within_limits))
-                .route(web::get().to(sessions::list_of_user))
-                .route(web::delete().to(sessions::delete_of_user)),
-        )
-        .service(
-            web::resource("/users/{id}/sessions/{sessionId}")
-                .wrap(from_fn(within_limits))
-                .route(web::delete().to(sessions::delete_one_of_user)),
-        )
-        .service(
-            web::resource("/categories")
-                .wrap(from_fn(within_limits))
-                .route(web::get().to(categories::list))
-                .route(web::post().to(categories::create)),
-        )
-        .service(
-            web::resource("/categories/{id}")
-                .wrap(from_fn(within_limits))
-                .route(web::get().to(categories::get))
-                .route(web::patch().to(categories::patch))
-                .route(web::delete().to(categories::delete)),
-        )
-        .service(
-            web::resource("/events")
-                .wrap(from_fn(within_limits))
-                .route(web::get().to(events::list)),
-        )
-        .service(
-            web::resource("/events/{eventId}")
-                .wrap(from_fn(within_limits))
-                .route(web::get().to(events::get)),
-        );
+/// Every route of the API.
+pub fn all() -> &'static Routes {
+    static ALL: LazyLock<Routes> = LazyLock::new(|| {
+        Routes::of(&[
+            tasks::ROUTES,
+            activity::ROUTES,
+            sessions::ROUTES,
+            tokens::ROUTES,
+            users::ROUTES,
+            categories::ROUTES,
+            events::ROUTES,
+            health::ROUTES,
+            docs::ROUTES,
+            operator::ROUTES,
+        ])
+    });
+    &ALL
+}
+
+/// Registers the routes that describe themselves. Methods that a path doesn't have are refused by the
+/// table of routes.
+pub(in crate::http) fn described(config: &mut web::ServiceConfig<'_>) {
+    for (path, routes) in by_path(all().iter()) {
+        let mut resource = web::resource(path).wrap(from_fn(within_limits));
+        let mut any = false;
+        for route in routes {
+            if let Handler::Described(handler) = &route.handler {
+                (resource, any) = (resource.route(handler()), true);
+            }
+        }
+        if any {
+            config.service(resource);
+        }
+    }
+}
+
+/// Registers those of these routes that don't describe themselves.
+pub(in crate::http) fn plain(
+    routes: impl Iterator<Item = &'static Route>,
+) -> impl FnOnce(&mut ServiceConfig) {
+    move |config| {
+        for route in routes {
+            match (&route.handler, route.method) {
+                (Handler::Described(_), _) => {}
+                (Handler::Plain(handler, _), "GET") => {
+                    config.service(crate::http::only_get(route.path, handler()));
+                }
+                (Handler::Plain(handler, _), _) => {
+                    let resource = actix_web::web::resource(route.path);
+                    config.service(resource.wrap(from_fn(within_limits)).route(handler()));
+                }
+            }
+        }
+    }
+}
+
+/// The paths in the order in which they come first, each with its routes.
+fn by_path(
+    routes: impl Iterator<Item = &'static Route>,
+) -> Vec<(&'static str, Vec<&'static Route>)> {
+    let mut paths: Vec<(&str, Vec<&Route>)> = Vec::new();
+    for route in routes {
+        match paths.iter_mut().find(|(path, _)| *path == route.path) {
+            Some((_, routes)) => routes.push(route),
+            None => paths.push((route.path, vec![route])),
+        }
+    }
+    paths
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use actix_web::test::{TestRequest, call_service, init_service};
+    use actix_web::{App, HttpResponse};
+
+    use super::*;
+    use crate::http::middleware::admission::{enforce, identify};
+
+    #[actix_web::test]
+    async fn a_path_that_is_not_in_the_table_lets_nobody_in() {
+        let open = || actix_web::web::get().to(HttpResponse::Ok);
+        let app = App::new()
+            .wrap(from_fn(enforce))
+            .wrap(from_fn(identify))
+            .app_data(all())
+            .route("/forgotten", open())
+            .route("/healthz", open());
+        let app = init_service(app).await;
+        for (path, status) in [("/forgotten", 403), ("/nothing", 404)] {
+            let request = TestRequest::get().uri(path).to_request();
+            assert_eq!(call_service(&app, request).await.status(), status, "{path}");
+        }
+        let request = TestRequest::post().uri("/healthz").to_request();
+        assert_eq!(call_service(&app, request).await.status(), 405);
+    }
+
+    #[test]
+    fn each_route_is_there_once() {
+        let routes: Vec<(&str, &str)> = all().iter().map(|r| (r.method, r.path)).collect();
+        assert_eq!(routes.iter().collect::<BTreeSet<_>>().len(), routes.len());
+        assert_eq!(routes.len(), 42);
+    }
 }

@@ -2,7 +2,7 @@
 
 use actix_web::web::Data;
 use chrono::{SubsecRound, Utc};
-use paperclip::actix::api_v2_operation;
+use paperclip::actix::{api_v2_operation, web};
 
 use crate::access::{Asker, Caller, issue_session};
 use crate::http::answer::{Answer, Created, Deleted};
@@ -13,6 +13,7 @@ use crate::http::extract::fields::Params;
 use crate::http::extract::idempotency_key::{Key, Once};
 use crate::http::extract::ids::{Id, SessionId};
 use crate::http::extract::paging::ListParams;
+use crate::http::route::{Class, Need, Route};
 use crate::http::routes::tokens::{end, end_all, exists, owner, rows};
 use crate::http::routes::users::visible;
 use crate::http::{State, to_the_end};
@@ -20,6 +21,23 @@ use crate::store::StoreError;
 use crate::store::accounts::tokens::{Kind, NewToken};
 use crate::store::accounts::users;
 use crate::store::idempotency_keys::PartsHash;
+
+/// The routes of sessions.
+pub(super) static ROUTES: &[Route] = &[
+    Route::get("/sessions", Need::Token, || web::get().to(list)),
+    Route::post("/sessions", Need::Nothing, || web::post().to(create))
+        .counted_as(Class::SignIn)
+        .fails_with(|| vec![ApiError::BadCredentials]),
+    Route::delete("/sessions", Need::Token, || web::delete().to(delete_all)),
+    Route::delete("/sessions/current", Need::Token, || web::delete().to(delete_current))
+        .fails_with(|| vec![ApiError::NotFound("session")]),
+    Route::delete("/sessions/{id}", Need::Token, || web::delete().to(delete)),
+    Route::get("/users/{id}/sessions", Need::Token, || web::get().to(list_of_user)),
+    Route::delete("/users/{id}/sessions", Need::Token, || web::delete().to(delete_of_user)),
+    Route::delete("/users/{id}/sessions/{sessionId}", Need::Token, || {
+        web::delete().to(delete_one_of_user)
+    }),
+];
 
 #[api_v2_operation(operation_id = "signIn", tags("access"), summary = "Sign in")]
 pub async fn create(

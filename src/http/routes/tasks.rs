@@ -3,13 +3,12 @@
 use actix_web::http::header::HeaderName;
 use actix_web::web::Data;
 use chrono::Utc;
-use paperclip::actix::api_v2_operation;
+use paperclip::actix::{api_v2_operation, web};
 
 use crate::access::Caller;
 use crate::cache::Scope;
 use crate::domain::event::Origin;
 use crate::domain::task::{Task, TaskFields, events};
-use crate::ground::defects::{self, Defect};
 use crate::http::answer::{Answer, Created, Deleted, encode, encode_long};
 use crate::http::dto::{TaskInput, TaskPage, TaskPatch, cleared};
 use crate::http::error::ApiError;
@@ -19,10 +18,43 @@ use crate::http::extract::idempotency_key::{Once, Refused};
 use crate::http::extract::ids::Id;
 use crate::http::extract::paging::{TaskParams, task_cursor};
 use crate::http::extract::preconditions::{Preconditions, Verdict};
+use crate::http::route::{Header, Need, Route};
 use crate::http::routes::ownership::{NOT_YOURS, missing, owned, seen_by, visible};
 use crate::http::{State, to_the_end};
-use crate::store::delivery::defective;
-use crate::store::{Conflicts, StoreError, task_list, tasks};
+use crate::store::{Conflicts, Connection, StoreError, task_list, tasks};
+
+/// The routes of tasks.
+pub(super) static ROUTES: &[Route] = &[
+    Route::get("/tasks", Need::Token, || web::get().to(list)),
+    Route::post("/tasks", Need::Token, || web::post().to(create))
+        .answers_with(&[Header::etag("201")])
+        .fails_with(conflicts),
+    Route::get("/tasks/{id}", Need::Token, || web::get().to(get))
+        .checks("If-None-Match", "Answer 304 if the task still has one of these")
+        .answers_with(&[Header::etag("200"), Header::etag("304")]),
+    Route::put("/tasks/{id}", Need::Token, || web::put().to(replace))
+        .checks("If-Match", "Write only if the task still has one of these")
+        .answers_with(&[Header::etag("200"), WITH_CLEARED])
+        .fails_with(conflicts),
+    Route::patch("/tasks/{id}", Need::Token, || web::patch().to(patch))
+        .checks("If-Match", "Write only if the task still has one of these")
+        .answers_with(&[Header::etag("200")])
+        .fails_with(conflicts),
+    Route::delete("/tasks/{id}", Need::Token, || web::delete().to(delete))
+        .checks("If-Match", "Delete only if the task still has one of these")
+        .fails_with(conflicts),
+];
+
+fn conflicts() -> Vec<ApiError> {
+    vec![ApiError::WriteConflict]
+}
+
+const WITH_CLEARED: Header = Header {
+    status: "200",
+    name: "Taskd-Cleared",
+    description: "Members that the request left out and that were cleared by that; absent if there are none",
+    example: "description, dueAt",
+};
 
 /// The usual length of a task in JSON, in bytes. If tasks are longer, a page costs another
 /// allocation.
@@ -71,24 +103,16 @@ pub async fn create(
     let Once(input, key) = request;
     let fields = owned(caller, input.into())?;
     to_the_end(&state.clone(), caller.user_id(), async move {
-        let task = Task::create(fields, Utc::now());
-        let origin = Origin::of(caller.actor());
+        let (task, origin) = (Task::create(fields, Utc::now()), Origin::of(caller.actor()));
         let (user_id, category_id) = (task.user_id, task.category_id);
         let created =
             |task: &Task| Created::at(format!("/tasks/{}", task.id), task).tagged(task.version);
-        let mut late = None;
-        let in_transaction = key.is_given() || defects::has(Defect::PublishAfterCommit);
-        let written = if in_transaction {
-            let write = key.write(&state, async |connection| {
-                let event = events::created(&task, origin);
-                let id = tasks::insert(connection, &task, &event, None).await?;
-                let task = Task { id, ..task };
-                if defects::has(Defect::PublishAfterCommit) {
-                    late = defective::withhold(connection, task.id).await?;
-                }
-                Ok(created(&task))
-            });
-            write.await
+        let keyed = key.is_given();
+        let written = if keyed {
+            let add = async |connection: &mut Connection| {
+                Ok(created(&state.new_tasks.add_within(connection, task, origin).await?))
+            };
+            key.write(&state, add).await
         } else {
             let added = state.new_tasks.add(task, origin).await;
             added.map(|task| created(&task)).map_err(Refused::Write)
@@ -100,11 +124,7 @@ pub async fn create(
             }
             Err(refused) => return Err(refused.or(ApiError::from)),
         };
-        if let Some(event) = late {
-            tokio::time::sleep(defects::PAUSE).await;
-            defective::add_late(&mut *state.store.connection().await?, event).await?;
-        }
-        if in_transaction {
+        if keyed {
             state.publisher.written();
         }
         state.cache.invalidate(vec![Scope::TaskLists]).await;

@@ -3,7 +3,7 @@
 
 use actix_web::web::Data;
 use chrono::{DateTime, SubsecRound, Utc};
-use paperclip::actix::api_v2_operation;
+use paperclip::actix::{api_v2_operation, web};
 
 use crate::access::{Caller, issue_token};
 use crate::http::answer::{Answer, Created, Deleted};
@@ -14,11 +14,25 @@ use crate::http::extract::idempotency_key::Once;
 use crate::http::extract::ids::{Id, TokenId};
 use crate::http::extract::paging::ListParams;
 use crate::http::middleware::admission::Bearer;
+use crate::http::route::{Need, Route};
 use crate::http::routes::users::visible;
 use crate::http::{State, to_the_end};
 use crate::store::StoreError;
 use crate::store::accounts::credentials;
 use crate::store::accounts::tokens::{self, Kind, NewToken};
+
+/// The routes of API tokens.
+pub(super) static ROUTES: &[Route] = &[
+    Route::get("/tokens", Need::Token, || web::get().to(list)),
+    Route::post("/tokens", Need::Token, || web::post().to(create))
+        .fails_with(|| vec![ApiError::TooManyTokens]),
+    Route::delete("/tokens/{id}", Need::Token, || web::delete().to(delete)),
+    Route::get("/users/{id}/tokens", Need::Token, || web::get().to(list_of_user)),
+    Route::delete("/users/{id}/tokens", Need::Token, || web::delete().to(delete_of_user)),
+    Route::delete("/users/{id}/tokens/{tokenId}", Need::Token, || {
+        web::delete().to(delete_one_of_user)
+    }),
+];
 
 #[api_v2_operation(operation_id = "listTokens", tags("access"), summary = "List your API tokens")]
 pub async fn list(

@@ -2,7 +2,7 @@
 
 use actix_web::web::Data;
 use chrono::{SubsecRound, Utc};
-use paperclip::actix::api_v2_operation;
+use paperclip::actix::{api_v2_operation, web};
 
 use crate::access::{Asker, Caller};
 use crate::cache::Scope;
@@ -16,10 +16,23 @@ use crate::http::extract::fields::{Params, Patch};
 use crate::http::extract::idempotency_key::Once;
 use crate::http::extract::ids::Id;
 use crate::http::extract::paging::ListParams;
+use crate::http::route::{Need, Route};
 use crate::http::{State, to_the_end};
 use crate::store::StoreError;
 use crate::store::accounts::credentials::{self, Terms};
 use crate::store::accounts::users::{self, UserChange};
+
+/// The routes of users.
+pub(super) static ROUTES: &[Route] = &[
+    Route::get("/users", Need::Admin, || web::get().to(list)),
+    Route::post("/users", Need::Admin, || web::post().to(create))
+        .fails_with(|| vec![ApiError::EmailTaken]),
+    Route::get("/users/{id}", Need::Token, || web::get().to(get)),
+    Route::patch("/users/{id}", Need::Token, || web::patch().to(patch))
+        .fails_with(|| vec![ApiError::EmailTaken, ApiError::LastAdmin, ApiError::WrongPassword]),
+    Route::delete("/users/{id}", Need::Admin, || web::delete().to(delete))
+        .fails_with(|| vec![ApiError::LastAdmin]),
+];
 
 #[api_v2_operation(operation_id = "listUsers", tags("users"), summary = "List users")]
 pub async fn list(

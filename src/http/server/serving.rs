@@ -24,8 +24,8 @@ use crate::http::middleware::hosts::guard;
 use crate::http::middleware::limits::{Limits, with_body};
 use crate::http::middleware::observe::{Stopping, observe};
 use crate::http::middleware::rate_limits::limit;
+use crate::http::routes::docs;
 use crate::http::routes::health::{self, LastReport, Monitored};
-use crate::http::routes::{docs, operator};
 use crate::http::server::builder::{Bounds, Serving, connections, server};
 use crate::http::server::last_connections::LastConnections;
 use crate::http::{State, nothing_here, openapi, routes};
@@ -69,10 +69,11 @@ pub async fn serve(
     let serving = Arc::new(AtomicUsize::new(0));
     let access_log = Data::new(limits.access_log);
     let request_timeout = limits.request_timeout;
+    let allowed = Data::new(limits.allowed.clone());
     let limits = Data::new(limits);
     let stopping = Data::new(Stopping(shutdown.clone()));
     let app = move || {
-        let origins = limits.origins.as_ref();
+        let origins = limits.allowed.origins.as_ref();
         let state = state.apart(serving.fetch_add(1, Ordering::Relaxed) % threads);
         App::new()
             // The last wrap is the outermost.
@@ -85,7 +86,9 @@ pub async fn serve(
             .wrap(from_fn(secured))
             .wrap(from_fn(with_body))
             .wrap(from_fn(minded))
+            .app_data(routes::all())
             .app_data(limits.clone())
+            .app_data(allowed.clone())
             .app_data(access_log.clone())
             .app_data(stopping.clone())
             .app_data(Data::new(state))
@@ -94,11 +97,9 @@ pub async fn serve(
             .app_data(letters.clone())
             // Routes are matched in this order, and again for each question about a path.
             .wrap_api()
-            .configure(routes::api)
+            .configure(routes::described)
             .build()
-            .configure(health::routes)
-            .configure(docs::routes)
-            .configure(operator::routes)
+            .configure(routes::plain(routes::all().iter()))
             .default_service(nothing_here())
     };
     let app = move |serving| connections(&app, serving);
@@ -149,7 +150,7 @@ pub fn serve_monitor(listener: TcpListener, monitored: Monitored) -> std::io::Re
             .wrap(from_fn(with_body))
             .wrap(from_fn(minded))
             .app_data(monitored.clone())
-            .configure(health::routes)
+            .configure(routes::plain(health::ROUTES.iter()))
             .default_service(nothing_here())
     };
     let bounds = Bounds {

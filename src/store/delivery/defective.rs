@@ -1,4 +1,4 @@
-//! What `defects::Defect::PublishAfterCommit` does to the outbox. Nothing else calls this.
+//! What a deliberate mistake does to the outbox; see `defects`.
 
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Text};

@@ -5,8 +5,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::task::{Status, Task};
 
-/// Which tasks to list, in which order, and from where on.
-#[derive(Debug, Clone, Default)]
+/// Which tasks to list, in which order, and from where on. Serialised it is the key of the cached page,
+/// so no field may be left out.
+#[derive(Debug, Clone, Default, Serialize)]
 pub struct TaskQuery {
     /// Only tasks with this status.
     pub status: Option<Status>,
@@ -35,6 +36,12 @@ pub struct Sort {
     pub key: SortKey,
     /// Whether the largest comes first.
     pub descending: bool,
+}
+
+impl Serialize for Sort {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name())
+    }
 }
 
 impl Default for Sort {

@@ -3,23 +3,51 @@
 pub mod socket;
 
 use actix_web::dev::Payload;
-use actix_web::middleware::from_fn;
 use actix_web::web::{self, Data};
 use actix_web::{FromRequest, HttpRequest, HttpResponse, Responder};
 use futures_util::future::LocalBoxFuture;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::dead_letters::{DeadLetters, Order};
+use crate::http::describe::{OPERATION, answer, problem};
 use crate::http::error::{ApiError, Fault, Place};
 use crate::http::extract::body::members;
-use crate::http::middleware::limits::within_limits;
+use crate::http::route::{Need, Route};
 
-/// The path to which orders are posted.
-pub use crate::http::middleware::admission::OPERATOR_PATH as PATH;
+/// The path to which `taskd dlq` posts its orders.
+pub const PATH: &str = "/operator/dead-letters";
 
-/// Adds the route. It uses the [`DeadLetters`] in the app's data.
-pub fn routes(config: &mut web::ServiceConfig) {
-    config.service(web::resource(PATH).wrap(from_fn(within_limits)).route(web::post().to(obey)));
+/// The route of orders. It uses the [`DeadLetters`] in the app's data.
+pub(super) static ROUTES: &[Route] =
+    &[Route::plain_post(PATH, Need::Admin, || web::post().to(obey), || Some(operation()))];
+
+fn operation() -> Value {
+    json!({
+        "operationId": "orderDeadLetters", "tags": [OPERATION],
+        "summary": "What `taskd dlq` does, for admins",
+        "requestBody": { "required": true, "content": { "application/json": { "schema": {
+            "type": "object", "required": ["action"], "additionalProperties": false,
+            "properties": {
+                "action": { "type": "string", "enum": ["list", "show", "replay", "discard"], "example": "list" },
+                "limit": {
+                    "type": "integer", "minimum": 0, "example": 20,
+                    "description": "With `list`: how many at most.",
+                },
+                "selection": {
+                    "description": "With the others: `\"all\"`, or `{ \"ids\": [ … ] }` with ids of letters or \
+                                    of their events.",
+                },
+            },
+            "example": { "action": "list", "limit": 20 },
+        } } } },
+        "responses": {
+            "200": answer("What was done", "application/json", json!({})),
+            "400": problem("The request is not valid"),
+            "401": problem("A token is needed, or the token is not valid"),
+            "403": problem("This is for admins"),
+            "503": problem("The broker is away"),
+        },
+    })
 }
 
 /// An order, parsed as strictly and with the same limits as every other body.
