@@ -9,13 +9,12 @@ use rand::RngExt;
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
 use serde_json::{Value, json};
-use taskd::broker::Signer;
 use taskd::broker::message::RECORDED;
 
 use super::faults::Service::{self, Postgres, Rabbitmq, Redis};
 use super::faults::{Fault, Injected, Kind};
-use super::harness::{Proxy, Raw, Verdict, Weather, eventually_within};
 use super::system::{Role, SETTLED, System};
+use taskd_testing::{Proxy, Raw, Signer, Verdict, Weather, eventually_within};
 
 /// What the weather is like when it is bad: a fifth of a second each way, or 30 kB/s.
 const SLOW: Weather = Weather::Slow(Duration::from_millis(200));

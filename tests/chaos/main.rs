@@ -13,9 +13,6 @@
 mod client;
 mod evidence;
 mod faults;
-#[path = "../it/harness/mod.rs"]
-#[allow(dead_code, unused_imports, unused_macros, reason = "shared with the other tests")]
-mod harness;
 mod inject;
 mod probes;
 mod reconcile;
@@ -31,9 +28,9 @@ use rand::rngs::StdRng;
 use client::Traffic;
 use evidence::Evidence;
 use faults::Injected;
-use harness::{Verdict, eventually_within};
 use probes::Probes;
 use system::{SETTLED, System};
+use taskd_testing::{Verdict, eventually_within};
 
 const CLIENTS: usize = 8;
 /// Writes a second of each client, while nothing stands in the way.

@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use super::harness::{Amqp, Db, Private, Proxy, Smtp, World, eventually_within};
+use taskd_testing::{Amqp, Db, Private, Proxy, Smtp, World, eventually_within};
 
 /// How long a role may take to be there, on a busy machine.
 const STARTED: Duration = Duration::from_secs(60);

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use taskd::http::route::{Need, Route};
 use taskd::http::routes;
 
-use crate::harness::{Answer, Api, Process, World, eventually, eventually_within};
+use taskd_testing::{Answer, Api, Process, World, eventually, eventually_within};
 
 pub const TOKENS: [(&str, &str); 1] = [("AUTH", "tokens")];
 pub const PASSWORD: &str = "correct horse";
@@ -23,7 +23,14 @@ pub struct House {
 
 impl House {
     pub async fn new() -> House {
-        let world = World::new().await;
+        House::on(World::new().await).await
+    }
+
+    pub async fn embedded() -> House {
+        House::on(World::embedded()).await
+    }
+
+    async fn on(world: World) -> House {
         let serve = world.serve_with(&TOKENS).await;
         let api = serve.api();
         let admin = api.with_token(&world.token(&["--user", "1", "--admin"]).await);
@@ -92,9 +99,8 @@ async fn every_route_denies_the_anonymous_and_the_wrong_role() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs services: scripts/test"]
 async fn the_document_says_of_each_route_what_it_needs() {
-    let house = House::new().await;
+    let house = House::embedded().await;
     let document = house.anonymous().get("/openapi.json").await.expect(200);
     for (path, item) in document["paths"].as_object().unwrap() {
         for (method, operation) in item.as_object().unwrap() {
@@ -106,9 +112,8 @@ async fn the_document_says_of_each_route_what_it_needs() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs services: scripts/test"]
 async fn no_other_way_to_write_a_path_gets_past_the_table() {
-    let house = House::new().await;
+    let house = House::embedded().await;
     let id = house.admin.task("t", None).await["id"].as_i64().unwrap();
     for path in [
         format!("/%74asks/{id}"),
@@ -127,9 +132,8 @@ async fn no_other_way_to_write_a_path_gets_past_the_table() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs services: scripts/test"]
 async fn a_member_sees_and_changes_its_own_and_nothing_else() {
-    let house = House::new().await;
+    let house = House::embedded().await;
     let (admin, member, own) = (&house.admin, &house.member, house.member_id);
     let others = admin.task("of user 1", Some(1)).await["id"].as_i64().unwrap();
     let nobodys = admin.task("of nobody", None).await["id"].as_i64().unwrap();
@@ -189,9 +193,8 @@ async fn a_member_sees_and_changes_its_own_and_nothing_else() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs services: scripts/test"]
 async fn signing_in_and_out() {
-    let house = House::new().await;
+    let house = House::embedded().await;
     let api = house.anonymous();
     let answer = sign_in(&api, "MEMBER@example.com", PASSWORD).await;
     assert_eq!(answer.header("location"), "/sessions/current");

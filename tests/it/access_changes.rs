@@ -7,7 +7,7 @@ use std::net::TcpStream;
 use serde_json::{Value, json};
 
 use crate::access::{House, PASSWORD, TOKENS, sign_in};
-use crate::harness::{Answer, Api, Db, World, eventually};
+use taskd_testing::{Answer, Api, Db, World, eventually};
 
 const NEW: &str = "another horse";
 
@@ -103,9 +103,8 @@ async fn an_admin_who_is_one_no_longer_gives_no_rights_by_an_instance_that_does_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs services: scripts/test"]
 async fn password_and_address_of_ones_own_ask_for_the_password_there_is() {
-    let house = House::new().await;
+    let house = House::embedded().await;
     let itself = format!("/users/{}", house.member_id);
     let member = session(&house).await;
     for api in [&member, &house.member] {
@@ -152,9 +151,8 @@ async fn password_and_address_of_ones_own_ask_for_the_password_there_is() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs services: scripts/test"]
 async fn guesses_at_a_password_and_changes_of_an_address_are_limited_whichever_token_asks() {
-    let house = House::new().await;
+    let house = House::embedded().await;
     let itself = format!("/users/{}", house.member_id);
     let other = house.world.token(&["--user", &house.member_id.to_string()]).await;
     let other = house.anonymous().with_token(&other);
@@ -186,9 +184,8 @@ async fn guesses_at_a_password_and_changes_of_an_address_are_limited_whichever_t
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs services: scripts/test"]
 async fn a_member_is_not_told_whose_an_address_is() {
-    let house = House::new().await;
+    let house = House::embedded().await;
     let itself = format!("/users/{}", house.member_id);
     let taken = json!({ "email": "USER1@example.com", "currentPassword": PASSWORD });
     let refused = house.member.patch(&itself, taken).await.expect(400);
@@ -201,9 +198,8 @@ async fn a_member_is_not_told_whose_an_address_is() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs services: scripts/test"]
 async fn a_token_is_not_for_ever_nor_longer_than_the_token_that_asks_for_it() {
-    let world = World::new().await;
+    let world = World::embedded();
     let serve = world.serve_with(&[TOKENS[0], ("TOKEN_MAX_LIFETIME", "10d")]).await;
     let endless = serve.api().with_token(&world.token(&["--user", "1"]).await);
     let short = world.token(&["--user", "1", "--expires-in", "1d"]).await;
@@ -260,9 +256,8 @@ async fn a_user_has_so_many_tokens_and_sessions_and_no_more() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs services: scripts/test"]
 async fn admins_list_and_end_the_tokens_and_sessions_of_others_and_members_their_own() {
-    let house = House::new().await;
+    let house = House::embedded().await;
     let (id, stranger) = (house.member_id, house.admin.user("eve@example.com").await);
     let (mine, theirs) = (format!("/users/{id}"), format!("/users/{stranger}"));
     let (one, two) = (session(&house).await, session(&house).await);

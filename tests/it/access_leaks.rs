@@ -3,13 +3,11 @@
 use serde_json::{Value, json};
 
 use crate::access::{House, TOKENS};
-use crate::harness::{Answer, Raw, World, eventually};
+use taskd_testing::{Answer, Raw, World, eventually};
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs services: scripts/test"]
 async fn the_activity_of_a_task_that_was_somebody_elses_begins_with_its_new_user() {
-    let house = House::new().await;
-    let _work = house.world.work("w", &[]).await;
+    let house = House::embedded().await;
     let (admin, member, id) = (&house.admin, &house.member, house.member_id);
     let task =
         admin.post("/tasks", json!({ "title": "private one", "userId": 1 })).await.expect(201);
@@ -100,8 +98,7 @@ async fn readiness_says_what_is_wrong_and_not_where_anything_is() {
 async fn the_metrics_of_a_worker_are_as_public_as_those_of_the_api() {
     let house = House::new().await;
     let work = house.world.work("w", &[("METRICS_PUBLIC", "false")]).await;
-    let at =
-        |api: &crate::harness::Api| crate::harness::Api { base: work.api().base, ..api.clone() };
+    let at = |api: &taskd_testing::Api| taskd_testing::Api { base: work.api().base, ..api.clone() };
     assert_eq!(work.api().get("/metrics").await.code(401), "unauthenticated");
     assert_eq!(work.api().with_token("taskd_x").get("/metrics").await.code(401), "invalid_token");
     assert_eq!(at(&house.member).get("/metrics").await.code(403), "forbidden");
@@ -145,9 +142,8 @@ async fn nothing_printed_about_a_dead_letter_steers_a_terminal() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs services: scripts/test"]
 async fn an_order_is_read_as_strictly_as_every_body() {
-    let world = World::new().await;
+    let world = World::embedded();
     let serve = world.serve().await;
     let api = serve.api();
     let path = "/operator/dead-letters";

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::{Process, Smtp, Verdict, World};
+use taskd_testing::{Process, Smtp, Verdict, World};
 
 fn requests(process: &Process) -> Vec<(String, String, u64)> {
     let lines = process.logs().into_iter().filter(|line| line["message"] == "request");

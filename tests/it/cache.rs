@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::{Value, json};
 
-use crate::harness::{Api, Process, World, eventually, redis_contents};
+use taskd_testing::{Api, Process, World, eventually, redis_contents};
 
 async fn reads(serve: &Process, outcome: &str) -> usize {
     serve.api().metric("taskd_cache_reads_total", &format!("outcome=\"{outcome}\"")).await as usize
@@ -40,7 +40,7 @@ async fn without_redis_every_read_goes_to_the_database() {
     let world = World::new().await;
     let mut command = world.command(&["serve"], &[]);
     command.env_remove("REDIS_URL");
-    let serve = crate::harness::Process::start(command, "serve without a cache");
+    let serve = taskd_testing::Process::start(command, "serve without a cache");
     let line = serve.log("it serves", |line| line["address"].is_string()).await;
     assert_eq!(line["cache"], "off");
     let api = Api::at(line["address"].as_str().unwrap());

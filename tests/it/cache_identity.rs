@@ -1,6 +1,6 @@
 //! Databases that share a Redis and a prefix: none ever reads what is another's.
 
-use crate::harness::{Db, World, postgres_url, redis_contents};
+use taskd_testing::{Db, World, postgres_url, redis_contents};
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs services: scripts/test"]

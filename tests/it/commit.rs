@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::harness::{Db, World};
+use taskd_testing::{Db, World};
 
 /// Every table that a request writes.
 const TABLES: [&str; 5] = ["tasks", "users", "categories", "tokens", "idempotency_keys"];

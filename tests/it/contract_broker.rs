@@ -17,7 +17,7 @@ use taskd::domain::processing::retry::DeadReason;
 use taskd::ground::tls::Tls;
 use taskd::store::{PostgresUrl, Store};
 
-use crate::harness::{World, rabbitmq_url};
+use taskd_testing::{World, rabbitmq_url};
 
 const DELAY: Duration = Duration::from_millis(300);
 /// Longer than any message takes.

@@ -2,13 +2,34 @@
 
 use std::time::{Duration, Instant};
 
-use taskd::cache::{Cache, Entry, Keyspace, MemoryCache, Place, RedisCache, Scope, Slot};
+use taskd::cache::{Cache, Entry, Keyspace, MemoryCache, Place, RedisCache, RedisUrl, Scope, Slot};
+use taskd::ground::tls::Tls;
 
-use crate::harness::{World, against_redis_and_memory, eventually};
+use taskd_testing::{World, eventually, redis_url};
 
 const EPOCH: i64 = 1;
 const DATABASE: &str = "database";
 const TTL: Duration = Duration::from_secs(60);
+
+/// Runs the same tests against Redis, in a world of their own each, and against memory. Each test takes a
+/// reference to what `$redis` makes of its world, or `$memory` of nothing.
+macro_rules! against_redis_and_memory {
+    ($redis:ident, $memory:ident: $($test:ident),* $(,)?) => {
+        mod redis {
+            $(#[tokio::test(flavor = "multi_thread")]
+            #[ignore = "needs services: scripts/test"]
+            async fn $test() {
+                let world = taskd_testing::World::new().await;
+                super::$test(&super::$redis(&world)).await;
+            })*
+        }
+        mod memory {
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $test() { super::$test(&super::$memory()).await; })*
+        }
+    };
+}
+pub(crate) use against_redis_and_memory;
 
 against_redis_and_memory!(
     redis_cache, memory_cache:
@@ -20,8 +41,10 @@ against_redis_and_memory!(
     a_sign_of_life_is_given,
 );
 
-fn redis_cache(world: &World) -> RedisCache {
-    world.redis()
+/// A client of the shared Redis, with keys of this world.
+pub fn redis_cache(world: &World) -> RedisCache {
+    let url = RedisUrl::parse(&redis_url(), &Tls::default()).expect("TEST_REDIS_URL");
+    RedisCache::new(&url, &world.prefix).expect("a pool")
 }
 
 fn memory_cache() -> MemoryCache {

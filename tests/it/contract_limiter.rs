@@ -5,7 +5,9 @@ use std::sync::Arc;
 use taskd::cache::{Limiter, MemoryLimiter};
 use taskd::domain::rate::Rate;
 
-use crate::harness::{World, against_redis_and_memory, eventually, redis_contents};
+use taskd_testing::{World, eventually, redis_contents};
+
+use crate::contract_cache::{against_redis_and_memory, redis_cache};
 
 against_redis_and_memory!(
     shared, own:
@@ -17,7 +19,7 @@ against_redis_and_memory!(
 );
 
 fn shared(world: &World) -> Arc<dyn Limiter> {
-    Arc::new(world.redis())
+    Arc::new(redis_cache(world))
 }
 
 fn own() -> Arc<dyn Limiter> {
@@ -85,8 +87,8 @@ async fn a_lower_rate_holds_at_once(limiter: &Arc<dyn Limiter>) {
 #[ignore = "needs services: scripts/test"]
 async fn two_processes_share_redis_and_each_has_a_memory_of_its_own() {
     let world = World::new().await;
-    assert!(world.redis().take("k", rate("1/1h")).await.unwrap().granted);
-    assert!(!world.redis().take("k", rate("1/1h")).await.unwrap().granted);
+    assert!(redis_cache(&world).take("k", rate("1/1h")).await.unwrap().granted);
+    assert!(!redis_cache(&world).take("k", rate("1/1h")).await.unwrap().granted);
     assert!(MemoryLimiter::default().take("k", rate("1/1h")).await.unwrap().granted);
     assert!(MemoryLimiter::default().take("k", rate("1/1h")).await.unwrap().granted);
 }
@@ -95,7 +97,7 @@ async fn two_processes_share_redis_and_each_has_a_memory_of_its_own() {
 #[ignore = "needs services: scripts/test"]
 async fn what_redis_counts_is_gone_when_it_counts_no_more() {
     let world = World::new().await;
-    let limiter = world.redis();
+    let limiter = redis_cache(&world);
     limiter.take("k", rate("10/1s")).await.unwrap();
     eventually("the key is gone", || async {
         redis_contents(&world.prefix).await.is_empty().then_some(())

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::{Raw, Smtp, Verdict, World, eventually};
+use taskd_testing::{Raw, Smtp, Verdict, World, eventually};
 
 /// The letter without what the broker counts at each look.
 fn without_counts(mut letter: Value) -> Value {
@@ -181,10 +181,10 @@ async fn discarded_letters_are_gone_and_the_others_stay() {
 }
 
 /// Runs a command whose output goes to a device that is always full.
-async fn to_a_full_disk(world: &World, arguments: &[&str]) -> crate::harness::Finished {
+async fn to_a_full_disk(world: &World, arguments: &[&str]) -> taskd_testing::Finished {
     let mut command = world.command(arguments, &[]);
     command.stdout(std::fs::File::options().write(true).open("/dev/full").unwrap());
-    crate::harness::run_as_it_is(command).await
+    taskd_testing::run_as_it_is(command).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -230,7 +230,7 @@ async fn output_that_cannot_be_written_is_a_failure_and_nothing_is_lost_by_it() 
     drop(reader);
     let mut command = world.command(&["dlq", "list"], &[]);
     command.stdout(writer);
-    let quiet = crate::harness::run_as_it_is(command).await.succeeded();
+    let quiet = taskd_testing::run_as_it_is(command).await.succeeded();
     assert_eq!(quiet.stderr, "");
 }
 

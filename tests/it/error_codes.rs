@@ -5,7 +5,7 @@ use serde_json::json;
 use taskd::ground::tls::Tls;
 use taskd::store::{PostgresUrl, Store, StoreError, categories};
 
-use crate::harness::{Api, Db, Process, World, eventually};
+use taskd_testing::{Api, Db, Process, World, eventually};
 
 /// Makes each insert into a table fail with this code and a text that no program knows.
 async fn fail_inserts(db: &Db, table: &str, code: &str) {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
-use crate::harness::{Api, Proxy, Raw, World, eventually, rabbitmq_url};
+use taskd_testing::{Api, Proxy, Raw, World, eventually, rabbitmq_url};
 
 /// Holds a message against the schema that the API serves for its type.
 async fn check_schema(api: &Api, message: &Raw) {

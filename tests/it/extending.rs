@@ -29,7 +29,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
-use crate::harness::{Api, Smtp, Verdict, World, eventually, rabbitmq_url};
+use taskd_testing::{Api, Smtp, Verdict, World, eventually, rabbitmq_url};
 
 const DELAYS: &str = "100ms,200ms";
 

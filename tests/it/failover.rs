@@ -3,7 +3,7 @@
 use serde_json::json;
 use tokio::net::TcpListener;
 
-use crate::harness::{Db, Private, Process, Proxy, World, eventually, postgres_url};
+use taskd_testing::{Db, Private, Process, Proxy, World, eventually, postgres_url};
 
 /// Waits until a write is answered, and then writes and reads this often without an exception.
 async fn serves_again(serve: &Process) {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::harness::{Proxy, World, eventually, eventually_within};
+use taskd_testing::{Proxy, World, eventually, eventually_within};
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs services: scripts/test"]

@@ -2,12 +2,11 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::World;
+use taskd_testing::World;
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs services: scripts/test"]
 async fn a_category_is_made_read_renamed_and_deleted() {
-    let world = World::new().await;
+    let world = World::embedded();
     let serve = world.serve().await;
     let api = serve.api();
     let answer = api.post("/categories", json!({ "name": "Docs" })).await;
@@ -38,9 +37,8 @@ async fn a_category_is_made_read_renamed_and_deleted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs services: scripts/test"]
 async fn a_categorys_name_is_unique() {
-    let world = World::new().await;
+    let world = World::embedded();
     let serve = world.serve().await;
     let api = serve.api();
     for name in ["a", "b", "A"] {
@@ -57,9 +55,8 @@ async fn a_categorys_name_is_unique() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs services: scripts/test"]
 async fn deleting_a_category_leaves_its_tasks_without_one_and_says_so() {
-    let world = World::new().await;
+    let world = World::embedded();
     let serve = world.serve().await;
     let api = serve.api();
     api.post("/categories", json!({ "name": "c" })).await.expect(201);
@@ -74,7 +71,7 @@ async fn deleting_a_category_leaves_its_tasks_without_one_and_says_so() {
     let task = api.get("/tasks/1").await.expect(200);
     assert_eq!((&task["categoryId"], &task["userId"]), (&Value::Null, &json!(1)));
     assert_eq!(api.get("/tasks?categoryId=1").await.expect(200)["data"], json!([]));
-    let events = world.db().await.rows("SELECT * FROM events ORDER BY seq").await;
+    let events = api.events().await;
     assert_eq!(events.len(), 2);
     assert_eq!(events[1]["payload"]["changes"], json!({ "categoryId": { "from": 1, "to": null } }));
 }

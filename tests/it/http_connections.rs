@@ -7,7 +7,7 @@ use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 
-use crate::harness::{Api, World, eventually_within};
+use taskd_testing::{Api, World, eventually_within};
 
 /// Longer than anything here takes.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -113,11 +113,9 @@ async fn an_offer_to_speak_http_2_is_ignored() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs services: scripts/test"]
 async fn a_request_after_the_last_is_not_carried_out() {
-    let world = World::new().await;
+    let world = World::embedded();
     let serve = world.serve().await;
-    let db = world.db().await;
     for (number, last) in
         ["Connection: close\r\n", "Connection: Close, x\r\n"].into_iter().enumerate()
     {
@@ -126,21 +124,21 @@ async fn a_request_after_the_last_is_not_carried_out() {
         let second = answer.rfind("HTTP/1.1 201 ").unwrap();
         assert!(has(&answer[second..], "connection: close"), "{answer}");
         assert!(!has(&answer[..second], "connection: close"), "{answer}");
-        assert_eq!(db.count("tasks").await as usize, 2 * (number + 1));
+        assert_eq!(serve.api().tasks().await as usize, 2 * (number + 1));
     }
     // One of HTTP/1.0 is the last unless it says otherwise.
     let old = post("").replace("HTTP/1.1", "HTTP/1.0");
     let answer = told(&serve.api(), &format!("{old}{}", post(""))).await;
     assert_eq!(answer.matches(" 201 ").count(), 1, "{answer}");
-    assert_eq!(db.count("tasks").await, 5);
+    assert_eq!(serve.api().tasks().await, 5);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs services: scripts/test"]
 async fn a_websocket_is_refused_before_its_body_is_waited_for() {
-    let world = World::new().await;
+    let world = World::embedded();
     let serve = world.serve().await;
-    let work = world.work("w", &[]).await;
+    let apart = World::cut_off();
+    let work = apart.work_in_vain().await;
     let offer = "Upgrade: WebSocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n";
     let get = format!("GET /healthz HTTP/1.1\r\nHost: localhost\r\n{offer}\r\n");
     for (api, request) in [
@@ -154,7 +152,7 @@ async fn a_websocket_is_refused_before_its_body_is_waited_for() {
         assert!(answer.contains("\"upgrade_unsupported\""), "{answer}");
         assert!(has(&answer, "connection: close"), "{answer}");
     }
-    assert_eq!(world.db().await.count("tasks").await, 0);
+    assert_eq!(serve.api().tasks().await, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

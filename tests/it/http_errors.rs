@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::{Answer, Api, World};
+use taskd_testing::{Answer, Api, World};
 
 const JSON: &str = "application/json";
 
@@ -79,9 +79,8 @@ async fn hold(api: &Api, case: Case) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs services: scripts/test"]
 async fn a_body_that_is_no_json_object_is_refused() {
-    let world = World::new().await;
+    let world = World::embedded();
     let serve = world.serve().await;
     let api = serve.api();
     api.task("t", None).await;
@@ -118,9 +117,8 @@ async fn a_body_that_is_no_json_object_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs services: scripts/test"]
 async fn a_body_that_is_too_large_is_refused_also_when_its_length_is_not_announced() {
-    let world = World::new().await;
+    let world = World::cut_off();
     let serve = world.serve().await;
     let api = serve.api();
     let mut request =
@@ -146,9 +144,8 @@ async fn a_body_that_is_too_large_is_refused_also_when_its_length_is_not_announc
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs services: scripts/test"]
 async fn every_wrong_member_of_a_body_is_named_at_once() {
-    let world = World::new().await;
+    let world = World::embedded();
     let serve = world.serve().await;
     let api = serve.api();
     api.task("t", None).await;
@@ -208,13 +205,12 @@ async fn every_wrong_member_of_a_body_is_named_at_once() {
     hold(&api, invalid_body("POST /categories", json!({ "name": " ", "x": 1 }), &["/name", "/x"]))
         .await;
     hold(&api, invalid_body("POST /categories", json!({ "name": "\u{0}" }), &["/name"])).await;
-    assert_eq!(world.db().await.count("events").await, 1, "nothing refused was written");
+    assert_eq!(api.events().await.len(), 1, "nothing refused was written");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs services: scripts/test"]
 async fn every_wrong_parameter_is_named_at_once() {
-    let world = World::new().await;
+    let world = World::embedded();
     let serve = world.serve().await;
     let api = serve.api();
     let nul_cursor =
@@ -270,9 +266,8 @@ async fn every_wrong_parameter_is_named_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs services: scripts/test"]
 async fn an_unknown_route_is_404_and_a_wrong_method_405_with_allow() {
-    let world = World::new().await;
+    let world = World::cut_off();
     let serve = world.serve().await;
     let api = serve.api();
     for path in [
@@ -324,9 +319,8 @@ async fn an_unknown_route_is_404_and_a_wrong_method_405_with_allow() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs services: scripts/test"]
 async fn head_is_get_without_the_body() {
-    let world = World::new().await;
+    let world = World::embedded();
     let serve = world.serve().await;
     let api = serve.api();
     api.task("t", None).await;
@@ -348,9 +342,8 @@ async fn head_is_get_without_the_body() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs services: scripts/test"]
 async fn a_request_id_is_passed_through_or_made() {
-    let world = World::new().await;
+    let world = World::embedded();
     let serve = world.serve().await;
     let api = serve.api();
     let with_id = async |path: &str, id: &str| {
@@ -374,9 +367,8 @@ async fn a_request_id_is_passed_through_or_made() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs services: scripts/test"]
 async fn a_member_that_is_there_twice_is_refused_by_its_name() {
-    let world = World::new().await;
+    let world = World::embedded();
     let serve = world.serve().await;
     let api = serve.api();
     api.task("t", None).await;
@@ -411,9 +403,8 @@ async fn a_member_that_is_there_twice_is_refused_by_its_name() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs services: scripts/test"]
 async fn what_is_wrong_is_said_in_plain_words_with_what_there_is() {
-    let world = World::new().await;
+    let world = World::embedded();
     let serve = world.serve().await;
     let api = serve.api();
     for (answer, parts) in [

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::access::House;
-use crate::harness::{Api, Db, World, eventually};
+use taskd_testing::{Api, Db, World, eventually};
 
 /// So many events of 100 tasks, every tenth a deletion, one in a thousand unpublished. Their ids ascend.
 fn events(count: usize) -> String {
@@ -121,9 +121,8 @@ async fn an_event_says_what_became_of_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs services: scripts/test"]
 async fn events_are_for_admins_alone() {
-    let house = House::new().await;
+    let house = House::embedded().await;
     let id =
         house.member.post("/tasks", json!({ "title": "mine" })).await.expect(201)["id"].clone();
     let event = house.admin.get(&format!("/events?taskId={id}")).await.expect(200);

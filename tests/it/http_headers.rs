@@ -2,16 +2,16 @@
 
 use serde_json::json;
 
-use crate::harness::{Answer, World};
+use taskd_testing::{Answer, World};
 
 const ORIGIN: &str = "https://app.example.com";
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs services: scripts/test"]
 async fn every_answer_says_what_browsers_may_do_with_it() {
-    let world = World::new().await;
+    let world = World::embedded();
     let serve = world.serve().await;
-    let work = world.work("w", &[]).await;
+    let apart = World::cut_off();
+    let work = apart.work_in_vain().await;
     let api = serve.api();
     let created = api.post("/tasks", json!({ "title": "t" })).await;
     for (what, answer, caching) in [
@@ -46,9 +46,8 @@ async fn every_answer_says_what_browsers_may_do_with_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs services: scripts/test"]
 async fn the_page_of_the_docs_has_nothing_that_its_policy_forbids() {
-    let world = World::new().await;
+    let world = World::cut_off();
     let serve = world.serve().await;
     let page = serve.api().get("/docs/").await;
     for tag in page.text.split("<script").skip(1) {
@@ -60,9 +59,8 @@ async fn the_page_of_the_docs_has_nothing_that_its_policy_forbids() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs services: scripts/test"]
 async fn pages_of_other_origins_may_nothing_unless_told() {
-    let world = World::new().await;
+    let world = World::cut_off();
     let serve = world.serve().await;
     let api = serve.api();
     let preflight = api
@@ -78,9 +76,8 @@ async fn pages_of_other_origins_may_nothing_unless_told() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs services: scripts/test"]
 async fn pages_of_allowed_origins_may_use_the_api() {
-    let world = World::new().await;
+    let world = World::embedded();
     let origins = format!("{ORIGIN}, http://localhost:5173");
     let serve = world.serve_with(&[("CORS_ORIGINS", &origins)]).await;
     let api = serve.api();
@@ -138,9 +135,8 @@ async fn pages_of_allowed_origins_may_use_the_api() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs services: scripts/test"]
 async fn a_star_lets_every_page_in() {
-    let world = World::new().await;
+    let world = World::embedded();
     let serve = world.serve_with(&[("CORS_ORIGINS", "*")]).await;
     let read = serve.api().request("GET", "/tasks").header("Origin", "https://anybody.example");
     let answer = Answer::of(read.send().await.unwrap()).await;

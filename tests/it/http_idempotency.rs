@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
-use crate::harness::{Answer, Api, Db, World, eventually};
+use taskd_testing::{Answer, Api, Db, World, eventually};
 
 /// Where backends of this database wait for a lock.
 const WAITING: &str =
@@ -362,9 +362,8 @@ async fn it_works_on_the_embedded_database() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs services: scripts/test"]
 async fn the_document_has_the_key_on_every_post() {
-    let world = World::new().await;
+    let world = World::cut_off();
     let serve = world.serve().await;
     let document = serve.api().get("/openapi.json").await.expect(200);
     let mut posts = 0;
@@ -392,9 +391,8 @@ async fn the_document_has_the_key_on_every_post() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs services: scripts/test"]
 async fn a_key_is_refused_where_it_would_not_be_looked_at() {
-    let world = World::new().await;
+    let world = World::embedded();
     let serve = world.serve().await;
     let api = serve.api();
     api.task("t", None).await;

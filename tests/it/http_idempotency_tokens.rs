@@ -5,8 +5,8 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 
 use crate::access::{House, PASSWORD, TOKENS};
-use crate::harness::{Answer, Api, Db, Process};
 use crate::http_idempotency::{lasting, post, waits_for_a_lock};
+use taskd_testing::{Answer, Api, Db, Process};
 
 /// A second instance; neither counts attempts to sign in.
 async fn two(house: &House) -> (Process, Process) {
@@ -155,9 +155,8 @@ async fn two_people_may_have_one_key_and_a_wrong_password_gets_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs services: scripts/test"]
 async fn after_a_new_password_nothing_is_repeated() {
-    let house = House::new().await;
+    let house = House::embedded().await;
     let api = house.anonymous();
     let old = credentials("member@example.com");
     post(&api, "/sessions", "k", &old).await.expect(201);

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::{Answer, Api, World, eventually};
+use taskd_testing::{Answer, Api, World, eventually};
 
 async fn send(api: &Api, method: &str, path: &str, header: (&str, &str), body: Value) -> Answer {
     let mut request = api.request(method, path).header(header.0, header.1);
@@ -13,9 +13,8 @@ async fn send(api: &Api, method: &str, path: &str, header: (&str, &str), body: V
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs services: scripts/test"]
 async fn every_answer_with_a_task_has_its_entity_tag_also_from_the_cache() {
-    let world = World::new().await;
+    let world = World::embedded();
     let serve = world.serve().await;
     let api = serve.api();
     // A title that looks like the member that the tag is read from.
@@ -41,9 +40,8 @@ async fn every_answer_with_a_task_has_its_entity_tag_also_from_the_cache() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs services: scripts/test"]
 async fn a_client_that_has_the_version_is_not_sent_it_again() {
-    let world = World::new().await;
+    let world = World::embedded();
     let serve = world.serve().await;
     let api = serve.api();
     api.task("t", None).await;
@@ -71,9 +69,8 @@ async fn a_client_that_has_the_version_is_not_sent_it_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs services: scripts/test"]
 async fn a_write_for_another_version_is_refused_and_changes_nothing() {
-    let world = World::new().await;
+    let world = World::embedded();
     let serve = world.serve().await;
     let api = serve.api();
     let task = api.task("t", None).await;
@@ -108,8 +105,7 @@ async fn a_write_for_another_version_is_refused_and_changes_nothing() {
         assert_eq!(missing.code(404), "not_found", "{method}");
     }
     assert_eq!(api.get("/tasks/1").await.expect(200), task);
-    let db = world.db().await;
-    assert_eq!(db.count("events").await, 1);
+    assert_eq!(api.events().await.len(), 1);
 
     let write = async |tags: &str, title: &str| {
         send(&api, "PATCH", "/tasks/1", ("If-Match", tags), json!({ "title": title })).await
@@ -161,9 +157,8 @@ async fn of_writers_who_have_read_the_same_version_exactly_one_wins() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs services: scripts/test"]
 async fn the_document_describes_the_entity_tags() {
-    let world = World::new().await;
+    let world = World::cut_off();
     let serve = world.serve().await;
     let document = serve.api().get("/openapi.json").await.expect(200);
     let task = &document["paths"]["/tasks/{id}"];

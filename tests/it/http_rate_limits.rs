@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::harness::{Answer, Api, Process, World};
+use taskd_testing::{Answer, Api, Process, World};
 
 async fn read(api: &Api, path: &str, forwarded: &str) -> Answer {
     let request = api.request("GET", path).header("X-Forwarded-For", forwarded);
@@ -56,9 +56,8 @@ async fn a_limit_holds_over_all_instances_and_says_when_to_come_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs services: scripts/test"]
 async fn every_kind_of_answer_tells_the_rate_by_the_headers_of_the_document() {
-    let world = World::new().await;
+    let world = World::embedded();
     let more = [("AUTH", "tokens"), ("RATE_LIMIT_READS", "5/1h"), ("RATE_LIMIT_WRITES", "2/1h")];
     let serve = world.serve_with(&more).await;
     let document = serve.api().get("/openapi.json").await.expect(200);
@@ -88,11 +87,9 @@ async fn every_kind_of_answer_tells_the_rate_by_the_headers_of_the_document() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs services: scripts/test"]
 async fn what_watches_the_service_is_not_limited_and_nothing_is_where_nobody_says_who_they_are() {
-    let world = World::new().await;
-    let (limited, usual) =
-        tokio::join!(world.serve_with(&[("RATE_LIMIT_READS", "1/1h")]), world.serve());
+    let world = World::embedded();
+    let limited = world.serve_with(&[("RATE_LIMIT_READS", "1/1h")]).await;
     let api = limited.api();
     assert_eq!(let_in(&api, 3).await, 1);
     // Nor can a limit be got round by writing the path in another way.
@@ -114,11 +111,14 @@ async fn what_watches_the_service_is_not_limited_and_nothing_is_where_nobody_say
             assert_eq!((answer.status, answer.header("ratelimit")), (200, ""), "{path}");
         }
     }
+    let world = World::embedded();
+    let usual = world.serve().await;
     let api = usual.api();
     assert_eq!(let_in(&api, 50).await, 50);
     assert_eq!(api.get("/tasks").await.header("ratelimit"), "");
     assert_eq!(api.post("/tasks", json!({ "title": "t" })).await.header("ratelimit"), "");
     // Where they do, writes are.
+    let world = World::embedded();
     let strict = world.serve_with(&[("AUTH", "tokens")]).await;
     let api = strict.api().with_token(&world.token(&["--user", "1"]).await);
     let written = api.post("/tasks", json!({ "title": "t" })).await;
@@ -127,9 +127,8 @@ async fn what_watches_the_service_is_not_limited_and_nothing_is_where_nobody_say
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs services: scripts/test"]
 async fn attempts_to_sign_in_are_limited_by_default() {
-    let world = World::new().await;
+    let world = World::embedded();
     let serve = world.serve().await;
     for path in ["/sessions", "/%73essions"].into_iter().cycle().take(10) {
         let answer = serve.api().post(path, json!({})).await;
@@ -161,18 +160,12 @@ async fn each_user_counts_for_itself_and_who_has_no_token_by_address() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs services: scripts/test"]
 async fn an_address_is_believed_from_a_trusted_proxy_alone() {
-    let world = World::new().await;
+    let world = World::embedded();
     let limit = ("RATE_LIMIT_READS", "1/1h");
-    let direct = world.serve_with(&[limit, ("CACHE_PREFIX", &format!("{}a", world.prefix))]).await;
-    let behind = world
-        .serve_with(&[
-            limit,
-            ("TRUSTED_PROXIES", "127.0.0.0/8, 10.0.0.1"),
-            ("CACHE_PREFIX", &format!("{}b", world.prefix)),
-        ])
-        .await;
+    let direct = world.serve_with(&[limit]).await;
+    let other = World::embedded();
+    let behind = other.serve_with(&[limit, ("TRUSTED_PROXIES", "127.0.0.0/8, 10.0.0.1")]).await;
     // Whatever a client says, it is one.
     assert_eq!(read(&direct.api(), "/tasks", "203.0.113.1").await.status, 200);
     assert_eq!(read(&direct.api(), "/tasks", "203.0.113.2").await.status, 429);

@@ -4,18 +4,17 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use crate::harness::{World, eventually};
+use taskd_testing::{World, eventually};
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs services: scripts/test"]
 async fn the_example_in_the_readme_makes_a_task() {
-    let world = World::new().await;
+    let world = World::embedded();
     let serve = world.serve().await;
     let api = serve.api();
     let body = r#"{ "title": "Write Docs", "description": "Testing async", "status": "in-progress", "userId": 1 }"#;
     let request =
         api.request("POST", "/tasks").header("Content-Type", "application/json").body(body);
-    let answer = crate::harness::Answer::of(request.send().await.unwrap()).await;
+    let answer = taskd_testing::Answer::of(request.send().await.unwrap()).await;
 
     assert_eq!(answer.header("content-type"), "application/json");
     assert_eq!(answer.header("location"), "/tasks/1");
@@ -36,9 +35,8 @@ async fn the_example_in_the_readme_makes_a_task() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs services: scripts/test"]
 async fn a_title_alone_makes_a_pending_task() {
-    let world = World::new().await;
+    let world = World::embedded();
     let serve = world.serve().await;
     let task = serve.api().post("/tasks", json!({ "title": "é𝄞" })).await.expect(201);
     for (member, value) in [("status", json!("pending")), ("title", json!("é𝄞"))] {
@@ -50,9 +48,8 @@ async fn a_title_alone_makes_a_pending_task() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs services: scripts/test"]
 async fn a_patch_leaves_what_is_absent_and_clears_what_is_null() {
-    let world = World::new().await;
+    let world = World::embedded();
     let serve = world.serve().await;
     let api = serve.api();
     let category = api.post("/categories", json!({ "name": "c" })).await.expect(201)["id"].clone();
@@ -98,9 +95,8 @@ async fn a_leap_second_is_answered_as_it_is_stored() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs services: scripts/test"]
 async fn a_merge_patch_may_come_under_its_own_media_type() {
-    let world = World::new().await;
+    let world = World::embedded();
     let serve = world.serve().await;
     let api = serve.api();
     api.task("t", None).await;
@@ -117,9 +113,8 @@ async fn a_merge_patch_may_come_under_its_own_media_type() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs services: scripts/test"]
 async fn a_put_replaces_the_whole_task() {
-    let world = World::new().await;
+    let world = World::embedded();
     let serve = world.serve().await;
     let api = serve.api();
     let whole = json!({ "title": "t", "description": "d", "status": "completed", "userId": 1 });
@@ -140,9 +135,8 @@ async fn a_put_replaces_the_whole_task() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs services: scripts/test"]
 async fn the_version_counts_changes_and_completed_at_follows_the_status() {
-    let world = World::new().await;
+    let world = World::embedded();
     let serve = world.serve().await;
     let api = serve.api();
     api.task("t", None).await;
@@ -245,9 +239,8 @@ async fn tasks_that_are_written_together_have_each_their_own_answer() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs services: scripts/test"]
 async fn a_put_says_what_it_cleared_since_it_was_not_there() {
-    let world = World::new().await;
+    let world = World::embedded();
     let serve = world.serve().await;
     let api = serve.api();
     let whole = json!({ "title": "t", "description": "d", "status": "completed", "userId": 1, "dueAt": "2030-01-31T12:00:00Z" });

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::harness::{Raw, Smtp, World, eventually};
+use taskd_testing::{Raw, Smtp, World, eventually};
 
 /// Ends a header, a line and a string, opens a tag, steers a terminal, and has four bytes.
 const HOSTILE: &str =

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use crate::harness::{Api, Db, Process, World};
+use taskd_testing::{Api, Db, Process, World};
 
 /// Every order, and the same in SQL.
 const SORTS: [(&str, &str); 8] = [
@@ -100,9 +100,8 @@ async fn paging_to_the_end_yields_every_row_once_in_every_order() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs services: scripts/test"]
 async fn rows_that_come_and_go_while_paging_repeat_and_hide_no_other() {
-    let world = World::new().await;
+    let world = World::embedded();
     let serve = world.serve().await;
     let api = serve.api();
     for number in 1..=9 {
@@ -140,9 +139,8 @@ async fn the_total_counts_what_passes_the_filters() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs services: scripts/test"]
 async fn search_finds_any_text_in_title_or_description_whatever_its_case() {
-    let world = World::new().await;
+    let world = World::embedded();
     let serve = world.serve().await;
     let api = serve.api();
     let texts = [
@@ -192,9 +190,8 @@ async fn search_finds_any_text_in_title_or_description_whatever_its_case() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs services: scripts/test"]
 async fn due_filters_leave_out_their_own_moment_and_tasks_that_are_never_due() {
-    let world = World::new().await;
+    let world = World::embedded();
     let serve = world.serve().await;
     let api = serve.api();
     for due in [

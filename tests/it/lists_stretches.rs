@@ -7,9 +7,9 @@ use taskd::ground::tls::Tls;
 use taskd::store::task_list::{self, Place, PlaceKey, Sort, SortKey, TaskQuery};
 use taskd::store::{Connection, PostgresUrl, Store};
 
-use crate::harness::{Api, Process, World, eventually};
 use crate::lists::ROWS;
 use crate::plans::planned_once;
+use taskd_testing::{Api, Process, World, eventually};
 
 /// A database with [`ROWS`], and one connection to it.
 async fn world() -> (World, Store) {

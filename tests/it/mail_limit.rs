@@ -1,6 +1,6 @@
 //! How many mails a user gets.
 
-use crate::harness::{Smtp, World, eventually};
+use taskd_testing::{Smtp, World, eventually};
 
 /// As many at once as the rate says, over all workers; the others later, with no attempt counted,
 /// and each once.

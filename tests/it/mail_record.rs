@@ -1,6 +1,6 @@
 //! What is sent is noted, whatever else goes wrong just then.
 
-use crate::harness::{Proxy, Smtp, Verdict, Weather, World, eventually, rabbitmq_url};
+use taskd_testing::{Proxy, Smtp, Verdict, Weather, World, eventually, rabbitmq_url};
 
 /// The mail is taken while the database is away, and then the broker's connection is lost: its message
 /// comes again, and only the note of the first delivery can keep the mail from being sent again.

@@ -1,6 +1,6 @@
 //! How a mail server is spoken to.
 
-use crate::harness::{Smtp, Verdict, World};
+use taskd_testing::{Smtp, Verdict, World};
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs services: scripts/test"]

@@ -1,4 +1,4 @@
-//! The system from outside: the real program on real services, each test in a world of its own.
+//! The system from outside: the real program, each test in a world of its own.
 //!
 //! A test that is marked as ignored needs PostgreSQL, RabbitMQ and Redis, at TEST_DATABASE_URL,
 //! TEST_RABBITMQ_URL and TEST_REDIS_URL or at their usual local addresses; `scripts/test` runs those
@@ -10,9 +10,6 @@
     missing_docs,
     reason = "a helper that fails fails its test, and a test's name says what it is about"
 )]
-
-#[allow(dead_code, unused_imports, reason = "shared with the fault harness, which uses more of it")]
-mod harness;
 
 mod access;
 mod access_log;

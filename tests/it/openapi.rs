@@ -6,13 +6,12 @@ use serde_json::{Value, json};
 use taskd::http::openapi::{NO_NUL, NOT_BLANK, body_rules, event_parameter_rules, parameter_rules};
 use taskd::http::routes;
 
-use crate::harness::{Answer, Api, World};
 use crate::snapshots::assert_snapshot;
+use taskd_testing::{Answer, Api, World};
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs services: scripts/test"]
 async fn the_document_is_as_it_was() {
-    let world = World::new().await;
+    let world = World::cut_off();
     let serve = world.serve().await;
     let answer = serve.api().get("/openapi.json").await;
     assert_eq!(answer.header("content-type"), "application/json");
@@ -24,7 +23,6 @@ async fn the_document_is_as_it_was() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs services: scripts/test"]
 async fn every_reference_leads_somewhere_and_every_operation_has_its_errors() {
     fn references<'a>(value: &'a Value, found: &mut Vec<&'a str>) {
         match value {
@@ -36,7 +34,7 @@ async fn every_reference_leads_somewhere_and_every_operation_has_its_errors() {
             _ => {}
         }
     }
-    let world = World::new().await;
+    let world = World::cut_off();
     let serve = world.serve().await;
     let document = serve.api().get("/openapi.json").await.expect(200);
     let mut found = Vec::new();
@@ -182,9 +180,8 @@ fn edges(rule: &Value) -> Vec<(Value, bool)> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs services: scripts/test"]
 async fn bodies_are_accepted_and_refused_as_the_document_says() {
-    let world = World::new().await;
+    let world = World::embedded();
     let more = [("RATE_LIMIT_SIGN_IN", "off"), ("TOKEN_MAX_LIFETIME", "36500d")];
     let serve = world.serve_with(&more).await;
     let api = serve.api().with_token(&world.token(&["--user", "1", "--admin"]).await);
@@ -242,9 +239,8 @@ async fn bodies_are_accepted_and_refused_as_the_document_says() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs services: scripts/test"]
 async fn parameters_are_accepted_and_refused_as_the_document_says() {
-    let world = World::new().await;
+    let world = World::embedded();
     let serve = world.serve().await;
     let api = serve.api();
     let document = api.get("/openapi.json").await.expect(200);
@@ -352,16 +348,14 @@ fn validator(document: &Value, schema: &str) -> jsonschema::Validator {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs services: scripts/test"]
 async fn answers_are_as_the_document_describes_them() {
-    let world = World::new().await;
+    let world = World::embedded();
     let serve = world.serve().await;
-    let _work = world.work("w", &[]).await;
     let api = serve.api().with_token(&world.token(&["--user", "1", "--admin"]).await);
     api.task("t", Some(1)).await;
     api.post("/categories", json!({ "name": "c" })).await.expect(201);
     let document = api.get("/openapi.json").await.expect(200);
-    let activity = crate::harness::eventually("the activity", || async {
+    let activity = taskd_testing::eventually("the activity", || async {
         let page = api.get("/tasks/1/activity?total=true").await.expect(200);
         (page["total"] == 1 && page["data"][0].is_object()).then_some(page)
     })
@@ -372,7 +366,7 @@ async fn answers_are_as_the_document_describes_them() {
     let tokens = api.get("/tokens?total=true").await.expect(200);
     let events = api.get("/events?total=true").await.expect(200);
     let event = format!("/events/{}", events["data"][0]["eventId"].as_str().unwrap());
-    let event = crate::harness::eventually("its effects", || async {
+    let event = taskd_testing::eventually("its effects", || async {
         let event = api.get(&event).await.expect(200);
         event["effects"][0].is_object().then_some(event)
     })
@@ -446,9 +440,8 @@ async fn each_example_works_as_it_stands_in_a_new_up() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs services: scripts/test"]
 async fn the_root_leads_a_browser_to_the_documentation_and_tells_others_what_there_is() {
-    let world = World::new().await;
+    let world = World::embedded();
     let serve = world.serve_with(&[("AUTH", "tokens")]).await;
     let api = serve.api();
     let index = api.get("/").await.expect(200);
@@ -464,9 +457,8 @@ async fn the_root_leads_a_browser_to_the_documentation_and_tells_others_what_the
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs services: scripts/test"]
 async fn swagger_ui_and_the_event_schemas_are_served() {
-    let world = World::new().await;
+    let world = World::cut_off();
     let serve = world.serve().await;
     let api = serve.api();
     let page = api.get("/docs").await;

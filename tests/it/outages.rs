@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::json;
 use tokio::task::JoinSet;
 
-use crate::harness::{Api, Db, Private, Process, Smtp, World, eventually, eventually_within};
+use taskd_testing::{Api, Db, Private, Process, Smtp, World, eventually, eventually_within};
 
 /// How many clients write and read back.
 const CLIENTS: usize = 8;

@@ -11,7 +11,7 @@ use taskd::store::delivery::processed::{self, EventRecord, Finished};
 use taskd::store::delivery::queue::{self, NewRow};
 use taskd::store::{Connection, PostgresUrl, Store, activity, tasks};
 
-use crate::harness::World;
+use taskd_testing::World;
 
 /// How many statements are prepared, each of which is planned once.
 pub(crate) async fn planned_once(connection: &mut Connection) -> usize {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use taskd::ground::tls::Tls;
 use taskd::store::{PostgresUrl, Store, tasks};
 
-use crate::harness::{World, eventually};
+use taskd_testing::{World, eventually};
 
 fn url(world: &World) -> PostgresUrl {
     PostgresUrl::parse(world.database_url(), &Tls::default()).unwrap()

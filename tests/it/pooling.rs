@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
-use crate::harness::{World, eventually, postgres_url};
+use taskd_testing::{World, eventually, postgres_url};
 
 /// A pgbouncer before the shared PostgreSQL.
 struct Pooler {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
-use crate::harness::{Api, Process, World, eventually};
+use taskd_testing::{Api, Process, World, eventually};
 
 const POLLERS: usize = 32;
 

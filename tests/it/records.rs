@@ -1,7 +1,7 @@
 //! What is on record about effects, and for how long: however late a message comes, nothing is repeated
 //! and nothing is missed.
 
-use crate::harness::{Smtp, Verdict, World, eventually};
+use taskd_testing::{Smtp, Verdict, World, eventually};
 
 /// As if all of this world had happened so long ago.
 const AGE: &str = "UPDATE processed_messages SET touched_at = touched_at - interval '40 days';

@@ -17,8 +17,8 @@ use taskd::store::delivery::retention;
 use taskd::store::{PostgresUrl, Store, activity};
 use uuid::Uuid;
 
-use crate::harness::{Db, World};
 use crate::plans::created;
+use taskd_testing::{Db, World};
 
 fn store(world: &World) -> Store {
     Store::new(&PostgresUrl::parse(world.database_url(), &Tls::default()).unwrap(), 2).unwrap()

@@ -1,6 +1,6 @@
 //! Services that are there and refuse us: said in words, with the variable, and fatal at the start.
 
-use crate::harness::{World, rabbitmq_url, redis_url};
+use taskd_testing::{World, rabbitmq_url, redis_url};
 
 fn with_password(url: &str, user: &str, password: &str) -> String {
     let mut url = url::Url::parse(url).unwrap();

@@ -1,6 +1,6 @@
 //! Configuration: a bad value names its variable, exits 2, and nothing is started or given away.
 
-use crate::harness::World;
+use taskd_testing::World;
 
 const PASSWORD: &str = "hunter2secret";
 
@@ -162,7 +162,7 @@ async fn each_variable_of_the_table_is_refused_by_name_with_what_it_takes() {
         if variable == "DATA_DIR" {
             command.env_remove("DATABASE_URL").env_remove("RABBITMQ_URL");
         }
-        let refused = crate::harness::run(command).await.exited(2);
+        let refused = taskd_testing::run(command).await.exited(2);
         let said = &refused.stderr;
         assert!(said.contains(variable) && said.contains(takes), "{variable}={value}: {said}");
         for raw in [
@@ -181,7 +181,7 @@ async fn each_variable_of_the_table_is_refused_by_name_with_what_it_takes() {
                 use std::os::unix::ffi::OsStrExt;
                 command.env(variable, std::ffi::OsStr::from_bytes(b"\xff"));
             }
-            let refused = crate::harness::run(command).await.exited(2);
+            let refused = taskd_testing::run(command).await.exited(2);
             assert!(refused.stderr.contains(variable), "{variable}: {}", refused.stderr);
         }
     }
@@ -322,7 +322,7 @@ async fn only_the_working_directorys_dot_env_is_believed_and_only_ones_own() {
     let shown = async |directory: &std::path::Path| {
         let mut command = world.command(&["topology", "show"], &[]);
         command.env_remove("RETRY_DELAYS").current_dir(directory);
-        crate::harness::run(command).await
+        taskd_testing::run(command).await
     };
     assert!(shown(&world.directory).await.succeeded().stdout.contains(".7s"));
     assert!(
@@ -347,7 +347,7 @@ async fn a_dollar_in_dot_env_is_a_dollar() {
     std::fs::write(world.directory.join(".env"), "DLQ=a$b\nQUEUE_NAME=\"c$d\"\n").unwrap();
     let mut command = world.command(&["topology", "show"], &[]);
     command.env_remove("DLQ").env_remove("QUEUE_NAME");
-    let shown = crate::harness::run(command).await.succeeded().stdout;
+    let shown = taskd_testing::run(command).await.succeeded().stdout;
     assert!(shown.contains("a$b") && shown.contains("c$d"), "{shown}");
 }
 

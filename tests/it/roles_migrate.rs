@@ -3,9 +3,14 @@
 use serde_json::Value;
 use taskd::ground::tls::Tls;
 use taskd::store::PostgresUrl;
-use taskd::store::migrations::status;
+use taskd::store::migrations::{Migrator, status};
 
-use crate::harness::{Db, World, postgres_url};
+use taskd_testing::{Db, World, postgres_url};
+
+pub async fn migrator_of(world: &World) -> Migrator {
+    let url = PostgresUrl::parse(world.database_url(), &Tls::default()).unwrap();
+    Migrator::connect(&url).await.expect("the test database")
+}
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs services: scripts/test"]
@@ -78,11 +83,11 @@ async fn every_migration_goes_down_and_up_again_to_the_same_schema() {
     let url = PostgresUrl::parse(world.database_url(), &Tls::default()).unwrap();
     let names: Vec<String> =
         status(&url).await.unwrap().into_iter().map(|status| status.name).collect();
-    world.migrator().await.up().unwrap();
+    migrator_of(&world).await.up().unwrap();
     let whole = schema(&db).await;
     // One step back and forth at a time, from the newest on, then all the way.
     for steps in 1..=names.len() {
-        let mut migrator = world.migrator().await;
+        let mut migrator = migrator_of(&world).await;
         for _ in 0..steps {
             migrator.down().unwrap();
         }
@@ -95,7 +100,7 @@ async fn every_migration_goes_down_and_up_again_to_the_same_schema() {
                 left.iter().map(|row| row["tablename"].as_str().unwrap()).collect();
             assert_eq!(left, ["__diesel_schema_migrations"], "nothing is left at the bottom");
         }
-        assert_eq!(world.migrator().await.up().unwrap().len(), steps);
+        assert_eq!(migrator_of(&world).await.up().unwrap().len(), steps);
         let again = schema(&db).await;
         assert_eq!(again, whole, "{steps} steps down and up");
     }

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::harness::World;
+use taskd_testing::World;
 
 /// Old and new rows in each table. Event ids are of version 7: they begin with their time.
 const ROWS: &str = "

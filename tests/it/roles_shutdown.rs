@@ -6,9 +6,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, BufReader};
 
-use crate::harness::{
-    Api, Process, Proxy, Smtp, Verdict, Weather, World, eventually, rabbitmq_url,
-};
+use taskd_testing::{Api, Process, Proxy, Smtp, Verdict, Weather, World, eventually, rabbitmq_url};
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs services: scripts/test"]

@@ -3,7 +3,7 @@
 use amqprs::{FieldTable, FieldValue};
 use serde_json::{Value, json};
 
-use crate::harness::World;
+use taskd_testing::World;
 
 fn arguments(pairs: &[(&str, FieldValue)]) -> FieldTable {
     let mut table = FieldTable::new();

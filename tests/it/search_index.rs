@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::harness::{Db, World, eventually};
+use taskd_testing::{Db, World, eventually};
 
 /// Pages of entries that wait to be put into the index.
 async fn waiting(db: &Db) -> i64 {

@@ -7,7 +7,7 @@ use std::time::Instant;
 use serde_json::json;
 use tokio::task::JoinSet;
 
-use crate::harness::World;
+use taskd_testing::World;
 
 const SIGN_INS: usize = 200;
 /// How many other requests are to be answered while the sign-ins wait for their turn.

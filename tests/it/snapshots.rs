@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::harness::World;
+use taskd_testing::World;
 
 #[track_caller]
 pub fn assert_snapshot(name: &str, text: &str) {

@@ -20,7 +20,7 @@ use uuid::Uuid;
 
 use crate::access::{House, PASSWORD, sign_in};
 use crate::extending::{Worker, state, states};
-use crate::harness::{Raw, Smtp, World, eventually};
+use taskd_testing::{Raw, Smtp, World, eventually};
 
 const REMINDER_FIRED: EventType = EventType {
     name: "REMINDER_FIRED",

@@ -12,7 +12,7 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
-use crate::harness::{Authority, Db, Private, Smtp, Wire, World, eventually};
+use taskd_testing::{Authority, Db, Private, Smtp, Wire, World, eventually};
 
 /// Part of what goes over the wires; none of them may have it in plain.
 const SECRET: &str = "a-title-for-nobody-else";
@@ -219,8 +219,8 @@ async fn a_server_without_tls_is_not_spoken_to_in_plain() {
         let port = url::Url::parse(url).unwrap().port().unwrap();
         Wire::to(port).await
     };
-    let rabbitmq = wire_to(&crate::harness::rabbitmq_url()).await;
-    let redis = wire_to(&crate::harness::redis_url()).await;
+    let rabbitmq = wire_to(&taskd_testing::rabbitmq_url()).await;
+    let redis = wire_to(&taskd_testing::redis_url()).await;
     let plain = Smtp::start().await;
     let smtp = Wire::to(plain.port()).await;
     let url = format!("amqps://guest:{PASSWORD}@localhost:{}", rabbitmq.port);

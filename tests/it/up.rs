@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::{Api, Process, World, eventually};
+use taskd_testing::{Api, Process, World, eventually};
 
 async fn activity(api: &Api, task: i64) -> usize {
     let answer = api.get(&format!("/tasks/{task}/activity")).await;
@@ -331,7 +331,7 @@ async fn on_an_address_of_others_a_first_token_is_shown_once_and_more_are_made_w
     world.run(&["dlq", "list"]).await.succeeded();
     let mut full = world.command(&["token", "create", "--user", "1"], &[]);
     full.stdout(std::fs::File::options().write(true).open("/dev/full").unwrap());
-    let lost = crate::harness::run_as_it_is(full).await.exited(1);
+    let lost = taskd_testing::run_as_it_is(full).await.exited(1);
     assert!(lost.stderr.contains("taken back"), "{lost:?}");
 
     let pid = up.id().unwrap().to_string();

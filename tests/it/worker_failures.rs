@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::harness::{Smtp, Verdict, World, eventually, eventually_within};
+use taskd_testing::{Smtp, Verdict, World, eventually, eventually_within};
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs services: scripts/test"]

@@ -3,7 +3,9 @@
 use amqprs::FieldValue;
 use serde_json::json;
 
-use crate::harness::{Raw, Smtp, World, eventually};
+use taskd_testing::{Raw, Smtp, World, eventually};
+
+use crate::roles_migrate::migrator_of;
 
 /// A message with one header more, or another value of it.
 fn with_header(message: &Raw, name: &str, value: FieldValue) -> Raw {
@@ -87,12 +89,12 @@ async fn a_message_that_is_not_signed_as_it_is_is_a_dead_letter_before_anything_
 #[ignore = "needs services: scripts/test"]
 async fn messages_of_the_version_before_are_taken_until_the_date_that_the_migration_has_set() {
     let world = World::unmigrated().await;
-    world.migrator().await.up().unwrap();
+    migrator_of(&world).await.up().unwrap();
     let db = world.db().await;
     let until = "SELECT count(*) FROM installation WHERE unsigned_until";
     assert_eq!(db.number(&format!("{until} = '-infinity'")).await, 1, "nothing came before");
     // Back to the version before, with an event of its own.
-    let mut migrator = world.migrator().await;
+    let mut migrator = migrator_of(&world).await;
     while db.number("SELECT count(*) FROM pg_tables WHERE tablename = 'installation'").await == 1 {
         migrator.down().unwrap();
     }
@@ -123,7 +125,7 @@ async fn a_replay_that_can_not_sign_says_what_it_lacks_and_loses_nothing() {
     let (_serve, _work, _) = world.with_a_dead_letter(&smtp).await;
     let mut command = world.command(&["dlq", "replay", "--all"], &[]);
     command.env_remove("DATABASE_URL");
-    let refused = crate::harness::run(command).await.exited(2);
+    let refused = taskd_testing::run(command).await.exited(2);
     assert!(refused.stderr.contains("DATABASE_URL"), "{refused:?}");
     let letters = world.dead_letters(1).await;
     assert_eq!(letters[0]["reason"], json!("retries-exhausted"));

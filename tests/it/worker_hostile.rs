@@ -8,7 +8,7 @@ use rand::{RngExt, SeedableRng};
 use serde_json::json;
 use taskd::domain::catalog::built_in;
 
-use crate::harness::{Raw, World, eventually, eventually_within};
+use taskd_testing::{Raw, World, eventually, eventually_within};
 
 const HOSTILE: usize = 10_000;
 const GOOD: usize = 100;

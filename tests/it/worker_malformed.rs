@@ -3,7 +3,7 @@
 use amqprs::FieldValue;
 use serde_json::{Value, json};
 
-use crate::harness::{Raw, World, eventually};
+use taskd_testing::{Raw, World, eventually};
 
 /// Fifty and more ways to be no event; each differs from a good one in one respect.
 fn malformed(good: &Raw) -> Vec<(String, Raw)> {

@@ -13,9 +13,6 @@
 mod creates;
 mod drains;
 mod growth;
-#[path = "../it/harness/mod.rs"]
-#[allow(dead_code, unused_imports, unused_macros, reason = "shared with the other tests")]
-mod harness;
 mod idle;
 mod latency;
 mod limits;

@@ -1,9 +1,10 @@
 //! A look into the database, past the program.
 
 use serde_json::Value;
-use taskd::broker::Signer;
 use tokio_postgres::NoTls;
 use tokio_postgres::types::ToSql;
+
+use super::Signer;
 
 pub struct Db(tokio_postgres::Client);
 

@@ -5,10 +5,10 @@ use std::net::SocketAddr;
 use actix_web::{App, HttpResponse, HttpServer, web};
 
 use crate::Size;
-use crate::harness::World;
 use crate::report::{Reading, Target};
 use crate::system::Program;
 use crate::tools::{pgbench, wrk};
+use taskd_testing::World;
 
 const CLIENTS: usize = 50;
 /// Rows of the table that cold lists are read from.

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use crate::Size;
-use crate::harness::{World, eventually_within};
 use crate::report::{Reading, Target};
 use crate::system::Program;
 use crate::tools::{pgbench, wrk};
+use taskd_testing::{World, eventually_within};
 
 const POST: &str = r#"wrk.method = "POST"
 wrk.headers["Content-Type"] = "application/json"

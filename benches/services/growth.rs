@@ -4,10 +4,10 @@ use std::time::{Duration, Instant};
 
 use crate::Size;
 use crate::drains::{self, Drain};
-use crate::harness::{Api, World, eventually_within};
 use crate::lists::fill_tasks;
 use crate::report::{Reading, Target};
 use crate::system::Program;
+use taskd_testing::{Api, World, eventually_within};
 
 /// Longer than anything here takes.
 const PATIENCE: Duration = Duration::from_secs(600);

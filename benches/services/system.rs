@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::harness::{Api, World};
+use taskd_testing::{Api, World};
 
 /// Longer than any start takes.
 const PATIENCE: Duration = Duration::from_secs(60);

@@ -4,14 +4,13 @@ use std::time::{Duration, Instant};
 
 use chrono::Utc;
 use serde_json::json;
-use taskd::broker::Signer;
 use uuid::Uuid;
 
-use crate::harness::{Amqp, Raw, World, eventually_within};
 use crate::report::{Reading, Target};
 use crate::sink::Sink;
 use crate::system::Program;
 use crate::{Size, limits};
+use taskd_testing::{Amqp, Raw, Signer, World, eventually_within};
 
 /// Longer than any drain takes.
 const PATIENCE: Duration = Duration::from_secs(180);

@@ -110,6 +110,24 @@ impl Api {
         user.expect(201)["id"].as_i64().unwrap()
     }
 
+    /// How many tasks there are.
+    pub async fn tasks(&self) -> i64 {
+        let page = self.get("/tasks?limit=1&total=true").await.expect(200);
+        page["total"].as_i64().unwrap()
+    }
+
+    /// Every event there is, the first one first, each with its payload.
+    pub async fn events(&self) -> Vec<Value> {
+        let page = self.get("/events?limit=100").await.expect(200);
+        assert_eq!(page["nextCursor"], Value::Null, "more than a page of them");
+        let mut events = Vec::new();
+        for listed in page["data"].as_array().unwrap().iter().rev() {
+            let path = format!("/events/{}", listed["eventId"].as_str().unwrap());
+            events.push(self.get(&path).await.expect(200));
+        }
+        events
+    }
+
     /// The sum of a metric over the label sets that contain this text; 0 where there is none.
     pub async fn metric(&self, name: &str, labels: &str) -> f64 {
         let text = self.get("/metrics").await.text;

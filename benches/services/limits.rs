@@ -11,10 +11,8 @@ use amqprs::{BasicProperties, FieldTable};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::sleep_until;
 
-use taskd::broker::Signer;
-
 use crate::drains::fill;
-use crate::harness::{Amqp, World, rabbitmq_url};
+use taskd_testing::{Amqp, Signer, World, rabbitmq_url};
 
 /// Acks go in bunches of this size.
 const BUNCH: usize = 64;

@@ -6,10 +6,8 @@ use amqprs::channel::{
 use amqprs::connection::{Connection, OpenConnectionArguments};
 use amqprs::{BasicProperties, FieldTable};
 use serde_json::Value;
-use taskd::broker::Signer;
-use taskd::broker::message::{Message, SIGNATURE};
 
-use super::rabbitmq_url;
+use super::{Signer, rabbitmq_url};
 
 pub struct Amqp {
     connection: Connection,
@@ -28,18 +26,11 @@ pub struct Raw {
 impl Raw {
     /// Signed as the publisher signs it. It has no other headers.
     pub fn signed(mut self, signer: &Signer) -> Raw {
-        let mut message = Message {
-            body: self.body,
-            message_id: self.message_id.clone(),
-            message_type: self.message_type.clone(),
-            ..Message::default()
-        };
-        signer.sign(&mut message);
         let mut headers = FieldTable::new();
-        let signature = message.text(SIGNATURE).unwrap().to_owned();
-        headers.insert(SIGNATURE.try_into().unwrap(), signature.into());
+        let signature = signer.signature(&self);
+        headers.insert("taskd-signature".try_into().unwrap(), signature.into());
         self.properties.with_headers(headers);
-        Raw { body: message.body, ..self }
+        self
     }
 
     pub fn json(&self) -> Value {

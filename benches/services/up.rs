@@ -3,10 +3,10 @@
 use std::time::{Duration, Instant};
 
 use crate::Size;
-use crate::harness::{World, eventually_within};
 use crate::report::{Reading, Target};
 use crate::system::Program;
 use crate::tools::hey;
+use taskd_testing::{World, eventually_within};
 
 const CLIENTS: usize = 16;
 /// Longer than anything here takes.

@@ -1,4 +1,5 @@
-//! What every test is given: a world with a database, queues and a key prefix of its own.
+//! What tests, benches and the fault harness share: the program from outside, in a world with a
+//! database, queues and a key prefix of its own.
 
 mod amqp;
 mod api;
@@ -8,6 +9,7 @@ mod db;
 mod private;
 mod process;
 mod proxy;
+mod signer;
 mod smtp;
 
 pub use amqp::{Amqp, Raw};
@@ -18,24 +20,20 @@ pub use db::Db;
 pub use private::Private;
 pub use process::{Finished, Process, run, run_as_it_is};
 pub use proxy::{Proxy, Weather};
+pub use signer::Signer;
 pub use smtp::{Smtp, Verdict};
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::future::Future;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use taskd::broker::topology::Topology;
-use taskd::cache::{RedisCache, RedisUrl};
-use taskd::domain::processing::retry::RetryPolicy;
-use taskd::ground::tls::Tls;
-use taskd::store::PostgresUrl;
-use taskd::store::migrations::Migrator;
 use uuid::Uuid;
 
 /// Where the shared services are.
-pub fn service(variable: &str, default: &str) -> String {
+fn service(variable: &str, default: &str) -> String {
     std::env::var(variable).unwrap_or_else(|_| default.to_owned())
 }
 
@@ -83,9 +81,10 @@ where
     }
 }
 
-/// User 1, as `taskd migrate --example` makes it.
-const EXAMPLE_USER: &str = "INSERT INTO users (email, name, created_at, updated_at)
-    VALUES ('user1@example.com', 'Example User', now(), now())";
+/// The program under test. Cargo says where it is to the tests and benches that it runs.
+fn program() -> OsString {
+    std::env::var_os("CARGO_BIN_EXE_taskd").expect("CARGO_BIN_EXE_taskd, which cargo sets")
+}
 
 /// One test's part of the shared services, or none of them. All of it is gone when this is dropped.
 pub struct World {
@@ -97,6 +96,8 @@ pub struct World {
     environment: BTreeMap<String, String>,
     /// Whether it has a database, queues and keys to clean up.
     shares_services: bool,
+    /// Whether the API is that of `taskd up`, which has all that it needs inside it.
+    embedded: bool,
     queues: Mutex<Vec<String>>,
     children: Mutex<Vec<Arc<Mutex<std::process::Child>>>>,
 }
@@ -105,8 +106,7 @@ impl World {
     /// With a database that is up to date and has the user of the examples.
     pub async fn new() -> World {
         let world = World::unmigrated().await;
-        world.migrator().await.up().expect("the migrations run");
-        world.db().await.run(EXAMPLE_USER).await;
+        world.run(&["migrate", "--example"]).await.succeeded();
         world
     }
 
@@ -150,6 +150,7 @@ impl World {
             directory,
             environment: environment.map(|(n, v)| (n.to_owned(), v)).into(),
             shares_services: false,
+            embedded: false,
             queues: Mutex::default(),
             children: Mutex::default(),
             name,
@@ -160,6 +161,20 @@ impl World {
     pub fn cut_off() -> World {
         let mut world = World::alone();
         world.set_urls("postgres://127.0.0.1:1/d", "amqp://127.0.0.1:1", "redis://127.0.0.1:1");
+        world
+    }
+
+    /// On what `taskd up` has inside it, with nothing installed: `serve` starts that. It has the user of
+    /// the examples. Its database has no connection to spare, so a test looks at it through the API.
+    pub fn embedded() -> World {
+        let mut world = World::alone();
+        world.embedded = true;
+        let data = world.directory.join(".taskd");
+        std::fs::create_dir(&data).expect("a data directory");
+        // What the database engine unpacks, 99 MB, is the same for every test.
+        let unpacked = Path::new(&program()).with_file_name("embedded-cache");
+        std::fs::create_dir_all(&unpacked).expect("a directory beside the program");
+        std::os::unix::fs::symlink(unpacked, data.join("cache")).expect("a link to it");
         world
     }
 
@@ -189,17 +204,11 @@ impl World {
         Amqp::connect().await
     }
 
-    pub async fn migrator(&self) -> Migrator {
-        let url = PostgresUrl::parse(self.database_url(), &Tls::default()).unwrap();
-        Migrator::connect(&url).await.expect("the test database")
-    }
-
     /// Notes the queues that a process with these delays may make.
     fn expect_queues(&self, delays: &str) {
-        let Ok(policy) = delays.parse::<RetryPolicy>() else { return };
-        let topology =
-            Topology::new(&self.queue, self.retry_prefix(), &self.dlq, &policy.distinct_delays());
-        self.expect_queue(topology.queues.into_iter().map(|queue| queue.name));
+        let prefix = self.retry_prefix();
+        let waiting = delays.split(',').map(|delay| format!("{prefix}.{}", delay.trim()));
+        self.expect_queue([self.queue.clone(), self.dlq.clone()].into_iter().chain(waiting));
     }
 
     /// Notes queues to be deleted at the end.
@@ -209,7 +218,7 @@ impl World {
 
     /// The program with this world's environment and some more; nothing else of this process's.
     pub fn command(&self, arguments: &[&str], more: &[(&str, &str)]) -> std::process::Command {
-        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_taskd"));
+        let mut command = std::process::Command::new(program());
         command
             .args(arguments)
             .env_clear()
@@ -235,8 +244,9 @@ impl World {
     }
 
     pub async fn serve_with(&self, more: &[(&str, &str)]) -> Process {
-        let mut process = self.start(&["serve"], more);
-        process.wait_for_address("serving").await;
+        let (role, message) = if self.embedded { ("up", "up") } else { ("serve", "serving") };
+        let mut process = self.start(&[role], more);
+        process.wait_for_address(message).await;
         process
     }
 
@@ -250,6 +260,13 @@ impl World {
         let mut process = self.start(&arguments, more);
         process.wait_for_address("health and metrics").await;
         process.log("it consumes", |line| line["message"] == "consuming").await;
+        process
+    }
+
+    /// Starts a worker of a world that is cut off. It never consumes; its health and metrics are there.
+    pub async fn work_in_vain(&self) -> Process {
+        let mut process = self.start(&["work"], &[]);
+        process.wait_for_address("health and metrics").await;
         process
     }
 
@@ -312,12 +329,6 @@ impl World {
         process
     }
 
-    /// A client of the shared Redis, with keys of this world.
-    pub fn redis(&self) -> RedisCache {
-        let url = RedisUrl::parse(&redis_url(), &Tls::default()).expect("TEST_REDIS_URL");
-        RedisCache::new(&url, &self.prefix).expect("a pool")
-    }
-
     /// An API token of this user, as `taskd token create` prints it.
     pub async fn token(&self, arguments: &[&str]) -> String {
         let made = self.run(&[&["token", "create"], arguments].concat()).await.succeeded();
@@ -356,23 +367,3 @@ impl Drop for World {
         let _ = std::fs::remove_dir_all(&self.directory);
     }
 }
-
-/// Runs the same tests against Redis, in a world of their own each, and against memory. Each test takes a
-/// reference to what `$redis` makes of its world, or `$memory` of nothing.
-macro_rules! against_redis_and_memory {
-    ($redis:ident, $memory:ident: $($test:ident),* $(,)?) => {
-        mod redis {
-            $(#[tokio::test(flavor = "multi_thread")]
-            #[ignore = "needs services: scripts/test"]
-            async fn $test() {
-                let world = crate::harness::World::new().await;
-                super::$test(&super::$redis(&world)).await;
-            })*
-        }
-        mod memory {
-            $(#[tokio::test(flavor = "multi_thread")]
-            async fn $test() { super::$test(&super::$memory()).await; })*
-        }
-    };
-}
-pub(crate) use against_redis_and_memory;

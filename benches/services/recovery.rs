@@ -5,9 +5,9 @@ use std::time::Duration;
 use chrono::Utc;
 
 use crate::drains::fill;
-use crate::harness::{World, eventually_within};
 use crate::report::{Reading, Target};
 use crate::system::Program;
+use taskd_testing::{World, eventually_within};
 
 /// Longer than a broker takes to notice that a client is silent.
 const PATIENCE: Duration = Duration::from_secs(60);

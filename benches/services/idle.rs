@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use crate::Size;
-use crate::harness::World;
 use crate::report::{Reading, Target};
 use crate::system::Program;
+use taskd_testing::World;
 
 /// How long after their start they are at rest.
 const SETTLED: Duration = Duration::from_secs(2);

@@ -9,10 +9,10 @@ use serde_json::json;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
-use crate::harness::{World, eventually_within};
 use crate::report::{Reading, Target};
 use crate::system::Program;
 use crate::{Size, limits};
+use taskd_testing::{World, eventually_within};
 
 /// Longer than it takes until everything is processed.
 const PATIENCE: Duration = Duration::from_secs(60);
