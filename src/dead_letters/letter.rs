@@ -26,7 +26,8 @@ pub struct DeadLetter {
     /// The task that its event is about, unless it is known to be about something else.
     #[serde(default)]
     pub task_id: Option<i64>,
-    /// Why it is a dead letter: see [`DeadReason`].
+    /// Why it is a dead letter: see
+    /// [`DeadReason`](crate::domain::processing::retry::DeadReason).
     pub reason: String,
     /// The error that made it a dead letter.
     pub error: Option<String>,
