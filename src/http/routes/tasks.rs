@@ -104,10 +104,10 @@ pub async fn create(
             tokio::time::sleep(defects::PAUSE).await;
             defective::add_late(&mut *state.store.connection().await?, event).await?;
         }
+        // The batch that wrote the task has done this otherwise.
         if in_transaction {
-            state.publisher.written();
+            state.written(vec![Scope::TaskLists]).await;
         }
-        state.cache.invalidate(vec![Scope::TaskLists]).await;
         Ok(answer)
     })
     .await
@@ -215,20 +215,28 @@ pub async fn delete(
             let last = task.delete(Utc::now());
             let event = events::deleted(&last, Origin::of(caller.actor()));
             let ticket = state.publisher.ticket(1);
-            let deleted = tasks::delete(&mut connection, &last, &event, ticket.lease()).await;
+            let lease = ticket.lease();
+            let delete = async {
+                let mut connection = connection;
+                tasks::delete(&mut connection, &last, &event, lease).await
+            };
+            let deleted = state.cache.write(scopes(id), delete, Result::is_ok).await;
             if conflicts.may_try_again(&deleted) {
                 continue;
             }
             if deleted? {
-                drop(connection);
                 ticket.hand_over([&event]);
-                state.cache.invalidate(vec![Scope::TaskLists, Scope::Task(id)]).await;
                 return Ok(Deleted);
             }
         }
         Err(ApiError::WriteConflict)
     })
     .await
+}
+
+/// What a change of this task makes stale.
+fn scopes(id: i64) -> Vec<Scope> {
+    vec![Scope::TaskLists, Scope::Task(id)]
 }
 
 /// Of n writers that compete for a task, each round lets one through. So this many may compete.
@@ -257,8 +265,12 @@ async fn update(
             };
             let event = events::updated(&before, &after, Origin::of(caller.actor()));
             let (write, ticket) = ([(after.clone(), event)], state.publisher.ticket(1));
-            let written = tasks::update(&mut connection, &write, ticket.lease()).await;
-            drop(connection);
+            let lease = ticket.lease();
+            let update = async {
+                let mut connection = connection;
+                tasks::update(&mut connection, &write, lease).await
+            };
+            let written = state.cache.write(scopes(id), update, Result::is_ok).await;
             if conflicts.may_try_again(&written) {
                 continue;
             }
@@ -270,7 +282,6 @@ async fn update(
                 other => drop(other?),
             }
             ticket.hand_over(write.iter().map(|(_, event)| event));
-            state.cache.invalidate(vec![Scope::TaskLists, Scope::Task(id)]).await;
             return Ok((before, Answer::ok(&after).tagged(after.version)));
         }
         Err(ApiError::WriteConflict)
