@@ -1,14 +1,16 @@
 //! Inserts new tasks in batches: tasks that arrive while one statement runs go together into the
 //! next. Each request gets its own result or error. A task that is alone doesn't wait for others.
-//! The events of the tasks are handed over to the publisher.
+//! The events of the tasks are handed over to the publisher, and what is cached of the lists ends.
 //!
 //! A statement costs the database far more than one more row in it, and a commit costs more than
 //! both. With a statement and a commit for each request, these would limit the API.
 
+use crate::cache::Scope;
 use crate::domain::event::{NewEvent, Origin};
 use crate::domain::task::{Task, events};
 use crate::ground::batcher::Batcher;
 use crate::publisher::{Handover, Ticket};
+use crate::read_cache::ReadCache;
 use crate::store::{Connection, Store, StoreError, tasks};
 
 /// How many tasks go into one statement at most. More rarely wait, and all requests of a statement
@@ -24,13 +26,18 @@ pub struct TaskWriter {
 }
 
 impl TaskWriter {
-    /// A writer to this database, which hands events over to this publisher.
-    pub fn new(store: Store, publisher: Handover) -> TaskWriter {
+    /// A writer to this database, which hands events over to this publisher and ends what this
+    /// cache has of the lists.
+    pub fn new(store: Store, publisher: Handover, cache: ReadCache) -> TaskWriter {
         #[cfg(feature = "defects")]
         let late = crate::defects::LateEvents::new(store.clone());
         let batches = Batcher::start(BATCH, move |tasks| {
-            let (store, publisher) = (store.clone(), publisher.clone());
-            async move { write(&store, &publisher, tasks).await }
+            let (store, publisher, cache) = (store.clone(), publisher.clone(), cache.clone());
+            async move {
+                let any =
+                    |answers: &Vec<Result<Task, StoreError>>| answers.iter().any(Result::is_ok);
+                cache.write(vec![Scope::TaskLists], write(&store, &publisher, tasks), any).await
+            }
         });
         TaskWriter {
             batches,

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use actix_web::{App, HttpResponse, HttpServer, web};
+use taskd::cache::BAR;
 
 use crate::Size;
 use crate::report::{Reading, Target};
@@ -34,6 +35,8 @@ pub async fn warm(size: Size) -> Vec<Reading> {
     fill_tasks(&world, 1_000).await;
     let serve = Program::start(&world, &["serve"], &[], "serving").await;
     let body = serve.api().get("/tasks").await.text;
+    // A cache that is new fills nothing for so long.
+    tokio::time::sleep(BAR).await;
     let url = format!("{}/tasks", serve.api().base);
     let load = wrk(&world.directory, &url, "", CLIENTS, size.seconds()).await;
     let memory = serve.memory();

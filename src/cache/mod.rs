@@ -27,8 +27,15 @@ pub trait Cache: Send + Sync {
     /// Fills a slot. The entry expires after `ttl`, and may be evicted before.
     async fn fill(&self, slot: &Slot, value: &[u8], ttl: Duration) -> Result<(), CacheError>;
 
+    /// Sets new generations, and a bar on these scopes: until it is lifted or [`BAR`] has passed, a
+    /// lookup gives nobody a slot to fill. Other bars on the same scopes are independent of it.
+    async fn bar(&self, keyspace: &Keyspace, scopes: &[Scope]) -> Result<Bar, CacheError>;
+
+    /// Lifts these bars. Returns whether all were still there, so that none ended too early.
+    async fn lift(&self, bars: &[&Bar]) -> Result<bool, CacheError>;
+
     /// Sets new generations, so that no older entry is found again. Call it after the commit of the
-    /// write that makes the entries stale.
+    /// write that makes the entries stale. Bars stay.
     async fn invalidate(&self, keyspace: &Keyspace, scopes: &[Scope]) -> Result<(), CacheError>;
 
     /// Checks that the cache responds.
@@ -57,7 +64,7 @@ impl fmt::Display for Keyspace {
 }
 
 /// Entries that become invalid together.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Scope {
     /// Every page of the task list.
     TaskLists,
@@ -88,11 +95,25 @@ pub struct Place {
 pub enum Entry {
     /// A hit, with the cached body.
     Hit(Bytes),
-    /// A miss, with the slot that a value read from now on may fill.
-    Miss(Slot),
-    /// A miss that must not be filled yet: writes come so fast that an entry would not live long
-    /// enough to be hit.
-    Unsettled,
+    /// A miss, with the slot that a value read from now on may fill. There is none while a bar is on
+    /// the scope.
+    Miss(Option<Slot>),
+}
+
+/// How long a bar lasts in the cache unless it is lifted. This is also how long readers fill
+/// nothing after a writer was killed, or after the cache has lost its bars.
+pub const BAR: Duration = Duration::from_secs(2);
+/// How long a writer relies on its bar, counted from when it asked for it. The rest of [`BAR`] is
+/// for clocks that run differently. Few writes take this long; these end the generation once more.
+pub const RELIED_ON: Duration = Duration::from_secs(1);
+
+/// A bar that was set.
+#[derive(Debug, Clone)]
+pub struct Bar {
+    /// Where the cache keeps it.
+    key: String,
+    /// Its name there, which no other bar has.
+    name: String,
 }
 
 /// The key of an entry, and the generation that was current at the lookup. The entry will be found

@@ -84,7 +84,7 @@ impl State {
         let state = State { cache: self.cache.apart(), ..self.clone() };
         let Some(store) = self.store.share(thread) else { return state };
         State {
-            new_tasks: TaskWriter::new(store.clone(), self.publisher.clone()),
+            new_tasks: TaskWriter::new(store.clone(), self.publisher.clone(), state.cache.clone()),
             task_pages: TaskReader::new(store.clone()),
             tokens: self.tokens.by(store.clone()),
             store,

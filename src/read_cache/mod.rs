@@ -1,12 +1,15 @@
 //! Cached reads that are never stale: a read that begins after a write was answered sees that
 //! write, on every instance.
 //!
-//! Normally generations guarantee this. Each scope (all lists together; each task) has a generation
-//! in the cache. A reader reads the generation before it reads the database, and its entry is
-//! filled under that generation. A write sets new generations after its commit and before its
-//! answer, so what a slow reader fills in late carries an old generation and is never found. Under
-//! so many writes that no entry would live long enough to be hit, a cache may set fewer generations
-//! and refuse fills in the meantime.
+//! Normally generations and bars guarantee this. Each scope (all lists together; each task) has a
+//! generation in the cache. A reader reads the generation before it reads the database, and its
+//! entry is filled under that generation. A write sets new generations before its answer, so what a
+//! slow reader fills in late carries an old generation and is never found.
+//!
+//! A write whose scopes are known before its statement sets them while the statement runs, together
+//! with a bar (`writes`): as long as the bar is there, readers fill nothing, because what they read
+//! may be from before the commit. A write whose scopes its statement tells sets new generations
+//! after the commit.
 //!
 //! When this process can't reach the cache, others may still reach it, and it may come back with
 //! all its old entries. So a write that could not set its generations turns to the database. It
@@ -18,6 +21,9 @@
 mod flights;
 mod guard;
 mod worth;
+mod writes;
+#[cfg(test)]
+mod simulation;
 
 use std::collections::{HashMap, HashSet};
 use std::future::Future;
@@ -29,6 +35,7 @@ use bytes::Bytes;
 use self::flights::Flights;
 use self::guard::Guard;
 use self::worth::Worth;
+use self::writes::SharedBar;
 use crate::cache::{Breaker, Cache, CacheError, Circuit, Entry, Place, Scope, Slot};
 use crate::ground::batcher::Batcher;
 use crate::ground::shutdown::Backoff;
@@ -50,6 +57,10 @@ struct Shared {
     looks: Batcher<Place, Option<Entry>>,
     /// Writes that end at the same time set their new generations in one round trip.
     invalidations: Batcher<Vec<Scope>, ()>,
+    /// Writes that begin while a bar is asked for share the next one.
+    bars: Batcher<Vec<Scope>, Option<Arc<SharedBar>>>,
+    /// Bars of writes that have ended.
+    lifts: Batcher<Arc<SharedBar>, ()>,
 }
 
 /// How many lookups, or invalidations, share a round trip at most.
@@ -84,7 +95,8 @@ impl Shared {
                 answers
             }
         });
-        Shared { inner, looks, invalidations }
+        let (bars, lifts) = (writes::bars(&inner), writes::lifts(&inner));
+        Shared { inner, looks, invalidations, bars, lifts }
     }
 }
 
@@ -141,10 +153,10 @@ impl ReadCache {
                 inner.count("hit");
                 return Ok(body);
             }
-            Some(Entry::Miss(slot)) => slot,
-            // This read may have to see a write that did not change the generation. So what it
-            // loads must not be filled in, and it must not join a load that began earlier.
-            Some(Entry::Unsettled) => {
+            Some(Entry::Miss(Some(slot))) => slot,
+            // What this read loads may be from before a write that is under way. It must not join a
+            // load that began before this read either: a write may have been answered in between.
+            Some(Entry::Miss(None)) => {
                 inner.count("miss");
                 return load().await.map(Bytes::from);
             }
@@ -167,7 +179,8 @@ impl ReadCache {
     }
 
     /// Makes all cached entries of these scopes unreachable for every process. Call it after the
-    /// commit and before the answer. It does not fail; when the cache is down it takes longer.
+    /// commit and before the answer, of a write whose scopes are not known earlier. It does not
+    /// fail; when the cache is down it takes longer.
     pub async fn invalidate(&self, scopes: Vec<Scope>) {
         let Some(Shared { inner, invalidations, .. }) = &self.shared else { return };
         if invalidations.call(scopes.clone()).await.is_none() {

@@ -123,7 +123,7 @@ pub(super) async fn serve(
     let indexing = tokio::spawn(indexing);
 
     let state = State {
-        new_tasks: TaskWriter::new(store.clone(), handover.clone()),
+        new_tasks: TaskWriter::new(store.clone(), handover.clone(), cache.clone()),
         task_pages: TaskReader::new(store.clone()),
         tokens: Tokens::new(store.clone()),
         passwords: Arc::default(),

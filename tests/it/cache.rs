@@ -2,13 +2,24 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 use serde_json::{Value, json};
+use taskd::cache::BAR;
 
 use taskd_testing::{Api, Process, World, eventually, redis_contents};
 
 async fn reads(serve: &Process, outcome: &str) -> usize {
     serve.api().metric("taskd_cache_reads_total", &format!("outcome=\"{outcome}\"")).await as usize
+}
+
+/// A cache that is new has a bar on everything for a while. Waits until it has ended.
+async fn in_use(serve: &Process) {
+    eventually("the cache is in use", || async {
+        serve.api().get("/tasks?limit=99").await.expect(200);
+        (reads(serve, "hit").await > 0).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -17,6 +28,7 @@ async fn the_first_read_misses_and_the_next_hits_on_every_instance() {
     let world = World::new().await;
     let (one, two) = tokio::join!(world.serve(), world.serve());
     let task = one.api().task("t", None).await;
+    in_use(&one).await;
     for path in ["/tasks/1", "/tasks?status=pending"] {
         let (misses, hits) = (reads(&one, "miss").await, reads(&two, "hit").await);
         let first = one.api().get(path).await.expect(200);
@@ -75,6 +87,8 @@ async fn a_read_that_begins_after_a_write_was_answered_sees_it_on_the_other_inst
     let world = World::new().await;
     let (one, two) = tokio::join!(world.serve(), world.serve());
     one.api().task("title 0", None).await;
+    in_use(&one).await;
+    let before = reads(&one, "hit").await + reads(&two, "hit").await;
     let stop = Arc::new(AtomicBool::new(false));
     let readers: Vec<_> = [&one, &two, &one, &two]
         .map(|serve| read_in_background(serve.api(), Arc::clone(&stop)))
@@ -91,7 +105,7 @@ async fn a_read_that_begins_after_a_write_was_answered_sees_it_on_the_other_inst
     for reader in readers {
         assert!(reader.await.unwrap() > 0);
     }
-    assert!(reads(&one, "hit").await + reads(&two, "hit").await > 0, "the cache was in use");
+    assert!(reads(&one, "hit").await + reads(&two, "hit").await > before, "the cache was in use");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -100,6 +114,7 @@ async fn every_kind_of_write_is_seen_on_the_other_instance() {
     let world = World::new().await;
     let (one, two) = tokio::join!(world.serve(), world.serve());
     let (write, read) = (one.api(), two.api());
+    in_use(&two).await;
     let total = async || read.get("/tasks?total=true").await.expect(200)["total"].clone();
     for round in 1..=10 {
         let user = write.user(&format!("u{round}@example.com")).await;
@@ -132,6 +147,8 @@ async fn those_who_miss_one_key_at_the_same_time_read_the_database_once() {
     let world = World::new().await;
     let serve = world.serve_with(&[("DATABASE_POOL_SIZE", "30")]).await;
     serve.api().task("t", None).await;
+    in_use(&serve).await;
+    let before = reads(&serve, "miss").await;
     let (holder, looker) = (world.db().await, world.db().await);
     holder.run("BEGIN; LOCK TABLE tasks IN ACCESS EXCLUSIVE MODE").await;
     let mut readers = tokio::task::JoinSet::new();
@@ -140,7 +157,7 @@ async fn those_who_miss_one_key_at_the_same_time_read_the_database_once() {
         readers.spawn(async move { api.get("/tasks/1").await.expect(200) });
     }
     eventually("all have missed", || async {
-        (reads(&serve, "miss").await == READERS).then_some(())
+        (reads(&serve, "miss").await == before + READERS).then_some(())
     })
     .await;
     let waiting =
@@ -154,4 +171,63 @@ async fn those_who_miss_one_key_at_the_same_time_read_the_database_once() {
     for task in readers.join_all().await {
         assert_eq!(task["title"], "t");
     }
+}
+
+/// A write that takes longer than its bar lasts: what was read meanwhile is not found after it.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs services: scripts/test"]
+async fn a_write_that_is_slower_than_its_bar_is_seen_on_the_other_instance() {
+    let world = World::new().await;
+    let (one, two) = tokio::join!(world.serve(), world.serve());
+    one.api().task("t", None).await;
+    in_use(&two).await;
+    let (holder, looker) = (world.db().await, world.db().await);
+    holder.run("BEGIN; SELECT FROM tasks WHERE id = 1 FOR UPDATE").await;
+    let writer = one.api();
+    let written =
+        tokio::spawn(
+            async move { writer.patch("/tasks/1", json!({ "title": "u" })).await.expect(200) },
+        );
+    let waiting =
+        "pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()";
+    eventually("the write waits", || async { (looker.count(waiting).await > 0).then_some(()) })
+        .await;
+    let paths = ["/tasks/1", "/tasks"];
+    for path in paths {
+        eventually("the bar has ended, and the old is filled", || async {
+            let before = reads(&two, "hit").await;
+            two.api().get(path).await.expect(200);
+            (reads(&two, "hit").await > before).then_some(())
+        })
+        .await;
+    }
+    holder.run("COMMIT").await;
+    let task = written.await.unwrap();
+    assert_eq!(two.api().get("/tasks/1").await.expect(200), task);
+    assert_eq!(two.api().get("/tasks").await.expect(200)["data"], json!([task]));
+}
+
+/// Nothing is left of a bar after its write: what is read then is filled at once.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs services: scripts/test"]
+async fn after_a_write_entries_are_soon_filled_again() {
+    let world = World::new().await;
+    let serve = world.serve().await;
+    serve.api().task("t", None).await;
+    in_use(&serve).await;
+    let started = Instant::now();
+    const WRITES: u32 = 10;
+    for number in 0..WRITES {
+        let title = json!({ "title": format!("{number}") });
+        serve.api().patch("/tasks/1", title).await.expect(200);
+        for path in ["/tasks/1", "/tasks"] {
+            eventually("it is hit", || async {
+                let before = reads(&serve, "hit").await;
+                serve.api().get(path).await.expect(200);
+                (reads(&serve, "hit").await > before).then_some(())
+            })
+            .await;
+        }
+    }
+    assert!(started.elapsed() < BAR * WRITES / 4, "bars are lifted: {:?}", started.elapsed());
 }

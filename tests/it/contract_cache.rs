@@ -2,10 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use taskd::cache::{Cache, Entry, Keyspace, MemoryCache, Place, RedisCache, RedisUrl, Scope, Slot};
+use taskd::cache::{
+    BAR, Cache, Entry, Keyspace, MemoryCache, Place, RedisCache, RedisUrl, Scope, Slot,
+};
 use taskd::ground::tls::Tls;
-
-use taskd_testing::{World, eventually, redis_url};
+use taskd_testing::{World, delete_keys, eventually, redis_url};
 
 const EPOCH: i64 = 1;
 const DATABASE: &str = "database";
@@ -36,6 +37,9 @@ against_redis_and_memory!(
     what_is_filled_is_hit_under_its_key_scope_and_epoch_alone,
     an_invalidated_scope_misses_and_no_other,
     a_slow_reader_files_old_data_where_nobody_looks,
+    a_bar_ends_the_generation_and_lets_nobody_fill_until_it_is_lifted,
+    each_writer_lifts_its_own_bar,
+    a_bar_that_nobody_lifts_ends_by_itself,
     a_look_at_many_places_answers_for_each,
     an_entry_is_forgotten_after_its_time,
     a_sign_of_life_is_given,
@@ -62,11 +66,17 @@ async fn look(cache: &dyn Cache, epoch: i64, scope: Scope, key: &str) -> Entry {
     found[0].clone()
 }
 
+/// The slot that may be filled. A cache that is new has a bar on everything for a while.
 async fn miss(cache: &dyn Cache, epoch: i64, scope: Scope, key: &str) -> Slot {
-    match look(cache, epoch, scope, key).await {
+    let free = async || match look(cache, epoch, scope, key).await {
         Entry::Miss(slot) => slot,
         other => panic!("{scope} {key}: {other:?}"),
-    }
+    };
+    eventually("no bar is on the scope", free).await
+}
+
+async fn is_barred(cache: &dyn Cache, scope: Scope) -> bool {
+    matches!(look(cache, EPOCH, scope, "").await, Entry::Miss(None))
 }
 
 async fn hit(cache: &dyn Cache, scope: Scope, key: &str) -> Vec<u8> {
@@ -126,7 +136,63 @@ async fn a_look_at_many_places_answers_for_each(cache: &dyn Cache) {
     }
     cache.invalidate(&keyspace(EPOCH), &[Scope::TaskLists]).await.unwrap();
     let found = cache.look(&keyspace(EPOCH), &[&task(1), &lists("a")]).await.unwrap();
-    assert!(matches!(found[..], [Entry::Hit(_), Entry::Miss(_)]), "{found:?}");
+    assert!(matches!(found[..], [Entry::Hit(_), Entry::Miss(Some(_))]), "{found:?}");
+}
+
+async fn a_bar_ends_the_generation_and_lets_nobody_fill_until_it_is_lifted(cache: &dyn Cache) {
+    const SCOPES: [Scope; 2] = [Scope::TaskLists, Scope::Task(1)];
+    for scope in [Scope::TaskLists, Scope::Task(1), Scope::Task(2)] {
+        fill(cache, scope, "", b"old").await;
+    }
+    let late = miss(cache, EPOCH, Scope::Task(1), "late").await;
+    let bar = cache.bar(&keyspace(EPOCH), &SCOPES).await.unwrap();
+    cache.fill(&late, b"old", TTL).await.unwrap();
+    for scope in SCOPES {
+        assert!(is_barred(cache, scope).await, "{scope}");
+    }
+    assert_eq!(hit(cache, Scope::Task(2), "").await, b"old");
+    // Ending a generation lifts no bar.
+    cache.invalidate(&keyspace(EPOCH), &SCOPES).await.unwrap();
+    assert!(is_barred(cache, Scope::TaskLists).await);
+    assert!(cache.lift(&[&bar]).await.unwrap());
+    for scope in SCOPES {
+        let Entry::Miss(Some(slot)) = look(cache, EPOCH, scope, "").await else {
+            panic!("{scope} is not free");
+        };
+        cache.fill(&slot, b"new", TTL).await.unwrap();
+        assert_eq!(hit(cache, scope, "").await, b"new");
+    }
+    assert!(matches!(look(cache, EPOCH, Scope::Task(1), "late").await, Entry::Miss(Some(_))));
+    assert!(!cache.lift(&[&bar]).await.unwrap(), "it was lifted already");
+}
+
+async fn each_writer_lifts_its_own_bar(cache: &dyn Cache) {
+    miss(cache, EPOCH, Scope::Task(1), "").await;
+    let mut bars = Vec::new();
+    for _ in 0..3 {
+        bars.push(cache.bar(&keyspace(EPOCH), &[Scope::Task(1)]).await.unwrap());
+    }
+    assert!(cache.lift(&[&bars[1], &bars[0]]).await.unwrap());
+    assert!(is_barred(cache, Scope::Task(1)).await);
+    assert!(cache.lift(&[&bars[2]]).await.unwrap());
+    assert!(!is_barred(cache, Scope::Task(1)).await);
+}
+
+async fn a_bar_that_nobody_lifts_ends_by_itself(cache: &dyn Cache) {
+    miss(cache, EPOCH, Scope::Task(1), "").await;
+    let before = Instant::now();
+    let bar = cache.bar(&keyspace(EPOCH), &[Scope::Task(1)]).await.unwrap();
+    let after = Instant::now();
+    while before.elapsed() < BAR - Duration::from_millis(50) {
+        assert!(is_barred(cache, Scope::Task(1)).await);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    miss(cache, EPOCH, Scope::Task(1), "").await;
+    assert!(after.elapsed() < BAR + Duration::from_secs(1), "{:?}", after.elapsed());
+    // What has ended is forgotten with the next bar.
+    let next = cache.bar(&keyspace(EPOCH), &[Scope::Task(1)]).await.unwrap();
+    assert!(!cache.lift(&[&bar]).await.unwrap());
+    assert!(cache.lift(&[&next]).await.unwrap());
 }
 
 async fn an_entry_is_forgotten_after_its_time(cache: &dyn Cache) {
@@ -150,7 +216,7 @@ async fn what_one_process_ends_no_other_finds_in_its_own_memory() {
     let world = World::new().await;
     let (one, two) = (redis_cache(&world), redis_cache(&world));
     for (scope, round) in [Scope::Task(1), Scope::TaskLists].into_iter().zip(0..).cycle().take(20) {
-        fill_when_settled(&one, scope, format!("{round}").as_bytes()).await;
+        fill(&one, scope, "", format!("{round}").as_bytes()).await;
         for _ in 0..3 {
             assert_eq!(hit(&two, scope, "").await, format!("{round}").as_bytes());
         }
@@ -159,36 +225,39 @@ async fn what_one_process_ends_no_other_finds_in_its_own_memory() {
     }
 }
 
-/// Puts something into a place as soon as something may go there.
-async fn fill_when_settled(cache: &dyn Cache, scope: Scope, value: &[u8]) {
-    let slot = eventually("the scope is settled", || async {
-        match look(cache, EPOCH, scope, "").await {
-            Entry::Miss(slot) => Some(slot),
-            _ => None,
+/// Redis may evict a key at any time.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs services: scripts/test"]
+async fn bars_that_redis_has_lost_are_followed_by_one_on_everything() {
+    let world = World::new().await;
+    let cache = redis_cache(&world);
+    for makes_them_anew in ["a reader", "a writer"] {
+        fill(&cache, Scope::Task(1), "", b"old").await;
+        let lost = cache.bar(&keyspace(EPOCH), &[Scope::Task(1)]).await.unwrap();
+        assert_eq!(delete_keys(&world.prefix, "*:bars").await, 1);
+        let after = Instant::now();
+        if makes_them_anew == "a writer" {
+            let own = cache.bar(&keyspace(EPOCH), &[Scope::Task(1)]).await.unwrap();
+            assert!(cache.lift(&[&own]).await.unwrap());
         }
-    });
-    cache.fill(&slot.await, value, TTL).await.unwrap();
+        assert!(is_barred(&cache, Scope::Task(1)).await, "{makes_them_anew}");
+        assert!(is_barred(&cache, Scope::Task(2)).await, "{makes_them_anew}");
+        assert!(!cache.lift(&[&lost]).await.unwrap(), "{makes_them_anew}");
+        miss(&cache, EPOCH, Scope::Task(1), "").await;
+        assert!(after.elapsed() >= BAR - Duration::from_millis(50), "{makes_them_anew}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs services: scripts/test"]
-async fn while_a_process_writes_all_the_time_nothing_is_filled_and_soon_after_it_is() {
+async fn a_generation_that_redis_has_lost_does_not_come_back() {
     let world = World::new().await;
-    let (writer, reader) = (redis_cache(&world), redis_cache(&world));
-    fill_when_settled(&reader, Scope::TaskLists, b"old").await;
-    // A write now and then is none to wait for.
-    writer.invalidate(&keyspace(EPOCH), &[Scope::TaskLists]).await.unwrap();
-    fill(&reader, Scope::TaskLists, "", b"newer").await;
-    // As many writes as it takes until one of them has begun a stretch.
-    eventually("a stretch", || async {
-        for _ in 0..20 {
-            writer.invalidate(&keyspace(EPOCH), &[Scope::TaskLists]).await.unwrap();
-        }
-        matches!(look(&reader, EPOCH, Scope::TaskLists, "").await, Entry::Unsettled).then_some(())
-    })
-    .await;
-    fill_when_settled(&reader, Scope::TaskLists, b"newest").await;
-    assert_eq!(hit(&writer, Scope::TaskLists, "").await, b"newest");
+    let cache = redis_cache(&world);
+    fill(&cache, Scope::Task(1), "", b"old").await;
+    assert_eq!(delete_keys(&world.prefix, "*:barred-generation:*").await, 1);
+    let slot = miss(&cache, EPOCH, Scope::Task(1), "").await;
+    cache.fill(&slot, b"new", TTL).await.unwrap();
+    assert_eq!(hit(&cache, Scope::Task(1), "").await, b"new");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,6 +1,7 @@
 //! `taskd migrate`, and the migrations themselves.
 
-use serde_json::Value;
+use serde_json::{Value, json};
+use taskd::cache::BAR;
 use taskd::ground::tls::Tls;
 use taskd::store::PostgresUrl;
 use taskd::store::migrations::{Migrator, status};
@@ -152,5 +153,47 @@ async fn a_database_that_is_not_there_is_said_with_its_variable() {
     for role in [&["serve"] as &[&str], &["work"], &["migrate", "--status"], &["migrate"]] {
         let refused = world.run_with(role, &[("DATABASE_URL", &url)]).await.exited(1);
         assert!(refused.stderr.contains("_absent"), "{refused:?}");
+    }
+}
+
+/// The version before and this one end generations that the other doesn't read, so neither may use
+/// the cache while both run.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs services: scripts/test"]
+async fn an_upgrade_from_before_the_bars_suspends_the_cache_and_a_new_database_does_not() {
+    const SUSPENDED: &str = "SELECT (CASE WHEN suspended_until > now() + interval '9 minutes'
+        THEN 1 ELSE 0 END)::bigint FROM cache_guard";
+    const EPOCH: &str = "SELECT epoch FROM cache_guard";
+    let world = World::new().await;
+    let db = world.db().await;
+    assert_eq!((db.number(SUSPENDED).await, db.number(EPOCH).await), (0, 1));
+    let before = world.serve().await;
+    before.api().task("t", None).await;
+    let names = world.run(&["migrate", "--status"]).await.succeeded().stdout;
+    let later = names.lines().skip_while(|line| !line.contains("cache_bars")).count();
+    let mut migrator = migrator_of(&world).await;
+    for _ in 0..later {
+        migrator.down().unwrap();
+    }
+    assert_eq!(db.number(SUSPENDED).await, 1, "on the way back too");
+    db.run("UPDATE cache_guard SET suspended_until = '-infinity'").await;
+    let epoch = db.number(EPOCH).await;
+    migrator.up().unwrap();
+    drop(migrator);
+    assert_eq!((db.number(SUSPENDED).await, db.number(EPOCH).await), (1, epoch + 1));
+    // Neither the process that was there nor a new one reads from the cache, and both serve.
+    let after = world.serve().await;
+    tokio::time::sleep(BAR).await;
+    for (serve, title) in [(&before, "u"), (&after, "v"), (&before, "w")] {
+        serve.api().patch("/tasks/1", json!({ "title": title })).await.expect(200);
+        for reader in [&before, &after] {
+            for _ in 0..2 {
+                assert_eq!(reader.api().get("/tasks/1").await.expect(200)["title"], title);
+            }
+        }
+    }
+    for serve in [&before, &after] {
+        let hits = serve.api().metric("taskd_cache_reads_total", "outcome=\"hit\"").await;
+        assert_eq!(hits, 0.0);
     }
 }

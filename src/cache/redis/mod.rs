@@ -1,43 +1,39 @@
 //! The cache and the rate limiter on a Redis server.
 
+mod bars;
 mod commands;
 mod copies;
 mod limiter;
 mod link;
-mod stretches;
 mod url;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use deadpool_redis::redis::{self, Cmd, Script};
+use deadpool_redis::redis::{self, Cmd, Pipeline, Script};
 
-use self::commands::{Filled, change_generation, new_stretch, set_generation, stretch};
+use self::bars::{Found, SetBar};
+use self::commands::{Filled, set_generation};
 use self::copies::{Copies, Copy};
 use self::limiter::TAKE;
 use self::link::{Link, Server, timed};
-use self::stretches::{Settled, Step, Stretches};
 pub use self::url::RedisUrl;
-use super::{Cache, CacheError, Entry, Keyspace, Place, Scope, Slot, new_generation};
+use super::{Bar, Cache, CacheError, Entry, Keyspace, Place, Scope, Slot, new_generation};
 
 /// A Redis server.
 ///
 /// Each generation has a key and each entry has a key. An entry's value begins with the generation
 /// it was filled under. So both are read in one round trip, and an entry of another generation is a
-/// miss.
-///
-/// Every write changes the generation of the lists. Its first digits name its stretch (see
-/// `stretches`).
+/// miss. The bars of a keyspace have a key together, which is read in the same round trip.
 pub struct RedisCache {
     server: Server,
     prefix: String,
     take: Script,
+    set_bar: SetBar,
     copies: Copies,
-    /// Stretches of the list generation, shared by all threads of this process.
-    stretches: Arc<Stretches>,
 }
 
 impl RedisCache {
@@ -50,8 +46,8 @@ impl RedisCache {
             server: Server::new(url)?,
             prefix: prefix.to_owned(),
             take: Script::new(TAKE),
+            set_bar: SetBar::default(),
             copies: Copies::default(),
-            stretches: Arc::default(),
         })
     }
 
@@ -61,88 +57,122 @@ impl RedisCache {
         self.server.refusal().await
     }
 
+    fn bars_key(&self, run: &str, keyspace: &Keyspace) -> String {
+        format!("{}:{run}:{keyspace}:bars", self.prefix)
+    }
+
+    // Versions before the bars had keys named `generation`. They know no bars, so they must not
+    // find these generations.
     fn generation_key(&self, run: &str, keyspace: &Keyspace, scope: Scope) -> String {
-        format!("{}:{run}:{keyspace}:generation:{scope}", self.prefix)
+        format!("{}:{run}:{keyspace}:barred-generation:{scope}", self.prefix)
     }
 
     fn entry_key(&self, run: &str, keyspace: &Keyspace, place: &Place) -> String {
         format!("{}:{run}:{keyspace}:entry:{}:{}", self.prefix, place.scope, place.key)
     }
 
-    /// Sets a first generation unless another process has set one just now. Returns the one that
-    /// counts.
-    async fn begin(&self, link: &mut Link, scope: Scope, key: &str) -> Result<Bytes, CacheError> {
-        let new = match scope {
-            Scope::TaskLists => new_stretch(),
-            Scope::Task(_) => new_generation(),
-        };
-        let mut pipeline = redis::pipe();
-        set_generation(&mut pipeline, key, &new).arg("NX");
-        pipeline.get(key);
-        let (generation,): (Bytes,) = timed(pipeline.query_async(&mut link.connection)).await?;
-        Ok(generation)
-    }
-
-    /// Reads the generations of these scopes and the entries of these places in one round trip.
+    /// Reads the generations of these scopes, the entries of these places and the bars, in one
+    /// round trip. What is not there yet is made, and then all is read again: a bar that was set in
+    /// the meantime must not go unseen under the new generation.
     async fn read(
         &self,
         link: &mut Link,
         keyspace: &Keyspace,
         scopes: HashSet<Scope>,
-        places: Vec<&Place>,
+        places: &[&Place],
     ) -> Result<Read, CacheError> {
         let (run, scopes) = (&link.run, Vec::from_iter(scopes));
+        let bars = self.bars_key(run, keyspace);
         let mut keys: Vec<String> =
             scopes.iter().map(|scope| self.generation_key(run, keyspace, *scope)).collect();
         keys.extend(places.iter().map(|place| self.entry_key(run, keyspace, place)));
-        let values: Vec<Option<Bytes>> =
-            timed(redis::cmd("MGET").arg(&keys).query_async(&mut link.connection)).await?;
-        if values.len() != keys.len() {
-            return Err(CacheError("MGET answers for fewer keys than it was asked for".into()));
+        let (mut values, mut found) = ask(link, redis::pipe(), &keys, &bars).await?;
+        if found.lost() || values.iter().take(scopes.len()).any(Option::is_none) {
+            if found.lost() {
+                timed::<()>(self.set_bar.make(&bars).invoke_async(&mut link.connection)).await?;
+            }
+            let mut pipeline = redis::pipe();
+            for (key, _) in keys.iter().zip(&values).take(scopes.len()).filter(|(_, v)| v.is_none())
+            {
+                set_generation(&mut pipeline, key, &new_generation()).arg("NX");
+            }
+            (values, found) = ask(link, pipeline, &keys, &bars).await?;
         }
-        let mut found = keys.into_iter().zip(values);
-        let mut generations = HashMap::with_capacity(scopes.len());
-        for (scope, (key, generation)) in scopes.into_iter().zip(found.by_ref()) {
-            let generation = match generation {
-                Some(generation) => generation,
-                None => self.begin(link, scope, &key).await?,
-            };
-            generations.insert(scope, generation);
-        }
-        Ok(Read { generations, values: found.collect() })
+        let mut values = keys.into_iter().zip(values);
+        let generations = scopes.into_iter().zip(values.by_ref());
+        let generations = generations.map(|(scope, (_, generation))| {
+            (scope, Generation { free: found.leave_free(scope), id: generation })
+        });
+        Ok(Read { generations: generations.collect(), values: values.collect() })
+    }
+
+    /// Reads the entries of these places alone.
+    async fn read_entries(
+        &self,
+        link: &mut Link,
+        keyspace: &Keyspace,
+        places: &[&Place],
+    ) -> Result<Vec<KeyAndValue>, CacheError> {
+        let keys = places.iter().map(|place| self.entry_key(&link.run, keyspace, place));
+        let keys: Vec<String> = keys.collect();
+        let values = timed(redis::cmd("MGET").arg(&keys).query_async(&mut link.connection)).await?;
+        let values = one_for_each(&keys, values)?;
+        Ok(keys.into_iter().zip(values).collect())
     }
 
     /// The result of a lookup, from what was read for the place and the present generation.
-    fn entry(&self, place: &Place, read: Option<KeyAndValue>, generation: &Bytes) -> Entry {
-        let Some((key, value)) = read else { return Entry::Unsettled };
-        if let Some(value) = value.filter(|value| value.starts_with(generation)) {
-            let value = value.slice(generation.len()..);
-            self.copies.keep(place, Copy { generation: generation.clone(), value: value.clone() });
+    fn entry(&self, place: &Place, read: Option<KeyAndValue>, generation: &Generation) -> Entry {
+        let (Some((key, value)), Some(id)) = (read, &generation.id) else {
+            return Entry::Miss(None);
+        };
+        if let Some(value) = value.filter(|value| value.starts_with(id)) {
+            let value = value.slice(id.len()..);
+            self.copies.keep(place, Copy { generation: id.clone(), value: value.clone() });
             return Entry::Hit(value);
         }
-        let generation = String::from_utf8_lossy(generation).into_owned();
-        Entry::Miss(Slot { key, generation })
+        let generation_of_slot = || String::from_utf8_lossy(id).into_owned();
+        Entry::Miss(generation.free.then(|| Slot { key, generation: generation_of_slot() }))
     }
+}
 
-    /// Whether an entry may be filled under this generation of the lists. May wait a few
-    /// milliseconds.
-    async fn is_settled(&self, generation: &str) -> bool {
-        match self.stretches.settled(stretch(generation), Instant::now()) {
-            Settled::Yes => true,
-            Settled::After(wait) => {
-                tokio::time::sleep(wait).await;
-                true
-            }
-            Settled::No => false,
-        }
+/// Sends what is in the pipeline, and reads these keys, the bars and the time, in this order: what
+/// is set in between is then seen as a bar, or ends the generation that was read.
+async fn ask(
+    link: &mut Link,
+    mut pipeline: Pipeline,
+    keys: &[String],
+    bars: &str,
+) -> Result<(Vec<Option<Bytes>>, Found), CacheError> {
+    pipeline.cmd("MGET").arg(keys);
+    pipeline.cmd("ZRANGE").arg(bars).arg(0).arg(-1).arg("WITHSCORES");
+    pipeline.cmd("TIME");
+    let (values, bars, time) = timed(pipeline.query_async(&mut link.connection)).await?;
+    Ok((one_for_each(keys, values)?, Found { bars, time }))
+}
+
+fn one_for_each(
+    keys: &[String],
+    values: Vec<Option<Bytes>>,
+) -> Result<Vec<Option<Bytes>>, CacheError> {
+    if values.len() != keys.len() {
+        return Err(CacheError("MGET answers for fewer keys than it was asked for".into()));
     }
+    Ok(values)
 }
 
 /// The result of a round trip.
 struct Read {
-    generations: HashMap<Scope, Bytes>,
+    generations: HashMap<Scope, Generation>,
     /// One for each place asked for.
     values: Vec<KeyAndValue>,
+}
+
+/// A generation as it was read.
+struct Generation {
+    /// `None` if Redis has dropped it at once.
+    id: Option<Bytes>,
+    /// Whether no bar is on its scope.
+    free: bool,
 }
 
 type KeyAndValue = (String, Option<Bytes>);
@@ -156,41 +186,31 @@ impl Cache for RedisCache {
             .with_link(async |mut link| {
                 // One round trip for all generations, and for the entries that have no local copy.
                 let uncopied = places.iter().zip(&copies).filter(|(_, copy)| copy.is_none());
-                let uncopied = uncopied.map(|(place, _)| *place).collect();
-                let read = self.read(&mut link, keyspace, scopes, uncopied).await?;
+                let uncopied: Vec<&Place> = uncopied.map(|(place, _)| *place).collect();
+                let read = self.read(&mut link, keyspace, scopes, &uncopied).await?;
                 let mut values = read.values.into_iter();
                 let mut found = Vec::with_capacity(places.len());
                 let mut outdated = Vec::new();
                 for (index, (place, copy)) in places.iter().zip(copies).enumerate() {
                     let generation = &read.generations[&place.scope];
                     found.push(match copy {
-                        Some(copy) if copy.generation == generation => Entry::Hit(copy.value),
+                        Some(copy) if Some(&copy.generation) == generation.id.as_ref() => {
+                            Entry::Hit(copy.value)
+                        }
                         Some(_) => {
                             outdated.push(index);
-                            Entry::Unsettled
+                            Entry::Miss(None)
                         }
                         None => self.entry(place, values.next(), generation),
                     });
                 }
                 if !outdated.is_empty() {
-                    let again = outdated.iter().map(|index| places[*index]).collect();
-                    let values =
-                        self.read(&mut link, keyspace, HashSet::new(), again).await?.values;
+                    let again: Vec<&Place> = outdated.iter().map(|index| places[*index]).collect();
+                    let values = self.read_entries(&mut link, keyspace, &again).await?;
                     for (index, value) in outdated.into_iter().zip(values) {
                         let generation = &read.generations[&places[index].scope];
                         found[index] = self.entry(places[index], Some(value), generation);
                     }
-                }
-                // All lists share one generation, so one answer goes for all of them.
-                let mut lists = places.iter().zip(&mut found).filter(|(place, entry)| {
-                    place.scope == Scope::TaskLists && matches!(entry, Entry::Miss(_))
-                });
-                if let Some((_, first)) = lists.next()
-                    && let Entry::Miss(slot) = &*first
-                    && !self.is_settled(&slot.generation).await
-                {
-                    *first = Entry::Unsettled;
-                    lists.for_each(|(_, entry)| *entry = Entry::Unsettled);
                 }
                 Ok(found)
             })
@@ -209,37 +229,44 @@ impl Cache for RedisCache {
             .await
     }
 
-    async fn invalidate(&self, keyspace: &Keyspace, scopes: &[Scope]) -> Result<(), CacheError> {
-        let asked = Instant::now();
+    async fn bar(&self, keyspace: &Keyspace, scopes: &[Scope]) -> Result<Bar, CacheError> {
+        self.server
+            .with_link(async |mut link| {
+                let key = self.bars_key(&link.run, keyspace);
+                let name = bars::name(scopes);
+                let generations = scopes.iter();
+                let generations =
+                    generations.map(|scope| self.generation_key(&link.run, keyspace, *scope));
+                let generations: Vec<String> = generations.collect();
+                let set = self.set_bar.set(&key, &name, &generations);
+                timed::<()>(set.invoke_async(&mut link.connection)).await?;
+                Ok(Bar { key, name })
+            })
+            .await
+    }
+
+    async fn lift(&self, bars: &[&Bar]) -> Result<bool, CacheError> {
         self.server
             .with_link(async |mut link| {
                 let mut pipeline = redis::pipe();
-                let mut stretch_begun = None;
+                for bar in bars {
+                    pipeline.cmd("ZREM").arg(&bar.key).arg(&bar.name);
+                }
+                let lifted: Vec<bool> = timed(pipeline.query_async(&mut link.connection)).await?;
+                Ok(lifted.into_iter().all(|lifted| lifted))
+            })
+            .await
+    }
+
+    async fn invalidate(&self, keyspace: &Keyspace, scopes: &[Scope]) -> Result<(), CacheError> {
+        self.server
+            .with_link(async |mut link| {
+                let mut pipeline = redis::pipe();
                 for scope in scopes {
                     let key = self.generation_key(&link.run, keyspace, *scope);
-                    match scope {
-                        Scope::Task(_) => {
-                            set_generation(&mut pipeline, &key, &new_generation());
-                        }
-                        Scope::TaskLists => match self.stretches.written(asked) {
-                            Step::Nothing => {}
-                            Step::Generation => change_generation(&mut pipeline, &key),
-                            Step::Stretch => {
-                                let generation = new_stretch();
-                                set_generation(&mut pipeline, &key, &generation);
-                                stretch_begun = Some(generation);
-                            }
-                        },
-                    }
+                    set_generation(&mut pipeline, &key, &new_generation());
                 }
-                if pipeline.is_empty() {
-                    return Ok(());
-                }
-                timed::<()>(pipeline.query_async(&mut link.connection)).await?;
-                if let Some(generation) = stretch_begun {
-                    self.stretches.begun(stretch(&generation), asked, Instant::now());
-                }
-                Ok(())
+                timed(pipeline.query_async(&mut link.connection)).await
             })
             .await
     }
@@ -258,8 +285,8 @@ impl Cache for RedisCache {
             server: self.server.apart(),
             prefix: self.prefix.clone(),
             take: self.take.clone(),
+            set_bar: self.set_bar.clone(),
             copies: self.copies.clone(),
-            stretches: Arc::clone(&self.stretches),
         })
     }
 }

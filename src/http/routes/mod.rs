@@ -8,6 +8,7 @@ pub mod health;
 pub mod operator;
 mod ownership;
 pub(in crate::http) mod sessions;
+mod task_update;
 pub(in crate::http) mod tasks;
 pub(in crate::http) mod tokens;
 pub(in crate::http) mod users;

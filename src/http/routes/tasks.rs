@@ -8,7 +8,7 @@ use paperclip::actix::{api_v2_operation, web};
 use crate::access::Caller;
 use crate::cache::Scope;
 use crate::domain::event::Origin;
-use crate::domain::task::{Task, TaskFields, events};
+use crate::domain::task::{Task, events};
 use crate::http::answer::{Answer, Created, Deleted, encode, encode_long};
 use crate::http::dto::{TaskInput, TaskPage, TaskPatch, cleared};
 use crate::http::error::ApiError;
@@ -20,6 +20,7 @@ use crate::http::extract::paging::{TaskParams, task_cursor};
 use crate::http::extract::preconditions::{Preconditions, Verdict};
 use crate::http::route::{Header, Need, Route};
 use crate::http::routes::ownership::{NOT_YOURS, missing, owned, seen_by, visible};
+use crate::http::routes::task_update::{MOST_TRIES, scopes, update};
 use crate::http::{State, to_the_end};
 use crate::store::{Conflicts, Connection, StoreError, task_list, tasks};
 
@@ -124,10 +125,10 @@ pub async fn create(
             }
             Err(refused) => return Err(refused.or(ApiError::from)),
         };
+        // The batch that wrote the task has done this otherwise.
         if keyed {
-            state.publisher.written();
+            state.written(vec![Scope::TaskLists]).await;
         }
-        state.cache.invalidate(vec![Scope::TaskLists]).await;
         Ok(answer)
     })
     .await
@@ -235,63 +236,19 @@ pub async fn delete(
             let last = task.delete(Utc::now());
             let event = events::deleted(&last, Origin::of(caller.actor()));
             let ticket = state.publisher.ticket(1);
-            let deleted = tasks::delete(&mut connection, &last, &event, ticket.lease()).await;
+            let lease = ticket.lease();
+            let delete = async {
+                let mut connection = connection;
+                tasks::delete(&mut connection, &last, &event, lease).await
+            };
+            let deleted = state.cache.write(scopes(id), delete, Result::is_ok).await;
             if conflicts.may_try_again(&deleted) {
                 continue;
             }
             if deleted? {
-                drop(connection);
                 ticket.hand_over([&event]);
-                state.cache.invalidate(vec![Scope::TaskLists, Scope::Task(id)]).await;
                 return Ok(Deleted);
             }
-        }
-        Err(ApiError::WriteConflict)
-    })
-    .await
-}
-
-/// Of n writers that compete for a task, each round lets one through. So this many may compete.
-const MOST_TRIES: usize = 200;
-
-/// Reads a task, decides on the change, and writes it. If another update came first, it starts
-/// over. The preconditions are checked against each version that is read, so a request with
-/// `If-Match` fails once another update came first. Returns the version that was replaced, and the
-/// answer.
-async fn update(
-    state: Data<State>,
-    caller: Caller,
-    id: i64,
-    preconditions: Preconditions,
-    decide: impl Fn(&Task) -> Result<TaskFields, ApiError> + Send + Sync + 'static,
-) -> Result<(Task, Answer<Task>), ApiError> {
-    to_the_end(&state.clone(), caller.user_id(), async move {
-        let mut conflicts = Conflicts::default();
-        for _ in 0..MOST_TRIES {
-            let mut connection = state.store.connection().await?;
-            let before = visible(caller, tasks::find(&mut connection, id).await?)?;
-            preconditions.of_write(before.version)?;
-            let Some(after) = before.update(decide(&before)?, Utc::now()) else {
-                let answer = Answer::ok(&before).tagged(before.version);
-                return Ok((before, answer));
-            };
-            let event = events::updated(&before, &after, Origin::of(caller.actor()));
-            let (write, ticket) = ([(after.clone(), event)], state.publisher.ticket(1));
-            let written = tasks::update(&mut connection, &write, ticket.lease()).await;
-            drop(connection);
-            if conflicts.may_try_again(&written) {
-                continue;
-            }
-            match written {
-                Ok(ids) if ids.is_empty() => continue,
-                Err(StoreError::Missing(_)) => {
-                    return Err(missing(&state, after.user_id, after.category_id).await);
-                }
-                other => drop(other?),
-            }
-            ticket.hand_over(write.iter().map(|(_, event)| event));
-            state.cache.invalidate(vec![Scope::TaskLists, Scope::Task(id)]).await;
-            return Ok((before, Answer::ok(&after).tagged(after.version)));
         }
         Err(ApiError::WriteConflict)
     })

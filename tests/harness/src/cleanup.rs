@@ -15,7 +15,7 @@ pub fn clean(database: String, queues: Vec<String>, prefix: String) {
                 amqp.delete(&queue).await;
             }
             amqp.close().await;
-            delete_keys(&prefix).await;
+            delete_keys(&prefix, "*").await;
             let drop = format!("DROP DATABASE IF EXISTS {database} WITH (FORCE)");
             Db::connect(&postgres_url()).await.run(&drop).await;
         });
@@ -26,22 +26,29 @@ pub fn clean(database: String, queues: Vec<String>, prefix: String) {
     }
 }
 
-async fn delete_keys(prefix: &str) {
+/// Deletes the keys that are this prefix and what matches the pattern. Returns how many.
+pub async fn delete_keys(prefix: &str, pattern: &str) -> usize {
     let client = redis::Client::open(redis_url()).expect("TEST_REDIS_URL");
     let mut connection =
         client.get_multiplexed_async_connection().await.expect("Redis at TEST_REDIS_URL");
-    for key in keys(&mut connection, prefix).await {
+    let keys = keys(&mut connection, prefix, pattern).await;
+    for key in &keys {
         let _: () = redis::cmd("DEL").arg(key).query_async(&mut connection).await.unwrap();
     }
+    keys.len()
 }
 
-/// Every key with this prefix.
-async fn keys(connection: &mut redis::aio::MultiplexedConnection, prefix: &str) -> Vec<String> {
+/// Every key that is this prefix and what matches the pattern.
+async fn keys(
+    connection: &mut redis::aio::MultiplexedConnection,
+    prefix: &str,
+    pattern: &str,
+) -> Vec<String> {
     let mut keys = Vec::new();
     let mut cursor = 0_u64;
     loop {
         let mut scan = redis::cmd("SCAN");
-        scan.arg(cursor).arg("MATCH").arg(format!("{prefix}*")).arg("COUNT").arg(1000);
+        scan.arg(cursor).arg("MATCH").arg(format!("{prefix}{pattern}")).arg("COUNT").arg(1000);
         let (next, found): (u64, Vec<String>) = scan.query_async(connection).await.unwrap();
         keys.extend(found);
         cursor = next;
@@ -51,17 +58,18 @@ async fn keys(connection: &mut redis::aio::MultiplexedConnection, prefix: &str) 
     }
 }
 
-/// Everything in Redis under this prefix, keys and values, as one text.
+/// Every key in Redis with this prefix, and the strings among the values, as one text.
 pub async fn redis_contents(prefix: &str) -> String {
     let client = redis::Client::open(redis_url()).expect("TEST_REDIS_URL");
     let mut connection =
         client.get_multiplexed_async_connection().await.expect("Redis at TEST_REDIS_URL");
     let mut text = String::new();
-    for key in keys(&mut connection, prefix).await {
-        let value: Option<Vec<u8>> =
-            redis::cmd("GET").arg(&key).query_async(&mut connection).await.unwrap();
+    for key in keys(&mut connection, prefix, "*").await {
+        // Only strings have a value to read; the bars are a set.
+        let value: redis::RedisResult<Option<Vec<u8>>> =
+            redis::cmd("GET").arg(&key).query_async(&mut connection).await;
         text.push_str(&key);
-        text.push_str(&String::from_utf8_lossy(&value.unwrap_or_default()));
+        text.push_str(&String::from_utf8_lossy(&value.ok().flatten().unwrap_or_default()));
         text.push('\n');
     }
     text

@@ -15,7 +15,7 @@ mod smtp;
 pub use amqp::{Amqp, Raw};
 pub use api::{Answer, Api};
 pub use authority::{Authority, Identity, Wire};
-pub use cleanup::redis_contents;
+pub use cleanup::{delete_keys, redis_contents};
 pub use db::Db;
 pub use private::Private;
 pub use process::{Finished, Process, run, run_as_it_is};
