@@ -106,6 +106,8 @@ pub const BAR: Duration = Duration::from_secs(2);
 /// How long a writer relies on its bar, counted from when it asked for it. The rest of [`BAR`] is
 /// for clocks that run differently. Few writes take this long; these end the generation once more.
 pub const RELIED_ON: Duration = Duration::from_secs(1);
+/// How long after a bar was asked for other writes of its process may join it.
+pub const JOINED_FOR: Duration = Duration::from_millis(500);
 
 /// A bar that was set.
 #[derive(Debug, Clone)]

@@ -18,6 +18,7 @@
 //! answered only when no process can have an older copy. So an outage of the cache costs this: the
 //! first write waits a quarter of a second, and the others find the cache suspended already.
 
+mod barred;
 mod flights;
 mod guard;
 mod worth;
@@ -27,11 +28,12 @@ mod simulation;
 
 use std::collections::{HashMap, HashSet};
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
 
+use self::barred::Barred;
 use self::flights::Flights;
 use self::guard::Guard;
 use self::worth::Worth;
@@ -59,6 +61,10 @@ struct Shared {
     invalidations: Batcher<Vec<Scope>, ()>,
     /// Writes that begin while a bar is asked for share the next one.
     bars: Batcher<Vec<Scope>, Option<Arc<SharedBar>>>,
+    /// The bar that was set last. While writes are under way under it, others join them.
+    latest_bar: Arc<Mutex<Option<Arc<SharedBar>>>>,
+    /// Reads that may fill nothing share loads all the same.
+    barred: Arc<Barred>,
     /// Bars of writes that have ended.
     lifts: Batcher<Arc<SharedBar>, ()>,
 }
@@ -96,7 +102,8 @@ impl Shared {
             }
         });
         let (bars, lifts) = (writes::bars(&inner), writes::lifts(&inner));
-        Shared { inner, looks, invalidations, bars, lifts }
+        let (latest_bar, barred) = Default::default();
+        Shared { inner, looks, invalidations, bars, latest_bar, barred, lifts }
     }
 }
 
@@ -137,12 +144,12 @@ impl ReadCache {
         // Boxed: the future of a load is large, and the future of `get` is moved about on every
         // read, also on a hit.
         let load = || Box::pin(load());
-        let Some(Shared { inner, looks, .. }) = &self.shared else {
+        let Some(Shared { inner, looks, barred, .. }) = &self.shared else {
             return load().await.map(Bytes::from);
         };
         let worth = inner.worth(scope);
         let found = match worth.look() {
-            true => looks.call(Place { scope, key }).await.flatten(),
+            true => looks.call(Place { scope, key: key.clone() }).await.flatten(),
             false => None,
         };
         if let Some(entry) = &found {
@@ -154,11 +161,10 @@ impl ReadCache {
                 return Ok(body);
             }
             Some(Entry::Miss(Some(slot))) => slot,
-            // What this read loads may be from before a write that is under way. It must not join a
-            // load that began before this read either: a write may have been answered in between.
+            // What this read loads may be from before a write that is under way.
             Some(Entry::Miss(None)) => {
                 inner.count("miss");
-                return load().await.map(Bytes::from);
+                return barred.load(&format!("{scope} {key}"), load).await;
             }
             None => {
                 inner.count("bypass");

@@ -8,12 +8,12 @@
 //! earlier. `simulation` tries to break this.
 
 use std::future::Future;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use super::{AT_ONCE, Inner, ReadCache, Shared};
-use crate::cache::{Bar, RELIED_ON, Scope};
+use crate::cache::{Bar, JOINED_FOR, RELIED_ON, Scope};
 use crate::ground::batcher::Batcher;
 
 /// A bar that several writes of one process share. The last of them to end lifts it.
@@ -28,6 +28,15 @@ pub(super) struct SharedBar {
 }
 
 impl SharedBar {
+    /// Takes one more write of these scopes under the bar, if it is on them, is still there, and will
+    /// be for long enough.
+    fn join(&self, scopes: &[Scope]) -> bool {
+        let more = |writes: usize| (writes > 0).then_some(writes + 1);
+        self.asked.elapsed() < JOINED_FOR
+            && scopes.iter().all(|scope| self.scopes.contains(scope))
+            && self.under_way.fetch_update(Ordering::AcqRel, Ordering::Acquire, more).is_ok()
+    }
+
     fn relied_on(&self, now: Instant) -> bool {
         now.duration_since(self.asked) < RELIED_ON
     }
@@ -44,18 +53,34 @@ impl ReadCache {
         write: impl Future<Output = T>,
         committed: impl FnOnce(&T) -> bool,
     ) -> T {
-        let Some(Shared { bars, lifts, .. }) = &self.shared else { return write.await };
-        let (bar, written) = tokio::join!(bars.call(scopes.clone()), write);
-        let bar = bar.flatten();
+        let Some(shared) = &self.shared else { return write.await };
+        // Asked first: the write begins under the bar that it joins.
+        let (bar, written) = tokio::join!(biased; shared.bar(&scopes), write);
         let barred = bar.as_ref().is_some_and(|bar| bar.relied_on(Instant::now()));
         if !barred && committed(&written) {
             self.invalidate(scopes).await;
         }
         if let Some(bar) = bar.filter(|bar| bar.under_way.fetch_sub(1, Ordering::AcqRel) == 1) {
-            let lifts = lifts.clone();
+            let lifts = shared.lifts.clone();
             tokio::spawn(async move { lifts.call(bar).await });
         }
         written
+    }
+}
+
+impl Shared {
+    /// A bar on these scopes: the last one if writes are still under way under it, else a new one.
+    async fn bar(&self, scopes: &[Scope]) -> Option<Arc<SharedBar>> {
+        if let Some(bar) = self.latest().clone().filter(|bar| bar.join(scopes)) {
+            return Some(bar);
+        }
+        let bar = self.bars.call(scopes.to_vec()).await.flatten();
+        self.latest().clone_from(&bar);
+        bar
+    }
+
+    fn latest(&self) -> MutexGuard<'_, Option<Arc<SharedBar>>> {
+        self.latest_bar.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -4,7 +4,7 @@ use std::ops::AddAssign;
 use std::time::Duration;
 
 use super::flaws::Flaw;
-use crate::cache::BAR;
+use crate::cache::{BAR, JOINED_FOR};
 
 /// What happens next.
 #[derive(Debug, Clone)]
@@ -185,9 +185,14 @@ impl World {
         self.flaw == Some(flaw)
     }
 
-    /// A bar of this process that was not asked for yet, or a new one.
+    /// A bar of this process that was not asked for yet, or under which writes are still under way,
+    /// or a new one.
     fn bar_of(&mut self, process: usize) -> usize {
-        let waits = |bar: &OwnBar| bar.process == process && bar.asked.is_none();
+        let now = self.now;
+        let waits = |bar: &OwnBar| {
+            let joins = |asked| bar.acknowledged && bar.under_way > 0 && now < asked + JOINED_FOR;
+            bar.process == process && bar.asked.is_none_or(joins)
+        };
         if let Some(index) = self.own.iter().position(waits) {
             self.own[index].under_way += 1;
             self.counts.shared += 1;
