@@ -45,7 +45,7 @@ fn events(criterion: &mut Criterion) {
 
 fn cursors(criterion: &mut Criterion) {
     let sort = Sort { key: SortKey::Title, descending: false };
-    let place = sort.place(&task());
+    let place = sort.position(&task());
     let cursor = TaskCursor("title".to_owned(), place);
     let text = encode(&cursor);
     criterion.bench_function("cursor encode", |b| b.iter(|| encode(black_box(&cursor))));

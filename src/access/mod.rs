@@ -20,7 +20,7 @@ pub enum Caller {
     /// No token is required (`--auth none`), and every caller may do anything.
     Anybody,
     /// The holder of a valid token.
-    Known(Holder),
+    Holder(Holder),
 }
 
 impl Caller {
@@ -28,7 +28,7 @@ impl Caller {
     pub fn user_id(&self) -> Option<i64> {
         match self {
             Caller::Anybody => None,
-            Caller::Known(holder) => Some(holder.user_id),
+            Caller::Holder(holder) => Some(holder.user_id),
         }
     }
 
@@ -36,7 +36,7 @@ impl Caller {
     pub fn holder(&self) -> Option<Holder> {
         match self {
             Caller::Anybody => None,
-            Caller::Known(holder) => Some(*holder),
+            Caller::Holder(holder) => Some(*holder),
         }
     }
 
@@ -44,7 +44,7 @@ impl Caller {
     pub fn actor(&self) -> Actor {
         match self {
             Caller::Anybody => Actor::OPERATOR,
-            Caller::Known(holder) => holder.actor(),
+            Caller::Holder(holder) => holder.actor(),
         }
     }
 
@@ -52,7 +52,7 @@ impl Caller {
     pub fn is_admin(&self) -> bool {
         match self {
             Caller::Anybody => true,
-            Caller::Known(holder) => holder.role == Role::Admin,
+            Caller::Holder(holder) => holder.role == Role::Admin,
         }
     }
 
@@ -85,8 +85,8 @@ mod tests {
             user_id: 7,
             role: Role::Member,
         };
-        let member = Caller::Known(holder);
-        let admin = Caller::Known(Holder { role: Role::Admin, ..holder });
+        let member = Caller::Holder(holder);
+        let admin = Caller::Holder(Holder { role: Role::Admin, ..holder });
         assert!(member.sees(Some(7)) && !member.sees(Some(8)) && !member.sees(None));
         for caller in [admin, Caller::Anybody] {
             assert!(caller.sees(Some(7)) && caller.sees(Some(8)) && caller.sees(None));

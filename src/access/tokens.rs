@@ -91,7 +91,7 @@ fn is_formed(token: &str) -> bool {
 #[derive(Clone)]
 pub struct Tokens {
     store: Store,
-    known: moka::future::Cache<[u8; 32], Known>,
+    known: moka::future::Cache<[u8; 32], Verified>,
     unknown: moka::future::Cache<[u8; 32], ()>,
     /// When this process last changed a user's tokens, role or existence. Holders that were read
     /// before are outdated.
@@ -100,7 +100,7 @@ pub struct Tokens {
 
 /// A cached holder.
 #[derive(Clone)]
-struct Known {
+struct Verified {
     holder: Holder,
     /// A moment before the database was asked.
     asked: Instant,
@@ -158,12 +158,12 @@ impl Tokens {
     }
 
     /// Asks the database. Concurrent callers with the same token share one query.
-    async fn ask(&self, hash: [u8; 32]) -> Result<Known, Absent> {
+    async fn ask(&self, hash: [u8; 32]) -> Result<Verified, Absent> {
         let asking = self.known.try_get_with(hash, async {
             let asked = Instant::now();
             let found = async { tokens::holder(&mut *self.store.connection().await?, hash).await };
             match found.await {
-                Ok(Some(holder)) => Ok(Known { holder, asked }),
+                Ok(Some(holder)) => Ok(Verified { holder, asked }),
                 Ok(None) => Err(Absent::Nobody),
                 Err(error) => Err(Absent::Error(error)),
             }
@@ -171,7 +171,7 @@ impl Tokens {
         asking.await.map_err(|absent: Arc<Absent>| (*absent).clone())
     }
 
-    fn is_current(&self, known: &Known) -> bool {
+    fn is_current(&self, known: &Verified) -> bool {
         self.changed.get(&known.holder.user_id).is_none_or(|changed| changed < known.asked)
     }
 

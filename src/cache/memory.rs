@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use moka::sync::Cache as Map;
 
-use super::{BAR, Bar, Cache, CacheError, Entry, Keyspace, Place, Scope, Slot, new_generation};
+use super::{BAR, Bar, Cache, CacheError, Entry, EntryKey, Keyspace, Scope, Slot, new_generation};
 
 /// The limit on all entries together, in bytes of keys and values.
 const MOST_BYTES: u64 = 64 * 1024 * 1024;
@@ -68,8 +68,12 @@ impl MemoryCache {
 
 #[async_trait]
 impl Cache for MemoryCache {
-    async fn look(&self, keyspace: &Keyspace, places: &[&Place]) -> Result<Vec<Entry>, CacheError> {
-        let look = |place: &&Place| {
+    async fn look(
+        &self,
+        keyspace: &Keyspace,
+        places: &[&EntryKey],
+    ) -> Result<Vec<Entry>, CacheError> {
+        let look = |place: &&EntryKey| {
             let generation =
                 self.generations.get_with((keyspace.clone(), place.scope), new_generation);
             let key = format!("{keyspace}:{}:{}", place.scope, place.key);

@@ -22,7 +22,11 @@ pub use memory::MemoryCache;
 pub trait Cache: Send + Sync {
     /// Looks each place up under the present generation of its scope: the entry, or the slot to
     /// fill.
-    async fn look(&self, keyspace: &Keyspace, places: &[&Place]) -> Result<Vec<Entry>, CacheError>;
+    async fn look(
+        &self,
+        keyspace: &Keyspace,
+        places: &[&EntryKey],
+    ) -> Result<Vec<Entry>, CacheError>;
 
     /// Fills a slot. The entry expires after `ttl`, and may be evicted before.
     async fn fill(&self, slot: &Slot, value: &[u8], ttl: Duration) -> Result<(), CacheError>;
@@ -83,7 +87,7 @@ impl fmt::Display for Scope {
 
 /// The address of an entry.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Place {
+pub struct EntryKey {
     /// The scope that invalidates it.
     pub scope: Scope,
     /// Its key within the scope.

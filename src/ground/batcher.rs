@@ -50,7 +50,7 @@ impl<T, R> Queue<T, R> {
 }
 
 /// What becomes of an item.
-enum Place<T: Send + 'static, R: Send + 'static> {
+enum Submission<T: Send + 'static, R: Send + 'static> {
     /// It goes with the next batch.
     Waiting(oneshot::Receiver<R>),
     /// Its caller runs it alone.
@@ -98,8 +98,8 @@ impl<T: Send + 'static, R: Send + 'static> Batcher<T, R> {
     /// future is dropped, the item may be done or not, and the others are served all the same.
     pub async fn call(&self, item: T) -> Option<R> {
         match self.0.wait_or_take_turn(item) {
-            Place::Waiting(answer) => answer.await.ok(),
-            Place::Own(mut item, turn) => {
+            Submission::Waiting(answer) => answer.await.ok(),
+            Submission::Own(mut item, turn) => {
                 if self.0.gathers {
                     tokio::task::yield_now().await;
                     match self.0.join_those_who_wait(item) {
@@ -121,13 +121,13 @@ impl<T: Send + 'static, R: Send + 'static> Inner<T, R> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn wait_or_take_turn(self: &Arc<Self>, item: T) -> Place<T, R> {
+    fn wait_or_take_turn(self: &Arc<Self>, item: T) -> Submission<T, R> {
         let mut queue = self.queue();
         if queue.running {
-            return Place::Waiting(queue.wait(item));
+            return Submission::Waiting(queue.wait(item));
         }
         queue.running = true;
-        Place::Own(item, Turn(Arc::clone(self)))
+        Submission::Own(item, Turn(Arc::clone(self)))
     }
 
     /// Adds the item to those that wait, if there are any.

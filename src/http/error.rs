@@ -11,7 +11,7 @@ use paperclip::v2::schema::Apiv2Errors;
 use serde::Serialize;
 
 use crate::http::fault::summary;
-pub use crate::http::fault::{Fault, Place};
+pub use crate::http::fault::{Fault, RequestPart};
 use crate::http::request_id::RequestId;
 use crate::store::accounts::credentials::MOST_TOKENS;
 

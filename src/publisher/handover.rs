@@ -23,19 +23,19 @@ use crate::store::delivery::outbox::Lease;
 pub(super) const LEASE: Duration = Duration::from_secs(10);
 /// How many handed-over events may wait to be published: as many as a broker confirms in a fraction
 /// of the lease.
-const HELD: usize = 2_048;
+const MOST_WAITING: usize = 2_048;
 
 /// What the writers of events share with the publisher of their process.
 #[derive(Clone)]
-pub struct Handover(Arc<Shared>);
+pub struct Handover(Arc<Channel>);
 
-struct Shared {
+struct Channel {
     owner: Uuid,
     /// Whether the publisher accepts handed-over events: not while it is behind or the broker is
     /// away.
     open: AtomicBool,
     room: Arc<Semaphore>,
-    events: UnboundedSender<Handed>,
+    events: UnboundedSender<LeasedBatch>,
     writes: IntCounter,
     /// Whether the outbox has events that nobody has leased.
     left: AtomicBool,
@@ -43,7 +43,7 @@ struct Shared {
 }
 
 /// The events of one statement, handed over together.
-pub(super) struct Handed {
+pub(super) struct LeasedBatch {
     pub(super) events: Vec<Publishable>,
     /// When their lease ends, or slightly earlier: it is counted from before the statement.
     pub(super) leased_until: Instant,
@@ -54,17 +54,17 @@ pub(super) struct Handed {
 /// Each write takes one.
 pub struct Ticket {
     handover: Handover,
-    held: Option<(Instant, OwnedSemaphorePermit)>,
+    reserved: Option<(Instant, OwnedSemaphorePermit)>,
 }
 
 impl Handover {
     /// `writes` counts committed writes.
-    pub(super) fn new(writes: IntCounter) -> (Handover, UnboundedReceiver<Handed>) {
+    pub(super) fn new(writes: IntCounter) -> (Handover, UnboundedReceiver<LeasedBatch>) {
         let (events, handed) = unbounded_channel();
-        let shared = Shared {
+        let shared = Channel {
             owner: Uuid::now_v7(),
             open: AtomicBool::new(false),
-            room: Arc::new(Semaphore::new(HELD)),
+            room: Arc::new(Semaphore::new(MOST_WAITING)),
             events,
             writes,
             left: AtomicBool::new(false),
@@ -83,7 +83,7 @@ impl Handover {
             // This write's events stay in the outbox, and later ones must not overtake them.
             self.close();
         }
-        Ticket { handover: self.clone(), held: room.map(|room| (leased_until, room)) }
+        Ticket { handover: self.clone(), reserved: room.map(|room| (leased_until, room)) }
     }
 
     /// Counts a committed write whose events were left in the outbox, and wakes the publisher.
@@ -123,7 +123,7 @@ impl Handover {
 impl Ticket {
     /// The lease to write the events with, if the publisher had room for them.
     pub fn lease(&self) -> Option<Lease> {
-        self.held.as_ref().map(|_| Lease { owner: self.handover.0.owner, length: LEASE })
+        self.reserved.as_ref().map(|_| Lease { owner: self.handover.0.owner, length: LEASE })
     }
 
     /// Hands over the events that were committed with this ticket's lease, or wakes the publisher
@@ -137,10 +137,10 @@ impl Ticket {
         }
         // Each event is a write of its own, although several share a statement.
         self.handover.0.writes.inc_by(events.len() as u64);
-        match self.held {
+        match self.reserved {
             Some((leased_until, _room)) => {
                 // If the publisher is gone, the next one finds them in the outbox.
-                let _ = self.handover.0.events.send(Handed { events, leased_until, _room });
+                let _ = self.handover.0.events.send(LeasedBatch { events, leased_until, _room });
             }
             None => self.handover.wake(),
         }

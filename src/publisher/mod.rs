@@ -26,7 +26,7 @@ use crate::ground::telemetry::Metrics;
 use crate::store::delivery::outbox::{self, Lease, OutboxRow};
 use crate::store::{Store, StoreError};
 use error::PublishError;
-use handover::{Handed, LEASE};
+use handover::{LEASE, LeasedBatch};
 use message::Publishable;
 
 /// How many events are leased at once: enough to keep the broker busy through a round trip.
@@ -50,9 +50,9 @@ pub struct Publisher {
     broker: Arc<dyn Broker>,
     metrics: Metrics,
     handover: Handover,
-    handed: UnboundedReceiver<Handed>,
-    /// Handed over, but not sent yet.
-    pending: Vec<Handed>,
+    handed: UnboundedReceiver<LeasedBatch>,
+    /// LeasedBatch over, but not sent yet.
+    pending: Vec<LeasedBatch>,
     /// Confirmed by the broker, but not marked yet; and when the first of them was sent.
     confirmed: Vec<Uuid>,
     confirmed_since: Instant,

@@ -18,19 +18,19 @@ const MARGIN: Duration = Duration::from_secs(1);
 /// The guard, with this process's copy of its row.
 pub(super) struct Guard {
     store: Store,
-    knowledge: Mutex<Knowledge>,
+    knowledge: Mutex<LastCopy>,
 }
 
 /// The last copy of the row, and when reading it last failed.
 #[derive(Default)]
-struct Knowledge {
-    known: Option<Known>,
+struct LastCopy {
+    known: Option<GuardCopy>,
     failed_at: Option<Instant>,
 }
 
 /// A copy of the row.
 #[derive(Debug, Clone)]
-struct Known {
+struct GuardCopy {
     keyspace: Keyspace,
     /// When the row was asked for. Later changes are not in this copy.
     as_of: Instant,
@@ -39,7 +39,7 @@ struct Known {
     suspended_since: Option<Instant>,
 }
 
-impl Known {
+impl GuardCopy {
     fn usable(&self, now: Instant) -> Option<Keyspace> {
         let suspended = self.suspended_until.is_some_and(|until| now < until);
         (!suspended).then(|| self.keyspace.clone())
@@ -68,8 +68,10 @@ impl Guard {
             let mut knowledge = self.knowledge.lock().await;
             let now = Instant::now();
             match &knowledge.known {
-                Some(Known {
-                    suspended_until: Some(until), suspended_since: Some(since), ..
+                Some(GuardCopy {
+                    suspended_until: Some(until),
+                    suspended_since: Some(since),
+                    ..
                 }) if *until > now + MARGIN => *since,
                 _ => {
                     let guard =
@@ -77,7 +79,7 @@ impl Guard {
                             .await?;
                     let since = Instant::now();
                     knowledge.known =
-                        Some(Known { suspended_since: Some(since), ..understood(&guard, now) });
+                        Some(GuardCopy { suspended_since: Some(since), ..copy_of(&guard, now) });
                     since
                 }
             }
@@ -87,7 +89,7 @@ impl Guard {
     }
 
     /// The copy of the row, read again if it isn't fresh; `None` if it can't be read.
-    async fn known(&self) -> Option<Known> {
+    async fn known(&self) -> Option<GuardCopy> {
         let mut knowledge = self.knowledge.lock().await;
         let now = Instant::now();
         if let Some(known) = knowledge.known.as_ref().filter(|k| k.fresh(now)) {
@@ -102,16 +104,16 @@ impl Guard {
             Err(error) => Err(error),
         };
         knowledge.failed_at = guard.is_err().then(Instant::now);
-        knowledge.known = guard.ok().map(|guard| understood(&guard, now));
+        knowledge.known = guard.ok().map(|guard| copy_of(&guard, now));
         knowledge.known.clone()
     }
 }
 
 /// `asked` is from before the row was read, so the copy is never taken for younger than it is.
-fn understood(guard: &cache_guard::Guard, asked: Instant) -> Known {
+fn copy_of(guard: &cache_guard::Guard, asked: Instant) -> GuardCopy {
     let suspended = u64::try_from(guard.suspended_ms).unwrap_or_default();
     let now = Instant::now();
-    Known {
+    GuardCopy {
         keyspace: Keyspace::new(&guard.identity, guard.epoch),
         as_of: asked,
         suspended_until: (suspended > 0).then(|| now + Duration::from_millis(suspended)),

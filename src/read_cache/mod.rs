@@ -21,7 +21,7 @@
 mod barred;
 mod flights;
 mod guard;
-mod worth;
+mod hit_rate;
 mod writes;
 #[cfg(test)]
 mod simulation;
@@ -36,9 +36,9 @@ use bytes::Bytes;
 use self::barred::Barred;
 use self::flights::Flights;
 use self::guard::Guard;
-use self::worth::Worth;
+use self::hit_rate::HitRate;
 use self::writes::SharedBar;
-use crate::cache::{Breaker, Cache, CacheError, Circuit, Entry, Place, Scope, Slot};
+use crate::cache::{Breaker, Cache, CacheError, Circuit, Entry, EntryKey, Scope, Slot};
 use crate::ground::batcher::Batcher;
 use crate::ground::shutdown::Backoff;
 use crate::ground::telemetry::Metrics;
@@ -47,16 +47,16 @@ use crate::store::Store;
 /// Reads through the cache. See the module.
 #[derive(Clone)]
 pub struct ReadCache {
-    shared: Option<Shared>,
+    shared: Option<Handles>,
 }
 
 #[derive(Clone)]
-struct Shared {
+struct Handles {
     inner: Arc<Inner>,
     /// Lookups of reads that begin at the same time share one round trip, and a key that several
     /// ask for is looked up once. A lookup that starts after a read began finds nothing too old for
     /// that read.
-    looks: Batcher<Place, Option<Entry>>,
+    looks: Batcher<EntryKey, Option<Entry>>,
     /// Writes that end at the same time set their new generations in one round trip.
     invalidations: Batcher<Vec<Scope>, ()>,
     /// Writes that begin while a bar is asked for share the next one.
@@ -80,14 +80,14 @@ struct Inner {
     guard: Guard,
     breaker: Breaker,
     flights: Flights,
-    lists: Worth,
-    tasks: Worth,
+    lists: HitRate,
+    tasks: HitRate,
 }
 
-impl Shared {
-    fn start(inner: Arc<Inner>) -> Shared {
+impl Handles {
+    fn start(inner: Arc<Inner>) -> Handles {
         let looking = Arc::clone(&inner);
-        let looks = Batcher::start_gathering(AT_ONCE, move |wanted: Vec<Place>| {
+        let looks = Batcher::start_gathering(AT_ONCE, move |wanted: Vec<EntryKey>| {
             let inner = Arc::clone(&looking);
             async move { inner.look_for_all(&wanted).await }
         });
@@ -103,7 +103,7 @@ impl Shared {
         });
         let (bars, lifts) = (writes::bars(&inner), writes::lifts(&inner));
         let (latest_bar, barred) = Default::default();
-        Shared { inner, looks, invalidations, bars, latest_bar, barred, lifts }
+        Handles { inner, looks, invalidations, bars, latest_bar, barred, lifts }
     }
 }
 
@@ -116,18 +116,18 @@ impl ReadCache {
         ttl: Duration,
     ) -> ReadCache {
         let inner = cache.map(|cache| Inner::new(cache, store, metrics, ttl, Flights::default()));
-        ReadCache { shared: inner.map(Shared::start) }
+        ReadCache { shared: inner.map(Handles::start) }
     }
 
     /// A handle for another thread that has a runtime of its own; call it on that thread. It
     /// behaves like another instance, so that no read waits for a cross-thread wake-up. Only the
     /// loads in flight are shared.
     pub fn apart(&self) -> ReadCache {
-        let inner = self.shared.as_ref().map(|Shared { inner, .. }| {
+        let inner = self.shared.as_ref().map(|Handles { inner, .. }| {
             let (cache, metrics) = (inner.cache.apart(), inner.metrics.clone());
             Inner::new(cache, inner.store.clone(), metrics, inner.ttl, inner.flights.clone())
         });
-        ReadCache { shared: inner.map(Shared::start) }
+        ReadCache { shared: inner.map(Handles::start) }
     }
 
     /// The cached body for `key` in `scope`, or what `load` reads. Readers that miss the same key
@@ -144,16 +144,16 @@ impl ReadCache {
         // Boxed: the future of a load is large, and the future of `get` is moved about on every
         // read, also on a hit.
         let load = || Box::pin(load());
-        let Some(Shared { inner, looks, barred, .. }) = &self.shared else {
+        let Some(Handles { inner, looks, barred, .. }) = &self.shared else {
             return load().await.map(Bytes::from);
         };
-        let worth = inner.worth(scope);
-        let found = match worth.look() {
-            true => looks.call(Place { scope, key: key.clone() }).await.flatten(),
+        let hit_rate = inner.hit_rate(scope);
+        let found = match hit_rate.allows_lookup() {
+            true => looks.call(EntryKey { scope, key: key.clone() }).await.flatten(),
             false => None,
         };
         if let Some(entry) = &found {
-            worth.looked(matches!(entry, Entry::Hit(_)));
+            hit_rate.record(matches!(entry, Entry::Hit(_)));
         }
         let slot = match found {
             Some(Entry::Hit(body)) => {
@@ -188,7 +188,7 @@ impl ReadCache {
     /// commit and before the answer, of a write whose scopes are not known earlier. It does not
     /// fail; when the cache is down it takes longer.
     pub async fn invalidate(&self, scopes: Vec<Scope>) {
-        let Some(Shared { inner, invalidations, .. }) = &self.shared else { return };
+        let Some(Handles { inner, invalidations, .. }) = &self.shared else { return };
         if invalidations.call(scopes.clone()).await.is_none() {
             inner.invalidate(scopes).await;
         }
@@ -213,7 +213,7 @@ impl Inner {
         Arc::new(Inner { cache, store, metrics, ttl, guard, breaker, flights, lists, tasks })
     }
 
-    fn worth(&self, scope: Scope) -> &Worth {
+    fn hit_rate(&self, scope: Scope) -> &HitRate {
         match scope {
             Scope::TaskLists => &self.lists,
             Scope::Task(_) => &self.tasks,
@@ -225,7 +225,7 @@ impl Inner {
     }
 
     /// Looks each distinct place up once and returns one result for each of `wanted`, in order.
-    async fn look_for_all(&self, wanted: &[Place]) -> Vec<Option<Entry>> {
+    async fn look_for_all(&self, wanted: &[EntryKey]) -> Vec<Option<Entry>> {
         let mut places = Vec::new();
         let mut numbers = HashMap::with_capacity(wanted.len());
         let at: Vec<usize> = wanted
@@ -244,7 +244,7 @@ impl Inner {
     }
 
     /// Looks these places up in one round trip; `None` if the cache can't be used.
-    async fn look(&self, places: &[&Place]) -> Option<Vec<Entry>> {
+    async fn look(&self, places: &[&EntryKey]) -> Option<Vec<Entry>> {
         if self.broken() {
             return None;
         }

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use super::{AT_ONCE, Inner, ReadCache, Shared};
+use super::{AT_ONCE, Handles, Inner, ReadCache};
 use crate::cache::{Bar, JOINED_FOR, RELIED_ON, Scope};
 use crate::ground::batcher::Batcher;
 
@@ -68,7 +68,7 @@ impl ReadCache {
     }
 }
 
-impl Shared {
+impl Handles {
     /// A bar on these scopes: the last one if writes are still under way under it, else a new one.
     async fn bar(&self, scopes: &[Scope]) -> Option<Arc<SharedBar>> {
         if let Some(bar) = self.latest().clone().filter(|bar| bar.join(scopes)) {

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use taskd::cache::{
-    BAR, Cache, Entry, Keyspace, MemoryCache, Place, RedisCache, RedisUrl, Scope, Slot,
+    BAR, Cache, Entry, EntryKey, Keyspace, MemoryCache, RedisCache, RedisUrl, Scope, Slot,
 };
 use taskd::ground::tls::Tls;
 use taskd_testing::{World, delete_keys, eventually, redis_url};
@@ -60,7 +60,7 @@ fn keyspace(epoch: i64) -> Keyspace {
 }
 
 async fn look(cache: &dyn Cache, epoch: i64, scope: Scope, key: &str) -> Entry {
-    let place = Place { scope, key: key.to_owned() };
+    let place = EntryKey { scope, key: key.to_owned() };
     let found = cache.look(&keyspace(epoch), &[&place]).await.unwrap();
     assert_eq!(found.len(), 1);
     found[0].clone()
@@ -119,8 +119,8 @@ async fn a_slow_reader_files_old_data_where_nobody_looks(cache: &dyn Cache) {
 }
 
 async fn a_look_at_many_places_answers_for_each(cache: &dyn Cache) {
-    let lists = |key: &str| Place { scope: Scope::TaskLists, key: key.to_owned() };
-    let task = |id| Place { scope: Scope::Task(id), key: String::new() };
+    let lists = |key: &str| EntryKey { scope: Scope::TaskLists, key: key.to_owned() };
+    let task = |id| EntryKey { scope: Scope::Task(id), key: String::new() };
     fill(cache, Scope::TaskLists, "a", b"page a").await;
     fill(cache, Scope::Task(1), "", b"task 1").await;
     // Whatever has been asked for before may take another way.

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use futures_util::future::join_all;
 use taskd::domain::task::{Status, Task};
 use taskd::ground::tls::Tls;
-use taskd::store::task_list::{self, Place, PlaceKey, Sort, SortKey, TaskQuery};
+use taskd::store::task_list::{self, Position, PositionKey, Sort, SortKey, TaskQuery};
 use taskd::store::{Connection, PostgresUrl, Store};
 
 use crate::lists::ROWS;
@@ -28,12 +28,12 @@ fn stretches(sort: Sort) -> Vec<TaskQuery> {
     // Where the rows are: due from 2030 on, changed in 2026.
     let due = |second: i64| DateTime::<Utc>::from_timestamp(1_893_456_000 + second, 0);
     let keys = match sort.key {
-        SortKey::Title => vec![PlaceKey::Text("b".into())],
-        SortKey::CreatedAt => vec![PlaceKey::At("2026-01-01T00:00:00.000003Z".parse().unwrap())],
-        SortKey::UpdatedAt => vec![PlaceKey::At("2026-01-05T00:00:00Z".parse().unwrap())],
-        SortKey::DueAt => vec![PlaceKey::At(due(2).unwrap()), PlaceKey::Never],
+        SortKey::Title => vec![PositionKey::Text("b".into())],
+        SortKey::CreatedAt => vec![PositionKey::At("2026-01-01T00:00:00.000003Z".parse().unwrap())],
+        SortKey::UpdatedAt => vec![PositionKey::At("2026-01-05T00:00:00Z".parse().unwrap())],
+        SortKey::DueAt => vec![PositionKey::At(due(2).unwrap()), PositionKey::Never],
     };
-    let places = keys.into_iter().map(|key| Some(Place { key, id: 31 }));
+    let places = keys.into_iter().map(|key| Some(Position { key, id: 31 }));
     let ends: &[_] = match sort.key {
         SortKey::DueAt => &[(None, None), (due(1), None), (None, due(4)), (due(1), due(4))],
         _ => &[(None, None)],

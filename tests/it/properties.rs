@@ -16,7 +16,7 @@ use taskd::effects::Simulation;
 use taskd::http::extract::caller::Networks;
 use taskd::http::extract::cursor::{TaskCursor, decode, encode};
 use taskd::http::middleware::cors::Origins;
-use taskd::store::task_list::{Place, PlaceKey};
+use taskd::store::task_list::{Position, PositionKey};
 use uuid::Uuid;
 
 /// Times of the years 1970 to 2100, to the microsecond, as PostgreSQL keeps them.
@@ -132,11 +132,11 @@ proptest! {
         order in "-?[a-zA-Z]{1,12}", id in any::<i64>(), title in ".{0,200}", at in times(), kind in 0..3,
     ) {
         let key = match kind {
-            0 => PlaceKey::At(at),
-            1 => PlaceKey::Never,
-            _ => PlaceKey::Text(title),
+            0 => PositionKey::At(at),
+            1 => PositionKey::Never,
+            _ => PositionKey::Text(title),
         };
-        let cursor = TaskCursor(order, Place { key, id });
+        let cursor = TaskCursor(order, Position { key, id });
         let text = encode(&cursor);
         prop_assert!(text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_'));
         prop_assert_eq!(decode::<TaskCursor>(&text), Some(cursor));

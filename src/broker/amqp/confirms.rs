@@ -11,16 +11,16 @@ use tokio::sync::oneshot;
 
 use crate::broker::BrokerError;
 
-type Answer = Result<(), BrokerError>;
+type Confirm = Result<(), BrokerError>;
 
 /// The messages of one channel that the broker has not answered yet.
 #[derive(Default)]
 pub(super) struct Confirms {
-    state: Mutex<State>,
+    state: Mutex<Unconfirmed>,
 }
 
 #[derive(Default)]
-struct State {
+struct Unconfirmed {
     last_tag: u64,
     ended: bool,
     waiting: BTreeMap<u64, Waiting>,
@@ -30,7 +30,7 @@ struct Waiting {
     queue: String,
     message_id: Option<String>,
     returned: bool,
-    answer: oneshot::Sender<Answer>,
+    answer: oneshot::Sender<Confirm>,
 }
 
 impl Confirms {
@@ -40,7 +40,7 @@ impl Confirms {
         &self,
         queue: &str,
         message_id: Option<&str>,
-    ) -> oneshot::Receiver<Answer> {
+    ) -> oneshot::Receiver<Confirm> {
         let (answer, receiver) = oneshot::channel();
         let mut state = self.lock();
         state.last_tag += 1;
@@ -102,7 +102,7 @@ impl Confirms {
         self.lock().ended
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Unconfirmed> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -111,11 +111,11 @@ impl Confirms {
 mod tests {
     use super::*;
 
-    fn answers(receivers: Vec<oneshot::Receiver<Answer>>) -> Vec<Option<Answer>> {
+    fn answers(receivers: Vec<oneshot::Receiver<Confirm>>) -> Vec<Option<Confirm>> {
         receivers.into_iter().map(|mut r| r.try_recv().ok()).collect()
     }
 
-    fn publish(confirms: &Confirms, ids: &[&str]) -> Vec<oneshot::Receiver<Answer>> {
+    fn publish(confirms: &Confirms, ids: &[&str]) -> Vec<oneshot::Receiver<Confirm>> {
         ids.iter().map(|id| confirms.expect("q", Some(id))).collect()
     }
 

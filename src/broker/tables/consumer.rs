@@ -9,7 +9,7 @@ use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::{DELIVERY_LIMIT, LEASE, POLL, SET_ASIDE, Shared, message, unavailable};
+use super::{DELIVERY_LIMIT, LEASE, POLL, Queues, SET_ASIDE, message, unavailable};
 use crate::broker::{BrokerError, Consumption, Deliveries, Delivery, Settlement, Tag};
 use crate::domain::processing::retry::DeadReason;
 use crate::ground::shutdown::Backoff;
@@ -17,9 +17,9 @@ use crate::store::StoreError;
 use crate::store::delivery::queue::{self, First, TakenRow};
 
 /// Starts a task that keeps up to `prefetch` messages in flight, and one that renews their leases.
-pub(super) fn consume(shared: Arc<Shared>, main: &str, dead: &str, prefetch: u16) -> Consumption {
+pub(super) fn consume(shared: Arc<Queues>, main: &str, dead: &str, prefetch: u16) -> Consumption {
     let ended = CancellationToken::new();
-    let hand = Arc::new(Hand {
+    let hand = Arc::new(InFlight {
         shared,
         main: main.to_owned(),
         dead: dead.to_owned(),
@@ -38,8 +38,8 @@ pub(super) fn consume(shared: Arc<Shared>, main: &str, dead: &str, prefetch: u16
 }
 
 /// The messages in flight.
-struct Hand {
-    shared: Arc<Shared>,
+struct InFlight {
+    shared: Arc<Queues>,
     main: String,
     dead: String,
     tags: Mutex<BTreeSet<i64>>,
@@ -47,7 +47,7 @@ struct Hand {
     freed: Notify,
 }
 
-impl Hand {
+impl InFlight {
     fn tags(&self) -> std::sync::MutexGuard<'_, BTreeSet<i64>> {
         self.tags.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -63,12 +63,12 @@ impl Hand {
 
 /// Both halves of a consumer share this. When the last one is dropped, the consumer ends.
 struct Held {
-    hand: Arc<Hand>,
+    hand: Arc<InFlight>,
     _ended: DropGuard,
 }
 
 async fn take(
-    hand: Arc<Hand>,
+    hand: Arc<InFlight>,
     sender: mpsc::UnboundedSender<Delivery>,
     prefetch: usize,
     stop: CancellationToken,
@@ -117,7 +117,7 @@ async fn take(
 }
 
 /// Takes due messages, and sets aside as dead letters those that were taken too often.
-async fn take_some(hand: &Hand, limit: usize) -> Result<Vec<TakenRow>, StoreError> {
+async fn take_some(hand: &InFlight, limit: usize) -> Result<Vec<TakenRow>, StoreError> {
     let mut connection = hand.shared.store.connection().await?;
     let taken = queue::take(&mut connection, &hand.main, First::Due, LEASE, limit as i64).await?;
     let (poisonous, good): (Vec<TakenRow>, Vec<TakenRow>) =
@@ -136,7 +136,7 @@ async fn take_some(hand: &Hand, limit: usize) -> Result<Vec<TakenRow>, StoreErro
 
 /// Keeps the messages in flight from becoming due. While the database is away nobody else can take
 /// them either.
-async fn renew(hand: Arc<Hand>, ended: CancellationToken) {
+async fn renew(hand: Arc<InFlight>, ended: CancellationToken) {
     loop {
         tokio::select! {
             () = ended.cancelled() => break,
@@ -154,7 +154,7 @@ async fn renew(hand: Arc<Hand>, ended: CancellationToken) {
     }
 }
 
-async fn extend(hand: &Hand, ids: Vec<i64>, lease: Duration) {
+async fn extend(hand: &InFlight, ids: Vec<i64>, lease: Duration) {
     let renewed =
         async { queue::renew(&mut *hand.shared.store.connection().await?, ids, lease).await };
     if let Err(error) = renewed.await {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::{Shared, message, unavailable};
+use super::{Queues, message, unavailable};
 use crate::broker::{BrokerError, DeadLetterQueue, Delivery, Tag};
 use crate::store::delivery::queue::{self, First};
 
@@ -14,13 +14,13 @@ use crate::store::delivery::queue::{self, First};
 const HOLD: Duration = Duration::from_secs(60);
 
 pub(super) struct Letters {
-    shared: Arc<Shared>,
+    shared: Arc<Queues>,
     queue: String,
     held: Vec<i64>,
 }
 
 impl Letters {
-    pub(super) fn new(shared: Arc<Shared>, queue: &str) -> Letters {
+    pub(super) fn new(shared: Arc<Queues>, queue: &str) -> Letters {
         Letters { shared, queue: queue.to_owned(), held: Vec::new() }
     }
 }

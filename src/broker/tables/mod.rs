@@ -35,12 +35,12 @@ const VACUUM_EVERY: u64 = 2_000;
 
 /// A broker in tables: see the module.
 pub struct TableBroker {
-    shared: Arc<Shared>,
+    shared: Arc<Queues>,
     main: String,
     dead: String,
 }
 
-struct Shared {
+struct Queues {
     store: Store,
     /// Wakes a consumer of this process.
     published: Notify,
@@ -50,7 +50,7 @@ struct Shared {
 impl TableBroker {
     /// A broker with these names for its two queues.
     pub fn new(store: Store, main: &str, dead: &str) -> TableBroker {
-        let shared = Shared { store, published: Notify::new(), deleted: AtomicU64::new(0) };
+        let shared = Queues { store, published: Notify::new(), deleted: AtomicU64::new(0) };
         TableBroker { shared: Arc::new(shared), main: main.to_owned(), dead: dead.to_owned() }
     }
 
@@ -126,7 +126,7 @@ impl Broker for TableBroker {
     async fn close(&self) {}
 }
 
-impl Shared {
+impl Queues {
     async fn add(&self, rows: &[NewRow]) -> Result<(), StoreError> {
         queue::add(&mut *self.store.connection().await?, rows).await
     }

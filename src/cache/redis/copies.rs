@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use moka::sync::Cache as Map;
 
-use crate::cache::Place;
+use crate::cache::EntryKey;
 
 /// How long a copy is kept. It may outlive the entry in Redis by as much.
 const KEPT: Duration = Duration::from_secs(1);
@@ -19,7 +19,7 @@ const MOST_BYTES: u64 = 4 * 1024 * 1024;
 
 /// Copies by place. See the module.
 #[derive(Clone)]
-pub(super) struct Copies(Map<Place, Copy>);
+pub(super) struct Copies(Map<EntryKey, Copy>);
 
 /// An entry as it was read.
 #[derive(Clone)]
@@ -32,7 +32,7 @@ pub(super) struct Copy {
 
 impl Default for Copies {
     fn default() -> Copies {
-        let size = |place: &Place, copy: &Copy| {
+        let size = |place: &EntryKey, copy: &Copy| {
             u32::try_from(place.key.len() + copy.value.len()).unwrap_or(u32::MAX)
         };
         Copies(Map::builder().weigher(size).max_capacity(MOST_BYTES).time_to_live(KEPT).build())
@@ -40,11 +40,11 @@ impl Default for Copies {
 }
 
 impl Copies {
-    pub(super) fn get(&self, place: &Place) -> Option<Copy> {
+    pub(super) fn get(&self, place: &EntryKey) -> Option<Copy> {
         self.0.get(place)
     }
 
-    pub(super) fn keep(&self, place: &Place, copy: Copy) {
+    pub(super) fn keep(&self, place: &EntryKey, copy: Copy) {
         self.0.insert(place.clone(), copy);
     }
 }

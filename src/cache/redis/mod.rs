@@ -21,7 +21,7 @@ use self::copies::{Copies, Copy};
 use self::limiter::TAKE;
 use self::link::{Link, Server, timed};
 pub use self::url::RedisUrl;
-use super::{Bar, Cache, CacheError, Entry, Keyspace, Place, Scope, Slot, new_generation};
+use super::{Bar, Cache, CacheError, Entry, EntryKey, Keyspace, Scope, Slot, new_generation};
 
 /// A Redis server.
 ///
@@ -67,7 +67,7 @@ impl RedisCache {
         format!("{}:{run}:{keyspace}:barred-generation:{scope}", self.prefix)
     }
 
-    fn entry_key(&self, run: &str, keyspace: &Keyspace, place: &Place) -> String {
+    fn entry_key(&self, run: &str, keyspace: &Keyspace, place: &EntryKey) -> String {
         format!("{}:{run}:{keyspace}:entry:{}:{}", self.prefix, place.scope, place.key)
     }
 
@@ -79,7 +79,7 @@ impl RedisCache {
         link: &mut Link,
         keyspace: &Keyspace,
         scopes: HashSet<Scope>,
-        places: &[&Place],
+        places: &[&EntryKey],
     ) -> Result<Read, CacheError> {
         let (run, scopes) = (&link.run, Vec::from_iter(scopes));
         let bars = self.bars_key(run, keyspace);
@@ -111,7 +111,7 @@ impl RedisCache {
         &self,
         link: &mut Link,
         keyspace: &Keyspace,
-        places: &[&Place],
+        places: &[&EntryKey],
     ) -> Result<Vec<KeyAndValue>, CacheError> {
         let keys = places.iter().map(|place| self.entry_key(&link.run, keyspace, place));
         let keys: Vec<String> = keys.collect();
@@ -121,7 +121,7 @@ impl RedisCache {
     }
 
     /// The result of a lookup, from what was read for the place and the present generation.
-    fn entry(&self, place: &Place, read: Option<KeyAndValue>, generation: &Generation) -> Entry {
+    fn entry(&self, place: &EntryKey, read: Option<KeyAndValue>, generation: &Generation) -> Entry {
         let (Some((key, value)), Some(id)) = (read, &generation.id) else {
             return Entry::Miss(None);
         };
@@ -179,14 +179,18 @@ type KeyAndValue = (String, Option<Bytes>);
 
 #[async_trait]
 impl Cache for RedisCache {
-    async fn look(&self, keyspace: &Keyspace, places: &[&Place]) -> Result<Vec<Entry>, CacheError> {
+    async fn look(
+        &self,
+        keyspace: &Keyspace,
+        places: &[&EntryKey],
+    ) -> Result<Vec<Entry>, CacheError> {
         let copies: Vec<Option<Copy>> = places.iter().map(|place| self.copies.get(place)).collect();
         let scopes: HashSet<Scope> = places.iter().map(|place| place.scope).collect();
         self.server
             .with_link(async |mut link| {
                 // One round trip for all generations, and for the entries that have no local copy.
                 let uncopied = places.iter().zip(&copies).filter(|(_, copy)| copy.is_none());
-                let uncopied: Vec<&Place> = uncopied.map(|(place, _)| *place).collect();
+                let uncopied: Vec<&EntryKey> = uncopied.map(|(place, _)| *place).collect();
                 let read = self.read(&mut link, keyspace, scopes, &uncopied).await?;
                 let mut values = read.values.into_iter();
                 let mut found = Vec::with_capacity(places.len());
@@ -205,7 +209,8 @@ impl Cache for RedisCache {
                     });
                 }
                 if !outdated.is_empty() {
-                    let again: Vec<&Place> = outdated.iter().map(|index| places[*index]).collect();
+                    let again: Vec<&EntryKey> =
+                        outdated.iter().map(|index| places[*index]).collect();
                     let values = self.read_entries(&mut link, keyspace, &again).await?;
                     for (index, value) in outdated.into_iter().zip(values) {
                         let generation = &read.generations[&places[index].scope];

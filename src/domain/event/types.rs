@@ -41,10 +41,10 @@ impl std::fmt::Debug for EventType {
 
 /// The types that a process knows. A message of any other type is malformed to it.
 #[derive(Clone, Default)]
-pub struct EventTypes(Arc<Vec<Known>>);
+pub struct EventTypes(Arc<Vec<Registered>>);
 
 #[derive(Clone)]
-struct Known {
+struct Registered {
     event_type: EventType,
     schema: Arc<Value>,
     validator: Arc<Validator>,
@@ -65,7 +65,8 @@ impl EventTypes {
             .should_validate_formats(true)
             .build(&schema)
             .map_err(|error| format!("the schema of {name}: {error}"))?;
-        let known = Known { event_type, schema: Arc::new(schema), validator: Arc::new(validator) };
+        let known =
+            Registered { event_type, schema: Arc::new(schema), validator: Arc::new(validator) };
         Arc::make_mut(&mut self.0).push(known);
         Ok(self)
     }
@@ -85,7 +86,7 @@ impl EventTypes {
         self.known(name).map(|known| &*known.schema)
     }
 
-    fn known(&self, name: &str) -> Option<&Known> {
+    fn known(&self, name: &str) -> Option<&Registered> {
         self.0.iter().find(|known| known.event_type.name == name)
     }
 

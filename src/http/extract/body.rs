@@ -8,7 +8,7 @@ use futures_util::future::LocalBoxFuture;
 use paperclip::v2::schema::Apiv2Schema;
 use serde_json::{Map, Value};
 
-use crate::http::error::{ApiError, Place};
+use crate::http::error::{ApiError, RequestPart};
 use crate::http::extract::fields::{Fields, FromFields};
 use crate::http::extract::json;
 
@@ -41,7 +41,7 @@ impl<T: FromFields> Body<T> {
 
     /// Reads and checks the value from the members.
     pub fn of(members: Map<String, Value>) -> Result<Body<T>, ApiError> {
-        let mut fields = Fields::new(Place::Body, members);
+        let mut fields = Fields::new(RequestPart::Body, members);
         let value = T::from_fields(&mut fields);
         fields.finish(Body(value))
     }

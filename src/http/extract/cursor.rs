@@ -6,7 +6,7 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::store::task_list::Place;
+use crate::store::task_list::Position;
 
 /// The longest cursor, in bytes. One with a title of 200 characters is shorter, so a longer one is
 /// forged.
@@ -14,11 +14,11 @@ pub const CURSOR_BYTES: usize = 4096;
 
 /// A cursor of the task list: the name of its order, and the position in it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TaskCursor(pub String, pub Place);
+pub struct TaskCursor(pub String, pub Position);
 
 /// Encodes a position as a cursor.
-pub fn encode<P: Serialize>(place: &P) -> String {
-    BASE64_URL_SAFE_NO_PAD.encode(crate::http::answer::encode(place))
+pub fn encode<P: Serialize>(position: &P) -> String {
+    BASE64_URL_SAFE_NO_PAD.encode(crate::http::answer::encode(position))
 }
 
 /// Decodes a cursor; `None` if it isn't one.

@@ -12,13 +12,13 @@ use paperclip::v2::models::DefaultSchemaRaw;
 use paperclip::v2::schema::Apiv2Schema;
 use serde_json::{Map, Value};
 
-use crate::http::error::{ApiError, Fault, Place};
+use crate::http::error::{ApiError, Fault, RequestPart};
 use crate::http::extract::hints;
 use crate::http::extract::words::{Expected, not_expected, plain};
 
 /// The members of a JSON object, or the parameters of a query string, while they are being read.
 pub struct Fields {
-    place: Place,
+    part: RequestPart,
     left: Map<String, Value>,
     /// The names that were asked for so far. When reading is finished, these are all valid names.
     known: Vec<&'static str>,
@@ -61,13 +61,13 @@ impl<T: Apiv2Schema> Apiv2Schema for Patch<T> {
 }
 
 impl Fields {
-    pub(super) fn new(place: Place, left: Map<String, Value>) -> Fields {
-        Fields { place, left, known: Vec::new(), faults: Vec::new() }
+    pub(super) fn new(part: RequestPart, left: Map<String, Value>) -> Fields {
+        Fields { part, left, known: Vec::new(), faults: Vec::new() }
     }
 
     /// Records a fault of the member of that name.
     pub fn fault(&mut self, name: &str, message: impl Into<String>) {
-        self.faults.push(Fault::new(self.place, name, message));
+        self.faults.push(Fault::new(self.part, name, message));
     }
 
     /// A required member. If it is missing or wrong, a default is returned in its place, so that
@@ -164,14 +164,14 @@ impl Fields {
     }
 
     fn faulty(&self, name: &str) -> bool {
-        let pointer = Fault::new(self.place, name, "").pointer;
+        let pointer = Fault::new(self.part, name, "").pointer;
         self.faults.iter().any(|fault| fault.pointer == pointer)
     }
 
     pub(super) fn finish<T>(mut self, value: T) -> Result<T, ApiError> {
         let unknown: Vec<String> = self.left.keys().cloned().collect();
         for name in unknown {
-            let message = hints::unknown(self.place, &name, &self.known);
+            let message = hints::unknown(self.part, &name, &self.known);
             self.fault(&name, message);
         }
         if self.faults.is_empty() { Ok(value) } else { Err(ApiError::Validation(self.faults)) }
@@ -222,7 +222,7 @@ impl<T: FromFields> FromRequest for Params<T> {
                 repeated.insert(name.into_owned());
             }
         }
-        let mut fields = Fields::new(Place::Query, members);
+        let mut fields = Fields::new(RequestPart::Query, members);
         for name in repeated {
             fields.fault(&name, "is given more than once");
         }
@@ -238,7 +238,7 @@ mod tests {
     use serde_json::json;
 
     fn fields(value: Value) -> Fields {
-        Fields::new(Place::Body, value.as_object().unwrap().clone())
+        Fields::new(RequestPart::Body, value.as_object().unwrap().clone())
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Hints for people who know other APIs: a name that is unknown here often exists under another.
 
-use crate::http::error::Place;
+use crate::http::error::RequestPart;
 
 /// Names that other APIs use, the name here, and the hint.
 const PARAMETERS: [(&[&str], &str, &str); 6] = [
@@ -50,7 +50,7 @@ const MEMBERS: [(&[&str], &str, &str); 6] = [
 const OF_THE_SERVER: [&str; 5] = ["id", "version", "createdAt", "updatedAt", "completedAt"];
 
 /// The message for an unknown name, where `known` are the names there are.
-pub(in crate::http) fn unknown(place: Place, name: &str, known: &[&'static str]) -> String {
+pub(in crate::http) fn unknown(part: RequestPart, name: &str, known: &[&'static str]) -> String {
     if known.is_empty() {
         return "is not known here, nor is any other".to_owned();
     }
@@ -59,10 +59,10 @@ pub(in crate::http) fn unknown(place: Place, name: &str, known: &[&'static str])
     if let Some(meant) = known.iter().find(|known| folded(known) == folded(name)) {
         return format!("{all}. It is written {meant}");
     }
-    if place == Place::Body && OF_THE_SERVER.contains(&name) {
+    if part == RequestPart::Body && OF_THE_SERVER.contains(&name) {
         return format!("{all}. The server sets {name}");
     }
-    let table = if place == Place::Query { &PARAMETERS } else { &MEMBERS };
+    let table = if part == RequestPart::Query { &PARAMETERS } else { &MEMBERS };
     let hint = table.iter().find(|(names, here, _)| names.contains(&name) && known.contains(here));
     hint.map_or(all.clone(), |(_, _, hint)| format!("{all}. Here {hint}"))
 }
@@ -74,18 +74,18 @@ mod tests {
     #[test]
     fn who_knows_another_api_is_told_what_it_is_here() {
         let list = ["limit", "cursor", "sort"];
-        let page = unknown(Place::Query, "page", &list);
+        let page = unknown(RequestPart::Query, "page", &list);
         assert!(
             page.contains("there are: limit, cursor, sort") && page.contains("nextCursor"),
             "{page}"
         );
-        assert!(unknown(Place::Query, "order", &list).contains("sort=-dueAt"));
+        assert!(unknown(RequestPart::Query, "order", &list).contains("sort=-dueAt"));
         let body = ["title", "userId", "dueAt"];
-        assert!(unknown(Place::Body, "user_id", &body).ends_with("It is written userId"));
-        assert!(unknown(Place::Body, "version", &body).ends_with("The server sets version"));
-        assert!(unknown(Place::Body, "due_date", &body).contains("is dueAt"));
+        assert!(unknown(RequestPart::Body, "user_id", &body).ends_with("It is written userId"));
+        assert!(unknown(RequestPart::Body, "version", &body).ends_with("The server sets version"));
+        assert!(unknown(RequestPart::Body, "due_date", &body).contains("is dueAt"));
         // No hint at a name that doesn't exist here.
-        assert!(unknown(Place::Query, "q", &list).ends_with("sort"));
-        assert!(unknown(Place::Query, "x", &[]).starts_with("is not known here"));
+        assert!(unknown(RequestPart::Query, "q", &list).ends_with("sort"));
+        assert!(unknown(RequestPart::Query, "x", &[]).starts_with("is not known here"));
     }
 }

@@ -4,7 +4,7 @@ use actix_web::dev::Payload;
 use actix_web::{FromRequest, HttpRequest};
 use futures_util::future::{Ready, ready};
 
-use crate::http::error::{ApiError, Fault, Place};
+use crate::http::error::{ApiError, Fault, RequestPart};
 
 /// The `{id}` in a path.
 #[derive(Debug, Clone, Copy)]
@@ -50,7 +50,7 @@ fn path_id(request: &HttpRequest, name: &str) -> Result<i64, ApiError> {
     let id = text.parse().ok().filter(|id| *id >= 1 && text.bytes().all(|b| b.is_ascii_digit()));
     id.ok_or_else(|| {
         let message = format!("must be a whole number from 1 to {}", i64::MAX);
-        ApiError::Validation(vec![Fault::new(Place::Path, name, message)])
+        ApiError::Validation(vec![Fault::new(RequestPart::Path, name, message)])
     })
 }
 

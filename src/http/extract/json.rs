@@ -7,7 +7,7 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
-use crate::http::error::{ApiError, Fault, Place};
+use crate::http::error::{ApiError, Fault, RequestPart};
 
 /// Parses a text that must be a JSON object, and returns its members.
 pub fn object(text: &[u8]) -> Result<Map<String, Value>, ApiError> {
@@ -17,7 +17,7 @@ pub fn object(text: &[u8]) -> Result<Map<String, Value>, ApiError> {
     let read = seed.deserialize(&mut reader).and_then(|value| reader.end().map(|()| value));
     let value = read.map_err(|error| ApiError::MalformedJson(error.to_string()))?;
     let fault = |pointer: String, message: &str| Fault {
-        r#in: Place::Body,
+        r#in: RequestPart::Body,
         pointer,
         message: message.to_owned(),
     };

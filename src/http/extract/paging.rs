@@ -11,7 +11,7 @@ use crate::domain::task::rules::SEARCH;
 use crate::http::extract::cursor::{TaskCursor, decode, encode};
 use crate::http::extract::fields::{Fields, FromFields};
 use crate::http::extract::moment::{moment, storable};
-use crate::store::task_list::{Place, PlaceKey, Sort, SortKey, TaskQuery};
+use crate::store::task_list::{Position, PositionKey, Sort, SortKey, TaskQuery};
 
 /// How many rows a page has at most, and by default.
 pub const MOST: i64 = 100;
@@ -28,7 +28,7 @@ pub struct ListParams {
     pub cursor: Option<String>,
     /// Whether to count the rows of all pages.
     pub total: Option<bool>,
-    /// The place that the cursor means.
+    /// The position that the cursor means.
     #[openapi(skip)]
     #[serde(skip)]
     pub after: Option<i64>,
@@ -59,7 +59,7 @@ pub struct ActivityParams {
     pub cursor: Option<String>,
     /// Whether to count the rows of all pages.
     pub total: Option<bool>,
-    /// The place that the cursor means: version and entry id.
+    /// The position that the cursor means: version and entry id.
     #[openapi(skip)]
     #[serde(skip)]
     pub before: Option<(i64, i64)>,
@@ -115,10 +115,10 @@ impl FromFields for TaskParams {
         let statuses =
             from_fn(|f| write!(f, "one of {}", Status::ALL.map(Status::as_str).join(", ")));
         let sort = fields.parameter("sort", orders, Sort::from_name).unwrap_or_default();
-        let fits = |TaskCursor(name, place): &TaskCursor| {
-            *name == sort.name() && sort.has(place) && sane(place)
+        let fits = |TaskCursor(name, position): &TaskCursor| {
+            *name == sort.name() && sort.has(position) && sane(position)
         };
-        let after = cursor(fields, fits).map(|TaskCursor(_, place)| place);
+        let after = cursor(fields, fits).map(|TaskCursor(_, position)| position);
         let limit = limit(fields);
         let total = total(fields);
         let wanted = format_args!("a text of {} to {} characters", SEARCH.min, SEARCH.max);
@@ -165,33 +165,33 @@ impl TaskParams {
 pub fn page<T, P: Serialize>(
     mut rows: Vec<T>,
     read: i64,
-    place: impl Fn(&T) -> P,
+    position: impl Fn(&T) -> P,
 ) -> (Vec<T>, Option<String>) {
     let more = rows.len() as i64 == read;
     if more {
         rows.pop();
     }
-    let cursor = rows.last().filter(|_| more).map(|last| encode(&place(last)));
+    let cursor = rows.last().filter(|_| more).map(|last| encode(&position(last)));
     (rows, cursor)
 }
 
 /// The cursor to a task's position.
-pub fn task_cursor(sort: Sort, place: Place) -> impl Serialize {
-    TaskCursor(sort.name().to_owned(), place)
+pub fn task_cursor(sort: Sort, position: Position) -> impl Serialize {
+    TaskCursor(sort.name().to_owned(), position)
 }
 
 /// Reads the cursor parameter, if it is a position that fits this list.
 pub fn cursor<P: DeserializeOwned>(fields: &mut Fields, fits: impl Fn(&P) -> bool) -> Option<P> {
     let expected = "the nextCursor of a page of the same list in the same order";
-    fields.parameter("cursor", expected, |text| decode(text).filter(|place| fits(place)))
+    fields.parameter("cursor", expected, |text| decode(text).filter(|position| fits(position)))
 }
 
 /// Whether PostgreSQL can take this position, which may be forged.
-fn sane(place: &Place) -> bool {
-    match &place.key {
-        PlaceKey::At(at) => storable(at),
-        PlaceKey::Never => true,
-        PlaceKey::Text(text) => !text.contains('\0'),
+fn sane(position: &Position) -> bool {
+    match &position.key {
+        PositionKey::At(at) => storable(at),
+        PositionKey::Never => true,
+        PositionKey::Text(text) => !text.contains('\0'),
     }
 }
 
@@ -224,12 +224,13 @@ mod tests {
 
     #[test]
     fn a_cursor_comes_back_as_it_was() {
-        for key in [PlaceKey::At(Utc::now()), PlaceKey::Never, PlaceKey::Text("é%_\"𝄞".into())]
+        for key in
+            [PositionKey::At(Utc::now()), PositionKey::Never, PositionKey::Text("é%_\"𝄞".into())]
         {
-            let place = Place { key, id: 7 };
-            let text = encode(&TaskCursor("-dueAt".into(), place.clone()));
+            let position = Position { key, id: 7 };
+            let text = encode(&TaskCursor("-dueAt".into(), position.clone()));
             let TaskCursor(sort, decoded) = decode(&text).unwrap();
-            assert_eq!((sort.as_str(), decoded), ("-dueAt", place));
+            assert_eq!((sort.as_str(), decoded), ("-dueAt", position));
         }
     }
 
@@ -238,9 +239,9 @@ mod tests {
         for text in ["", "x", "eyJ9", &"A".repeat(5000), "WyItdGl0bGUiLHt9XQ"] {
             assert!(decode::<TaskCursor>(text).is_none(), "{text}");
         }
-        assert!(!sane(&Place { key: PlaceKey::Text("\0".into()), id: 1 }));
+        assert!(!sane(&Position { key: PositionKey::Text("\0".into()), id: 1 }));
         let far = chrono::DateTime::parse_from_rfc3339("9999-12-31T23:59:59-23:59").unwrap();
-        assert!(!sane(&Place { key: PlaceKey::At(far.with_timezone(&Utc)), id: 1 }));
+        assert!(!sane(&Position { key: PositionKey::At(far.with_timezone(&Utc)), id: 1 }));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use paperclip::actix::OperationModifier;
 use paperclip::v2::schema::Apiv2Schema;
 use std::future::{Ready, ready};
 
-use crate::http::error::{ApiError, Fault, Place};
+use crate::http::error::{ApiError, Fault, RequestPart};
 
 /// The conditions under which a request is to be carried out.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -131,7 +131,7 @@ fn header(request: &HttpRequest, name: &HeaderName) -> Result<Option<Tags>, Faul
     let tags = read(request.headers().get_all(name).map(|value| value.as_bytes()));
     let message =
         "must be * or a list of entity tags, such as \"1\", as they are in the ETag header";
-    tags.map(Some).ok_or_else(|| Fault::new(Place::Header, title(name), message))
+    tags.map(Some).ok_or_else(|| Fault::new(RequestPart::Header, title(name), message))
 }
 
 fn title(name: &HeaderName) -> &'static str {

@@ -16,7 +16,7 @@ use paperclip::v2::schema::Apiv2Schema;
 use crate::access::{Caller, Tokens};
 use crate::ground::secret::Secret;
 use crate::http::State;
-use crate::http::error::{ApiError, Fault, Place};
+use crate::http::error::{ApiError, Fault, RequestPart};
 use crate::http::extract::idempotency_key::HEADER;
 use crate::http::route::{Handler, Need, Route, Routes};
 use crate::store::accounts::tokens::Holder;
@@ -92,7 +92,7 @@ fn misplaced_key(request: &ServiceRequest) -> Option<ApiError> {
         }
         _ => return None,
     };
-    let fault = Fault::new(Place::Header, HEADER, message);
+    let fault = Fault::new(RequestPart::Header, HEADER, message);
     request.headers().contains_key(HEADER).then(|| ApiError::Validation(vec![fault]))
 }
 
@@ -118,7 +118,7 @@ async fn caller(request: &ServiceRequest, need: Need) -> Result<Option<Caller>, 
                 Need::AdminUnlessMetricsArePublic => scraper(&state.tokens, token).await?,
                 _ => state.tokens.holder(token).await?,
             };
-            Caller::Known(holder.ok_or(ApiError::InvalidToken)?)
+            Caller::Holder(holder.ok_or(ApiError::InvalidToken)?)
         }
         None if state.policy.anybody => Caller::Anybody,
         None => return Err(ApiError::Unauthenticated),
@@ -136,7 +136,7 @@ pub(in crate::http) async fn admin_only(
 ) -> Result<(), ApiError> {
     let token = bearer(request.headers())?.ok_or(ApiError::Unauthenticated)?;
     let holder = scraper(tokens, token).await?.ok_or(ApiError::InvalidToken)?;
-    if Caller::Known(holder).is_admin() { Ok(()) } else { Err(FOR_ADMINS) }
+    if Caller::Holder(holder).is_admin() { Ok(()) } else { Err(FOR_ADMINS) }
 }
 
 /// How long the check of a scraper's token may take. A scraper gets its answer within a second,

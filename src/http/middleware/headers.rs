@@ -56,6 +56,6 @@ pub async fn secured<B: MessageBody + 'static>(
     Ok(response)
 }
 
-fn is_at(path: &str, place: &str) -> bool {
-    path.strip_prefix(place).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+fn is_at(path: &str, base: &str) -> bool {
+    path.strip_prefix(base).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }

@@ -66,16 +66,16 @@ pub async fn with_body<B: MessageBody + 'static>(
     request.set_payload(Payload::Stream { payload: Box::pin(Reader(body.clone())) });
     request.extensions_mut().insert(body.clone());
     let response = next.call(request).await?.map_into_boxed_body();
-    Ok(response.map_body(|_, answer| BoxBody::new(Answer { answer, _body: body })))
+    Ok(response.map_body(|_, answer| BoxBody::new(KeptBody { answer, _body: body })))
 }
 
 /// A response that keeps the body of its request.
-struct Answer {
+struct KeptBody {
     answer: BoxBody,
     _body: Rc<Body>,
 }
 
-impl MessageBody for Answer {
+impl MessageBody for KeptBody {
     type Error = Box<dyn std::error::Error>;
 
     fn size(&self) -> BodySize {

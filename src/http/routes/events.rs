@@ -14,7 +14,7 @@ use crate::domain::catalog;
 use crate::http::State;
 use crate::http::answer::Answer;
 use crate::http::dto::{EventDetailView, EventPage};
-use crate::http::error::{ApiError, Fault, Place};
+use crate::http::error::{ApiError, Fault, RequestPart};
 use crate::http::extract::fields::{Fields, FromFields, Params};
 use crate::http::extract::paging::{cursor, limit, read_id, rows, total};
 use crate::http::route::{Need, Route};
@@ -126,7 +126,7 @@ impl FromRequest for EventId {
         let id = Uuid::parse_str(text).ok().filter(|_| hyphenated);
         ready(id.map(EventId).ok_or_else(|| {
             let message = "must be a UUID such as 01a20c26-baf3-7396-8c9e-8c32b8533154";
-            ApiError::Validation(vec![Fault::new(Place::Path, "eventId", message)])
+            ApiError::Validation(vec![Fault::new(RequestPart::Path, "eventId", message)])
         }))
     }
 }

@@ -3,7 +3,7 @@
 use crate::access::Caller;
 use crate::domain::task::{Task, TaskFields};
 use crate::http::State;
-use crate::http::error::{ApiError, Fault, Place};
+use crate::http::error::{ApiError, Fault, RequestPart};
 use crate::store::tasks;
 
 /// To a member, other users' tasks don't exist.
@@ -46,7 +46,7 @@ pub(super) async fn missing(
         Err(error) => return error.into(),
     };
     let fault = |absent: bool, name, what| {
-        absent.then(|| Fault::new(Place::Body, name, format!("there is no such {what}")))
+        absent.then(|| Fault::new(RequestPart::Body, name, format!("there is no such {what}")))
     };
     let faults: Vec<Fault> =
         [fault(user, "userId", "user"), fault(category, "categoryId", "category")]

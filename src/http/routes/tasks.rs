@@ -87,8 +87,8 @@ pub async fn list(
                 _ => None,
             };
             let sort = query.sort;
-            let place = |task: &Task| task_cursor(sort, sort.place(task));
-            let page = TaskPage::of(rows, query.limit, place, total);
+            let position = |task: &Task| task_cursor(sort, sort.position(task));
+            let page = TaskPage::of(rows, query.limit, position, total);
             Ok::<_, ApiError>(encode_long(&page, (page.data.len() + 1) * TASK_BYTES))
         })
         .await?;

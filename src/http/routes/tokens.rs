@@ -8,7 +8,7 @@ use paperclip::actix::{api_v2_operation, web};
 use crate::access::{Caller, issue_token};
 use crate::http::answer::{Answer, Created, Deleted};
 use crate::http::dto::{NewTokenView, TokenInput, TokenPage};
-use crate::http::error::{ApiError, Fault, Place};
+use crate::http::error::{ApiError, Fault, RequestPart};
 use crate::http::extract::fields::Params;
 use crate::http::extract::idempotency_key::Once;
 use crate::http::extract::ids::{Id, TokenId};
@@ -108,7 +108,7 @@ fn expiry(
             };
             let last = last.to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
             let message = format!("must not be after {last}, {why}");
-            Err(ApiError::Validation(vec![Fault::new(Place::Body, "expiresAt", message)]))
+            Err(ApiError::Validation(vec![Fault::new(RequestPart::Body, "expiresAt", message)]))
         }
         Some(at) => Ok(at),
         None => Ok(last),

@@ -9,7 +9,7 @@ use crate::cache::Scope;
 use crate::domain::user::Role;
 use crate::http::answer::{Answer, Created, Deleted};
 use crate::http::dto::{UserInput, UserPage, UserPatch, UserView};
-use crate::http::error::{ApiError, Fault, Place};
+use crate::http::error::{ApiError, Fault, RequestPart};
 use crate::http::extract::body::Body;
 use crate::http::extract::caller::Client;
 use crate::http::extract::fields::{Params, Patch};
@@ -157,14 +157,14 @@ pub async fn patch(
 
 fn no_password() -> ApiError {
     let message = "is required for a new password or e-mail address: the password you have now";
-    ApiError::Validation(vec![Fault::new(Place::Body, "currentPassword", message)])
+    ApiError::Validation(vec![Fault::new(RequestPart::Body, "currentPassword", message)])
 }
 
 /// A member must not learn that another user has an address, as far as that can be hidden from
 /// somebody who may try addresses.
 fn unusable() -> ApiError {
     let message = "can't be your address; an admin can say more";
-    ApiError::Validation(vec![Fault::new(Place::Body, "email", message)])
+    ApiError::Validation(vec![Fault::new(RequestPart::Body, "email", message)])
 }
 
 fn asker(state: &State, caller: Caller, client: &Client) -> Asker {

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use diesel::sql_types::{BigInt, Text, Timestamptz};
 
-use super::query::{Edge, NEVER_LAST, PlaceKey, Sort, TaskQuery, Within};
+use super::query::{Edge, IndexedFilter, NEVER_LAST, PositionKey, Sort, TaskQuery};
 use crate::store::sql::Statement;
 
 /// The end of time in PostgreSQL.
@@ -59,18 +59,18 @@ impl Builder {
         }
     }
 
-    pub(super) fn place(&mut self, query: &TaskQuery) {
-        let Some(place) = &query.after else { return };
-        let key = match &place.key {
-            PlaceKey::At(at) => self.value(Value::At(*at)),
-            PlaceKey::Never => NEVER.to_owned(),
-            PlaceKey::Text(text) => self.value(Value::Text(text.clone())),
+    pub(super) fn position(&mut self, query: &TaskQuery) {
+        let Some(position) = &query.after else { return };
+        let key = match &position.key {
+            PositionKey::At(at) => self.value(Value::At(*at)),
+            PositionKey::Never => NEVER.to_owned(),
+            PositionKey::Text(text) => self.value(Value::Text(text.clone())),
         };
         let sign = if query.sort.descending { '<' } else { '>' };
-        self.beyond(query.sort.key.expression(), sign, &key, place.id);
+        self.beyond(query.sort.key.expression(), sign, &key, position.id);
     }
 
-    /// Keeps only the rows on one side of a place.
+    /// Keeps only the rows on one side of a position.
     fn beyond(&mut self, expression: &str, sign: char, key: &str, id: i64) {
         let id = self.value(Value::Int(id));
         self.condition(&format!("({expression}, id) {sign} ({key}, {id})"));
@@ -85,11 +85,11 @@ impl Builder {
     /// tasks of the user.
     pub(super) fn stretch(&mut self, query: &TaskQuery) {
         if !query.is_stretch_of_time() {
-            return self.place(query);
+            return self.position(query);
         }
         let key = query.sort.key.expression();
         let (begin, end) = query.ends();
-        let Some(within) = query.within() else {
+        let Some(within) = query.indexed_filter() else {
             for (sign, edge) in [('>', begin), ('<', end)] {
                 let Some(edge) = edge else { continue };
                 let (at, id) = self.edge(edge);
@@ -98,8 +98,8 @@ impl Builder {
             return;
         };
         let value = self.value(match within {
-            Within::Status(name) => Value::Text(name.to_owned()),
-            Within::User(id) | Within::Category(id) => Value::Int(id),
+            IndexedFilter::Status(name) => Value::Text(name.to_owned()),
+            IndexedFilter::User(id) | IndexedFilter::Category(id) => Value::Int(id),
         });
         let begin = begin.map_or((EVER.to_owned(), i64::MIN), |edge| self.edge(edge));
         let end = end.map_or((NEVER.to_owned(), i64::MAX), |edge| self.edge(edge));

@@ -8,8 +8,8 @@ use diesel::sql_types::BigInt;
 use diesel_async::{AsyncPgConnection, SimpleAsyncConnection};
 
 use self::builder::Builder;
-use self::query::Within;
-pub use self::query::{Place, PlaceKey, Sort, SortKey, TaskQuery};
+use self::query::IndexedFilter;
+pub use self::query::{Position, PositionKey, Sort, SortKey, TaskQuery};
 pub use self::together::{can_go_together, pages};
 use crate::domain::task::Task;
 use crate::store::StoreError;
@@ -99,14 +99,14 @@ async fn rows(
 }
 
 /// Walks a range of an index, which is the best plan whatever the values are. So the statement is
-/// written to be planned once: its limit is in its text, and both ends of due dates are places,
+/// written to be planned once: its limit is in its text, and both ends of due dates are positions,
 /// each with an id. Of two unknown dates PostgreSQL assumes that next to nothing is between them,
-/// of two unknown places that much is, and it would plan anew for each pair what must be the same
+/// of two unknown positions that much is, and it would plan anew for each pair what must be the same
 /// plan.
 fn stretch(query: &TaskQuery) -> Builder {
     let mut sql = Builder::new(&format!("SELECT {COLUMNS} FROM tasks"));
     sql.stretch(query);
-    sql.order_within(query.within().map(Within::column), query.sort);
+    sql.order_within(query.indexed_filter().map(IndexedFilter::column), query.sort);
     sql.fixed_limit(limit(query));
     sql
 }
@@ -126,7 +126,7 @@ fn limit(query: &TaskQuery) -> i64 {
 fn ordered(query: &TaskQuery) -> Builder {
     let mut sql = Builder::new(&format!("SELECT {COLUMNS} FROM tasks"));
     sql.filters(query);
-    sql.place(query);
+    sql.position(query);
     sql.search(query);
     sql.order(query.sort);
     sql.limit(query.limit);
@@ -140,7 +140,7 @@ fn windowed(query: &TaskQuery) -> Builder {
         // The due dates asked for are a range of this order: look there.
         sql.due(query);
     }
-    sql.place(query);
+    sql.position(query);
     sql.order(query.sort);
     sql.limit(WINDOW);
     sql.close(") AS near");
@@ -156,7 +156,7 @@ fn windowed(query: &TaskQuery) -> Builder {
 fn filtered(query: &TaskQuery) -> Builder {
     let mut sql = Builder::new(&format!("WITH found AS MATERIALIZED (SELECT {COLUMNS} FROM tasks"));
     sql.filters(query);
-    sql.place(query);
+    sql.position(query);
     sql.search(query);
     sql.close(&format!(") SELECT {COLUMNS} FROM found"));
     sql.order(query.sort);

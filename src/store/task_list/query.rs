@@ -1,4 +1,4 @@
-//! What a list asks for: filters, an order, and a place in it.
+//! What a list asks for: filters, an order, and a position in it.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -23,8 +23,8 @@ pub struct TaskQuery {
     pub due_after: Option<DateTime<Utc>>,
     /// The order; the id breaks ties.
     pub sort: Sort,
-    /// The cursor: only tasks after this place.
-    pub after: Option<Place>,
+    /// The cursor: only tasks after this position.
+    pub after: Option<Position>,
     /// The maximum number of tasks.
     pub limit: i64,
 }
@@ -89,18 +89,18 @@ impl SortKey {
 /// Tasks without a due date sort as if they were due at the end of time.
 pub(super) const NEVER_LAST: &str = "coalesce(due_at, 'infinity'::timestamptz)";
 
-/// A row's place in an order: its key and its id.
+/// A row's position in an order: its key and its id.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Place {
+pub struct Position {
     /// The value the row is sorted by.
-    pub key: PlaceKey,
+    pub key: PositionKey,
     /// The row's id, which breaks ties.
     pub id: i64,
 }
 
 /// The value a row is sorted by.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum PlaceKey {
+pub enum PositionKey {
     /// A time.
     #[serde(rename = "t")]
     At(DateTime<Utc>),
@@ -136,22 +136,22 @@ impl Sort {
         Sort::all().find(|sort| sort.name() == name)
     }
 
-    /// The place of a task in this order.
-    pub fn place(self, task: &Task) -> Place {
+    /// The position of a task in this order.
+    pub fn position(self, task: &Task) -> Position {
         let key = match self.key {
-            SortKey::CreatedAt => PlaceKey::At(task.created_at),
-            SortKey::UpdatedAt => PlaceKey::At(task.updated_at),
-            SortKey::DueAt => task.due_at.map_or(PlaceKey::Never, PlaceKey::At),
-            SortKey::Title => PlaceKey::Text(task.title.clone()),
+            SortKey::CreatedAt => PositionKey::At(task.created_at),
+            SortKey::UpdatedAt => PositionKey::At(task.updated_at),
+            SortKey::DueAt => task.due_at.map_or(PositionKey::Never, PositionKey::At),
+            SortKey::Title => PositionKey::Text(task.title.clone()),
         };
-        Place { key, id: task.id }
+        Position { key, id: task.id }
     }
 
-    /// Whether a place can occur in this order.
-    pub fn has(self, place: &Place) -> bool {
-        match (&place.key, self.key) {
-            (PlaceKey::Text(_), SortKey::Title) | (PlaceKey::Never, SortKey::DueAt) => true,
-            (PlaceKey::At(_), key) => key != SortKey::Title,
+    /// Whether a position can occur in this order.
+    pub fn has(self, position: &Position) -> bool {
+        match (&position.key, self.key) {
+            (PositionKey::Text(_), SortKey::Title) | (PositionKey::Never, SortKey::DueAt) => true,
+            (PositionKey::At(_), key) => key != SortKey::Title,
             _ => false,
         }
     }
@@ -177,9 +177,11 @@ impl TaskQuery {
     }
 
     /// For a stretch: what the index begins with, before its order.
-    pub(super) fn within(&self) -> Option<Within> {
-        let status = self.status.map(|status| Within::Status(status.as_str()));
-        status.or(self.user_id.map(Within::User)).or(self.category_id.map(Within::Category))
+    pub(super) fn indexed_filter(&self) -> Option<IndexedFilter> {
+        let status = self.status.map(|status| IndexedFilter::Status(status.as_str()));
+        status
+            .or(self.user_id.map(IndexedFilter::User))
+            .or(self.category_id.map(IndexedFilter::Category))
     }
 
     /// The ends of a stretch of an order by time; neither belongs to it. A cursor moves the start
@@ -189,33 +191,33 @@ impl TaskQuery {
         let after = self.due_after.map(|at| Edge::At(at, i64::MAX));
         let never = self.due_after.map(|_| Edge::Never(0));
         let before = self.due_before.map(|at| Edge::At(at, 0)).or(never);
-        let place = self.after.as_ref().and_then(Edge::of);
+        let position = self.after.as_ref().and_then(Edge::of);
         match self.sort.descending {
-            false => (after.max(place), before),
-            true => (after, [before, place].into_iter().flatten().min()),
+            false => (after.max(position), before),
+            true => (after, [before, position].into_iter().flatten().min()),
         }
     }
 }
 
 /// A property that tasks share and that has an index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Within {
+pub(super) enum IndexedFilter {
     Status(&'static str),
     User(i64),
     Category(i64),
 }
 
-impl Within {
+impl IndexedFilter {
     pub(super) fn column(self) -> &'static str {
         match self {
-            Within::Status(_) => "status",
-            Within::User(_) => "user_id",
-            Within::Category(_) => "category_id",
+            IndexedFilter::Status(_) => "status",
+            IndexedFilter::User(_) => "user_id",
+            IndexedFilter::Category(_) => "category_id",
         }
     }
 }
 
-/// A place in an order by time: a moment and an id.
+/// A position in an order by time: a moment and an id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Edge {
     At(DateTime<Utc>, i64),
@@ -224,11 +226,11 @@ pub(super) enum Edge {
 }
 
 impl Edge {
-    pub(super) fn of(place: &Place) -> Option<Edge> {
-        match place.key {
-            PlaceKey::At(at) => Some(Edge::At(at, place.id)),
-            PlaceKey::Never => Some(Edge::Never(place.id)),
-            PlaceKey::Text(_) => None,
+    pub(super) fn of(position: &Position) -> Option<Edge> {
+        match position.key {
+            PositionKey::At(at) => Some(Edge::At(at, position.id)),
+            PositionKey::Never => Some(Edge::Never(position.id)),
+            PositionKey::Text(_) => None,
         }
     }
 }
@@ -249,19 +251,19 @@ mod tests {
     #[test]
     fn a_cursor_narrows_the_stretch_of_due_dates_and_never_widens_it() {
         let day = |n: i64| DateTime::<Utc>::from_timestamp(n * 86_400, 0).unwrap();
-        let query = |descending, place: Option<PlaceKey>| TaskQuery {
+        let query = |descending, position: Option<PositionKey>| TaskQuery {
             due_after: Some(day(10)),
             due_before: Some(day(20)),
             sort: Sort { key: SortKey::DueAt, descending },
-            after: place.map(|key| Place { key, id: 7 }),
+            after: position.map(|key| Position { key, id: 7 }),
             ..TaskQuery::default()
         };
         let (first, last) = (Edge::At(day(10), i64::MAX), Edge::At(day(20), 0));
-        let (inside, at) = (Some(PlaceKey::At(day(15))), Edge::At(day(15), 7));
+        let (inside, at) = (Some(PositionKey::At(day(15))), Edge::At(day(15), 7));
         assert_eq!(query(false, None).ends(), (Some(first), Some(last)));
         assert_eq!(query(false, inside.clone()).ends(), (Some(at), Some(last)));
         assert_eq!(query(true, inside).ends(), (Some(first), Some(at)));
-        let (early, late) = (Some(PlaceKey::At(day(5))), Some(PlaceKey::Never));
+        let (early, late) = (Some(PositionKey::At(day(5))), Some(PositionKey::Never));
         assert_eq!(query(false, early).ends(), (Some(first), Some(last)));
         assert_eq!(query(true, late).ends(), (Some(first), Some(last)));
         let open = TaskQuery { due_before: None, ..query(false, None) };
@@ -273,9 +275,9 @@ mod tests {
     #[test]
     fn a_place_of_another_order_is_told_apart() {
         let by = |key| Sort { key, descending: false };
-        let at = Place { key: PlaceKey::At(Utc::now()), id: 1 };
-        let text = Place { key: PlaceKey::Text("x".into()), id: 1 };
-        let never = Place { key: PlaceKey::Never, id: 1 };
+        let at = Position { key: PositionKey::At(Utc::now()), id: 1 };
+        let text = Position { key: PositionKey::Text("x".into()), id: 1 };
+        let never = Position { key: PositionKey::Never, id: 1 };
         assert!(
             by(SortKey::DueAt).has(&at)
                 && by(SortKey::DueAt).has(&never)

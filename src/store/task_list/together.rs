@@ -10,7 +10,7 @@ use diesel::sql_types::{Array, BigInt, Text, Timestamptz};
 use diesel_async::AsyncPgConnection;
 
 use super::builder::Builder;
-use super::query::{Edge, Sort, TaskQuery, Within};
+use super::query::{Edge, IndexedFilter, Sort, TaskQuery};
 use super::{cut, limit, page};
 use crate::domain::task::Task;
 use crate::store::StoreError;
@@ -43,7 +43,7 @@ pub async fn pages(
 ) -> Vec<Result<Vec<Task>, StoreError>> {
     let mut statements: Vec<(Shape, Vec<usize>)> = Vec::new();
     for (number, query) in queries.iter().enumerate() {
-        let column = query.within().map(Within::column);
+        let column = query.indexed_filter().map(IndexedFilter::column);
         let shape = Shape { column, sort: query.sort, limit: limit(query) };
         match statements.iter_mut().find(|(known, _)| *known == shape) {
             Some((_, numbers)) => numbers.push(number),
@@ -89,7 +89,7 @@ async fn stretches(
         .iter()
         .map(|query| {
             let (begin, end) = query.ends();
-            (begin.map_or(BEFORE_ALL, place), end.map_or(AFTER_ALL, place))
+            (begin.map_or(BEFORE_ALL, position), end.map_or(AFTER_ALL, position))
         })
         .unzip();
     let (after, after_id): (Vec<_>, Vec<_>) = begins.into_iter().unzip();
@@ -100,16 +100,19 @@ async fn stretches(
         .bind::<Array<BigInt>, _>(after_id)
         .bind::<Array<Timestamptz>, _>(before)
         .bind::<Array<BigInt>, _>(before_id);
-    let within: Vec<Within> = queries.iter().filter_map(|query| query.within()).collect();
+    let within: Vec<IndexedFilter> =
+        queries.iter().filter_map(|query| query.indexed_filter()).collect();
     let statement = match within[..] {
         [] => statement,
-        [Within::Status(_), ..] => statement.bind::<Array<Text>, _>(each(&within, |w| match w {
-            Within::Status(name) => Some(name),
-            _ => None,
-        })),
+        [IndexedFilter::Status(_), ..] => {
+            statement.bind::<Array<Text>, _>(each(&within, |w| match w {
+                IndexedFilter::Status(name) => Some(name),
+                _ => None,
+            }))
+        }
         _ => statement.bind::<Array<BigInt>, _>(each(&within, |w| match w {
-            Within::User(id) | Within::Category(id) => Some(id),
-            Within::Status(_) => None,
+            IndexedFilter::User(id) | IndexedFilter::Category(id) => Some(id),
+            IndexedFilter::Status(_) => None,
         })),
     };
     let statement = statement.columns::<(BigInt, ColumnTypes)>();
@@ -125,7 +128,7 @@ async fn stretches(
     Ok(pages)
 }
 
-fn each<T>(within: &[Within], value: impl Fn(Within) -> Option<T>) -> Vec<T> {
+fn each<T>(within: &[IndexedFilter], value: impl Fn(IndexedFilter) -> Option<T>) -> Vec<T> {
     within.iter().copied().filter_map(value).collect()
 }
 
@@ -138,13 +141,13 @@ fn text(shape: Shape) -> Builder {
     };
     let mut sql = Builder::new(&format!(
         "SELECT number, {COLUMNS}
-         FROM unnest({places})
+         FROM unnest({positions})
               WITH ORDINALITY AS wanted (after, after_id, before, before_id{name}, number),
          LATERAL (
              SELECT {COLUMNS} FROM tasks
              WHERE ({column}{key}, id) > ({common}after, after_id)
                AND ({column}{key}, id) < ({common}before, before_id)",
-        places = unseen(1..=values)
+        positions = unseen(1..=values)
     ));
     sql.order_within(shape.column, shape.sort);
     sql.fixed_limit(shape.limit);
@@ -155,9 +158,9 @@ fn text(shape: Shape) -> Builder {
 /// SQL promises no order of joined rows, although each walk has its own: usually this finds the
 /// rows sorted already.
 fn put_in_order(page: &mut [Task], sort: Sort) {
-    let place = |task: &Task| Edge::of(&sort.place(task));
+    let position = |task: &Task| Edge::of(&sort.position(task));
     page.sort_by(|one, other| {
-        let order = place(one).cmp(&place(other));
+        let order = position(one).cmp(&position(other));
         if sort.descending { order.reverse() } else { order }
     });
 }
@@ -171,7 +174,7 @@ const YEAR_2000: DateTime<chrono::Utc> = match DateTime::from_timestamp_secs(946
     None => DateTime::UNIX_EPOCH,
 };
 
-fn place(edge: Edge) -> (PgTimestamp, i64) {
+fn position(edge: Edge) -> (PgTimestamp, i64) {
     match edge {
         // chrono's times don't reach far enough to overflow this.
         Edge::At(at, id) => {
@@ -189,10 +192,10 @@ mod tests {
     #[test]
     fn places_are_in_postgresqls_time() {
         let at = |text: &str| DateTime::parse_from_rfc3339(text).unwrap().to_utc();
-        let micros = |text| place(Edge::At(at(text), 7));
+        let micros = |text| position(Edge::At(at(text), 7));
         assert_eq!(micros("2000-01-01T00:00:00Z"), (PgTimestamp(0), 7));
         assert_eq!(micros("2000-01-01T00:00:01.000002Z"), (PgTimestamp(1_000_002), 7));
         assert_eq!(micros("1999-12-31T23:59:59Z"), (PgTimestamp(-1_000_000), 7));
-        assert_eq!(place(Edge::Never(7)), (PgTimestamp(i64::MAX), 7));
+        assert_eq!(position(Edge::Never(7)), (PgTimestamp(i64::MAX), 7));
     }
 }

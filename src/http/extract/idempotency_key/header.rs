@@ -1,14 +1,14 @@
 //! The syntax of the key.
 
 use super::HEADER;
-use crate::http::error::{Fault, Place};
+use crate::http::error::{Fault, RequestPart};
 
 /// The longest key, in characters: as long as other APIs allow.
 const KEY_CHARS: usize = 255;
 
 /// Reads the header's lines. Each is a key in quotes (a string of RFC 8941, section 3.3.3) or bare.
 pub(super) fn read<'a>(lines: impl Iterator<Item = &'a [u8]>) -> Result<Option<String>, Fault> {
-    let fault = |message: &str| Fault::new(Place::Header, HEADER, message);
+    let fault = |message: &str| Fault::new(RequestPart::Header, HEADER, message);
     let mut found: Option<String> = None;
     for line in lines {
         let key = unquoted(line.trim_ascii())
@@ -87,7 +87,10 @@ mod tests {
             &["a", "b"],
         ] {
             let fault = key(lines).unwrap_err();
-            assert_eq!((fault.r#in, fault.pointer.as_str()), (Place::Header, "/Idempotency-Key"));
+            assert_eq!(
+                (fault.r#in, fault.pointer.as_str()),
+                (RequestPart::Header, "/Idempotency-Key")
+            );
         }
     }
 }

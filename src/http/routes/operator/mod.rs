@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::dead_letters::{DeadLetters, Order};
 use crate::http::describe::{OPERATION, answer, problem};
-use crate::http::error::{ApiError, Fault, Place};
+use crate::http::error::{ApiError, Fault, RequestPart};
 use crate::http::extract::body::members;
 use crate::http::route::{Need, Route};
 
@@ -63,7 +63,7 @@ impl FromRequest for Ordered {
             let order = serde_json::from_value(Value::Object(members.await?));
             order.map(Ordered).map_err(|error| {
                 let message = format!("is no order: {error}");
-                let fault = Fault { r#in: Place::Body, pointer: String::new(), message };
+                let fault = Fault { r#in: RequestPart::Body, pointer: String::new(), message };
                 ApiError::Validation(vec![fault])
             })
         })

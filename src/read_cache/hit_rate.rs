@@ -18,10 +18,10 @@ const SAMPLES_JUDGED: u32 = 32;
 
 /// The hit rate of one kind of scope. See the module.
 #[derive(Default)]
-pub(super) struct Worth(Mutex<State>);
+pub(super) struct HitRate(Mutex<Counts>);
 
 #[derive(Default)]
-struct State {
+struct Counts {
     /// Whether the last judgement was that lookups don't pay.
     poor: bool,
     /// Reads since the last judgement, counted while lookups don't pay.
@@ -30,30 +30,30 @@ struct State {
     hits: u32,
 }
 
-impl Worth {
+impl HitRate {
     /// Whether this read should look into the cache.
-    pub(super) fn look(&self) -> bool {
-        let mut state = self.state();
-        if !state.poor {
+    pub(super) fn allows_lookup(&self) -> bool {
+        let mut counts = self.counts();
+        if !counts.poor {
             return true;
         }
-        state.reads = state.reads.wrapping_add(1);
-        state.reads.is_multiple_of(SAMPLED)
+        counts.reads = counts.reads.wrapping_add(1);
+        counts.reads.is_multiple_of(SAMPLED)
     }
 
     /// Counts the result of a lookup.
-    pub(super) fn looked(&self, hit: bool) {
-        let mut state = self.state();
-        state.looks += 1;
-        state.hits += u32::from(hit);
-        let judged = if state.poor { SAMPLES_JUDGED } else { JUDGED };
-        if state.looks >= judged {
-            let poor = state.hits < state.looks / ONE_OF;
-            *state = State { poor, ..State::default() };
+    pub(super) fn record(&self, hit: bool) {
+        let mut counts = self.counts();
+        counts.looks += 1;
+        counts.hits += u32::from(hit);
+        let judged = if counts.poor { SAMPLES_JUDGED } else { JUDGED };
+        if counts.looks >= judged {
+            let poor = counts.hits < counts.looks / ONE_OF;
+            *counts = Counts { poor, ..Counts::default() };
         }
     }
 
-    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+    fn counts(&self) -> std::sync::MutexGuard<'_, Counts> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -63,12 +63,12 @@ mod tests {
     use super::*;
 
     /// How many of `reads` look into the cache, if `hot` in a hundred of them would hit.
-    fn looks(worth: &Worth, reads: u32, hot: u32) -> u32 {
+    fn looks(hit_rate: &HitRate, reads: u32, hot: u32) -> u32 {
         let mut looks = 0;
         for read in 0..reads {
-            if worth.look() {
+            if hit_rate.allows_lookup() {
                 looks += 1;
-                worth.looked(read * 37 % 100 < hot);
+                hit_rate.record(read * 37 % 100 < hot);
             }
         }
         looks
@@ -76,18 +76,18 @@ mod tests {
 
     #[test]
     fn who_finds_something_now_and_then_looks_always() {
-        let worth = Worth::default();
+        let hit_rate = HitRate::default();
         for hot in [100, 50, 20, 10] {
-            assert_eq!(looks(&worth, 10_000, hot), 10_000, "{hot}");
+            assert_eq!(looks(&hit_rate, 10_000, hot), 10_000, "{hot}");
         }
     }
 
     #[test]
     fn who_finds_nothing_looks_seldom_and_soon_again_if_there_is_something() {
-        let worth = Worth::default();
-        let seldom = looks(&worth, 10_000, 0);
+        let hit_rate = HitRate::default();
+        let seldom = looks(&hit_rate, 10_000, 0);
         assert!(seldom < JUDGED + 10_000 / SAMPLED + 2, "{seldom}");
-        let again = looks(&worth, 10_000, 100);
+        let again = looks(&hit_rate, 10_000, 100);
         assert!(again > 10_000 - SAMPLED * (SAMPLES_JUDGED + 2), "{again}");
     }
 }
