@@ -31,38 +31,42 @@ use crate::http::middleware::admission::Policy;
 use crate::http::middleware::rate_limits::RateLimits;
 use crate::http::request_id::RequestId;
 use crate::publisher::Handover;
-use crate::read_cache::ReadCache;
-use crate::store::Store;
+use crate::read_cache::{ReadCache, SharedCache};
+use crate::store::{Pools, Store};
 use crate::task_reader::TaskReader;
 use crate::task_writer::TaskWriter;
 
-/// What all handlers share. Each serving thread has a clone.
+/// What a process serves with. No handler can use it: each serving thread makes a [`State`] of it.
 #[derive(Clone)]
-pub struct State {
+pub struct Shared {
+    /// The database.
+    pub pools: Pools,
+    /// Cached reads.
+    pub cache: SharedCache,
+    /// Authenticates tokens.
+    pub tokens: Tokens,
+    /// What is the same on all threads.
+    pub common: Arc<Common>,
+    /// Inserts new tasks and reads pages for threads without connections of their own, all together.
+    together: Option<(TaskWriter, TaskReader)>,
+}
+
+/// What is the same on all threads of a process.
+pub struct Common {
     /// The types of events there are.
     pub event_types: EventTypes,
-    /// The database.
-    pub store: Store,
-    /// Inserts new tasks, in batches.
-    pub new_tasks: TaskWriter,
-    /// Reads pages of the task list, in batches.
-    pub task_pages: TaskReader,
-    /// Cached reads, and the invalidation of what they cache.
-    pub cache: ReadCache,
     /// Publishes the events of writes.
     pub publisher: Handover,
     /// The counters of this process.
     pub metrics: Metrics,
     /// How many requests a client may send.
-    pub rates: Arc<RateLimits>,
+    pub rates: RateLimits,
     /// How long the answer to a POST with an `Idempotency-Key` is kept.
     pub idempotency_retention: Duration,
-    /// Authenticates tokens.
-    pub tokens: Tokens,
     /// Hashes and verifies passwords.
-    pub passwords: Arc<Passwords>,
+    pub passwords: Passwords,
     /// Limits how many writes of each user run at a time.
-    pub writes: Arc<Turns<i64>>,
+    pub writes: Turns<i64>,
     /// How long a session lasts.
     pub session_lifetime: Duration,
     /// How long an API token is valid at most.
@@ -71,31 +75,62 @@ pub struct State {
     pub policy: Policy,
 }
 
-/// The limiter for [`State::writes`].
-pub fn writes() -> Arc<Turns<i64>> {
-    Arc::new(Turns::new(WRITES_OF_A_USER))
+/// What the handlers of one thread use. The thread has a runtime of its own, and with it its own
+/// connection to the cache and, where the pool is large enough, its own connections to the database.
+/// So there are no cross-thread wake-ups.
+#[derive(Clone)]
+pub struct State {
+    /// The database.
+    pub store: Store,
+    /// Inserts new tasks, in batches.
+    pub new_tasks: TaskWriter,
+    /// Reads pages of the task list, in batches.
+    pub task_pages: TaskReader,
+    /// Cached reads, and the invalidation of what they cache.
+    pub cache: ReadCache,
+    /// Authenticates tokens.
+    pub tokens: Tokens,
+    /// What is the same on all threads.
+    pub common: Arc<Common>,
+}
+
+/// The limiter for [`Common::writes`].
+pub fn writes() -> Turns<i64> {
+    Turns::new(WRITES_OF_A_USER)
+}
+
+impl Shared {
+    /// What a process serves with, on the runtime that outlives its serving threads.
+    pub fn new(pools: Pools, cache: SharedCache, common: Common) -> Shared {
+        let store = pools.shared();
+        let together = pools.of_thread(0).is_none().then(|| {
+            let publisher = common.publisher.clone();
+            let writer = TaskWriter::new(store.clone(), publisher, cache.on_thread());
+            (writer, TaskReader::new(store.clone()))
+        });
+        let tokens = Tokens::new(store.clone());
+        Shared { cache, tokens, common: Arc::new(common), together, pools }
+    }
+
+    /// The state for a serving thread, counted from zero; call it on that thread.
+    fn on_thread(&self, thread: usize) -> State {
+        let store = self.pools.of_thread(thread).unwrap_or(self.pools.shared()).clone();
+        let cache = self.cache.on_thread();
+        let (new_tasks, task_pages) = self.together.clone().unwrap_or_else(|| {
+            let publisher = self.common.publisher.clone();
+            let writer = TaskWriter::new(store.clone(), publisher, cache.clone());
+            (writer, TaskReader::new(store.clone()))
+        });
+        let (tokens, common) = (self.tokens.by(store.clone()), Arc::clone(&self.common));
+        State { store, new_tasks, task_pages, cache, tokens, common }
+    }
 }
 
 impl State {
-    /// The state for one of the serving threads. Each thread has a runtime of its own, and with it
-    /// its own connection to the cache and, where the pool is large enough, its own share of the
-    /// database connections. So there are no cross-thread wake-ups.
-    fn apart(&self, thread: usize) -> State {
-        let state = State { cache: self.cache.apart(), ..self.clone() };
-        let Some(store) = self.store.share(thread) else { return state };
-        State {
-            new_tasks: TaskWriter::new(store.clone(), self.publisher.clone(), state.cache.clone()),
-            task_pages: TaskReader::new(store.clone()),
-            tokens: self.tokens.by(store.clone()),
-            store,
-            ..state
-        }
-    }
-
     /// Call this after a committed write whose events are left in the outbox, and before its
     /// answer.
     async fn written(&self, scopes: Vec<Scope>) {
-        self.publisher.written();
+        self.common.publisher.written();
         self.cache.invalidate(scopes).await;
     }
 }
@@ -115,7 +150,7 @@ where
     F: Future<Output = Result<T, ApiError>> + Send + 'static,
 {
     let turn = match user {
-        Some(user) => state.writes.take(user).await,
+        Some(user) => state.common.writes.take(user).await,
         None => None,
     };
     let write = async move {

@@ -22,6 +22,7 @@ mod barred;
 mod flights;
 mod guard;
 mod hit_rate;
+mod shared;
 mod writes;
 #[cfg(test)]
 mod simulation;
@@ -37,6 +38,7 @@ use self::barred::Barred;
 use self::flights::Flights;
 use self::guard::Guard;
 use self::hit_rate::HitRate;
+pub use self::shared::SharedCache;
 use self::writes::SharedBar;
 use crate::cache::{Breaker, Cache, CacheError, Circuit, Entry, EntryKey, Scope, Slot};
 use crate::ground::batcher::Batcher;
@@ -47,7 +49,7 @@ use crate::store::Store;
 /// Reads through the cache. See the module.
 #[derive(Clone)]
 pub struct ReadCache {
-    shared: Option<Handles>,
+    handles: Option<Handles>,
 }
 
 #[derive(Clone)]
@@ -74,7 +76,6 @@ const AT_ONCE: usize = 64;
 
 struct Inner {
     cache: Arc<dyn Cache>,
-    store: Store,
     metrics: Metrics,
     ttl: Duration,
     guard: Guard,
@@ -108,28 +109,6 @@ impl Handles {
 }
 
 impl ReadCache {
-    /// Without a cache, every read goes to the database.
-    pub fn new(
-        cache: Option<Arc<dyn Cache>>,
-        store: Store,
-        metrics: Metrics,
-        ttl: Duration,
-    ) -> ReadCache {
-        let inner = cache.map(|cache| Inner::new(cache, store, metrics, ttl, Flights::default()));
-        ReadCache { shared: inner.map(Handles::start) }
-    }
-
-    /// A handle for another thread that has a runtime of its own; call it on that thread. It
-    /// behaves like another instance, so that no read waits for a cross-thread wake-up. Only the
-    /// loads in flight are shared.
-    pub fn apart(&self) -> ReadCache {
-        let inner = self.shared.as_ref().map(|Handles { inner, .. }| {
-            let (cache, metrics) = (inner.cache.apart(), inner.metrics.clone());
-            Inner::new(cache, inner.store.clone(), metrics, inner.ttl, inner.flights.clone())
-        });
-        ReadCache { shared: inner.map(Handles::start) }
-    }
-
     /// The cached body for `key` in `scope`, or what `load` reads. Readers that miss the same key
     /// at the same time share one load.
     ///
@@ -144,7 +123,7 @@ impl ReadCache {
         // Boxed: the future of a load is large, and the future of `get` is moved about on every
         // read, also on a hit.
         let load = || Box::pin(load());
-        let Some(Handles { inner, looks, barred, .. }) = &self.shared else {
+        let Some(Handles { inner, looks, barred, .. }) = &self.handles else {
             return load().await.map(Bytes::from);
         };
         let hit_rate = inner.hit_rate(scope);
@@ -188,7 +167,7 @@ impl ReadCache {
     /// commit and before the answer, of a write whose scopes are not known earlier. It does not
     /// fail; when the cache is down it takes longer.
     pub async fn invalidate(&self, scopes: Vec<Scope>) {
-        let Some(Handles { inner, invalidations, .. }) = &self.shared else { return };
+        let Some(Handles { inner, invalidations, .. }) = &self.handles else { return };
         if invalidations.call(scopes.clone()).await.is_none() {
             inner.invalidate(scopes).await;
         }
@@ -196,7 +175,7 @@ impl ReadCache {
 
     /// Pings the cache; `None` if there is no cache.
     pub async fn ping(&self) -> Option<Result<(), CacheError>> {
-        Some(self.shared.as_ref()?.inner.cache.ping().await)
+        Some(self.handles.as_ref()?.inner.cache.ping().await)
     }
 }
 
@@ -208,9 +187,9 @@ impl Inner {
         ttl: Duration,
         flights: Flights,
     ) -> Arc<Inner> {
-        let guard = Guard::new(store.clone());
+        let guard = Guard::new(store);
         let (breaker, lists, tasks) = Default::default();
-        Arc::new(Inner { cache, store, metrics, ttl, guard, breaker, flights, lists, tasks })
+        Arc::new(Inner { cache, metrics, ttl, guard, breaker, flights, lists, tasks })
     }
 
     fn hit_rate(&self, scope: Scope) -> &HitRate {

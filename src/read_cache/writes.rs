@@ -53,15 +53,15 @@ impl ReadCache {
         write: impl Future<Output = T>,
         committed: impl FnOnce(&T) -> bool,
     ) -> T {
-        let Some(shared) = &self.shared else { return write.await };
+        let Some(handles) = &self.handles else { return write.await };
         // Asked first: the write begins under the bar that it joins.
-        let (bar, written) = tokio::join!(biased; shared.bar(&scopes), write);
+        let (bar, written) = tokio::join!(biased; handles.bar(&scopes), write);
         let barred = bar.as_ref().is_some_and(|bar| bar.relied_on(Instant::now()));
         if !barred && committed(&written) {
             self.invalidate(scopes).await;
         }
         if let Some(bar) = bar.filter(|bar| bar.under_way.fetch_sub(1, Ordering::AcqRel) == 1) {
-            let lifts = shared.lifts.clone();
+            let lifts = handles.lifts.clone();
             tokio::spawn(async move { lifts.call(bar).await });
         }
         written

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::upkeep;
-use crate::access::Tokens;
+use crate::access::{Passwords, Tokens};
 use crate::authenticity::Authenticity;
 use crate::broker::Broker;
 use crate::broker::amqp::AmqpBroker;
@@ -24,16 +24,14 @@ use crate::http::middleware::admission::Policy;
 use crate::http::middleware::observe::AccessLog;
 use crate::http::middleware::rate_limits::RateLimits;
 use crate::http::routes::health::{LastReport, Monitored};
-use crate::http::{self, State};
+use crate::http::{self, Common, Shared};
 use crate::idempotency::Idempotency;
 use crate::mail::{FileMailer, Mailer, SmtpMailer};
 use crate::publisher::Publisher;
-use crate::read_cache::ReadCache;
+use crate::read_cache::SharedCache;
 use crate::retry_router::RetryRouter;
-use crate::store::Store;
 use crate::store::installation::Installation;
-use crate::task_reader::TaskReader;
-use crate::task_writer::TaskWriter;
+use crate::store::{Pools, Store};
 
 /// What every role that serves or works needs.
 #[derive(Clone)]
@@ -97,6 +95,8 @@ pub(super) fn mailer(args: &MailArgs, tls: &Tls) -> anyhow::Result<(Arc<dyn Mail
 pub(super) struct Api {
     pub(super) args: ApiArgs,
     pub(super) policy: Policy,
+    /// The connections of the serving threads; without it they use those of the [`Ground`].
+    pub(super) pools: Option<Pools>,
     pub(super) cache: Option<Arc<dyn Cache>>,
     pub(super) cache_ttl: Duration,
     pub(super) limiter: Option<Arc<dyn Limiter>>,
@@ -114,7 +114,7 @@ pub(super) async fn serve(
     shutdown: Shutdown,
 ) -> anyhow::Result<()> {
     let Ground { store, broker, metrics } = ground;
-    let cache = ReadCache::new(api.cache, store.clone(), metrics.clone(), api.cache_ttl);
+    let cache = SharedCache::new(api.cache, store.clone(), metrics.clone(), api.cache_ttl);
     // The publisher stops after the API, so that it also publishes what the last requests wrote.
     let publisher_shutdown = shutdown.later();
     let (publisher, handover) = Publisher::new(store.clone(), broker.clone(), metrics.clone());
@@ -122,25 +122,21 @@ pub(super) async fn serve(
     let indexing = upkeep::index_searches(store.clone(), metrics.clone(), shutdown.clone());
     let indexing = tokio::spawn(indexing);
 
-    let state = State {
-        new_tasks: TaskWriter::new(store.clone(), handover.clone(), cache.clone()),
-        task_pages: TaskReader::new(store.clone()),
-        tokens: Tokens::new(store.clone()),
-        passwords: Arc::default(),
+    let common = Common {
+        event_types: catalog::built_in(),
+        publisher: handover,
+        metrics,
+        rates: RateLimits::new(api.args.limits.rates(api.policy), api.limiter),
+        idempotency_retention: api.args.http.idempotency_retention,
+        passwords: Passwords::default(),
         writes: http::writes(),
         session_lifetime: api.args.access.session_lifetime,
         token_lifetime: api.args.access.token_max_lifetime,
         policy: api.policy,
-        idempotency_retention: api.args.http.idempotency_retention,
-        event_types: catalog::built_in(),
-        store,
-        cache,
-        publisher: handover,
-        metrics,
-        rates: Arc::new(RateLimits::new(api.args.limits.rates(api.policy), api.limiter)),
     };
+    let shared = Shared::new(api.pools.unwrap_or_else(|| store.into()), cache, common);
     let limits = api.args.requests.limits(api.access_log);
-    http::serve(listener, state, broker, limits, &shutdown, api.farewell).await?;
+    http::serve(listener, shared, broker, limits, &shutdown, api.farewell).await?;
     publisher_shutdown.stop();
     let ending = async { tokio::try_join!(publishing, indexing) };
     tokio::select! {
@@ -160,10 +156,10 @@ pub(super) fn monitor(
     let Ground { store, broker, metrics } = ground.clone();
     let monitored = Monitored {
         metrics_for_admins: (!metrics_public).then(|| Tokens::new(store.clone())),
-        cache: ReadCache::new(None, store.clone(), metrics.clone(), Duration::ZERO),
+        cache: SharedCache::new(None, store.clone(), metrics.clone(), Duration::ZERO).on_thread(),
         needs_broker: true,
         last: LastReport::default(),
-        store,
+        pools: store.into(),
         broker,
         metrics,
     };

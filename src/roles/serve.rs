@@ -11,7 +11,7 @@ use crate::config::{
     ApiArgs, Auth, BrokerArgs, CacheArgs, DatabaseArgs, ShutdownArgs, TlsArgs, no_declare,
 };
 use crate::http::middleware::observe::AccessLog;
-use crate::store::Store;
+use crate::store::Pools;
 
 /// How long connections are still accepted after the stop signal. A proxy that still sends requests
 /// to this process learns from each response that it is the last on its connection.
@@ -47,7 +47,8 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let tls = args.tls.load()?;
     let (database_url, redis_url) = (args.database.required_url(&tls)?, args.cache.url(&tls)?);
     let (threads, _) = args.api.requests.limits(AccessLog::Errors).threads();
-    let store = Store::divided(&database_url, args.database.database_pool_size.into(), threads)?;
+    let pools = Pools::divided(&database_url, args.database.database_pool_size.into(), threads)?;
+    let store = pools.shared().clone();
     let broker = parts::broker(&args.broker, &tls, "taskd serve", &store, args.no_declare)?;
     let listener = runtime::listen(address, "TASKD_HOST", "PORT")?;
     let drain_timeout = args.shutdown.drain_timeout;
@@ -65,6 +66,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
             cache_ttl: args.cache.cache_ttl,
             limiter: redis.map(|redis| parts::shared_limiter(redis, &ground.store)),
             args: args.api,
+            pools: Some(pools),
             access_log: AccessLog::Errors,
             farewell: FAREWELL.min(drain_timeout / 4),
             policy,

@@ -18,6 +18,7 @@ pub mod tasks;
 
 pub use connection::conflicts::Conflicts;
 pub use connection::pool::{READ_ONLY, Service, Store};
+pub use connection::pools::Pools;
 pub use connection::url::PostgresUrl;
 pub use diesel_async::AsyncPgConnection as Connection;
 pub use sql::transaction;

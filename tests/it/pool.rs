@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use taskd::ground::tls::Tls;
-use taskd::store::{PostgresUrl, Store, tasks};
+use taskd::store::{Pools, PostgresUrl, Store, tasks};
 
 use taskd_testing::{World, eventually};
 
@@ -39,10 +39,10 @@ async fn a_connection_in_steady_use_costs_no_statement_of_its_own() {
 async fn the_shares_of_a_pool_are_no_more_than_the_pool() {
     const SIZE: usize = 17;
     let world = World::new().await;
-    let whole = Store::divided(&url(&world), SIZE, 3).unwrap();
-    let shares = (0..3).map(|thread| whole.share(thread).unwrap());
-    let stores: Vec<Store> = shares.chain([whole.clone()]).collect();
-    assert!(whole.share(3).is_none());
+    let pools = Pools::divided(&url(&world), SIZE, 3).unwrap();
+    let shares = (0..3).map(|thread| pools.of_thread(thread).unwrap());
+    let stores: Vec<Store> = shares.chain([pools.shared()]).cloned().collect();
+    assert!(pools.of_thread(3).is_none());
     let mut held = Vec::new();
     for store in &stores {
         while let Ok(Ok(connection)) =
@@ -52,12 +52,12 @@ async fn the_shares_of_a_pool_are_no_more_than_the_pool() {
         }
     }
     assert_eq!(held.len(), SIZE);
-    assert_eq!(whole.status().size, SIZE);
-    whole.close();
+    assert_eq!(pools.status().size, SIZE);
     for store in &stores {
+        store.close();
         assert!(store.connection().await.is_err());
     }
     // Too small to be divided: one for all.
-    let small = Store::divided(&url(&world), 3, 2).unwrap();
-    assert!(small.share(0).is_none());
+    let small = Pools::divided(&url(&world), 3, 2).unwrap();
+    assert!(small.of_thread(0).is_none());
 }

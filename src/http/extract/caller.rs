@@ -37,7 +37,7 @@ impl Client {
     /// The client's address. For IPv6 it is the first address of the /64, so that a client that has
     /// the whole network counts as one.
     pub fn address(&self, state: &State) -> Option<IpAddr> {
-        address(&self.0, state.rates.trusted_proxies()).map(network)
+        address(&self.0, state.common.rates.trusted_proxies()).map(network)
     }
 }
 

@@ -108,7 +108,7 @@ async fn caller(request: &ServiceRequest, need: Need) -> Result<Option<Caller>, 
     let state = request.app_data::<Data<State>>().ok_or(ApiError::Internal)?;
     let admin = match need {
         Need::Nothing => return Ok(None),
-        Need::AdminUnlessMetricsArePublic if state.policy.metrics_public => return Ok(None),
+        Need::AdminUnlessMetricsArePublic if state.common.policy.metrics_public => return Ok(None),
         Need::Token => false,
         Need::Admin | Need::AdminUnlessMetricsArePublic => true,
     };
@@ -120,7 +120,7 @@ async fn caller(request: &ServiceRequest, need: Need) -> Result<Option<Caller>, 
             };
             Caller::Holder(holder.ok_or(ApiError::InvalidToken)?)
         }
-        None if state.policy.anybody => Caller::Anybody,
+        None if state.common.policy.anybody => Caller::Anybody,
         None => return Err(ApiError::Unauthenticated),
     };
     if admin && !caller.is_admin() {

@@ -101,7 +101,8 @@ pub async fn guard<B: MessageBody + 'static>(
     request: ServiceRequest,
     next: Next<B>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
-    let anybody = request.app_data::<Data<State>>().is_some_and(|state| state.policy.anybody);
+    let anybody =
+        request.app_data::<Data<State>>().is_some_and(|state| state.common.policy.anybody);
     if anybody
         && request.path() != "/healthz"
         && let Err(error) = check(&request)

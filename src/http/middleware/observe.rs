@@ -49,7 +49,12 @@ pub async fn observe<B: MessageBody + 'static>(
     let elapsed = started.elapsed();
     if let Some(state) = response.request().app_data::<web::Data<State>>() {
         let labels = [known(&method), route.as_str(), status.as_str()];
-        state.metrics.http_requests.with_label_values(&labels).observe(elapsed.as_secs_f64());
+        state
+            .common
+            .metrics
+            .http_requests
+            .with_label_values(&labels)
+            .observe(elapsed.as_secs_f64());
     }
     let log = response.request().app_data::<web::Data<AccessLog>>().map(|log| *log.get_ref());
     if log.is_some_and(|log| log.has(status, elapsed)) {

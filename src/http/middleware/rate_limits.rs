@@ -161,13 +161,13 @@ pub async fn limit<B: MessageBody + 'static>(
 ) -> Result<ServiceResponse<BoxBody>, Error> {
     let limited = request.app_data::<Data<State>>().and_then(|state| {
         let class = class_of(request.method(), route_of(&request))?;
-        Some((class, state.rates.rate(class)?, Arc::clone(&state.rates)))
+        Some((class, state.common.rates.rate(class)?, Arc::clone(&state.common)))
     });
-    let Some((class, rate, limits)) = limited else {
+    let Some((class, rate, common)) = limited else {
         return Ok(next.call(request).await?.map_into_boxed_body());
     };
-    let key = limits.key(class, request.request());
-    let taken = match limits.take(&key, rate).await {
+    let key = common.rates.key(class, request.request());
+    let taken = match common.rates.take(&key, rate).await {
         Ok(taken) => taken,
         Err(error) => {
             tracing::error!(%error, "a request could not be counted");

@@ -104,7 +104,7 @@ async fn index(request: HttpRequest, state: Data<State>) -> HttpResponse {
         return response.insert_header((LOCATION, "/docs/")).finish();
     }
     let schemas: Vec<String> =
-        state.event_types.iter().map(|known| format!("/schemas/{}", known.name)).collect();
+        state.common.event_types.iter().map(|known| format!("/schemas/{}", known.name)).collect();
     response.json(json!({
         "name": "taskd",
         "version": env!("CARGO_PKG_VERSION"),
@@ -173,7 +173,7 @@ fn asset(file: &str) -> Result<Option<Asset>, ApiError> {
 }
 
 async fn schema(name: Path<String>, state: Data<State>) -> Result<HttpResponse, ApiError> {
-    let schema = state.event_types.schema(&name).ok_or(ApiError::NotFound("event type"))?;
+    let schema = state.common.event_types.schema(&name).ok_or(ApiError::NotFound("event type"))?;
     let schema = format!("{schema:#}\n");
     Ok(HttpResponse::Ok().content_type("application/schema+json").body(schema))
 }

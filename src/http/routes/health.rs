@@ -20,7 +20,7 @@ use crate::http::middleware::admission::admin_only;
 use crate::http::route::{Class, Need, Route};
 use crate::read_cache::ReadCache;
 use crate::store::delivery::outbox;
-use crate::store::{READ_ONLY, Service, Store, StoreError};
+use crate::store::{Pools, READ_ONLY, Service, StoreError};
 
 /// How long a dependency may take. A probe has to be answered within a second, even if one hangs.
 const PATIENCE: Duration = Duration::from_millis(700);
@@ -28,7 +28,7 @@ const PATIENCE: Duration = Duration::from_millis(700);
 /// The dependencies of a process, and its metrics.
 pub struct Monitored {
     /// The database.
-    pub store: Store,
+    pub pools: Pools,
     /// The broker.
     pub broker: Arc<dyn Broker>,
     /// Whether the process is useless without the broker. One that only writes to the outbox is
@@ -152,7 +152,7 @@ impl Monitored {
     /// whose database is read-only, where its URL permits that.
     async fn report(&self) -> Report {
         let (database, broker, cache) = tokio::join!(
-            timeout(PATIENCE, self.store.ping()),
+            timeout(PATIENCE, self.pools.shared().ping()),
             timeout(PATIENCE, self.broker.ping()),
             timeout(PATIENCE, self.cache.ping()),
         );
@@ -250,11 +250,12 @@ async fn metrics(
         admin_only(&request, tokens).await?;
     }
     let metrics = &monitored.metrics;
-    let pool = monitored.store.status();
+    let pool = monitored.pools.status();
     metrics.pool_size.set(pool.size as i64);
     metrics.pool_available.set(pool.available as i64);
     metrics.pool_waiting.set(pool.waiting as i64);
-    let backlog = async { outbox::backlog(&mut *monitored.store.connection().await?).await };
+    let backlog =
+        async { outbox::backlog(&mut *monitored.pools.shared().connection().await?).await };
     // If the database can't be asked, the last figures remain. A scrape has to be answered within a
     // second too.
     if let Ok(Ok(backlog)) = timeout(PATIENCE / 2, backlog).await {

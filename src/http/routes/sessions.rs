@@ -50,13 +50,14 @@ pub async fn create(
     let found = users::credentials(&mut *state.store.connection().await?, &email).await?;
     let (user_id, hash) = found.unzip();
     // Also if there is no such user: then both take as long and get the same answer.
-    let right = state.passwords.verify(asker, password.clone(), hash.clone()).await?;
+    let right = state.common.passwords.verify(asker, password.clone(), hash.clone()).await?;
     let (user_id, hash) = user_id.zip(hash).filter(|_| right).ok_or(ApiError::BadCredentials)?;
     let key = sealed(&state, asker, key.of_user(user_id), password, &hash).await?;
     to_the_end(&state.clone(), Some(user_id), async move {
         let now = Utc::now().trunc_subsecs(6);
         // The configuration allows 36525 days at most, so neither step overflows.
-        let lifetime = chrono::Duration::from_std(state.session_lifetime).unwrap_or_default();
+        let lifetime =
+            chrono::Duration::from_std(state.common.session_lifetime).unwrap_or_default();
         let expires_at = now.checked_add_signed(lifetime).ok_or(ApiError::Internal)?;
         let session = NewToken {
             user_id,
@@ -97,7 +98,7 @@ async fn sealed(
     let mut salt = PartsHash::default();
     salt.add(hash.as_bytes());
     salt.add(text.as_bytes());
-    let secret = state.passwords.key(asker, password, salt.finish()).await?;
+    let secret = state.common.passwords.key(asker, password, salt.finish()).await?;
     Ok(key.sealed(&secret))
 }
 

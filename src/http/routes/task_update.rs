@@ -44,7 +44,7 @@ pub(super) async fn update(
                 return Ok((before, answer));
             };
             let event = events::updated(&before, &after, Origin::of(caller.actor()));
-            let (write, ticket) = ([(after.clone(), event)], state.publisher.ticket(1));
+            let (write, ticket) = ([(after.clone(), event)], state.common.publisher.ticket(1));
             let lease = ticket.lease();
             let update = async {
                 let mut connection = connection;

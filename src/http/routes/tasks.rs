@@ -235,7 +235,7 @@ pub async fn delete(
             preconditions.of_write(task.version)?;
             let last = task.delete(Utc::now());
             let event = events::deleted(&last, Origin::of(caller.actor()));
-            let ticket = state.publisher.ticket(1);
+            let ticket = state.common.publisher.ticket(1);
             let lease = ticket.lease();
             let delete = async {
                 let mut connection = connection;

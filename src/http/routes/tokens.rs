@@ -91,7 +91,7 @@ fn expiry(
     now: DateTime<Utc>,
     wanted: Option<DateTime<Utc>>,
 ) -> Result<DateTime<Utc>, ApiError> {
-    let lifetime = chrono::Duration::from_std(state.token_lifetime).ok();
+    let lifetime = chrono::Duration::from_std(state.common.token_lifetime).ok();
     let longest = lifetime.and_then(|lifetime| now.checked_add_signed(lifetime));
     let longest = longest.unwrap_or(DateTime::<Utc>::MAX_UTC);
     let asking = caller.holder().filter(|holder| holder.kind == Kind::Api);
@@ -102,7 +102,7 @@ fn expiry(
             let why = match asking {
                 Some(asking) if asking <= longest => "when the token that asks for it ends".into(),
                 _ => {
-                    let days = humantime::format_duration(state.token_lifetime);
+                    let days = humantime::format_duration(state.common.token_lifetime);
                     format!("{days} from now (TOKEN_MAX_LIFETIME)")
                 }
             };

@@ -60,7 +60,7 @@ pub async fn create(
     let Once(input, key) = request;
     // Hash before the write begins, since the write runs on when the client has gone.
     let password_hash =
-        state.passwords.hash(asker(&state, caller, &client), input.password).await?;
+        state.common.passwords.hash(asker(&state, caller, &client), input.password).await?;
     to_the_end(&state.clone(), caller.user_id(), async move {
         let change = UserChange {
             email: Some(input.email),
@@ -113,18 +113,18 @@ pub async fn patch(
         // Having a token of a user must not be enough to take over the account.
         if let Some(hash) = before.password_hash {
             let given = patch.current_password.take().ok_or_else(no_password)?;
-            state.rates.guess(id).await?;
-            if !state.passwords.verify(asker, given, Some(hash.clone())).await? {
+            state.common.rates.guess(id).await?;
+            if !state.common.passwords.verify(asker, given, Some(hash.clone())).await? {
                 return Err(ApiError::WrongPassword);
             }
             terms.verified = Some(hash);
         }
         if email.is_some() && !caller.is_admin() {
-            state.rates.change_address(id).await?;
+            state.common.rates.change_address(id).await?;
         }
     }
     let password_hash = match password {
-        Some(password) => Some(state.passwords.hash(asker, password).await?),
+        Some(password) => Some(state.common.passwords.hash(asker, password).await?),
         None => None,
     };
     let change = UserChange {

@@ -28,7 +28,7 @@ use crate::http::routes::docs;
 use crate::http::routes::health::{self, LastReport, Monitored};
 use crate::http::server::builder::{Bounds, Serving, connections, server};
 use crate::http::server::last_connections::LastConnections;
-use crate::http::{State, nothing_here, openapi, routes};
+use crate::http::{Shared, nothing_here, openapi, routes};
 
 /// At shutdown, how long the serving threads may take to end before the listener is closed anyway.
 /// A slow request continues after that, but no new connections are accepted beside it.
@@ -44,21 +44,21 @@ const LAST_ACCEPT: Duration = Duration::from_secs(1);
 /// The listener can't be used.
 pub async fn serve(
     listener: TcpListener,
-    state: State,
+    shared: Shared,
     broker: Arc<dyn Broker>,
     limits: Limits,
     shutdown: &Shutdown,
     farewell: Duration,
 ) -> std::io::Result<()> {
     let letters = DeadLetters::new(broker.clone());
-    let letters = letters.signing(Authenticity::new(state.store.clone()));
+    let letters = letters.signing(Authenticity::new(shared.pools.shared().clone()));
     let letters = Data::new(letters);
     let monitored = Monitored {
-        store: state.store.clone(),
+        pools: shared.pools.clone(),
         broker,
         needs_broker: false,
-        cache: state.cache.clone(),
-        metrics: state.metrics.clone(),
+        cache: shared.cache.on_thread(),
+        metrics: shared.common.metrics.clone(),
         // The admission table has a rule for the metrics.
         metrics_for_admins: None,
         last: LastReport::default(),
@@ -74,7 +74,7 @@ pub async fn serve(
     let stopping = Data::new(Stopping(shutdown.clone()));
     let app = move || {
         let origins = limits.allowed.origins.as_ref();
-        let state = state.apart(serving.fetch_add(1, Ordering::Relaxed) % threads);
+        let state = shared.on_thread(serving.fetch_add(1, Ordering::Relaxed) % threads);
         App::new()
             // The last wrap is the outermost.
             .wrap(from_fn(enforce))

@@ -54,6 +54,7 @@ pub async fn run(mut args: Args) -> anyhow::Result<ExitCode> {
         cache_ttl: args.cache.cache_ttl,
         limiter: redis.map(|redis| parts::shared_limiter(redis, &store)),
         args: args.api.clone(),
+        pools: None,
         access_log: AccessLog::All,
         farewell: Duration::ZERO,
         policy,

@@ -5,6 +5,7 @@ pub(in crate::store) mod connect;
 #[cfg(feature = "embedded")]
 pub mod embedded;
 pub mod pool;
+pub mod pools;
 pub mod pooling;
 pub(in crate::store) mod sqlstate;
 pub(in crate::store) mod url;

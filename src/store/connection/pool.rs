@@ -1,6 +1,5 @@
 //! The connection pool.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use deadpool::Runtime;
@@ -35,16 +34,10 @@ const FRESH: Duration = Duration::from_secs(1);
 /// than the time after which the server itself counts as gone (`sql::ANSWER_TIMEOUT`).
 const STATEMENT_TIMEOUT: &str = "12s";
 
-/// The smallest share of the pool that is given to a thread of its own: with fewer connections, a
-/// few slow queries would keep all others of the thread waiting.
-const LEAST_SHARE: usize = 4;
-
 /// The database, behind a pool of connections.
 #[derive(Clone)]
 pub struct Store {
     pool: Pool<AsyncPgConnection>,
-    /// The pools of the threads that have one of their own.
-    shares: Arc<[Pool<AsyncPgConnection>]>,
     terms: Terms,
 }
 
@@ -88,32 +81,13 @@ impl Store {
     pub fn new(url: &PostgresUrl, size: usize) -> anyhow::Result<Store> {
         let here = Handle::try_current().ok();
         let terms = Terms::of(url);
-        Ok(Store { pool: pool(url, size, here, &terms)?, shares: Arc::new([]), terms })
+        Ok(Store { pool: pool(url, size, here, &terms)?, terms })
     }
 
-    /// Like [`Store::new`], for a process that serves with `threads` threads, each with a runtime
-    /// of its own. Three quarters of the pool are divided among the threads. A thread's connections
-    /// are served in that thread, so its queries need no cross-thread wake-ups. If the shares would
-    /// be too small, all threads use one pool.
-    ///
-    /// # Errors
-    /// Never for a size above zero.
-    pub fn divided(url: &PostgresUrl, size: usize, threads: usize) -> anyhow::Result<Store> {
-        let share = size * 3 / 4 / threads.max(1);
-        if share < LEAST_SHARE {
-            return Store::new(url, size);
-        }
-        let rest = Store::new(url, size - threads * share)?;
-        let shares: anyhow::Result<Vec<_>> =
-            (0..threads).map(|_| pool(url, share, None, &rest.terms)).collect();
-        Ok(Store { shares: shares?.into(), ..rest })
-    }
-
-    /// The database through the connections of one thread, counted from zero; `None` if that thread
-    /// has no pool of its own.
-    pub fn share(&self, thread: usize) -> Option<Store> {
-        let pool = self.shares.get(thread)?.clone();
-        Some(Store { pool, shares: Arc::clone(&self.shares), terms: self.terms.clone() })
+    /// Another pool to the same database, whose connections are served where each is opened. The two
+    /// tell each other when the server can only be read.
+    pub(super) fn beside(&self, url: &PostgresUrl, size: usize) -> anyhow::Result<Store> {
+        Ok(Store { pool: pool(url, size, None, &self.terms)?, terms: self.terms.clone() })
     }
 
     /// Takes a connection. Hold no other meanwhile: an embedded database has only one.
@@ -140,9 +114,9 @@ impl Store {
     }
 
     /// Closes all connections; those in use are closed when they are returned. No connection can be
-    /// taken afterwards. Call this on the whole store, not on a thread's share.
+    /// taken afterwards.
     pub fn close(&self) {
-        self.pools().for_each(Pool::close);
+        self.pool.close();
     }
 
     /// Asks whether the database takes writes.
@@ -154,20 +128,10 @@ impl Store {
         self.terms.ask(&mut connection).await
     }
 
-    /// How much of the pool is in use, the threads' shares included. Call this on the whole store,
-    /// not on a thread's share.
-    pub fn status(&self) -> PoolStatus {
-        let mut sum = PoolStatus { size: 0, available: 0, waiting: 0 };
-        for status in self.pools().map(Pool::status) {
-            sum.size += status.size;
-            sum.available += status.available;
-            sum.waiting += status.waiting;
-        }
-        sum
-    }
-
-    fn pools(&self) -> impl Iterator<Item = &Pool<AsyncPgConnection>> {
-        [&self.pool].into_iter().chain(self.shares.iter())
+    /// How much of the pool is in use.
+    pub(super) fn status(&self) -> PoolStatus {
+        let status = self.pool.status();
+        PoolStatus { size: status.size, available: status.available, waiting: status.waiting }
     }
 }
 

@@ -121,7 +121,7 @@ impl Key {
             let kept = keyed.closed(answer.kept());
             Ok((answer, kept))
         };
-        let keep_for = state.idempotency_retention;
+        let keep_for = state.common.idempotency_retention;
         match idempotency_keys::once(&mut connection, request, keep_for, write).await {
             Ok(Outcome::Done(answer)) => Ok(answer),
             Ok(Outcome::Kept(kept)) => match keyed.opened(kept) {
