@@ -15,7 +15,6 @@ mod limits;
 mod mail;
 mod process;
 mod requests;
-mod tls;
 mod values;
 mod work;
 
@@ -25,9 +24,8 @@ pub use cache::CacheArgs;
 pub use database::DatabaseArgs;
 pub use limits::LimitArgs;
 pub use mail::{DEFAULT_MAIL_DIR, MailArgs};
-pub use process::{DataArgs, HttpArgs, LogArgs, MonitorArgs, ShutdownArgs};
+pub use process::{DataArgs, HttpArgs, LogArgs, MonitorArgs, ShutdownArgs, TlsArgs};
 pub use requests::{ApiArgs, RequestArgs};
-pub use tls::TlsArgs;
 pub use values::{duration, name, no_declare, path, whole};
 pub use work::{RetentionArgs, SimulationArgs};
 

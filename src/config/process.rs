@@ -1,4 +1,4 @@
-//! The settings of every process, and of those that listen.
+//! The settings of every process, of those that listen, and of what all clients share.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::{duration, path, values, whole};
+use super::{ConfigError, duration, path, values, whole};
 use crate::ground::telemetry::{self, LogFormat};
+use crate::ground::tls::Tls;
 
 /// How to tell what goes on. Every role has these.
 #[derive(Debug, Clone, Args)]
@@ -105,4 +106,24 @@ pub struct MonitorArgs {
     #[arg(long, env = "METRICS_PUBLIC", value_name = "METRICS_PUBLIC", default_value_t = true,
           action = clap::ArgAction::Set)]
     pub metrics_public: bool,
+}
+
+/// Whom to trust.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "TLS")]
+pub struct TlsArgs {
+    /// A PEM file of authorities whose certificates are trusted besides the system's
+    #[arg(long, env = "TLS_CA_FILE", value_name = "TLS_CA_FILE", value_parser = path)]
+    tls_ca_file: Option<PathBuf>,
+}
+
+impl TlsArgs {
+    /// The certificates to trust, with the file read.
+    pub fn load(&self) -> Result<Tls, ConfigError> {
+        match &self.tls_ca_file {
+            None => Ok(Tls::default()),
+            Some(file) => Tls::with_authorities(file)
+                .map_err(|problem| ConfigError::new("TLS_CA_FILE", problem)),
+        }
+    }
 }

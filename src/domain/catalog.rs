@@ -29,6 +29,6 @@ mod tests {
             let schema = types.schema(event_type.name).unwrap();
             assert_eq!(schema["properties"]["type"]["const"], event_type.name);
         }
-        assert_eq!(types.iter().count(), 3);
+        assert!(types.iter().count() >= 3);
     }
 }
