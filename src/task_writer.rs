@@ -58,8 +58,8 @@ impl TaskWriter {
 }
 
 impl TaskWriter {
-    /// Adds a task and its event in a transaction of the caller, alone. The event stays in the outbox:
-    /// the caller wakes the publisher after the commit.
+    /// Adds a task and its event in a transaction of the caller, alone. The event stays in the
+    /// outbox: the caller wakes the publisher after the commit.
     ///
     /// # Errors
     /// [`StoreError::Missing`] if the user or the category doesn't exist, or the database's error.

@@ -54,8 +54,8 @@ pub struct Message {
     pub timestamp: Option<u64>,
     /// The headers of taskd and of whoever published the message.
     pub headers: Map<String, Value>,
-    /// The headers that belong to the broker: it has set them, or it obeys them. They are shown, and
-    /// never published again.
+    /// The headers that belong to the broker: it has set them, or it obeys them. They are shown,
+    /// and never published again.
     pub broker_headers: Map<String, Value>,
     /// Why the broker itself has made it a dead letter, if it has: a
     /// [`DeadReason`](crate::domain::processing::retry::DeadReason) where that is one we know.

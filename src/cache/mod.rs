@@ -99,8 +99,8 @@ pub struct EntryKey {
 pub enum Entry {
     /// A hit, with the cached body.
     Hit(Bytes),
-    /// A miss, with the slot that a value read from now on may fill. There is none while a bar is on
-    /// the scope.
+    /// A miss, with the slot that a value read from now on may fill. There is none while a bar is
+    /// on the scope.
     Miss(Option<Slot>),
 }
 

@@ -8,8 +8,8 @@ use crate::broker::{
     Broker, BrokerError, Consumption, DeadLetterQueue, Deliveries, Delivery, Outgoing, Settlement,
 };
 
-/// A broker whose consumer acks what it hands out. Later acks of the same delivery do nothing, since
-/// it is settled.
+/// A broker whose consumer acks what it hands out. Later acks of the same delivery do nothing,
+/// since it is settled.
 pub(super) struct EagerAcks(pub(super) Arc<dyn Broker>);
 
 #[async_trait]

@@ -1,6 +1,6 @@
 //! Deliberate mistakes, to test the tests: each is one that taskd exists to avoid, and the fault
-//! harness (`scripts/chaos`) must notice it. They replace parts of a process when it is put together,
-//! so the parts themselves know nothing of them.
+//! harness (`scripts/chaos`) must notice it. They replace parts of a process when it is put
+//! together, so the parts themselves know nothing of them.
 //!
 //! They exist only with the cargo feature `defects`, which a release build refuses.
 

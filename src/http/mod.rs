@@ -47,7 +47,8 @@ pub struct Shared {
     pub tokens: Tokens,
     /// What is the same on all threads.
     pub common: Arc<Common>,
-    /// Inserts new tasks and reads pages for threads without connections of their own, all together.
+    /// Inserts new tasks and reads pages for threads without connections of their own, all
+    /// together.
     together: Option<(TaskWriter, TaskReader)>,
 }
 
@@ -76,8 +77,8 @@ pub struct Common {
 }
 
 /// What the handlers of one thread use. The thread has a runtime of its own, and with it its own
-/// connection to the cache and, where the pool is large enough, its own connections to the database.
-/// So there are no cross-thread wake-ups.
+/// connection to the cache and, where the pool is large enough, its own connections to the
+/// database. So there are no cross-thread wake-ups.
 #[derive(Clone)]
 pub struct State {
     /// The database.

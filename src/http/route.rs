@@ -1,5 +1,5 @@
-//! A route: all there is to say of it, said once, in its resource's file. The router, the table of who
-//! may do what, the rate limits and the OpenAPI document are made from these lists.
+//! A route: all there is to say of it, said once, in its resource's file. The router, the table of
+//! who may do what, the rate limits and the OpenAPI document are made from these lists.
 
 use paperclip::actix::web;
 use serde_json::Value;

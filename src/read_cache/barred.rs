@@ -1,6 +1,6 @@
-//! Loads while a bar is up. Nothing is filled then, and a load that began before a reader came may be
-//! from before a write that was answered in between. So a reader takes a load that began after it
-//! came: readers that come while one load runs share the next.
+//! Loads while a bar is up. Nothing is filled then, and a load that began before a reader came may
+//! be from before a write that was answered in between. So a reader takes a load that began after
+//! it came: readers that come while one load runs share the next.
 
 use std::collections::HashMap;
 use std::future::Future;

@@ -28,8 +28,8 @@ pub(super) struct SharedBar {
 }
 
 impl SharedBar {
-    /// Takes one more write of these scopes under the bar, if it is on them, is still there, and will
-    /// be for long enough.
+    /// Takes one more write of these scopes under the bar, if it is on them, is still there, and
+    /// will be for long enough.
     fn join(&self, scopes: &[Scope]) -> bool {
         let more = |writes: usize| (writes > 0).then_some(writes + 1);
         self.asked.elapsed() < JOINED_FOR

@@ -28,8 +28,8 @@ pub(super) struct Setup<'a> {
     pub(super) drain_timeout: Duration,
 }
 
-/// Runs a role from its start to the end of its drain. From here on signals stop it. The database and
-/// the broker are checked first; the role is not run if one of them can't be used.
+/// Runs a role from its start to the end of its drain. From here on signals stop it. The database
+/// and the broker are checked first; the role is not run if one of them can't be used.
 ///
 /// # Errors
 /// A dependency is not as it must be, signals can't be handled, an address is taken, or the role's.

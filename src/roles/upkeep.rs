@@ -83,8 +83,8 @@ pub(super) struct Upkeep<'a> {
 }
 
 impl Upkeep<'_> {
-    /// Runs until told to stop, and at most until the end of the time for draining, since a statement
-    /// may be a long one.
+    /// Runs until told to stop, and at most until the end of the time for draining, since a
+    /// statement may be a long one.
     pub(super) async fn run(&self, ground: &Ground, shutdown: &Shutdown) {
         let Ground { store, metrics, .. } = ground;
         let vacuuming = async {

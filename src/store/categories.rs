@@ -92,8 +92,9 @@ pub async fn rename(
     Ok(update.returning(Category::as_returning()).get_result(connection).await.optional()?)
 }
 
-/// Deletes a category. Its tasks stay, without a category: each has changed, so each has its
-/// event, made by this actor. Returns the ids of those tasks, or `None` if there is no such category.
+/// Deletes a category. Its tasks stay, without a category: each has changed, so each has its event.
+/// `actor` made these changes. Returns the ids of those tasks, or `None` if there is no such
+/// category.
 ///
 /// # Errors
 /// The database fails; then nothing has changed.

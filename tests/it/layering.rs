@@ -208,6 +208,19 @@ fn the_api_has_floors_of_its_own() {
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
 }
 
+/// How many characters a line with a comment has at most; addresses can't be broken.
+const LONGEST_COMMENT: usize = 100;
+
+#[test]
+fn comments_keep_to_a_width_that_can_be_read() {
+    for (path, source) in modules() {
+        for line in source.lines().filter(|line| line.trim_start().starts_with("//")) {
+            let fits = line.chars().count() <= LONGEST_COMMENT || line.contains("://");
+            assert!(fits, "src/{path}: {line}");
+        }
+    }
+}
+
 /// A role is its wiring: what it does is done by the modules below.
 const LONGEST_ROLE: usize = 80;
 

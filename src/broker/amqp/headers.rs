@@ -5,8 +5,8 @@ use serde_json::{Map, Value};
 use crate::domain::processing::retry::DeadReason;
 
 /// Whether a header belongs to the broker. `CC` and `BCC` would send a copy to queues that have
-/// theirs already (<https://www.rabbitmq.com/docs/sender-selected>); the others tell what the broker
-/// did with the message (<https://www.rabbitmq.com/docs/dlx>).
+/// theirs already (<https://www.rabbitmq.com/docs/sender-selected>); the others tell what the
+/// broker did with the message (<https://www.rabbitmq.com/docs/dlx>).
 pub(super) fn is_brokers(name: &str) -> bool {
     matches!(name, "CC" | "BCC" | "x-death" | "x-delivery-count" | "x-acquired-count")
         || name.starts_with("x-first-death-")

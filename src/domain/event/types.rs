@@ -5,7 +5,7 @@ use std::sync::Arc;
 use jsonschema::Validator;
 use serde_json::{Value, json};
 
-use super::{SCHEMA_VERSION, SOURCE};
+use super::{ActorKind, SCHEMA_VERSION, SOURCE};
 
 /// A type of event: what happened to a kind of subject.
 #[derive(Clone, Copy)]
@@ -134,7 +134,7 @@ fn body_schema(event_type: &EventType) -> Value {
                         "required": ["kind", "id"],
                         "additionalProperties": false,
                         "properties": {
-                            "kind": { "enum": ["user", "token", "operator", "system"] },
+                            "kind": { "enum": ActorKind::ALL.map(ActorKind::as_str) },
                             "id": { "type": ["integer", "null"] },
                         },
                     },

@@ -27,7 +27,8 @@ pub struct Limits {
     pub request_timeout: Duration,
     /// How many connections may be open in all; further ones wait to be accepted.
     pub max_connections: usize,
-    /// Who may use the API from a browser, and under which names an instance without tokens is served.
+    /// Who may use the API from a browser, and under which names an instance without tokens is
+    /// served.
     pub allowed: Allowed,
     /// Which requests are logged.
     pub access_log: AccessLog,

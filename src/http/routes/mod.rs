@@ -41,8 +41,8 @@ pub fn all() -> &'static Routes {
     &ALL
 }
 
-/// Registers the routes that describe themselves. Methods that a path doesn't have are refused by the
-/// table of routes.
+/// Registers the routes that describe themselves. Methods that a path doesn't have are refused by
+/// the table of routes.
 pub(in crate::http) fn described(config: &mut web::ServiceConfig<'_>) {
     for (path, routes) in by_path(all().iter()) {
         let mut resource = web::resource(path).wrap(from_fn(within_limits));

@@ -65,8 +65,8 @@ pub(super) struct Checked {
 }
 
 impl Args {
-    /// Checks all that can be checked without a dependency, and puts mail into the data directory if
-    /// nothing else is said.
+    /// Checks all that can be checked without a dependency, and puts mail into the data directory
+    /// if nothing else is said.
     pub(super) fn check(&mut self) -> anyhow::Result<Checked> {
         if self.mail.mail_dir.as_os_str() == DEFAULT_MAIL_DIR {
             self.mail.mail_dir = self.data.data_dir.join("mail");

@@ -84,8 +84,8 @@ impl Store {
         Ok(Store { pool: pool(url, size, here, &terms)?, terms })
     }
 
-    /// Another pool to the same database, whose connections are served where each is opened. The two
-    /// tell each other when the server can only be read.
+    /// Another pool to the same database, whose connections are served where each is opened. The
+    /// two tell each other when the server can only be read.
     pub(super) fn beside(&self, url: &PostgresUrl, size: usize) -> anyhow::Result<Store> {
         Ok(Store { pool: pool(url, size, None, &self.terms)?, terms: self.terms.clone() })
     }

@@ -7,8 +7,8 @@ use crate::domain::event::{Actor, ActorKind, NewEvent, Origin};
 use crate::store::delivery::outbox::Lease;
 use crate::store::sql::Statement;
 
-/// What an event brings along, by the names of its columns in a source for [`insert`]. The id of the
-/// subject is not among them: the database may have to assign it.
+/// What an event brings along, by the names of its columns in a source for [`insert`]. The id of
+/// the subject is not among them: the database may have to assign it.
 pub(in crate::store) const COLUMNS: &str = "event_id, type, subject_kind, subject_version, payload, occurred_at, \
      actor_kind, actor_id, causation_id, user_before, user_after";
 
@@ -16,11 +16,13 @@ pub(in crate::store) const COLUMNS: &str = "event_id, type, subject_kind, subjec
 pub(in crate::store) const COLUMN_COUNT: usize = 11;
 
 /// The end of a statement that makes a change: inserts the event of each row of `source`, which has
-/// the [`COLUMNS`]. `subject_id` and `payload` are expressions over that row. The parameters `lease`
-/// and `lease + 1` are the lease: see [`bind_lease`]. Returns rows of `event_id` and `subject_id`.
+/// the [`COLUMNS`]. `subject_id` and `payload` are expressions over that row. The parameters
+/// `lease` and `lease + 1` are the lease: see [`bind_lease`]. Returns rows of `event_id` and
+/// `subject_id`.
 ///
-/// The columns `task_id` and `task_version` have the id and the version of the subject, whatever its
-/// kind. They could not be renamed while processes of the version before insert under these names.
+/// The columns `task_id` and `task_version` have the id and the version of the subject, whatever
+/// its kind. They could not be renamed while processes of the version before insert under these
+/// names.
 pub(in crate::store) fn insert(
     source: &str,
     subject_id: &str,
@@ -80,8 +82,8 @@ pub(in crate::store) fn bind(statement: Statement, event: &NewEvent) -> Statemen
         .bind::<Nullable<BigInt>, _>(event.owners.after)
 }
 
-/// A source of one event, whose columns are the parameters from `first` on. `change` is the row that
-/// was changed, with its `id`: without it there is no event.
+/// A source of one event, whose columns are the parameters from `first` on. `change` is the row
+/// that was changed, with its `id`: without it there is no event.
 pub(in crate::store) fn one(first: usize, change: &str) -> String {
     let columns = COLUMNS.split(", ").zip(first..);
     let columns: Vec<String> = columns.map(|(name, n)| format!("${n} AS {name}")).collect();

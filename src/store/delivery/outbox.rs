@@ -41,8 +41,8 @@ pub struct OutboxRow {
     /// When the change was made.
     #[diesel(sql_type = Timestamptz)]
     pub occurred_at: DateTime<Utc>,
-    /// Who made it: the name of an [`ActorKind`](crate::domain::event::ActorKind). `None` if a version of taskd wrote it that did not
-    /// record it.
+    /// Who made it: the name of an [`ActorKind`](crate::domain::event::ActorKind). `None` if a
+    /// version of taskd wrote it that did not record it.
     #[diesel(sql_type = Nullable<Text>)]
     pub actor_kind: Option<String>,
     /// The id of that user or token.

@@ -101,8 +101,8 @@ async fn rows(
 /// Walks a range of an index, which is the best plan whatever the values are. So the statement is
 /// written to be planned once: its limit is in its text, and both ends of due dates are positions,
 /// each with an id. Of two unknown dates PostgreSQL assumes that next to nothing is between them,
-/// of two unknown positions that much is, and it would plan anew for each pair what must be the same
-/// plan.
+/// of two unknown positions that much is, and it would plan anew for each pair what must be the
+/// same plan.
 fn stretch(query: &TaskQuery) -> Builder {
     let mut sql = Builder::new(&format!("SELECT {COLUMNS} FROM tasks"));
     sql.stretch(query);

@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::task::{Status, Task};
 
-/// Which tasks to list, in which order, and from where on. Serialised it is the key of the cached page,
-/// so no field may be left out.
+/// Which tasks to list, in which order, and from where on. Serialised it is the key of the cached
+/// page, so no field may be left out.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct TaskQuery {
     /// Only tasks with this status.
