@@ -1,6 +1,7 @@
 //! A route: all there is to say of it, said once, in its resource's file. The router, the table of
 //! who may do what, the rate limits and the OpenAPI document are made from these lists.
 
+use actix_web::http::Method;
 use paperclip::actix::web;
 use serde_json::Value;
 
@@ -54,7 +55,8 @@ pub enum Class {
 
 /// What answers a route.
 pub enum Handler {
-    /// A handler that describes itself to the OpenAPI document.
+    /// A handler that describes itself to the OpenAPI document. Neither sort names a method: the
+    /// route does.
     Described(fn() -> web::Route),
     /// One that doesn't, with its description: an operation, or nothing for what is not described.
     Plain(fn() -> actix_web::Route, fn() -> Option<Value>),
@@ -139,6 +141,12 @@ impl Route {
     ) -> Route {
         let (errors, precondition, headers): (fn() -> Vec<ApiError>, _, _) = (Vec::new, None, &[]);
         Route { method, path, need, class, handler, errors, precondition, headers }
+    }
+
+    /// The method, for the router.
+    #[expect(clippy::expect_used, reason = "only the constructors above set it")]
+    pub(in crate::http) fn method(&self) -> Method {
+        Method::from_bytes(self.method.as_bytes()).expect("the name of a method")
     }
 
     /// The same, counted with these requests.

@@ -17,7 +17,7 @@ use crate::store::{activity, tasks};
 
 /// The route of a task's activity.
 pub(super) static ROUTES: &[Route] =
-    &[Route::get("/tasks/{id}/activity", Need::Token, || web::get().to(list))];
+    &[Route::get("/tasks/{id}/activity", Need::Token, || web::Route::new().to(list))];
 
 #[api_v2_operation(
     operation_id = "listTaskActivity",

@@ -20,12 +20,13 @@ use crate::store::{StoreError, categories};
 
 /// The routes of categories.
 pub(super) static ROUTES: &[Route] = &[
-    Route::get("/categories", Need::Token, || web::get().to(list)),
-    Route::post("/categories", Need::Admin, || web::post().to(create)).fails_with(taken_names),
-    Route::get("/categories/{id}", Need::Token, || web::get().to(get)),
-    Route::patch("/categories/{id}", Need::Admin, || web::patch().to(patch))
+    Route::get("/categories", Need::Token, || web::Route::new().to(list)),
+    Route::post("/categories", Need::Admin, || web::Route::new().to(create))
         .fails_with(taken_names),
-    Route::delete("/categories/{id}", Need::Admin, || web::delete().to(delete)),
+    Route::get("/categories/{id}", Need::Token, || web::Route::new().to(get)),
+    Route::patch("/categories/{id}", Need::Admin, || web::Route::new().to(patch))
+        .fails_with(taken_names),
+    Route::delete("/categories/{id}", Need::Admin, || web::Route::new().to(delete)),
 ];
 
 fn taken_names() -> Vec<ApiError> {

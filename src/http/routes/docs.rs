@@ -31,7 +31,7 @@ pub(super) static ROUTES: &[Route] = &[
     Route::plain_get(
         "/",
         Need::Nothing,
-        || web::get().to(index),
+        || web::route().to(index),
         || {
             Some(json!({
                 "operationId": "index", "tags": [DOCUMENTS], "summary": "What there is here",
@@ -45,7 +45,7 @@ pub(super) static ROUTES: &[Route] = &[
     Route::plain_get(
         "/openapi.json",
         Need::Nothing,
-        || web::get().to(openapi),
+        || web::route().to(openapi),
         || {
             Some(json!({
                 "operationId": "openapi", "tags": [DOCUMENTS], "summary": "This document",
@@ -58,7 +58,7 @@ pub(super) static ROUTES: &[Route] = &[
     Route::plain_get(
         "/docs",
         Need::Nothing,
-        || web::get().to(to_docs),
+        || web::route().to(to_docs),
         || {
             Some(json!({
                 "operationId": "docs", "tags": [DOCUMENTS], "summary": "This document, to be tried out",
@@ -66,11 +66,11 @@ pub(super) static ROUTES: &[Route] = &[
             }))
         },
     ),
-    Route::plain_get("/docs/{file:.*}", Need::Nothing, || web::get().to(swagger_ui), || None),
+    Route::plain_get("/docs/{file:.*}", Need::Nothing, || web::route().to(swagger_ui), || None),
     Route::plain_get(
         "/schemas/{type}",
         Need::Nothing,
-        || web::get().to(schema),
+        || web::route().to(schema),
         || {
             Some(json!({
                 "operationId": "getSchema", "tags": [DOCUMENTS],

@@ -22,8 +22,8 @@ use crate::store::events::{self, EventQuery};
 
 /// The routes of events.
 pub(super) static ROUTES: &[Route] = &[
-    Route::get("/events", Need::Admin, || web::get().to(list)),
-    Route::get("/events/{eventId}", Need::Admin, || web::get().to(get)),
+    Route::get("/events", Need::Admin, || web::Route::new().to(list)),
+    Route::get("/events/{eventId}", Need::Admin, || web::Route::new().to(get)),
 ];
 
 #[api_v2_operation(

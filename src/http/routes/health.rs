@@ -79,7 +79,7 @@ impl Report {
 
 /// The routes for monitoring. They use the [`Monitored`] in the app's data.
 pub(in crate::http) static ROUTES: &[Route] = &[
-    Route::plain_get("/healthz", Need::Nothing, || web::get().to(healthz), || {
+    Route::plain_get("/healthz", Need::Nothing, || web::route().to(healthz), || {
         Some(json!({
             "operationId": "isAlive", "tags": [OPERATION],
             "summary": "Whether the process is alive",
@@ -87,7 +87,7 @@ pub(in crate::http) static ROUTES: &[Route] = &[
         }))
     })
     .counted_as(Class::Unlimited),
-    Route::plain_get("/readyz", Need::Nothing, || web::get().to(readyz), || {
+    Route::plain_get("/readyz", Need::Nothing, || web::route().to(readyz), || {
         let (well, ill) = (status_of(&["ok", "degraded"]), status_of(&["unavailable"]));
         Some(json!({
             "operationId": "isReady", "tags": [OPERATION],
@@ -99,7 +99,7 @@ pub(in crate::http) static ROUTES: &[Route] = &[
         }))
     })
     .counted_as(Class::Unlimited),
-    Route::plain_get("/metrics", Need::AdminUnlessMetricsArePublic, || web::get().to(metrics), || {
+    Route::plain_get("/metrics", Need::AdminUnlessMetricsArePublic, || web::route().to(metrics), || {
         Some(json!({
             "operationId": "getMetrics", "tags": [OPERATION],
             "summary": "What the process counts, for Prometheus; for admins unless METRICS_PUBLIC",

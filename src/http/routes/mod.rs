@@ -49,7 +49,7 @@ pub(in crate::http) fn described(config: &mut web::ServiceConfig<'_>) {
         let mut any = false;
         for route in routes {
             if let Handler::Described(handler) = &route.handler {
-                (resource, any) = (resource.route(handler()), true);
+                (resource, any) = (resource.route(handler().method(route.method())), true);
             }
         }
         if any {
@@ -64,15 +64,13 @@ pub(in crate::http) fn plain(
 ) -> impl FnOnce(&mut ServiceConfig) {
     move |config| {
         for route in routes {
-            match (&route.handler, route.method) {
-                (Handler::Described(_), _) => {}
-                (Handler::Plain(handler, _), "GET") => {
-                    config.service(crate::http::only_get(route.path, handler()));
-                }
-                (Handler::Plain(handler, _), _) => {
-                    let resource = actix_web::web::resource(route.path);
-                    config.service(resource.wrap(from_fn(within_limits)).route(handler()));
-                }
+            let Handler::Plain(handler, _) = &route.handler else { continue };
+            let handler = handler().method(route.method());
+            if route.method == "GET" {
+                config.service(crate::http::only_get(route.path, handler));
+            } else {
+                let resource = actix_web::web::resource(route.path);
+                config.service(resource.wrap(from_fn(within_limits)).route(handler));
             }
         }
     }

@@ -24,18 +24,18 @@ use crate::store::idempotency_keys::PartsHash;
 
 /// The routes of sessions.
 pub(super) static ROUTES: &[Route] = &[
-    Route::get("/sessions", Need::Token, || web::get().to(list)),
-    Route::post("/sessions", Need::Nothing, || web::post().to(create))
+    Route::get("/sessions", Need::Token, || web::Route::new().to(list)),
+    Route::post("/sessions", Need::Nothing, || web::Route::new().to(create))
         .counted_as(Class::SignIn)
         .fails_with(|| vec![ApiError::BadCredentials]),
-    Route::delete("/sessions", Need::Token, || web::delete().to(delete_all)),
-    Route::delete("/sessions/current", Need::Token, || web::delete().to(delete_current))
+    Route::delete("/sessions", Need::Token, || web::Route::new().to(delete_all)),
+    Route::delete("/sessions/current", Need::Token, || web::Route::new().to(delete_current))
         .fails_with(|| vec![ApiError::NotFound("session")]),
-    Route::delete("/sessions/{id}", Need::Token, || web::delete().to(delete)),
-    Route::get("/users/{id}/sessions", Need::Token, || web::get().to(list_of_user)),
-    Route::delete("/users/{id}/sessions", Need::Token, || web::delete().to(delete_of_user)),
+    Route::delete("/sessions/{id}", Need::Token, || web::Route::new().to(delete)),
+    Route::get("/users/{id}/sessions", Need::Token, || web::Route::new().to(list_of_user)),
+    Route::delete("/users/{id}/sessions", Need::Token, || web::Route::new().to(delete_of_user)),
     Route::delete("/users/{id}/sessions/{sessionId}", Need::Token, || {
-        web::delete().to(delete_one_of_user)
+        web::Route::new().to(delete_one_of_user)
     }),
 ];
 

@@ -26,22 +26,22 @@ use crate::store::{Conflicts, Connection, StoreError, task_list, tasks};
 
 /// The routes of tasks.
 pub(super) static ROUTES: &[Route] = &[
-    Route::get("/tasks", Need::Token, || web::get().to(list)),
-    Route::post("/tasks", Need::Token, || web::post().to(create))
+    Route::get("/tasks", Need::Token, || web::Route::new().to(list)),
+    Route::post("/tasks", Need::Token, || web::Route::new().to(create))
         .answers_with(&[Header::etag("201")])
         .fails_with(conflicts),
-    Route::get("/tasks/{id}", Need::Token, || web::get().to(get))
+    Route::get("/tasks/{id}", Need::Token, || web::Route::new().to(get))
         .checks("If-None-Match", "Answer 304 if the task still has one of these")
         .answers_with(&[Header::etag("200"), Header::etag("304")]),
-    Route::put("/tasks/{id}", Need::Token, || web::put().to(replace))
+    Route::put("/tasks/{id}", Need::Token, || web::Route::new().to(replace))
         .checks("If-Match", "Write only if the task still has one of these")
         .answers_with(&[Header::etag("200"), WITH_CLEARED])
         .fails_with(conflicts),
-    Route::patch("/tasks/{id}", Need::Token, || web::patch().to(patch))
+    Route::patch("/tasks/{id}", Need::Token, || web::Route::new().to(patch))
         .checks("If-Match", "Write only if the task still has one of these")
         .answers_with(&[Header::etag("200")])
         .fails_with(conflicts),
-    Route::delete("/tasks/{id}", Need::Token, || web::delete().to(delete))
+    Route::delete("/tasks/{id}", Need::Token, || web::Route::new().to(delete))
         .checks("If-Match", "Delete only if the task still has one of these")
         .fails_with(conflicts),
 ];

@@ -23,14 +23,14 @@ use crate::store::accounts::tokens::{self, Kind, NewToken};
 
 /// The routes of API tokens.
 pub(super) static ROUTES: &[Route] = &[
-    Route::get("/tokens", Need::Token, || web::get().to(list)),
-    Route::post("/tokens", Need::Token, || web::post().to(create))
+    Route::get("/tokens", Need::Token, || web::Route::new().to(list)),
+    Route::post("/tokens", Need::Token, || web::Route::new().to(create))
         .fails_with(|| vec![ApiError::TooManyTokens]),
-    Route::delete("/tokens/{id}", Need::Token, || web::delete().to(delete)),
-    Route::get("/users/{id}/tokens", Need::Token, || web::get().to(list_of_user)),
-    Route::delete("/users/{id}/tokens", Need::Token, || web::delete().to(delete_of_user)),
+    Route::delete("/tokens/{id}", Need::Token, || web::Route::new().to(delete)),
+    Route::get("/users/{id}/tokens", Need::Token, || web::Route::new().to(list_of_user)),
+    Route::delete("/users/{id}/tokens", Need::Token, || web::Route::new().to(delete_of_user)),
     Route::delete("/users/{id}/tokens/{tokenId}", Need::Token, || {
-        web::delete().to(delete_one_of_user)
+        web::Route::new().to(delete_one_of_user)
     }),
 ];
 

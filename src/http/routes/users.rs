@@ -24,13 +24,13 @@ use crate::store::accounts::users::{self, UserChange};
 
 /// The routes of users.
 pub(super) static ROUTES: &[Route] = &[
-    Route::get("/users", Need::Admin, || web::get().to(list)),
-    Route::post("/users", Need::Admin, || web::post().to(create))
+    Route::get("/users", Need::Admin, || web::Route::new().to(list)),
+    Route::post("/users", Need::Admin, || web::Route::new().to(create))
         .fails_with(|| vec![ApiError::EmailTaken]),
-    Route::get("/users/{id}", Need::Token, || web::get().to(get)),
-    Route::patch("/users/{id}", Need::Token, || web::patch().to(patch))
+    Route::get("/users/{id}", Need::Token, || web::Route::new().to(get)),
+    Route::patch("/users/{id}", Need::Token, || web::Route::new().to(patch))
         .fails_with(|| vec![ApiError::EmailTaken, ApiError::LastAdmin, ApiError::WrongPassword]),
-    Route::delete("/users/{id}", Need::Admin, || web::delete().to(delete))
+    Route::delete("/users/{id}", Need::Admin, || web::Route::new().to(delete))
         .fails_with(|| vec![ApiError::LastAdmin]),
 ];
 

@@ -19,7 +19,7 @@ pub const PATH: &str = "/operator/dead-letters";
 
 /// The route of orders. It uses the [`DeadLetters`] in the app's data.
 pub(super) static ROUTES: &[Route] =
-    &[Route::plain_post(PATH, Need::Admin, || web::post().to(obey), || Some(operation()))];
+    &[Route::plain_post(PATH, Need::Admin, || web::route().to(obey), || Some(operation()))];
 
 fn operation() -> Value {
     json!({
