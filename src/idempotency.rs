@@ -185,7 +185,7 @@ async fn claim_distinct(
         if record.is_none() && event.recorded {
             // Expected after the retention, and for an effect that was added since. Otherwise this
             // is the only sign of a database that has gone back in time.
-            tracing::warn!(event_id = %event.event_id, %effect, "done and forgotten, by its message: no record is left");
+            tracing::warn!(event_id = %event.event_id, %effect, "the message says that this effect was recorded, and there is no record; skipping it");
         }
         match claim::decide(record, event.recorded) {
             // It was left open between the two statements, and can be claimed very soon.

@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::domain::processing::retention::horizon;
 use crate::ground::shutdown::Shutdown;
 use crate::ground::telemetry::Metrics;
-use crate::store::delivery::retention::{self, Looked};
+use crate::store::delivery::retention::{self, LookBatch};
 use crate::store::{Connection, Store, StoreError};
 
 /// How many rows one statement deletes: the work of a fraction of a second, so that nothing waits
@@ -103,8 +103,8 @@ async fn delete(
 }
 
 /// The result of a batch from a table whose old rows are all deleted.
-fn all(deleted: usize) -> Looked {
-    Looked { at: deleted, deleted }
+fn all(deleted: usize) -> LookBatch {
+    LookBatch { at: deleted, deleted }
 }
 
 struct Deletion<'a> {
@@ -119,11 +119,11 @@ impl Deletion<'_> {
     async fn all(
         &mut self,
         table: &str,
-        batch: impl AsyncFn(&mut Connection) -> Result<Looked, StoreError>,
+        batch: impl AsyncFn(&mut Connection) -> Result<LookBatch, StoreError>,
     ) -> Result<usize, StoreError> {
         let mut rows = 0;
         loop {
-            let Looked { at, deleted } = batch(self.connection).await?;
+            let LookBatch { at, deleted } = batch(self.connection).await?;
             rows += deleted;
             self.metrics.purged.with_label_values(&[table]).inc_by(deleted as u64);
             if at < BATCH as usize || self.shutdown.stopped() {

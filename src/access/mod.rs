@@ -6,7 +6,7 @@ mod seal;
 mod tokens;
 
 pub use grant::{Grant, GrantError, Granted, grant};
-pub use passwords::{Asker, PasswordError, Passwords};
+pub use passwords::{HashRequester, PasswordError, Passwords};
 pub use seal::Seal;
 pub use tokens::{Tokens, issue, issue_session, issue_token};
 

@@ -13,7 +13,7 @@ use argon2::password_hash::{PasswordHash, SaltString};
 use argon2::{Argon2, PasswordHasher, PasswordVerifier};
 use tokio::sync::Semaphore;
 
-use crate::ground::turns::Turns;
+use crate::ground::keyed_semaphore::KeyedSemaphore;
 
 /// The hash to verify against where a user or a password is missing, so that a wrong e-mail address
 /// takes as long as a wrong password. It has the parameters of [`Argon2::default`], and no password
@@ -41,7 +41,7 @@ pub enum PasswordError {
 
 /// Who asks for a hash: the unit in which the queue is shared out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Asker {
+pub enum HashRequester {
     /// A user, who has one hash at a time.
     User(i64),
     /// A client at this address; `None` if the address is unknown.
@@ -50,10 +50,10 @@ pub enum Asker {
 
 /// Hashes and verifies passwords. Each call takes about 20 ms of one core, and 19 MiB.
 pub struct Passwords {
-    turns: Arc<Semaphore>,
+    running: Arc<Semaphore>,
     places: Semaphore,
-    users: Turns<i64>,
-    addresses: Turns<Option<IpAddr>>,
+    users: KeyedSemaphore<i64>,
+    addresses: KeyedSemaphore<Option<IpAddr>>,
 }
 
 impl Default for Passwords {
@@ -62,10 +62,10 @@ impl Default for Passwords {
     fn default() -> Passwords {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Passwords {
-            turns: Arc::new(Semaphore::new((cores / 2).max(1))),
+            running: Arc::new(Semaphore::new((cores / 2).max(1))),
             places: Semaphore::new(QUEUE),
-            users: Turns::new(1),
-            addresses: Turns::new(OF_AN_ADDRESS),
+            users: KeyedSemaphore::new(1),
+            addresses: KeyedSemaphore::new(OF_AN_ADDRESS),
         }
     }
 }
@@ -76,8 +76,12 @@ impl Passwords {
     ///
     /// # Errors
     /// See [`PasswordError`].
-    pub async fn hash(&self, asker: Asker, password: String) -> Result<String, PasswordError> {
-        let hashed = self.in_turn(asker, move || {
+    pub async fn hash(
+        &self,
+        asker: HashRequester,
+        password: String,
+    ) -> Result<String, PasswordError> {
+        let hashed = self.queued(asker, move || {
             let salt = SaltString::generate(&mut OsRng);
             Argon2::default().hash_password(password.as_bytes(), &salt).map(|hash| hash.to_string())
         });
@@ -90,11 +94,11 @@ impl Passwords {
     /// See [`PasswordError`].
     pub async fn verify(
         &self,
-        asker: Asker,
+        asker: HashRequester,
         password: String,
         hash: Option<String>,
     ) -> Result<bool, PasswordError> {
-        let verified = self.in_turn(asker, move || {
+        let verified = self.queued(asker, move || {
             let hash = hash.as_deref().unwrap_or(DECOY);
             let hash = PasswordHash::new(hash).map_err(|_| PasswordError::Failed)?;
             Ok(Argon2::default().verify_password(password.as_bytes(), &hash).is_ok())
@@ -109,11 +113,11 @@ impl Passwords {
     /// See [`PasswordError`].
     pub async fn key(
         &self,
-        asker: Asker,
+        asker: HashRequester,
         password: String,
         salt: Vec<u8>,
     ) -> Result<[u8; 32], PasswordError> {
-        let made = self.in_turn(asker, move || {
+        let made = self.queued(asker, move || {
             let mut key = [0; 32];
             let made = Argon2::default().hash_password_into(password.as_bytes(), &salt, &mut key);
             made.map(|()| key)
@@ -121,23 +125,23 @@ impl Passwords {
         made.await?.map_err(|_| PasswordError::Failed)
     }
 
-    /// Runs `work` when its turn comes. A caller that is dropped while waiting leaves the queue;
-    /// work that has begun keeps its turn to the end.
-    async fn in_turn<T: Send + 'static>(
+    /// Runs `work` once a permit is free. A caller that is dropped while waiting leaves the queue;
+    /// work that has begun keeps its permit to the end.
+    async fn queued<T: Send + 'static>(
         &self,
-        asker: Asker,
+        asker: HashRequester,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, PasswordError> {
         // Before the queue: a caller that waits here takes no place in it.
         let _own = match asker {
-            Asker::User(user) => (self.users.take(user).await, None),
-            Asker::Address(address) => (None, self.addresses.take(address).await),
+            HashRequester::User(user) => (self.users.take(user).await, None),
+            HashRequester::Address(address) => (None, self.addresses.take(address).await),
         };
         let _place = self.places.try_acquire().map_err(|_| PasswordError::Busy)?;
-        let turn = Arc::clone(&self.turns).acquire_owned().await;
-        let turn = turn.map_err(|_| PasswordError::Failed)?;
+        let permit = Arc::clone(&self.running).acquire_owned().await;
+        let permit = permit.map_err(|_| PasswordError::Failed)?;
         let done = tokio::task::spawn_blocking(move || {
-            let _turn = turn;
+            let _permit = permit;
             work()
         });
         done.await.map_err(|_| PasswordError::Failed)
@@ -149,7 +153,7 @@ mod tests {
     use super::*;
     use futures_util::FutureExt;
 
-    const ASKER: Asker = Asker::User(1);
+    const ASKER: HashRequester = HashRequester::User(1);
 
     #[tokio::test]
     async fn a_password_is_known_again_and_no_other() {
@@ -177,22 +181,24 @@ mod tests {
     #[tokio::test]
     async fn one_user_has_one_place_in_the_queue_and_who_leaves_frees_it() {
         let passwords = Passwords::default();
-        // No turn is free, so whoever is in the queue stays there.
-        let _all = passwords.turns.acquire_many(passwords.turns.available_permits() as u32).await;
-        let ask = |asker: Asker| Box::pin(passwords.hash(asker, "correct horse".into()));
-        let mut waiting: Vec<_> = (0..500).map(|_| ask(Asker::User(1))).collect();
-        waiting.extend((0..500).map(|_| ask(Asker::Address(None))));
+        // No permit is free, so whoever is in the queue stays there.
+        let _all =
+            passwords.running.acquire_many(passwords.running.available_permits() as u32).await;
+        let ask = |asker: HashRequester| Box::pin(passwords.hash(asker, "correct horse".into()));
+        let mut waiting: Vec<_> = (0..500).map(|_| ask(HashRequester::User(1))).collect();
+        waiting.extend((0..500).map(|_| ask(HashRequester::Address(None))));
         for one in &mut waiting {
             assert!(tokio::task::unconstrained(one).now_or_never().is_none());
         }
         assert_eq!(passwords.places.available_permits(), QUEUE - 1 - OF_AN_ADDRESS);
         drop(waiting);
         assert_eq!(passwords.places.available_permits(), QUEUE);
-        let mut many: Vec<_> = (0..QUEUE as i64).map(|user| ask(Asker::User(user))).collect();
+        let mut many: Vec<_> =
+            (0..QUEUE as i64).map(|user| ask(HashRequester::User(user))).collect();
         for one in &mut many {
             assert!(tokio::task::unconstrained(one).now_or_never().is_none());
         }
-        let refused = tokio::task::unconstrained(ask(Asker::User(-1))).now_or_never();
+        let refused = tokio::task::unconstrained(ask(HashRequester::User(-1))).now_or_never();
         assert_eq!(refused, Some(Err(PasswordError::Busy)));
     }
 }

@@ -108,7 +108,7 @@ struct Verified {
 
 /// Why there is no holder.
 #[derive(Debug, Clone)]
-enum Absent {
+enum NoHolder {
     Nobody,
     Error(StoreError),
 }
@@ -142,11 +142,11 @@ impl Tokens {
                 None if self.unknown.contains_key(&hash) => return Ok(None),
                 None => match self.ask(hash).await {
                     Ok(known) => known,
-                    Err(Absent::Nobody) => {
+                    Err(NoHolder::Nobody) => {
                         self.unknown.insert(hash, ()).await;
                         return Ok(None);
                     }
-                    Err(Absent::Error(error)) => return Err(error),
+                    Err(NoHolder::Error(error)) => return Err(error),
                 },
             };
             if self.is_current(&known) {
@@ -158,17 +158,17 @@ impl Tokens {
     }
 
     /// Asks the database. Concurrent callers with the same token share one query.
-    async fn ask(&self, hash: [u8; 32]) -> Result<Verified, Absent> {
+    async fn ask(&self, hash: [u8; 32]) -> Result<Verified, NoHolder> {
         let asking = self.known.try_get_with(hash, async {
             let asked = Instant::now();
             let found = async { tokens::holder(&mut *self.store.connection().await?, hash).await };
             match found.await {
                 Ok(Some(holder)) => Ok(Verified { holder, asked }),
-                Ok(None) => Err(Absent::Nobody),
-                Err(error) => Err(Absent::Error(error)),
+                Ok(None) => Err(NoHolder::Nobody),
+                Err(error) => Err(NoHolder::Error(error)),
             }
         });
-        asking.await.map_err(|absent: Arc<Absent>| (*absent).clone())
+        asking.await.map_err(|absent: Arc<NoHolder>| (*absent).clone())
     }
 
     fn is_current(&self, known: &Verified) -> bool {

@@ -9,33 +9,33 @@ use moka::policy::EvictionPolicy;
 use moka::sync::Cache as Map;
 
 use super::CacheError;
-use crate::domain::rate::{Rate, Taken};
+use crate::domain::rate::{Decision, Rate};
 use crate::store::installation::Installation;
 
 /// Counts requests against a rate.
 #[async_trait]
 pub trait Limiter: Send + Sync {
     /// Counts one request for this key, if the rate grants it.
-    async fn take(&self, key: &str, rate: Rate) -> Result<Taken, CacheError>;
+    async fn take(&self, key: &str, rate: Rate) -> Result<Decision, CacheError>;
 }
 
 /// A limiter for one database. The database's identity is part of each key, so that two databases
 /// never share their counts on one server.
-pub struct OfDatabase<L> {
+pub struct DatabaseLimiter<L> {
     limiter: Arc<L>,
     installation: Installation,
 }
 
-impl<L: Limiter> OfDatabase<L> {
+impl<L: Limiter> DatabaseLimiter<L> {
     /// Wraps `limiter` for this installation.
-    pub fn new(limiter: Arc<L>, installation: Installation) -> OfDatabase<L> {
-        OfDatabase { limiter, installation }
+    pub fn new(limiter: Arc<L>, installation: Installation) -> DatabaseLimiter<L> {
+        DatabaseLimiter { limiter, installation }
     }
 }
 
 #[async_trait]
-impl<L: Limiter> Limiter for OfDatabase<L> {
-    async fn take(&self, key: &str, rate: Rate) -> Result<Taken, CacheError> {
+impl<L: Limiter> Limiter for DatabaseLimiter<L> {
+    async fn take(&self, key: &str, rate: Rate) -> Result<Decision, CacheError> {
         let facts = self.installation.facts().await;
         let facts = facts.map_err(|error| CacheError(format!("whose keys: {error}")))?;
         self.limiter.take(&format!("{}:{key}", facts.identity), rate).await
@@ -67,7 +67,7 @@ impl Default for MemoryLimiter {
 
 #[async_trait]
 impl Limiter for MemoryLimiter {
-    async fn take(&self, key: &str, rate: Rate) -> Result<Taken, CacheError> {
+    async fn take(&self, key: &str, rate: Rate) -> Result<Decision, CacheError> {
         let mut result = None;
         // Calls for the same key run one after the other.
         self.arrivals.entry_by_ref(key).and_compute_with(|entry| {

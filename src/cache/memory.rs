@@ -21,7 +21,7 @@ const MOST_GENERATIONS: u64 = 1_000_000;
 #[derive(Clone)]
 pub struct MemoryCache {
     generations: Map<(Keyspace, Scope), String>,
-    entries: Map<String, Kept>,
+    entries: Map<String, StoredValue>,
     bars: Arc<Mutex<Bars>>,
 }
 
@@ -34,7 +34,7 @@ struct Barred {
 }
 
 #[derive(Clone)]
-struct Kept {
+struct StoredValue {
     generation: String,
     value: Bytes,
     until: Instant,
@@ -42,7 +42,7 @@ struct Kept {
 
 impl Default for MemoryCache {
     fn default() -> MemoryCache {
-        let size = |key: &String, kept: &Kept| {
+        let size = |key: &String, kept: &StoredValue| {
             u32::try_from(key.len() + kept.value.len()).unwrap_or(u32::MAX)
         };
         MemoryCache {
@@ -93,7 +93,7 @@ impl Cache for MemoryCache {
 
     async fn fill(&self, slot: &Slot, value: &[u8], ttl: Duration) -> Result<(), CacheError> {
         let (generation, until) = (slot.generation.clone(), Instant::now() + ttl);
-        let kept = Kept { generation, value: Bytes::copy_from_slice(value), until };
+        let kept = StoredValue { generation, value: Bytes::copy_from_slice(value), until };
         self.entries.insert(slot.key.clone(), kept);
         Ok(())
     }

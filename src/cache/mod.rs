@@ -14,7 +14,7 @@ use bytes::Bytes;
 
 pub use self::redis::{RedisCache, RedisUrl};
 pub use breaker::{Breaker, Circuit};
-pub use limits::{Limiter, MemoryLimiter, OfDatabase};
+pub use limits::{DatabaseLimiter, Limiter, MemoryLimiter};
 pub use memory::MemoryCache;
 
 /// A cache with generations.

@@ -9,7 +9,7 @@ use super::{ConfigError, duration, path, values};
 use crate::domain::rate::Limit;
 use crate::ground::secret::Secret;
 use crate::ground::tls::Tls;
-use crate::mail::{Hello, SmtpManners, SmtpUrl};
+use crate::mail::{EhloName, SmtpManners, SmtpUrl};
 
 /// Mail goes below the default data directory.
 pub const DEFAULT_MAIL_DIR: &str = ".taskd/mail";
@@ -28,7 +28,7 @@ pub struct MailArgs {
     /// What the SMTP server is told that this machine is called: a full name, or an address in
     /// brackets [default: the machine's full name, or the address from which it reaches the server]
     #[arg(long, env = "SMTP_HELO_NAME", value_name = "SMTP_HELO_NAME")]
-    smtp_helo_name: Option<Hello>,
+    smtp_helo_name: Option<EhloName>,
     /// Where mail is written as .eml files when there is no SMTP_URL
     #[arg(long, env = "MAIL_DIR", value_name = "MAIL_DIR", default_value = DEFAULT_MAIL_DIR, value_parser = path)]
     pub mail_dir: PathBuf,

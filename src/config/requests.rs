@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::{AccessArgs, HttpArgs, LimitArgs, duration, whole};
 use crate::http::middleware::cors::Origins;
-use crate::http::middleware::hosts::{Allowed, Hosts};
+use crate::http::middleware::hosts::{AllowedHosts, Hosts};
 use crate::http::middleware::limits::Limits;
 use crate::http::middleware::observe::AccessLog;
 
@@ -59,7 +59,7 @@ impl RequestArgs {
             access_log: self.access_log.unwrap_or(usual),
             request_timeout: self.request_timeout,
             max_connections: self.max_connections as usize,
-            allowed: Allowed {
+            allowed: AllowedHosts {
                 origins: self.cors_origins.clone(),
                 hosts: self.allowed_hosts.clone().unwrap_or_default(),
             },

@@ -6,7 +6,7 @@ use chrono::Utc;
 use uuid::Uuid;
 
 use super::job::{Job, Progress};
-use super::{GivenUp, Patience, Session, counts};
+use super::{Abandoned, OutageRetry, Session, counts};
 use crate::authenticity::Authority;
 use crate::broker::Delivery;
 use crate::domain::event::Event;
@@ -68,15 +68,15 @@ impl Session {
 
     /// Says which messages are believed. While the database is away and the key has never been
     /// read, the batch is held.
-    async fn authority(&self) -> Result<Authority, GivenUp> {
+    async fn authority(&self) -> Result<Authority, Abandoned> {
         let asking = || self.tools.authenticity.authority();
         let mut backoff = Backoff::default();
         loop {
             match self.hold(asking).await? {
                 Ok(authority) => return Ok(authority),
                 Err(error) => {
-                    tracing::error!(worker = %self.tools.worker, %error, "the installation's key can't be read; trying until it can");
-                    self.pause(&mut backoff, Patience::Session).await?;
+                    tracing::error!(worker = %self.tools.worker, %error, "the installation's key can't be read; retrying");
+                    self.pause(&mut backoff, OutageRetry::Session).await?;
                 }
             }
         }
@@ -91,7 +91,7 @@ impl Session {
     }
 
     /// Runs every database effect, each for all events of the batch at once.
-    async fn database_effects(&self, jobs: &mut [Job]) -> Result<(), GivenUp> {
+    async fn database_effects(&self, jobs: &mut [Job]) -> Result<(), Abandoned> {
         for (index, started) in self.tools.effects.iter().enumerate() {
             if let Work::Database(work) = &started.work {
                 self.database_effect(index, work.as_ref(), jobs).await?;
@@ -105,7 +105,7 @@ impl Session {
         index: usize,
         work: &dyn DatabaseWork,
         jobs: &mut [Job],
-    ) -> Result<(), GivenUp> {
+    ) -> Result<(), Abandoned> {
         let effect = self.tools.effects[index].effect.name();
         let mut wanted: Vec<&mut Job> = Vec::with_capacity(jobs.len());
         for job in jobs {
@@ -145,7 +145,7 @@ impl Session {
         &self,
         work: &dyn DatabaseWork,
         wanted: &[&mut Job],
-    ) -> Result<Recorded, GivenUp> {
+    ) -> Result<Recorded, Abandoned> {
         let mut distinct: HashMap<Uuid, (&Event, EventRecord)> = HashMap::new();
         for job in wanted {
             let record = job.event_record();
@@ -158,7 +158,7 @@ impl Session {
         match self.record_once(work, &events).await? {
             Ok(fresh) => recorded.fresh.extend(fresh),
             Err(error) => {
-                tracing::warn!(worker = %self.tools.worker, %error, count = events.len(), "a batch failed; trying one by one");
+                tracing::warn!(worker = %self.tools.worker, %error, count = events.len(), "a batch failed; retrying its events one by one");
                 for event in events {
                     match self.record_once(work, &[event]).await? {
                         Ok(fresh) => recorded.fresh.extend(fresh),
@@ -176,7 +176,7 @@ impl Session {
         &self,
         work: &dyn DatabaseWork,
         events: &[(&Event, EventRecord)],
-    ) -> Result<Result<Vec<Uuid>, StoreError>, GivenUp> {
+    ) -> Result<Result<Vec<Uuid>, StoreError>, Abandoned> {
         self.hold(|| async {
             let mut connection = self.tools.store.connection().await?;
             work.run_once(&mut connection, events).await

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
 
-use super::{GivenUp, Session, counts};
+use super::{Abandoned, Session, counts};
 use crate::broker::Delivery;
 use crate::domain::event::Event;
 use crate::domain::processing::claim::Claim;
@@ -122,7 +122,7 @@ impl Session {
             };
             match self.external(work, &task.effect, &job.event, record).await {
                 Ok(progress) => task.progress = progress,
-                Err(GivenUp) => {
+                Err(Abandoned) => {
                     let _ = self.settlement.release(&[job.delivery.tag]).await;
                     return;
                 }
@@ -141,10 +141,10 @@ impl Session {
         effect: &EffectKey,
         event: &Event,
         record: EventRecord,
-    ) -> Result<Progress, GivenUp> {
+    ) -> Result<Progress, Abandoned> {
         // Claim only when the effect's turn has come and all it needs is at hand, so that the lease
         // covers the run alone.
-        let Ok(_turn) = self.external.acquire().await else { return Err(GivenUp) };
+        let Ok(_permit) = self.external.acquire().await else { return Err(Abandoned) };
         let failed =
             |error: StoreError| Ok(Progress::Failed(Failure::transient(error.to_string())));
         let prepared = self.hold(|| work.prepare(event, &effect.target)).await?;

@@ -37,7 +37,7 @@ pub const EXTERNAL_AT_ONCE: usize = 32;
 
 /// What a worker needs for its work.
 #[derive(Clone)]
-pub struct Tools {
+pub struct WorkerContext {
     /// The database.
     pub store: Store,
     /// Says which messages are believed.
@@ -60,7 +60,7 @@ pub struct Tools {
 
 /// Takes deliveries and settles them: see the module.
 pub struct Consumer {
-    tools: Tools,
+    tools: WorkerContext,
     broker: Arc<dyn Broker>,
     concurrency: u16,
     external: Arc<Semaphore>,
@@ -69,7 +69,7 @@ pub struct Consumer {
 impl Consumer {
     /// A consumer with at most `concurrency` deliveries in flight. A crash can make another worker
     /// repeat that many.
-    pub fn new(tools: Tools, broker: Arc<dyn Broker>, concurrency: u16) -> Consumer {
+    pub fn new(tools: WorkerContext, broker: Arc<dyn Broker>, concurrency: u16) -> Consumer {
         counts::expect(&tools.metrics, &tools.effects);
         Consumer {
             tools,
@@ -94,7 +94,7 @@ impl Consumer {
             () = working => {}
             () = shutdown.deadline() => {
                 let left = jobs.len();
-                tracing::warn!(worker = %self.tools.worker, left, "out of time; the rest goes back to the queue");
+                tracing::warn!(worker = %self.tools.worker, left, "DRAIN_TIMEOUT is over; unfinished deliveries go back to the queue");
                 hand_back.cancel();
             }
         }
@@ -131,7 +131,7 @@ impl Consumer {
                 }
                 Err(error) => {
                     if !lost {
-                        tracing::warn!(worker = %self.tools.worker, %error, "can't consume; trying until it works");
+                        tracing::warn!(worker = %self.tools.worker, %error, "can't consume; retrying");
                     }
                     lost = true;
                     // The queue may have been deleted: declare it again, unless this process may
@@ -197,7 +197,7 @@ impl Consumer {
 /// What the jobs of one session share.
 #[derive(Clone)]
 struct Session {
-    tools: Tools,
+    tools: WorkerContext,
     settlement: Arc<dyn Settlement>,
     shutdown: Shutdown,
     /// The consumer has ended: unsettled messages will be redelivered, so going on is of no use.
@@ -211,35 +211,35 @@ struct Session {
 }
 
 /// A job gave up its delivery: the broker will redeliver it.
-struct GivenUp;
+struct Abandoned;
 
 impl Session {
-    /// Retries until `attempt` works or fails for another reason than an outage. `Err(GivenUp)` if
+    /// Retries until `attempt` works or fails for another reason than an outage. `Err(Abandoned)` if
     /// the session ends first, or if the worker is to stop while the dependency is away.
-    async fn hold<T, F, Fut>(&self, attempt: F) -> Result<Result<T, StoreError>, GivenUp>
+    async fn hold<T, F, Fut>(&self, attempt: F) -> Result<Result<T, StoreError>, Abandoned>
     where
         F: FnMut() -> Fut,
         Fut: Future<Output = Result<T, StoreError>>,
     {
-        self.repeat(attempt, Patience::Session).await
+        self.repeat(attempt, OutageRetry::Session).await
     }
 
     /// Like `hold`, for an effect that is done already and only has to be recorded: it goes on when
     /// the session has ended, as long as the worker has time. The message will be redelivered, and
     /// only the record keeps the effect from being repeated.
-    async fn insist<T, F, Fut>(&self, attempt: F) -> Result<Result<T, StoreError>, GivenUp>
+    async fn insist<T, F, Fut>(&self, attempt: F) -> Result<Result<T, StoreError>, Abandoned>
     where
         F: FnMut() -> Fut,
         Fut: Future<Output = Result<T, StoreError>>,
     {
-        self.repeat(attempt, Patience::Worker).await
+        self.repeat(attempt, OutageRetry::Worker).await
     }
 
     async fn repeat<T, F, Fut>(
         &self,
         mut attempt: F,
-        patience: Patience,
-    ) -> Result<Result<T, StoreError>, GivenUp>
+        patience: OutageRetry,
+    ) -> Result<Result<T, StoreError>, Abandoned>
     where
         F: FnMut() -> Fut,
         Fut: Future<Output = Result<T, StoreError>>,
@@ -273,18 +273,18 @@ impl Session {
     }
 
     /// Waits before another try.
-    async fn pause(&self, backoff: &mut Backoff, patience: Patience) -> Result<(), GivenUp> {
+    async fn pause(&self, backoff: &mut Backoff, patience: OutageRetry) -> Result<(), Abandoned> {
         let gives_up = async {
             match patience {
-                Patience::Session => tokio::select! {
+                OutageRetry::Session => tokio::select! {
                     () = self.ended.cancelled() => {}
                     () = self.shutdown.requested() => {}
                 },
-                Patience::Worker => self.hand_back.cancelled().await,
+                OutageRetry::Worker => self.hand_back.cancelled().await,
             }
         };
         tokio::select! {
-            () = gives_up => Err(GivenUp),
+            () = gives_up => Err(Abandoned),
             () = tokio::time::sleep(backoff.pause()) => Ok(()),
         }
     }
@@ -292,7 +292,7 @@ impl Session {
 
 /// How long to retry while a dependency is away.
 #[derive(Debug, Clone, Copy)]
-enum Patience {
+enum OutageRetry {
     /// Until the session ends or the worker is to stop.
     Session,
     /// Until the worker is out of time.

@@ -1,7 +1,7 @@
 //! The last step: acks what is done, and sends on what is not.
 
 use super::job::{Job, Progress};
-use super::{GivenUp, Patience, Session};
+use super::{Abandoned, OutageRetry, Session};
 use crate::broker::{Delivery, Tag};
 use crate::domain::event::{Event, Subject};
 use crate::domain::processing::failure::Failures;
@@ -49,14 +49,14 @@ impl Session {
             }
             let outcome = if job.is_duplicate() { "duplicate" } else { "processed" };
             metrics.deliveries.with_label_values(&[outcome]).inc();
-            let about = About::new(&self.tools.worker, &job.delivery, Some(&job.event));
+            let about = DeliveryFields::new(&self.tools.worker, &job.delivery, Some(&job.event));
             delivery!(info, about, outcome);
         }
     }
 
     /// Records as open the effects of this job that are still to come, and ends our claims. Returns
     /// whether that was written.
-    async fn leave_open(&self, job: &Job) -> Result<bool, GivenUp> {
+    async fn leave_open(&self, job: &Job) -> Result<bool, Abandoned> {
         let (record, effects) = (job.event_record(), job.left_open());
         if effects.is_empty() {
             // Effects that are not done here are claimed by other workers, and have records that
@@ -65,7 +65,7 @@ impl Session {
         }
         let left = self.hold(|| self.tools.idempotency.leave_open(record, &effects)).await?;
         if let Err(error) = &left {
-            tracing::warn!(event_id = %record.event_id, %error, "what is still to come is not on record");
+            tracing::warn!(event_id = %record.event_id, %error, "can't record which effects are still to run");
         }
         Ok(left.is_ok())
     }
@@ -88,9 +88,9 @@ impl Session {
                 Err(error) => {
                     tracing::warn!(
                         event_id = delivery.message.message_id.as_deref().unwrap_or("none"),
-                        worker = %self.tools.worker, %error, "can't pass a message on; trying until it works"
+                        worker = %self.tools.worker, %error, "can't publish a failed message to its next queue; retrying"
                     );
-                    if self.pause(&mut backoff, Patience::Session).await.is_err() {
+                    if self.pause(&mut backoff, OutageRetry::Session).await.is_err() {
                         let _ = self.settlement.release(&[delivery.tag]).await;
                         return;
                     }
@@ -98,7 +98,7 @@ impl Session {
             }
         };
         if let Err(error) = self.settlement.ack(&[delivery.tag]).await {
-            tracing::debug!(%error, "not acked; both copies will be found done in their turn");
+            tracing::debug!(%error, "can't ack a message that was passed on; the copy that the broker redelivers is skipped");
         }
         self.report(delivery, job.map(|job| &job.event), &failures, route);
     }
@@ -111,7 +111,7 @@ impl Session {
         route: Route,
     ) {
         let metrics = &self.tools.metrics;
-        let about = About::new(&self.tools.worker, delivery, event);
+        let about = DeliveryFields::new(&self.tools.worker, delivery, event);
         let error = failures.to_string();
         match route {
             Route::Retry { after, attempt: next_attempt } => {
@@ -138,7 +138,7 @@ impl Session {
 }
 
 /// The fields of each line about a delivery, whatever its outcome.
-struct About<'a> {
+struct DeliveryFields<'a> {
     /// Of a message that can't be read as an event: its message id, or `none`.
     event_id: String,
     event_type: &'a str,
@@ -148,16 +148,20 @@ struct About<'a> {
     worker: &'a str,
 }
 
-impl<'a> About<'a> {
+impl<'a> DeliveryFields<'a> {
     /// The subject, unless it is a task, which has a field of its own.
     fn other_subject(&self) -> Option<Subject> {
         self.subject.filter(|subject| subject.task_id().is_none())
     }
 
-    fn new(worker: &'a str, delivery: &'a Delivery, event: Option<&'a Event>) -> About<'a> {
+    fn new(
+        worker: &'a str,
+        delivery: &'a Delivery,
+        event: Option<&'a Event>,
+    ) -> DeliveryFields<'a> {
         let message = &delivery.message;
         let of_message = || message.message_id.clone().unwrap_or_else(|| "none".to_owned());
-        About {
+        DeliveryFields {
             event_id: event.map_or_else(of_message, |event| event.metadata.event_id.to_string()),
             event_type: event.map_or("unknown", |event| event.event_type.name),
             subject: event.map(|event| event.subject),

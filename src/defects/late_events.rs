@@ -41,7 +41,7 @@ impl LateEvents {
                 let written =
                     async { defective::add_late(&mut *store.connection().await?, event).await };
                 if let Err(error) = written.await {
-                    tracing::warn!(%error, "a late event is lost");
+                    tracing::warn!(%error, "the deliberately late event could not be written");
                 }
             });
         }

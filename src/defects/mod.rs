@@ -13,7 +13,7 @@ use std::sync::Arc;
 pub use late_events::LateEvents;
 
 use crate::broker::Broker;
-use crate::consumer::Tools;
+use crate::consumer::WorkerContext;
 
 #[cfg(not(debug_assertions))]
 compile_error!("the feature `defects` makes taskd lose and repeat work: it is for tests alone");
@@ -40,10 +40,10 @@ fn has(defect: Defect) -> bool {
 }
 
 /// What a worker is made of, with the mistake that is wanted.
-pub fn worker(tools: Tools, broker: Arc<dyn Broker>) -> (Tools, Arc<dyn Broker>) {
+pub fn worker(tools: WorkerContext, broker: Arc<dyn Broker>) -> (WorkerContext, Arc<dyn Broker>) {
     if has(Defect::CheckThenInsert) {
         let idempotency = unclaimed::idempotency(tools.store.clone(), &tools.worker);
-        return (Tools { idempotency, ..tools }, broker);
+        return (WorkerContext { idempotency, ..tools }, broker);
     }
     if has(Defect::AckBeforeEffect) {
         return (tools, Arc::new(eager_acks::EagerAcks(broker)));

@@ -22,7 +22,7 @@ pub struct Limit(pub Option<Rate>);
 
 /// The outcome of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Taken {
+pub struct Decision {
     /// Whether the request may go on.
     pub granted: bool,
     /// How many requests may follow at once.
@@ -69,7 +69,7 @@ impl Rate {
 
     /// Counts a request of a client that is `ahead` microseconds ahead. Returns the outcome, and
     /// how far ahead the client is then.
-    pub fn take(self, ahead: u64) -> (Taken, u64) {
+    pub fn take(self, ahead: u64) -> (Decision, u64) {
         // Further ahead than is possible: the rate was lowered, or a clock was set back.
         let ahead = ahead.min(self.capacity());
         let next = ahead.saturating_add(self.interval());
@@ -79,10 +79,10 @@ impl Rate {
     }
 
     /// The outcome for a client that is `ahead` microseconds ahead after its request.
-    pub fn taken(self, granted: bool, ahead: u64) -> Taken {
+    pub fn taken(self, granted: bool, ahead: u64) -> Decision {
         let left = self.capacity().saturating_sub(ahead);
         let missing = if granted { 0 } else { self.interval().saturating_sub(left) };
-        Taken {
+        Decision {
             granted,
             remaining: u32::try_from(left / self.interval()).unwrap_or(u32::MAX),
             reset_after: Duration::from_micros(ahead),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use uuid::Uuid;
 
-use super::{DatabaseWork, Effect, Wiring, Work};
+use super::{DatabaseWork, Effect, EffectContext, Work};
 use crate::domain::event::Event;
 use crate::domain::processing::effect::EffectKey;
 use crate::store::delivery::processed::EventRecord;
@@ -25,7 +25,7 @@ impl Effect for Activity {
         true
     }
 
-    fn start(&self, _: &Wiring) -> Work {
+    fn start(&self, _: &EffectContext) -> Work {
         Work::Database(Arc::new(Activity))
     }
 }

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use serde_json::Value;
 
 use super::mail_limit::MailLimit;
-use super::{Effect, ExternalWork, Outcome, Prepared, Target, Wiring, Work};
+use super::{Effect, EffectContext, ExternalWork, Outcome, Prepared, Target, Work};
 use crate::domain::event::Event;
 use crate::domain::task::Task;
 use crate::domain::task::events::{CREATED, DELETED};
@@ -32,7 +32,7 @@ impl Effect for Email {
         event.task_user().is_some()
     }
 
-    fn start(&self, wiring: &Wiring) -> Work {
+    fn start(&self, wiring: &EffectContext) -> Work {
         Work::External(Arc::new(Notifier::new(wiring)))
     }
 }
@@ -49,7 +49,7 @@ struct Notifier {
 const BATCH: usize = 128;
 
 impl Notifier {
-    fn new(wiring: &Wiring) -> Notifier {
+    fn new(wiring: &EffectContext) -> Notifier {
         let store = wiring.store.clone();
         let limit = wiring.mail_limit.0.map(|rate| MailLimit::new(store.clone(), rate));
         let users = Batcher::start(BATCH, move |ids: Vec<i64>| {

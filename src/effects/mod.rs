@@ -45,12 +45,12 @@ pub trait Effect: Send + Sync {
     fn applies(&self, event: &Event) -> bool;
 
     /// Creates what does the work. Called once per worker process, inside its runtime.
-    fn start(&self, wiring: &Wiring) -> Work;
+    fn start(&self, wiring: &EffectContext) -> Work;
 }
 
 /// What effects may use.
 #[derive(Clone)]
-pub struct Wiring {
+pub struct EffectContext {
     /// The database.
     pub store: Store,
     /// Delivers mail.
@@ -166,7 +166,7 @@ impl Effects {
     }
 
     /// Starts every effect.
-    pub fn start(&self, wiring: &Wiring) -> Vec<Started> {
+    pub fn start(&self, wiring: &EffectContext) -> Vec<Started> {
         let start = |effect: &Arc<dyn Effect>| Started {
             effect: Arc::clone(effect),
             work: effect.start(wiring),
@@ -199,7 +199,7 @@ mod tests {
             false
         }
 
-        fn start(&self, _: &Wiring) -> Work {
+        fn start(&self, _: &EffectContext) -> Work {
             Work::Database(Arc::new(Activity))
         }
     }

@@ -54,7 +54,7 @@ enum Submission<T: Send + 'static, R: Send + 'static> {
     /// It goes with the next batch.
     Waiting(oneshot::Receiver<R>),
     /// Its caller runs it alone.
-    Own(T, Turn<T, R>),
+    Own(T, RunGuard<T, R>),
 }
 
 impl<T: Send + 'static, R: Send + 'static> Batcher<T, R> {
@@ -97,14 +97,14 @@ impl<T: Send + 'static, R: Send + 'static> Batcher<T, R> {
     /// Hands in an item and waits for its answer; `None` if `run` gave none or panicked. If this
     /// future is dropped, the item may be done or not, and the others are served all the same.
     pub async fn call(&self, item: T) -> Option<R> {
-        match self.0.wait_or_take_turn(item) {
+        match self.0.wait_or_run(item) {
             Submission::Waiting(answer) => answer.await.ok(),
-            Submission::Own(mut item, turn) => {
+            Submission::Own(mut item, guard) => {
                 if self.0.gathers {
                     tokio::task::yield_now().await;
                     match self.0.join_those_who_wait(item) {
                         Ok(answer) => {
-                            drop(turn);
+                            drop(guard);
                             return answer.await.ok();
                         }
                         Err(own) => item = own,
@@ -121,13 +121,13 @@ impl<T: Send + 'static, R: Send + 'static> Inner<T, R> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn wait_or_take_turn(self: &Arc<Self>, item: T) -> Submission<T, R> {
+    fn wait_or_run(self: &Arc<Self>, item: T) -> Submission<T, R> {
         let mut queue = self.queue();
         if queue.running {
             return Submission::Waiting(queue.wait(item));
         }
         queue.running = true;
-        Submission::Own(item, Turn(Arc::clone(self)))
+        Submission::Own(item, RunGuard(Arc::clone(self)))
     }
 
     /// Adds the item to those that wait, if there are any.
@@ -171,9 +171,9 @@ impl<T: Send + 'static, R: Send + 'static> Inner<T, R> {
 
 /// The right to run a batch. When it is dropped, for whatever reason, those who wait have their
 /// turn.
-struct Turn<T: Send + 'static, R: Send + 'static>(Arc<Inner<T, R>>);
+struct RunGuard<T: Send + 'static, R: Send + 'static>(Arc<Inner<T, R>>);
 
-impl<T: Send + 'static, R: Send + 'static> Drop for Turn<T, R> {
+impl<T: Send + 'static, R: Send + 'static> Drop for RunGuard<T, R> {
     fn drop(&mut self) {
         let mut queue = self.0.queue();
         if queue.waiting.is_empty() {

@@ -9,4 +9,4 @@ pub mod service_url;
 pub mod shutdown;
 pub mod telemetry;
 pub mod tls;
-pub mod turns;
+pub mod keyed_semaphore;

@@ -6,7 +6,7 @@ pub mod routes;
 pub mod middleware;
 pub mod dto;
 pub mod extract;
-mod answer;
+mod response;
 pub(in crate::http) mod describe;
 pub mod route;
 pub mod error;
@@ -24,8 +24,8 @@ pub use server::{serve, serve_monitor};
 use crate::access::{Passwords, Tokens};
 use crate::cache::Scope;
 use crate::domain::event::EventTypes;
+use crate::ground::keyed_semaphore::KeyedSemaphore;
 use crate::ground::telemetry::Metrics;
-use crate::ground::turns::Turns;
 use crate::http::error::ApiError;
 use crate::http::middleware::admission::Policy;
 use crate::http::middleware::rate_limits::RateLimits;
@@ -36,9 +36,9 @@ use crate::store::{Pools, Store};
 use crate::task_reader::TaskReader;
 use crate::task_writer::TaskWriter;
 
-/// What a process serves with. No handler can use it: each serving thread makes a [`State`] of it.
+/// What a process serves with. No handler can use it: each serving thread makes a [`AppState`] of it.
 #[derive(Clone)]
-pub struct Shared {
+pub struct ProcessState {
     /// The database.
     pub pools: Pools,
     /// Cached reads.
@@ -46,14 +46,14 @@ pub struct Shared {
     /// Authenticates tokens.
     pub tokens: Tokens,
     /// What is the same on all threads.
-    pub common: Arc<Common>,
+    pub common: Arc<SharedState>,
     /// Inserts new tasks and reads pages for threads without connections of their own, all
     /// together.
     together: Option<(TaskWriter, TaskReader)>,
 }
 
 /// What is the same on all threads of a process.
-pub struct Common {
+pub struct SharedState {
     /// The types of events there are.
     pub event_types: EventTypes,
     /// Publishes the events of writes.
@@ -67,7 +67,7 @@ pub struct Common {
     /// Hashes and verifies passwords.
     pub passwords: Passwords,
     /// Limits how many writes of each user run at a time.
-    pub writes: Turns<i64>,
+    pub writes: KeyedSemaphore<i64>,
     /// How long a session lasts.
     pub session_lifetime: Duration,
     /// How long an API token is valid at most.
@@ -80,7 +80,7 @@ pub struct Common {
 /// connection to the cache and, where the pool is large enough, its own connections to the
 /// database. So there are no cross-thread wake-ups.
 #[derive(Clone)]
-pub struct State {
+pub struct AppState {
     /// The database.
     pub store: Store,
     /// Inserts new tasks, in batches.
@@ -92,17 +92,17 @@ pub struct State {
     /// Authenticates tokens.
     pub tokens: Tokens,
     /// What is the same on all threads.
-    pub common: Arc<Common>,
+    pub common: Arc<SharedState>,
 }
 
-/// The limiter for [`Common::writes`].
-pub fn writes() -> Turns<i64> {
-    Turns::new(WRITES_OF_A_USER)
+/// The limiter for [`SharedState::writes`].
+pub fn writes() -> KeyedSemaphore<i64> {
+    KeyedSemaphore::new(WRITES_OF_A_USER)
 }
 
-impl Shared {
+impl ProcessState {
     /// What a process serves with, on the runtime that outlives its serving threads.
-    pub fn new(pools: Pools, cache: SharedCache, common: Common) -> Shared {
+    pub fn new(pools: Pools, cache: SharedCache, common: SharedState) -> ProcessState {
         let store = pools.shared();
         let together = pools.of_thread(0).is_none().then(|| {
             let publisher = common.publisher.clone();
@@ -110,11 +110,11 @@ impl Shared {
             (writer, TaskReader::new(store.clone()))
         });
         let tokens = Tokens::new(store.clone());
-        Shared { cache, tokens, common: Arc::new(common), together, pools }
+        ProcessState { cache, tokens, common: Arc::new(common), together, pools }
     }
 
     /// The state for a serving thread, counted from zero; call it on that thread.
-    fn on_thread(&self, thread: usize) -> State {
+    fn on_thread(&self, thread: usize) -> AppState {
         let store = self.pools.of_thread(thread).unwrap_or(self.pools.shared()).clone();
         let cache = self.cache.on_thread();
         let (new_tasks, task_pages) = self.together.clone().unwrap_or_else(|| {
@@ -123,11 +123,11 @@ impl Shared {
             (writer, TaskReader::new(store.clone()))
         });
         let (tokens, common) = (self.tokens.by(store.clone()), Arc::clone(&self.common));
-        State { store, new_tasks, task_pages, cache, tokens, common }
+        AppState { store, new_tasks, task_pages, cache, tokens, common }
     }
 }
 
-impl State {
+impl AppState {
     /// Call this after a committed write whose events are left in the outbox, and before its
     /// answer.
     async fn written(&self, scopes: Vec<Scope>) {
@@ -143,24 +143,24 @@ const WRITES_OF_A_USER: usize = 32;
 /// Runs a write in a task of its own. The framework drops a handler whose client hangs up, but a
 /// write that has begun must be finished, or a committed write would leave the cache stale.
 ///
-/// A user's writes wait for their turn here, in the handler, so a write whose client hangs up while
+/// A user's writes wait for a permit here, in the handler, so a write whose client hangs up while
 /// waiting costs nothing. Without authentication, callers can't be told apart and don't wait.
-async fn to_the_end<T, F>(state: &State, user: Option<i64>, write: F) -> Result<T, ApiError>
+async fn to_the_end<T, F>(state: &AppState, user: Option<i64>, write: F) -> Result<T, ApiError>
 where
     T: Send + 'static,
     F: Future<Output = Result<T, ApiError>> + Send + 'static,
 {
-    let turn = match user {
+    let permit = match user {
         Some(user) => state.common.writes.take(user).await,
         None => None,
     };
     let write = async move {
-        let _turn = turn;
+        let _permit = permit;
         write.await
     };
     let id = RequestId::current();
     tokio::spawn(RequestId::within(id, write)).await.unwrap_or_else(|error| {
-        tracing::error!(%error, "a write failed to end");
+        tracing::error!(%error, "the task that carried out a write has panicked");
         Err(ApiError::Internal)
     })
 }

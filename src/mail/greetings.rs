@@ -13,7 +13,7 @@ use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, oneshot};
 
 use super::smtp_url::{Encryption, SmtpUrl};
-use super::starttls::Unhurried;
+use super::starttls::NoReadAhead;
 
 /// How long connecting may take, and how long a mail waits for a connection; below the time that an
 /// effect may take.
@@ -23,12 +23,12 @@ const KEPT: Duration = Duration::from_secs(60);
 
 /// How a machine names itself to a mail server: by a full name, or an address in brackets.
 #[derive(Debug, Clone)]
-pub struct Hello(ClientId);
+pub struct EhloName(ClientId);
 
-impl FromStr for Hello {
+impl FromStr for EhloName {
     type Err = String;
 
-    fn from_str(text: &str) -> Result<Hello, String> {
+    fn from_str(text: &str) -> Result<EhloName, String> {
         let wrong = || {
             "must be a full name such as mail.example.com, or an address in brackets such as [192.0.2.1]"
                 .to_owned()
@@ -36,8 +36,8 @@ impl FromStr for Hello {
         if let Some(address) = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')) {
             let address = address.strip_prefix("IPv6:").unwrap_or(address);
             return match address.parse().map_err(|_| wrong())? {
-                IpAddr::V4(address) => Ok(Hello(ClientId::Ipv4(address))),
-                IpAddr::V6(address) => Ok(Hello(ClientId::Ipv6(address))),
+                IpAddr::V4(address) => Ok(EhloName(ClientId::Ipv4(address))),
+                IpAddr::V6(address) => Ok(EhloName(ClientId::Ipv6(address))),
             };
         }
         let label = |label: &str| {
@@ -52,7 +52,7 @@ impl FromStr for Hello {
         if !is_name || text.parse::<IpAddr>().is_ok() {
             return Err(wrong());
         }
-        Ok(Hello(ClientId::Domain(text.to_owned())))
+        Ok(EhloName(ClientId::Domain(text.to_owned())))
     }
 }
 
@@ -63,7 +63,7 @@ pub struct SmtpManners {
     /// 5321, section 4.5.3.2, gives it five minutes.
     pub patience: Duration,
     /// How this machine names itself; if `None`, by its full name, or else by its address.
-    pub hello: Option<Hello>,
+    pub hello: Option<EhloName>,
 }
 
 /// A connection on which mail can be sent.
@@ -169,7 +169,7 @@ impl Greetings {
         stream.set_nodelay(true)?;
         let stream: Box<dyn AsyncTokioStream> = match encryption {
             Encryption::None => Box::new(stream),
-            _ => Box::new(Unhurried::new(stream)),
+            _ => Box::new(NoReadAhead::new(stream)),
         };
         let mut connection = AsyncSmtpConnection::connect_with_transport(stream, &hello).await?;
         match encryption {
@@ -189,7 +189,7 @@ impl Greetings {
             Some(hello) => hello.0.clone(),
             None => match gethostname::gethostname()
                 .to_str()
-                .and_then(|name| name.parse::<Hello>().ok())
+                .and_then(|name| name.parse::<EhloName>().ok())
             {
                 Some(hello) => hello.0,
                 None => self.own_address().await,
@@ -230,12 +230,12 @@ mod tests {
             ("[192.0.2.1]", "[192.0.2.1]"),
             ("[IPv6:2001:db8::1]", "[IPv6:2001:db8::1]"),
         ] {
-            assert_eq!(text.parse::<Hello>().unwrap().0.to_string(), said);
+            assert_eq!(text.parse::<EhloName>().unwrap().0.to_string(), said);
         }
         for bad in
             ["", "laptop", "192.0.2.1", "[laptop]", "a..b", "-a.b", "a.b\r\nMAIL", "a b.c", "."]
         {
-            assert!(bad.parse::<Hello>().unwrap_err().contains("mail.example.com"), "{bad:?}");
+            assert!(bad.parse::<EhloName>().unwrap_err().contains("mail.example.com"), "{bad:?}");
         }
     }
 }

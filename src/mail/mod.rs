@@ -14,7 +14,7 @@ use lettre::message::Mailbox;
 use crate::domain::processing::failure::Failure;
 
 pub use files::FileMailer;
-pub use greetings::{Hello, SmtpManners};
+pub use greetings::{EhloName, SmtpManners};
 pub use smtp::SmtpMailer;
 pub use smtp_url::SmtpUrl;
 

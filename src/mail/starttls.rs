@@ -18,24 +18,24 @@ const HANDSHAKE: u8 = 0x16;
 /// send answers in plain text right behind the last one, and they would count as answers of the
 /// server. Here such bytes are not read until TLS reads them, which ends the connection.
 #[derive(Debug)]
-pub(super) struct Unhurried {
+pub(super) struct NoReadAhead {
     stream: TcpStream,
     encrypted: bool,
 }
 
-impl Unhurried {
-    pub(super) fn new(stream: TcpStream) -> Unhurried {
-        Unhurried { stream, encrypted: false }
+impl NoReadAhead {
+    pub(super) fn new(stream: TcpStream) -> NoReadAhead {
+        NoReadAhead { stream, encrypted: false }
     }
 }
 
-impl AsyncTokioStream for Unhurried {
+impl AsyncTokioStream for NoReadAhead {
     fn peer_addr(&self) -> io::Result<SocketAddr> {
         self.stream.peer_addr()
     }
 }
 
-impl AsyncRead for Unhurried {
+impl AsyncRead for NoReadAhead {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -52,7 +52,7 @@ impl AsyncRead for Unhurried {
     }
 }
 
-impl AsyncWrite for Unhurried {
+impl AsyncWrite for NoReadAhead {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,

@@ -293,7 +293,7 @@ impl Publisher {
             Err(error) => Err(error),
         };
         if let Err(error) = told {
-            tracing::debug!(%error, "leases are left to end");
+            tracing::debug!(%error, "can't release the leases of unpublished events; they expire by themselves");
         }
     }
 }

@@ -253,7 +253,7 @@ impl Inner {
         // write may have happened.
         let mut backoff = Backoff::default();
         while let Err(error) = self.guard.suspend().await {
-            tracing::error!(%error, "the cache could not be invalidated; trying on");
+            tracing::error!(%error, "the cache could not be invalidated; retrying");
             tokio::time::sleep(backoff.pause()).await;
         }
     }

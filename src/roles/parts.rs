@@ -10,21 +10,21 @@ use crate::authenticity::Authenticity;
 use crate::broker::Broker;
 use crate::broker::amqp::AmqpBroker;
 use crate::broker::tables::TableBroker;
-use crate::cache::{Cache, Limiter, MemoryCache, OfDatabase, RedisCache, RedisUrl};
+use crate::cache::{Cache, DatabaseLimiter, Limiter, MemoryCache, RedisCache, RedisUrl};
 use crate::config::{ApiArgs, BrokerArgs, CacheArgs, ConfigError, MailArgs};
-use crate::consumer::{Consumer, EXTERNAL_AT_ONCE, Tools};
+use crate::consumer::{Consumer, EXTERNAL_AT_ONCE, WorkerContext};
 use crate::domain::catalog;
 use crate::domain::processing::retry::RetryPolicy;
 use crate::domain::rate::Limit;
-use crate::effects::{self, Simulation, Wiring};
+use crate::effects::{self, EffectContext, Simulation};
 use crate::ground::shutdown::Shutdown;
 use crate::ground::telemetry::Metrics;
 use crate::ground::tls::Tls;
 use crate::http::middleware::admission::Policy;
 use crate::http::middleware::observe::AccessLog;
 use crate::http::middleware::rate_limits::RateLimits;
-use crate::http::routes::health::{LastReport, Monitored};
-use crate::http::{self, Common, Shared};
+use crate::http::routes::health::{HealthSources, LastReport};
+use crate::http::{self, ProcessState, SharedState};
 use crate::idempotency::Idempotency;
 use crate::mail::{FileMailer, Mailer, SmtpMailer};
 use crate::publisher::Publisher;
@@ -35,7 +35,7 @@ use crate::store::{Pools, Store};
 
 /// What every role that serves or works needs.
 #[derive(Clone)]
-pub(super) struct Ground {
+pub(super) struct RoleContext {
     pub(super) store: Store,
     pub(super) broker: Arc<dyn Broker>,
     pub(super) metrics: Metrics,
@@ -91,11 +91,11 @@ pub(super) fn mailer(args: &MailArgs, tls: &Tls) -> anyhow::Result<(Arc<dyn Mail
     Ok((mailer, args.mail_limit))
 }
 
-/// What the API needs besides the [`Ground`].
+/// What the API needs besides the [`RoleContext`].
 pub(super) struct Api {
     pub(super) args: ApiArgs,
     pub(super) policy: Policy,
-    /// The connections of the serving threads; without it they use those of the [`Ground`].
+    /// The connections of the serving threads; without it they use those of the [`RoleContext`].
     pub(super) pools: Option<Pools>,
     pub(super) cache: Option<Arc<dyn Cache>>,
     pub(super) cache_ttl: Duration,
@@ -109,11 +109,11 @@ pub(super) struct Api {
 /// Runs the API and its publisher until they are told to stop and have finished.
 pub(super) async fn serve(
     listener: TcpListener,
-    ground: Ground,
+    context: RoleContext,
     api: Api,
     shutdown: Shutdown,
 ) -> anyhow::Result<()> {
-    let Ground { store, broker, metrics } = ground;
+    let RoleContext { store, broker, metrics } = context;
     let cache = SharedCache::new(api.cache, store.clone(), metrics.clone(), api.cache_ttl);
     // The publisher stops after the API, so that it also publishes what the last requests wrote.
     let publisher_shutdown = shutdown.later();
@@ -122,7 +122,7 @@ pub(super) async fn serve(
     let indexing = upkeep::index_searches(store.clone(), metrics.clone(), shutdown.clone());
     let indexing = tokio::spawn(indexing);
 
-    let common = Common {
+    let common = SharedState {
         event_types: catalog::built_in(),
         publisher: handover,
         metrics,
@@ -134,14 +134,14 @@ pub(super) async fn serve(
         token_lifetime: api.args.access.token_max_lifetime,
         policy: api.policy,
     };
-    let shared = Shared::new(api.pools.unwrap_or_else(|| store.into()), cache, common);
+    let shared = ProcessState::new(api.pools.unwrap_or_else(|| store.into()), cache, common);
     let limits = api.args.requests.limits(api.access_log);
     http::serve(listener, shared, broker, limits, &shutdown, api.farewell).await?;
     publisher_shutdown.stop();
     let ending = async { tokio::try_join!(publishing, indexing) };
     tokio::select! {
         ended = ending => drop(ended?),
-        () = shutdown.deadline() => tracing::warn!("out of time; what is not published waits in the outbox"),
+        () = shutdown.deadline() => tracing::warn!("DRAIN_TIMEOUT is over; unpublished events stay in the outbox"),
     }
     Ok(())
 }
@@ -149,12 +149,12 @@ pub(super) async fn serve(
 /// Serves health and metrics of a process without an API.
 pub(super) fn monitor(
     listener: TcpListener,
-    ground: &Ground,
+    context: &RoleContext,
     metrics_public: bool,
 ) -> anyhow::Result<()> {
     let address = listener.local_addr()?;
-    let Ground { store, broker, metrics } = ground.clone();
-    let monitored = Monitored {
+    let RoleContext { store, broker, metrics } = context.clone();
+    let monitored = HealthSources {
         metrics_for_admins: (!metrics_public).then(|| Tokens::new(store.clone())),
         cache: SharedCache::new(None, store.clone(), metrics.clone(), Duration::ZERO).on_thread(),
         needs_broker: true,
@@ -198,22 +198,22 @@ pub(super) fn cache_or_memory(redis: Option<Arc<RedisCache>>) -> Arc<dyn Cache> 
 
 /// Rate limits that are counted in Redis, under keys of this database.
 pub(super) fn shared_limiter(redis: Arc<RedisCache>, store: &Store) -> Arc<dyn Limiter> {
-    Arc::new(OfDatabase::new(redis, Installation::new(store.clone())))
+    Arc::new(DatabaseLimiter::new(redis, Installation::new(store.clone())))
 }
 
 /// A worker with this name.
 pub(super) fn consumer(
-    ground: &Ground,
+    context: &RoleContext,
     (mailer, mail_limit): (Arc<dyn Mailer>, Limit),
     retries: RetryPolicy,
     simulation: Simulation,
     worker: &str,
     concurrency: u16,
 ) -> Consumer {
-    let Ground { store, broker, metrics } = ground.clone();
+    let RoleContext { store, broker, metrics } = context.clone();
     let authenticity = Authenticity::new(store.clone());
-    let wiring = Wiring { store: store.clone(), mailer, mail_limit };
-    let tools = Tools {
+    let wiring = EffectContext { store: store.clone(), mailer, mail_limit };
+    let tools = WorkerContext {
         idempotency: Idempotency::new(store.clone(), worker),
         router: RetryRouter::new(broker.clone(), authenticity.clone(), retries, worker),
         authenticity,

@@ -71,7 +71,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         },
         Some(schedule) => tokio::select! {
             () = upkeep::purge_by_schedule(&schedule, &store, keep, &metrics, &shutdown) => {}
-            () = shutdown.deadline() => tracing::warn!("out of time; the next purge goes on"),
+            () = shutdown.deadline() => tracing::warn!("DRAIN_TIMEOUT is over; the next purge continues"),
         },
     }
     Ok(ExitCode::SUCCESS)

@@ -45,16 +45,16 @@ pub(super) async fn ask(
 }
 
 /// The database of a `taskd up` that doesn't run.
-pub(super) struct Stopped {
+pub(super) struct StoppedUp {
     pub(super) store: Store,
     #[cfg(feature = "embedded")]
     _database: Embedded,
 }
 
-impl Stopped {
+impl StoppedUp {
     /// Opens the database; `None` if there is none.
     #[cfg(feature = "embedded")]
-    pub(super) async fn open(data: &DataArgs) -> anyhow::Result<Option<Stopped>> {
+    pub(super) async fn open(data: &DataArgs) -> anyhow::Result<Option<StoppedUp>> {
         if !embedded::files(&data.data_dir).exists() {
             return Ok(None);
         }
@@ -63,17 +63,17 @@ impl Stopped {
         let database = starting.await??;
         Migrator::connect(database.url()).await?.up()?;
         let store = Store::new(database.url(), 1)?;
-        Ok(Some(Stopped { store, _database: database }))
+        Ok(Some(StoppedUp { store, _database: database }))
     }
 
     /// This build has no embedded database, so there is nothing to open.
     #[cfg(not(feature = "embedded"))]
-    pub(super) async fn open(_: &DataArgs) -> anyhow::Result<Option<Stopped>> {
+    pub(super) async fn open(_: &DataArgs) -> anyhow::Result<Option<StoppedUp>> {
         Ok(None)
     }
 }
 
-impl Drop for Stopped {
+impl Drop for StoppedUp {
     fn drop(&mut self) {
         // The embedded database stops when its last client disconnects.
         self.store.close();

@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::Context;
 use tokio::net::TcpSocket;
 
-use super::parts::{self, Ground};
+use super::parts::{self, RoleContext};
 use crate::broker::{Broker, BrokerError};
 use crate::config::MonitorArgs;
 use crate::ground::shutdown::{Shutdown, stop_on_signals};
@@ -35,7 +35,7 @@ pub(super) struct Setup<'a> {
 /// A dependency is not as it must be, signals can't be handled, an address is taken, or the role's.
 pub(super) async fn run(
     setup: Setup<'_>,
-    role: impl AsyncFnOnce(Ground, Shutdown) -> anyhow::Result<()>,
+    role: impl AsyncFnOnce(RoleContext, Shutdown) -> anyhow::Result<()>,
 ) -> anyhow::Result<ExitCode> {
     let Setup { database_url, store, broker, no_declare, monitor, drain_timeout } = setup;
     let listen_on = |address| listen(address, "METRICS_ADDR", "METRICS_ADDR");
@@ -43,11 +43,11 @@ pub(super) async fn run(
     let shutdown = stop_signal(drain_timeout)?;
     check_database(database_url).await?;
     meet(broker.as_ref(), no_declare).await?;
-    let ground = Ground { store, broker: Arc::clone(&broker), metrics: Metrics::new()? };
+    let context = RoleContext { store, broker: Arc::clone(&broker), metrics: Metrics::new()? };
     if let (Some(listener), Some(args)) = (listener, monitor) {
-        parts::monitor(listener, &ground, args.metrics_public)?;
+        parts::monitor(listener, &context, args.metrics_public)?;
     }
-    role(ground, shutdown.clone()).await?;
+    role(context, shutdown.clone()).await?;
     shutdown.last_step(broker.close()).await;
     tracing::info!("stopped");
     Ok(ExitCode::SUCCESS)

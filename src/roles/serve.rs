@@ -55,7 +55,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let (database, no_declare) = (&database_url, args.no_declare);
     let setup =
         Setup { database_url: database, store, broker, no_declare, monitor: None, drain_timeout };
-    runtime::run(setup, async |ground, shutdown| {
+    runtime::run(setup, async |context, shutdown| {
         let redis = parts::shared_cache(redis_url.as_ref(), &args.cache).await?;
         let address = listener.local_addr()?;
         let cache = redis_url.map_or("off".to_owned(), |url| url.to_string());
@@ -64,14 +64,14 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         let api = parts::Api {
             cache: redis.clone().map(|redis| redis as Arc<dyn Cache>),
             cache_ttl: args.cache.cache_ttl,
-            limiter: redis.map(|redis| parts::shared_limiter(redis, &ground.store)),
+            limiter: redis.map(|redis| parts::shared_limiter(redis, &context.store)),
             args: args.api,
             pools: Some(pools),
             access_log: AccessLog::Errors,
             farewell: FAREWELL.min(drain_timeout / 4),
             policy,
         };
-        parts::serve(listener, ground, api, shutdown).await
+        parts::serve(listener, context, api, shutdown).await
     })
     .await
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use chrono::Utc;
 
-use super::parts::Ground;
+use super::parts::RoleContext;
 use crate::domain::schedule::Schedule;
 use crate::ground::shutdown::Shutdown;
 use crate::ground::telemetry::Metrics;
@@ -34,7 +34,7 @@ pub(super) async fn index_searches(store: Store, metrics: Metrics, shutdown: Shu
             Err(StoreError::Unavailable(_)) => {}
             Err(error) => {
                 // Only speed is at stake: the writes merge the list, as in any other application.
-                tracing::warn!(%error, "new tasks are left to PostgreSQL to index for searches");
+                tracing::warn!(%error, "can't flush the search index; PostgreSQL does so with later writes");
                 return;
             }
         }
@@ -85,8 +85,8 @@ pub(super) struct Upkeep<'a> {
 impl Upkeep<'_> {
     /// Runs until told to stop, and at most until the end of the time for draining, since a
     /// statement may be a long one.
-    pub(super) async fn run(&self, ground: &Ground, shutdown: &Shutdown) {
-        let Ground { store, metrics, .. } = ground;
+    pub(super) async fn run(&self, context: &RoleContext, shutdown: &Shutdown) {
+        let RoleContext { store, metrics, .. } = context;
         let vacuuming = async {
             if self.vacuums {
                 vacuum(store, metrics, shutdown).await;
@@ -109,7 +109,7 @@ pub(super) async fn purge_by_schedule(
     shutdown: &Shutdown,
 ) {
     while let Some(next) = schedule.next_after(Utc::now()) {
-        tracing::info!(%schedule, next = %next.to_rfc3339(), "purging next");
+        tracing::info!(%schedule, next = %next.to_rfc3339(), "next purge");
         let pause = (next - Utc::now()).to_std().unwrap_or_default();
         if !shutdown.sleep(pause).await {
             return;
@@ -124,7 +124,9 @@ pub(super) async fn purge_by_schedule(
                 "purged"
             ),
             Ok(None) => tracing::info!("another process is purging"),
-            Err(error) => tracing::error!(%error, "purging failed; the next time will do it all"),
+            Err(error) => {
+                tracing::error!(%error, "the purge failed; the next one deletes the rest")
+            }
         }
     }
     tracing::warn!(%schedule, "this schedule never comes due again");

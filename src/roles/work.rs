@@ -60,12 +60,12 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         monitor: Some(&args.monitor),
         drain_timeout: args.shutdown.drain_timeout,
     };
-    runtime::run(setup, async |ground, shutdown| {
+    runtime::run(setup, async |context, shutdown| {
         let (broker, mail) = (parts::broker_name(&args.broker, &tls)?, args.mail.describe(&tls)?);
         tracing::info!(worker, database = %database_url, broker, mail, "working");
         let retries = args.broker.retry.retry_delays.clone();
         let (worker, deliveries) = (&worker, args.concurrency);
-        let consumer = parts::consumer(&ground, mailer, retries, simulation, worker, deliveries);
+        let consumer = parts::consumer(&context, mailer, retries, simulation, worker, deliveries);
         parts::work(consumer, &shutdown).await
     })
     .await

@@ -25,7 +25,7 @@ pub struct EventQuery {
 
 /// An event without its payload.
 #[derive(Debug, QueryableByName)]
-pub struct Listed {
+pub struct EventSummary {
     /// Its id, which begins with the time it was made.
     #[diesel(sql_type = SqlUuid)]
     pub id: Uuid,
@@ -55,14 +55,14 @@ pub struct Listed {
     pub published_at: Option<DateTime<Utc>>,
 }
 
-impl Listed {
+impl EventSummary {
     /// Who made the change and why; `None` if a version of taskd wrote it that did not record it.
     pub fn origin(&self) -> Option<Origin> {
         new_events::origin(self.actor_kind.as_deref(), self.actor_id, self.causation_id)
     }
 }
 
-/// The columns of a [`Listed`].
+/// The columns of a [`EventSummary`].
 const COLUMNS: &str = "id, type, subject_kind, task_id AS subject_id, task_version AS subject_version, \
      actor_kind, actor_id, causation_id, occurred_at, published_at";
 
@@ -81,7 +81,7 @@ pub async fn list(
     query: &EventQuery,
     before: Option<Uuid>,
     limit: i64,
-) -> Result<Vec<Listed>, StoreError> {
+) -> Result<Vec<EventSummary>, StoreError> {
     let statement = filtered(
         format!(
             "SELECT {COLUMNS} FROM events
@@ -122,10 +122,10 @@ fn filtered(sql: String, query: &EventQuery) -> Statement {
 
 /// An event with its payload.
 #[derive(Debug, QueryableByName)]
-pub struct Found {
+pub struct EventDetail {
     /// The event without its payload.
     #[diesel(embed)]
-    pub listed: Listed,
+    pub listed: EventSummary,
     /// The subject as it was then, and what changed.
     #[diesel(sql_type = Jsonb)]
     pub payload: Value,
@@ -138,7 +138,7 @@ pub struct Found {
 pub async fn find(
     connection: &mut AsyncPgConnection,
     id: Uuid,
-) -> Result<Option<Found>, StoreError> {
+) -> Result<Option<EventDetail>, StoreError> {
     let statement = Statement::new(format!("SELECT {COLUMNS}, payload FROM events WHERE id = $1"))
         .bind::<SqlUuid, _>(id);
     Ok(statement.get_result(connection).await.optional()?)

@@ -27,7 +27,7 @@ pub struct Request {
 
 /// The answer that was given, as it is stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Kept {
+pub struct StoredResponse {
     /// The HTTP status.
     pub status: u16,
     /// The headers that belong to the answer.
@@ -42,7 +42,7 @@ pub enum Outcome<T> {
     /// It was executed now.
     Done(T),
     /// It was executed before, and this was the answer.
-    Kept(Kept),
+    StoredResponse(StoredResponse),
     /// It is being executed just now.
     InUse,
     /// The key was used for another request.
@@ -61,7 +61,7 @@ pub async fn once<T, W>(
     write: W,
 ) -> Result<Outcome<T>, StoreError>
 where
-    W: AsyncFnOnce(&mut AsyncPgConnection) -> Result<(T, Kept), StoreError>,
+    W: AsyncFnOnce(&mut AsyncPgConnection) -> Result<(T, StoredResponse), StoreError>,
 {
     let outcome = transaction(connection, async |connection| {
         within(connection, request, keep_for, write).await
@@ -90,7 +90,7 @@ async fn within<T, W>(
     write: W,
 ) -> Result<Outcome<T>, StoreError>
 where
-    W: AsyncFnOnce(&mut AsyncPgConnection) -> Result<(T, Kept), StoreError>,
+    W: AsyncFnOnce(&mut AsyncPgConnection) -> Result<(T, StoredResponse), StoreError>,
 {
     // The lock ends with the transaction, after its commit is visible. The record is read in a
     // statement of its own: one that began before it had the lock could miss a record written
@@ -104,7 +104,7 @@ where
     }
     if let Some((fingerprint, kept)) = find(connection, request).await? {
         let same = fingerprint == request.fingerprint;
-        return Ok(if same { Outcome::Kept(kept) } else { Outcome::Reused });
+        return Ok(if same { Outcome::StoredResponse(kept) } else { Outcome::Reused });
     }
     let (written, kept) = write(&mut *connection).await?;
     let recorded = insert(connection, request, kept, keep_for).await?;
@@ -156,7 +156,7 @@ impl PartsHash {
 async fn find(
     connection: &mut AsyncPgConnection,
     request: &Request,
-) -> Result<Option<(Vec<u8>, Kept)>, StoreError> {
+) -> Result<Option<(Vec<u8>, StoredResponse)>, StoreError> {
     #[derive(QueryableByName)]
     struct Row {
         #[diesel(sql_type = Binary)]
@@ -179,7 +179,7 @@ async fn find(
     row.map(|row| {
         let headers = serde_json::from_value(row.headers)
             .map_err(|error| StoreError::Fault(format!("idempotency_keys.headers: {error}")))?;
-        let kept = Kept { status: row.status.unsigned_abs(), headers, body: row.body };
+        let kept = StoredResponse { status: row.status.unsigned_abs(), headers, body: row.body };
         Ok((row.fingerprint, kept))
     })
     .transpose()
@@ -191,7 +191,7 @@ async fn find(
 async fn insert(
     connection: &mut AsyncPgConnection,
     request: &Request,
-    kept: Kept,
+    kept: StoredResponse,
     keep_for: Duration,
 ) -> Result<bool, StoreError> {
     let statement = Statement::new(

@@ -11,7 +11,7 @@ use crate::store::StoreError;
 use crate::store::sql::{RunQueryDsl, Statement, transaction, unseen};
 
 /// For each user, how many microseconds it is ahead of an even pace.
-pub type Ahead = HashMap<i64, u64>;
+pub type AheadByUser = HashMap<i64, u64>;
 
 /// Lets `decide` set how far ahead these users are after their next mails, while their counts are
 /// locked. `users` must have no duplicates. Must be awaited to its end.
@@ -21,7 +21,7 @@ pub type Ahead = HashMap<i64, u64>;
 pub async fn count(
     connection: &mut AsyncPgConnection,
     users: Vec<i64>,
-    decide: impl FnOnce(&mut Ahead),
+    decide: impl FnOnce(&mut AheadByUser),
 ) -> Result<(), StoreError> {
     #[derive(QueryableByName)]
     struct Row {
@@ -47,7 +47,7 @@ pub async fn count(
         let rows: Vec<Row> = statement.load(connection).await?;
         let [Row { at, .. }, ..] = rows.as_slice() else { return Ok(()) };
         let at = *at;
-        let mut ahead: Ahead =
+        let mut ahead: AheadByUser =
             rows.into_iter().map(|row| (row.user_id, row.ahead.unsigned_abs())).collect();
         decide(&mut ahead);
         let (users, ahead): (Vec<i64>, Vec<i64>) = ahead

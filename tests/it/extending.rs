@@ -12,12 +12,12 @@ use taskd::authenticity::Authenticity;
 use taskd::broker::Broker;
 use taskd::broker::amqp::{AmqpBroker, AmqpUrl};
 use taskd::broker::topology::Topology;
-use taskd::consumer::{Consumer, Tools};
+use taskd::consumer::{Consumer, WorkerContext};
 use taskd::domain::catalog;
 use taskd::domain::event::EventTypes;
 use taskd::domain::processing::retry::RetryPolicy;
 use taskd::domain::rate::Limit;
-use taskd::effects::{self, Effects, Simulation, Wiring};
+use taskd::effects::{self, EffectContext, Effects, Simulation};
 use taskd::ground::shutdown::Shutdown;
 use taskd::ground::telemetry::Metrics;
 use taskd::ground::tls::Tls;
@@ -133,9 +133,9 @@ impl Worker {
         let from = "taskd@localhost".parse().unwrap();
         let manners = SmtpManners { patience: Duration::from_secs(10), hello: None };
         let mailer: Arc<dyn Mailer> = Arc::new(SmtpMailer::new(&url, from, 4, manners).unwrap());
-        let wiring = Wiring { store: store.clone(), mailer, mail_limit: Limit(None) };
+        let wiring = EffectContext { store: store.clone(), mailer, mail_limit: Limit(None) };
         let (metrics, authenticity) = (Metrics::new().unwrap(), Authenticity::new(store.clone()));
-        let tools = Tools {
+        let tools = WorkerContext {
             event_types,
             effects: effects.start(&wiring).into(),
             idempotency: Idempotency::new(store.clone(), "extended"),

@@ -46,7 +46,7 @@ async fn an_index_that_is_somebody_elses_is_left_to_the_writes() {
     let serve = world.serve().await;
     let api = serve.api();
     api.task("first", None).await;
-    let said = "new tasks are left to PostgreSQL to index for searches";
+    let said = "can't flush the search index; PostgreSQL does so with later writes";
     eventually("it says so", || async { serve.text().contains(said).then_some(()) }).await;
     // And goes on.
     api.task("second", None).await;

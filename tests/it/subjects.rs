@@ -13,7 +13,7 @@ use taskd::domain::event::{
     Actor, Event, EventType, EventTypes, NewEvent, Origin, Owners, Subject,
 };
 use taskd::domain::processing::failure::Failure;
-use taskd::effects::{self, Effect, ExternalWork, Outcome, Prepared, Target, Wiring, Work};
+use taskd::effects::{self, Effect, EffectContext, ExternalWork, Outcome, Prepared, Target, Work};
 use taskd::store::delivery::outbox;
 use taskd::store::{StoreError, transaction};
 use uuid::Uuid;
@@ -57,7 +57,7 @@ impl Effect for Ring {
         event.event_type == REMINDER_FIRED
     }
 
-    fn start(&self, _: &Wiring) -> Work {
+    fn start(&self, _: &EffectContext) -> Work {
         Work::External(Arc::new(self.clone()))
     }
 }

@@ -23,10 +23,10 @@ pub(super) struct Confirms {
 struct Unconfirmed {
     last_tag: u64,
     ended: bool,
-    waiting: BTreeMap<u64, Waiting>,
+    waiting: BTreeMap<u64, PendingConfirm>,
 }
 
-struct Waiting {
+struct PendingConfirm {
     queue: String,
     message_id: Option<String>,
     returned: bool,
@@ -46,7 +46,7 @@ impl Confirms {
         state.last_tag += 1;
         // On an ended channel the sender is dropped, and the receiver sees that at once.
         if !state.ended {
-            let waiting = Waiting {
+            let waiting = PendingConfirm {
                 queue: queue.to_owned(),
                 message_id: message_id.map(str::to_owned),
                 returned: false,

@@ -53,7 +53,7 @@ pub(super) async fn connect(url: &AmqpUrl, name: &str) -> Result<Connection, Bro
     let what = format!("connecting to {}", url.place());
     let connecting = call(&what, async move {
         let connection = Connection::open(&arguments).await?;
-        connection.register_callback(Quiet).await?;
+        connection.register_callback(ConnectionEvents).await?;
         Ok(connection)
     });
     let started = Instant::now();
@@ -133,7 +133,7 @@ pub(super) async fn open_channel(
     confirms: Arc<Confirms>,
 ) -> Result<Line, BrokerError> {
     let closed_because = CloseReason::default();
-    let watch = Watch { confirms, reason: closed_because.clone() };
+    let watch = ChannelEvents { confirms, reason: closed_because.clone() };
     let connection = connection.clone();
     let channel = call("opening a channel", async move {
         let channel = connection.open_channel(None).await?;
@@ -145,10 +145,10 @@ pub(super) async fn open_channel(
 }
 
 /// The callbacks of a connection. Its end shows on each channel, so it is only logged here.
-struct Quiet;
+struct ConnectionEvents;
 
 #[async_trait]
-impl ConnectionCallback for Quiet {
+impl ConnectionCallback for ConnectionEvents {
     async fn close(&mut self, _: &Connection, close: Close) -> Result<(), amqprs::error::Error> {
         tracing::warn!(code = close.reply_code(), reason = %close.reply_text(), "the broker closes a connection");
         Ok(())
@@ -159,13 +159,13 @@ impl ConnectionCallback for Quiet {
 }
 
 /// The callbacks of a channel. The client drops this when the channel ends, for whatever reason.
-struct Watch {
+struct ChannelEvents {
     confirms: Arc<Confirms>,
     reason: CloseReason,
 }
 
 #[async_trait]
-impl ChannelCallback for Watch {
+impl ChannelCallback for ChannelEvents {
     async fn close(
         &mut self,
         _: &Channel,
@@ -198,7 +198,7 @@ impl ChannelCallback for Watch {
     }
 }
 
-impl Drop for Watch {
+impl Drop for ChannelEvents {
     fn drop(&mut self) {
         self.confirms.fail_all();
     }

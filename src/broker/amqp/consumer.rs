@@ -40,7 +40,7 @@ pub(super) async fn consume(
     });
     Ok(Consumption {
         settlement: link.clone(),
-        deliveries: Box::new(Arriving { link, consumer_tag, arriving }),
+        deliveries: Box::new(AmqpDeliveries { link, consumer_tag, arriving }),
     })
 }
 
@@ -60,13 +60,13 @@ impl Link {
     }
 }
 
-struct Arriving {
+struct AmqpDeliveries {
     link: Arc<Link>,
     consumer_tag: String,
     arriving: UnboundedReceiver<ConsumerMessage>,
 }
 
-impl Arriving {
+impl AmqpDeliveries {
     fn take(&self, message: ConsumerMessage) -> Option<Delivery> {
         let deliver = message.deliver?;
         let properties = message.basic_properties?;
@@ -80,7 +80,7 @@ impl Arriving {
 }
 
 #[async_trait]
-impl Deliveries for Arriving {
+impl Deliveries for AmqpDeliveries {
     async fn next(&mut self) -> Option<Delivery> {
         let message = self.arriving.recv().await?;
         self.take(message)

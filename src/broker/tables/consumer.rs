@@ -14,7 +14,7 @@ use crate::broker::{BrokerError, Consumption, Deliveries, Delivery, Settlement, 
 use crate::domain::processing::retry::DeadReason;
 use crate::ground::shutdown::Backoff;
 use crate::store::StoreError;
-use crate::store::delivery::queue::{self, First, TakenRow};
+use crate::store::delivery::queue::{self, First, LeasedMessage};
 
 /// Starts a task that keeps up to `prefetch` messages in flight, and one that renews their leases.
 pub(super) fn consume(shared: Arc<Queues>, main: &str, dead: &str, prefetch: u16) -> Consumption {
@@ -30,10 +30,10 @@ pub(super) fn consume(shared: Arc<Queues>, main: &str, dead: &str, prefetch: u16
     let (sender, arriving) = mpsc::unbounded_channel();
     let taking = tokio::spawn(take(hand.clone(), sender, usize::from(prefetch), stop.clone()));
     tokio::spawn(renew(hand.clone(), ended.clone()));
-    let held = Arc::new(Held { hand, _ended: ended.drop_guard() });
+    let held = Arc::new(ConsumerGuard { hand, _ended: ended.drop_guard() });
     Consumption {
         settlement: held.clone(),
-        deliveries: Box::new(Arriving { _held: held, arriving, stop, taking: Some(taking) }),
+        deliveries: Box::new(TableDeliveries { _held: held, arriving, stop, taking: Some(taking) }),
     }
 }
 
@@ -62,7 +62,7 @@ impl InFlight {
 }
 
 /// Both halves of a consumer share this. When the last one is dropped, the consumer ends.
-struct Held {
+struct ConsumerGuard {
     hand: Arc<InFlight>,
     _ended: DropGuard,
 }
@@ -86,7 +86,7 @@ async fn take(
             Ok(taken) => taken,
             // Messages in flight stay so until the database is back.
             Err(error) => {
-                tracing::warn!(%error, "the queue can't be read; trying until it works");
+                tracing::warn!(%error, "the queue can't be read; retrying");
                 tokio::select! {
                     () = stop.cancelled() => return,
                     () = tokio::time::sleep(backoff.pause()) => continue,
@@ -117,10 +117,10 @@ async fn take(
 }
 
 /// Takes due messages, and sets aside as dead letters those that were taken too often.
-async fn take_some(hand: &InFlight, limit: usize) -> Result<Vec<TakenRow>, StoreError> {
+async fn take_some(hand: &InFlight, limit: usize) -> Result<Vec<LeasedMessage>, StoreError> {
     let mut connection = hand.shared.store.connection().await?;
     let taken = queue::take(&mut connection, &hand.main, First::Due, LEASE, limit as i64).await?;
-    let (poisonous, good): (Vec<TakenRow>, Vec<TakenRow>) =
+    let (poisonous, good): (Vec<LeasedMessage>, Vec<LeasedMessage>) =
         taken.into_iter().partition(|row| row.deliveries > DELIVERY_LIMIT);
     if !poisonous.is_empty() {
         let ids = poisonous.iter().map(|row| row.id).collect();
@@ -162,15 +162,15 @@ async fn extend(hand: &InFlight, ids: Vec<i64>, lease: Duration) {
     }
 }
 
-struct Arriving {
-    _held: Arc<Held>,
+struct TableDeliveries {
+    _held: Arc<ConsumerGuard>,
     arriving: mpsc::UnboundedReceiver<Delivery>,
     stop: CancellationToken,
     taking: Option<JoinHandle<()>>,
 }
 
 #[async_trait]
-impl Deliveries for Arriving {
+impl Deliveries for TableDeliveries {
     async fn next(&mut self) -> Option<Delivery> {
         self.arriving.recv().await
     }
@@ -189,7 +189,7 @@ impl Deliveries for Arriving {
 }
 
 #[async_trait]
-impl Settlement for Held {
+impl Settlement for ConsumerGuard {
     async fn ack(&self, tags: &[Tag]) -> Result<(), BrokerError> {
         let ids = self.hand.remove(tags);
         if ids.is_empty() {

@@ -57,7 +57,7 @@ impl DeadLetterQueue for Letters {
             queue::renew(&mut connection, self.held.clone(), Duration::ZERO).await
         };
         if let Err(error) = released.await {
-            tracing::warn!(%error, "the letters looked at are back after a minute");
+            tracing::warn!(%error, "can't release dead letters that were read; their leases expire within a minute");
         }
     }
 }

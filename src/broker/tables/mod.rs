@@ -20,7 +20,7 @@ use tokio::sync::Notify;
 use crate::broker::{
     Broker, BrokerError, Consumption, DeadLetterQueue, Destination, Message, Outgoing,
 };
-use crate::store::delivery::queue::{self, NewRow, TakenRow};
+use crate::store::delivery::queue::{self, LeasedMessage, NewRow};
 use crate::store::{Store, StoreError};
 
 /// How long a message is leased. If its worker is killed, the message waits until the lease ends.
@@ -149,7 +149,7 @@ impl Queues {
 /// The header under which this broker says why it has set a message aside.
 const SET_ASIDE: &str = "taskd-set-aside";
 
-fn message(row: TakenRow) -> Message {
+fn message(row: LeasedMessage) -> Message {
     // Written by `row` above; anything else counts as no headers.
     let mut headers: Map<String, Value> = serde_json::from_str(&row.headers).unwrap_or_default();
     let set_aside = headers.remove(SET_ASIDE).and_then(|why| why.as_str().map(str::to_owned));

@@ -65,14 +65,14 @@ pub(super) fn name(scopes: &[Scope]) -> String {
 }
 
 /// The bars of a keyspace, as a reader finds them.
-pub(super) struct Found {
+pub(super) struct ActiveBars {
     /// Each name, and when the bar ends.
     pub(super) bars: Vec<(String, f64)>,
     /// The server's time, in seconds and microseconds. It is asked for after the bars.
     pub(super) time: (u64, u64),
 }
 
-impl Found {
+impl ActiveBars {
     /// Whether the set was not there.
     pub(super) fn lost(&self) -> bool {
         self.bars.is_empty()
@@ -92,17 +92,17 @@ mod tests {
 
     #[test]
     fn a_bar_is_on_its_scopes_alone_and_until_it_ends() {
-        let on = |name: &str, ends: f64| Found {
+        let on = |name: &str, ends: f64| ActiveBars {
             bars: vec![("made".into(), f64::INFINITY), (name.into(), ends)],
             time: (1, 5),
         };
-        let free = |found: &Found| {
+        let free = |found: &ActiveBars| {
             [Scope::TaskLists, Scope::Task(1), Scope::Task(12)].map(|s| found.leave_free(s))
         };
         let name = name(&[Scope::TaskLists, Scope::Task(1)]);
         assert_eq!(free(&on(&name, 1_000_006.0)), [false, false, true]);
         assert_eq!(free(&on(&name, 1_000_005.0)), [true, true, true]);
         assert_eq!(free(&on("lost *", 1_000_006.0)), [false, false, false]);
-        assert_eq!(free(&Found { bars: Vec::new(), time: (1, 5) }), [false, false, false]);
+        assert_eq!(free(&ActiveBars { bars: Vec::new(), time: (1, 5) }), [false, false, false]);
     }
 }

@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use super::RedisCache;
 use super::link::timed;
 use crate::cache::{CacheError, Limiter};
-use crate::domain::rate::{Rate, Taken};
+use crate::domain::rate::{Decision, Rate};
 
 /// `Rate::take` as a script on the server, in one round trip. It uses the server's clock, so that
 /// instances need not agree on the time.
@@ -23,7 +23,7 @@ return {1, ahead}
 
 #[async_trait]
 impl Limiter for RedisCache {
-    async fn take(&self, key: &str, rate: Rate) -> Result<Taken, CacheError> {
+    async fn take(&self, key: &str, rate: Rate) -> Result<Decision, CacheError> {
         self.server
             .with_link(async |mut link| {
                 let mut take = self.take.prepare_invoke();

@@ -15,7 +15,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use deadpool_redis::redis::{self, Cmd, Pipeline, Script};
 
-use self::bars::{Found, SetBar};
+use self::bars::{ActiveBars, SetBar};
 use self::commands::{Filled, set_generation};
 use self::copies::{Copies, Copy};
 use self::limiter::TAKE;
@@ -142,12 +142,12 @@ async fn ask(
     mut pipeline: Pipeline,
     keys: &[String],
     bars: &str,
-) -> Result<(Vec<Option<Bytes>>, Found), CacheError> {
+) -> Result<(Vec<Option<Bytes>>, ActiveBars), CacheError> {
     pipeline.cmd("MGET").arg(keys);
     pipeline.cmd("ZRANGE").arg(bars).arg(0).arg(-1).arg("WITHSCORES");
     pipeline.cmd("TIME");
     let (values, bars, time) = timed(pipeline.query_async(&mut link.connection)).await?;
-    Ok((one_for_each(keys, values)?, Found { bars, time }))
+    Ok((one_for_each(keys, values)?, ActiveBars { bars, time }))
 }
 
 fn one_for_each(

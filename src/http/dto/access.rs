@@ -9,7 +9,7 @@ use super::task::Moment;
 use super::{UserView, not_blank};
 use crate::domain::user::{EMAIL, GIVEN_PASSWORD, TOKEN_NAME};
 use crate::http::extract::fields::{Fields, FromFields};
-use crate::store::accounts::tokens::Listed;
+use crate::store::accounts::tokens::TokenSummary;
 
 /// Who wants to sign in.
 #[derive(Validate, Deserialize, Apiv2Schema)]
@@ -91,8 +91,8 @@ pub struct TokenView {
     pub last_used_at: Option<DateTime<Utc>>,
 }
 
-impl From<Listed> for TokenView {
-    fn from(token: Listed) -> TokenView {
+impl From<TokenSummary> for TokenView {
+    fn from(token: TokenSummary) -> TokenView {
         TokenView {
             id: token.id,
             name: token.name,
@@ -137,8 +137,8 @@ pub struct OpenSessionView {
     pub last_used_at: Option<DateTime<Utc>>,
 }
 
-impl From<(bool, Listed)> for OpenSessionView {
-    fn from((current, session): (bool, Listed)) -> OpenSessionView {
+impl From<(bool, TokenSummary)> for OpenSessionView {
+    fn from((current, session): (bool, TokenSummary)) -> OpenSessionView {
         OpenSessionView {
             id: session.id,
             current,

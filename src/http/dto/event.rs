@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::domain::processing::effect::split_key;
 use crate::domain::task::events::KIND as TASK;
-use crate::store::events::{EffectState, Found, Listed};
+use crate::store::events::{EffectState, EventDetail, EventSummary};
 
 /// An event, without what it says of its task.
 #[derive(Debug, Serialize, Apiv2Schema)]
@@ -57,8 +57,8 @@ pub struct ActorView {
     pub id: Option<i64>,
 }
 
-impl From<Listed> for EventView {
-    fn from(event: Listed) -> EventView {
+impl From<EventSummary> for EventView {
+    fn from(event: EventSummary) -> EventView {
         let origin = event.origin();
         let is_task = event.subject_kind == TASK;
         EventView {
@@ -114,7 +114,7 @@ pub struct EventDetailView {
 
 impl EventDetailView {
     /// The view of an event and its effects.
-    pub fn of(event: Found, effects: Vec<EffectState>) -> EventDetailView {
+    pub fn of(event: EventDetail, effects: Vec<EffectState>) -> EventDetailView {
         let listed = EventView::from(event.listed);
         EventDetailView {
             event_id: listed.event_id,

@@ -11,7 +11,7 @@ use paperclip::actix::OperationModifier;
 use paperclip::v2::schema::Apiv2Schema;
 
 use crate::access::Caller;
-use crate::http::State;
+use crate::http::AppState;
 use crate::http::error::ApiError;
 
 /// The name of the caller, for keys; empty on an instance that requires no token.
@@ -36,7 +36,7 @@ pub struct Client(HttpRequest);
 impl Client {
     /// The client's address. For IPv6 it is the first address of the /64, so that a client that has
     /// the whole network counts as one.
-    pub fn address(&self, state: &State) -> Option<IpAddr> {
+    pub fn address(&self, state: &AppState) -> Option<IpAddr> {
         address(&self.0, state.common.rates.trusted_proxies()).map(network)
     }
 }

@@ -18,7 +18,7 @@ pub struct TaskCursor(pub String, pub Position);
 
 /// Encodes a position as a cursor.
 pub fn encode<P: Serialize>(position: &P) -> String {
-    BASE64_URL_SAFE_NO_PAD.encode(crate::http::answer::encode(position))
+    BASE64_URL_SAFE_NO_PAD.encode(crate::http::response::encode(position))
 }
 
 /// Decodes a cursor; `None` if it isn't one.

@@ -15,7 +15,7 @@ use paperclip::v2::schema::Apiv2Schema;
 
 use crate::access::{Caller, Tokens};
 use crate::ground::secret::Secret;
-use crate::http::State;
+use crate::http::AppState;
 use crate::http::error::{ApiError, Fault, RequestPart};
 use crate::http::extract::idempotency_key::HEADER;
 use crate::http::route::{Handler, Need, Route, Routes};
@@ -32,7 +32,7 @@ pub struct Policy {
 
 /// What a request asks for. It is kept, since finding it means trying the patterns one by one.
 #[derive(Clone)]
-pub struct Matched {
+pub struct MatchedRoute {
     /// The pattern that the path matches, if any.
     pub path: Option<String>,
     /// The route, if the path has this method.
@@ -57,7 +57,7 @@ pub async fn identify<B: MessageBody + 'static>(
         Some(route) => caller(&request, route.need).await,
         None => Err(refusal(routes, path.as_deref())),
     };
-    request.extensions_mut().insert(Matched { path, route });
+    request.extensions_mut().insert(MatchedRoute { path, route });
     match caller {
         Ok(None) => {}
         Ok(Some(caller)) => drop(request.extensions_mut().insert(caller)),
@@ -99,13 +99,13 @@ fn misplaced_key(request: &ServiceRequest) -> Option<ApiError> {
 /// Whether the request is an order to this process, of which no answer is kept.
 fn is_order(request: &ServiceRequest) -> bool {
     let extensions = request.extensions();
-    let route = extensions.get::<Matched>().and_then(|matched| matched.route);
+    let route = extensions.get::<MatchedRoute>().and_then(|matched| matched.route);
     route.is_some_and(|route| matches!(route.handler, Handler::Plain(..)))
 }
 
 /// The caller, where the route requires one.
 async fn caller(request: &ServiceRequest, need: Need) -> Result<Option<Caller>, ApiError> {
-    let state = request.app_data::<Data<State>>().ok_or(ApiError::Internal)?;
+    let state = request.app_data::<Data<AppState>>().ok_or(ApiError::Internal)?;
     let admin = match need {
         Need::Nothing => return Ok(None),
         Need::AdminUnlessMetricsArePublic if state.common.policy.metrics_public => return Ok(None),

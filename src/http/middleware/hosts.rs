@@ -11,7 +11,7 @@ use actix_web::middleware::Next;
 use actix_web::web::Data;
 use actix_web::{Error, ResponseError};
 
-use crate::http::State;
+use crate::http::AppState;
 use crate::http::error::ApiError;
 use crate::http::middleware::cors::Origins;
 
@@ -57,7 +57,7 @@ impl Hosts {
 
 /// What [`guard`] lets in.
 #[derive(Debug, Clone)]
-pub struct Allowed {
+pub struct AllowedHosts {
     /// The names under which the instance is served.
     pub hosts: Hosts,
     /// The origins whose pages may use it.
@@ -102,7 +102,7 @@ pub async fn guard<B: MessageBody + 'static>(
     next: Next<B>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
     let anybody =
-        request.app_data::<Data<State>>().is_some_and(|state| state.common.policy.anybody);
+        request.app_data::<Data<AppState>>().is_some_and(|state| state.common.policy.anybody);
     if anybody
         && request.path() != "/healthz"
         && let Err(error) = check(&request)
@@ -113,7 +113,7 @@ pub async fn guard<B: MessageBody + 'static>(
 }
 
 fn check(request: &ServiceRequest) -> Result<(), ApiError> {
-    let allowed = request.app_data::<Data<Allowed>>().ok_or(ApiError::Internal)?;
+    let allowed = request.app_data::<Data<AllowedHosts>>().ok_or(ApiError::Internal)?;
     let foreign = ApiError::Forbidden(
         "this instance asks nobody for a token, so it is served as localhost alone: ask for it by that \
          name, name another in ALLOWED_HOSTS, or set TASKD_AUTH=tokens",

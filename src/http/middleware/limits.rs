@@ -16,7 +16,7 @@ use actix_web::{Error, HttpMessage, ResponseError};
 use futures_util::Stream;
 
 use crate::http::error::ApiError;
-use crate::http::middleware::hosts::Allowed;
+use crate::http::middleware::hosts::AllowedHosts;
 use crate::http::middleware::observe::AccessLog;
 
 /// The limits of a server. The longest body is `body::BODY_BYTES`. The framework has limits of its
@@ -29,7 +29,7 @@ pub struct Limits {
     pub max_connections: usize,
     /// Who may use the API from a browser, and under which names an instance without tokens is
     /// served.
-    pub allowed: Allowed,
+    pub allowed: AllowedHosts,
     /// Which requests are logged.
     pub access_log: AccessLog,
 }
@@ -149,7 +149,7 @@ mod tests {
                 request_timeout,
                 max_connections,
                 access_log: AccessLog::Off,
-                allowed: Allowed { hosts: Hosts::default(), origins: None },
+                allowed: AllowedHosts { hosts: Hosts::default(), origins: None },
             };
             let (threads, each) = limits.threads();
             assert!(threads >= 1 && each >= 1);

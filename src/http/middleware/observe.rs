@@ -11,9 +11,9 @@ use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage, ResponseError, web};
 
 use crate::ground::shutdown::Shutdown;
-use crate::http::State;
+use crate::http::AppState;
 use crate::http::error::{ApiError, PROBLEM_JSON};
-use crate::http::middleware::admission::Matched;
+use crate::http::middleware::admission::MatchedRoute;
 use crate::http::request_id::{REQUEST_ID, RequestId};
 
 /// Middleware around routing and all rules, so that refusals are measured and logged too.
@@ -43,11 +43,11 @@ pub async fn observe<B: MessageBody + 'static>(
         response.response_mut().head_mut().set_connection_type(ConnectionType::Close);
     }
     let status = response.status();
-    let matched = response.request().extensions_mut().remove::<Matched>();
+    let matched = response.request().extensions_mut().remove::<MatchedRoute>();
     let route = matched.map_or_else(|| response.request().match_pattern(), |matched| matched.path);
     let route = route.unwrap_or_else(|| "unmatched".to_owned());
     let elapsed = started.elapsed();
-    if let Some(state) = response.request().app_data::<web::Data<State>>() {
+    if let Some(state) = response.request().app_data::<web::Data<AppState>>() {
         let labels = [known(&method), route.as_str(), status.as_str()];
         state
             .common

@@ -20,11 +20,11 @@ use actix_web::web::Data;
 use actix_web::{Error, HttpMessage, HttpRequest, ResponseError};
 
 use crate::cache::{Breaker, CacheError, Circuit, Limiter, MemoryLimiter};
-use crate::domain::rate::{Limit, Rate, Taken};
-use crate::http::State;
+use crate::domain::rate::{Decision, Limit, Rate};
+use crate::http::AppState;
 use crate::http::error::ApiError;
 use crate::http::extract::caller::{self, Networks};
-use crate::http::middleware::admission::Matched;
+use crate::http::middleware::admission::MatchedRoute;
 use crate::http::route::{Class, Route, Routes};
 
 /// How often users may change their own address. Addresses are not confirmed, so each change
@@ -49,7 +49,7 @@ fn class_of(method: &Method, route: Option<&Route>) -> Option<Class> {
 /// The route of a request; where its path is written in another way than the pattern (which is then
 /// answered 404), the route that it would be, so that percent-encoding hides nothing.
 fn route_of(request: &ServiceRequest) -> Option<&'static Route> {
-    let matched = request.extensions().get::<Matched>().and_then(|matched| matched.route);
+    let matched = request.extensions().get::<MatchedRoute>().and_then(|matched| matched.route);
     matched.or_else(|| {
         let routes = request.app_data::<&'static Routes>()?;
         routes.find(request.method().as_str(), request.match_info().as_str())
@@ -139,13 +139,13 @@ impl RateLimits {
         }
     }
 
-    async fn take(&self, key: &str, rate: Rate) -> Result<Taken, CacheError> {
+    async fn take(&self, key: &str, rate: Rate) -> Result<Decision, CacheError> {
         let shared = self.shared.as_ref();
         if let Some(shared) = shared.filter(|_| self.breaker.circuit() != Circuit::Broken) {
             match shared.take(key, rate).await {
                 Ok(taken) => return Ok(taken),
                 Err(error) if self.breaker.failed() => {
-                    tracing::warn!(%error, "the shared count fails; each instance limits for itself");
+                    tracing::warn!(%error, "the shared rate limits are unavailable; each instance counts for itself");
                 }
                 Err(_) => {}
             }
@@ -159,7 +159,7 @@ pub async fn limit<B: MessageBody + 'static>(
     request: ServiceRequest,
     next: Next<B>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
-    let limited = request.app_data::<Data<State>>().and_then(|state| {
+    let limited = request.app_data::<Data<AppState>>().and_then(|state| {
         let class = class_of(request.method(), route_of(&request))?;
         Some((class, state.common.rates.rate(class)?, Arc::clone(&state.common)))
     });
@@ -187,13 +187,13 @@ pub async fn limit<B: MessageBody + 'static>(
     Ok(response)
 }
 
-fn refusal(taken: Taken) -> ApiError {
+fn refusal(taken: Decision) -> ApiError {
     let seconds = seconds(taken.retry_after).max(1);
     ApiError::RateLimited(u32::try_from(seconds).unwrap_or(u32::MAX))
 }
 
 /// The headers that tell the client its limit.
-fn headers(class: Class, rate: Rate, taken: Taken) -> [(&'static str, String); 5] {
+fn headers(class: Class, rate: Rate, taken: Decision) -> [(&'static str, String); 5] {
     let name = name(class);
     let policy = format!("\"{name}\";q={};w={}", rate.count(), seconds(rate.period()));
     let left = format!("\"{name}\";r={};t={}", taken.remaining, seconds(taken.reset_after));

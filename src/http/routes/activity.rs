@@ -5,13 +5,13 @@ use paperclip::actix::{api_v2_operation, web};
 use serde_json::Value;
 
 use crate::access::Caller;
-use crate::http::State;
-use crate::http::answer::Answer;
+use crate::http::AppState;
 use crate::http::dto::ActivityPage;
 use crate::http::error::ApiError;
 use crate::http::extract::fields::Params;
 use crate::http::extract::ids::Id;
 use crate::http::extract::paging::{ActivityParams, rows};
+use crate::http::response::JsonResponse;
 use crate::http::route::{Need, Route};
 use crate::store::{activity, tasks};
 
@@ -25,11 +25,11 @@ pub(super) static ROUTES: &[Route] =
     summary = "What happened to a task"
 )]
 pub async fn list(
-    state: Data<State>,
+    state: Data<AppState>,
     caller: Caller,
     id: Id,
     params: Params<ActivityParams>,
-) -> Result<Answer<ActivityPage>, ApiError> {
+) -> Result<JsonResponse<ActivityPage>, ApiError> {
     let (id, params) = (id.0, params.0);
     let limit = rows(params.limit);
     let mut connection = state.store.connection().await?;
@@ -59,7 +59,7 @@ pub async fn list(
         _ => None,
     };
     let place = |entry: &activity::Entry| (entry.task_version, entry.id);
-    Ok(Answer::ok(&ActivityPage::of(entries, limit, place, total)))
+    Ok(JsonResponse::ok(&ActivityPage::of(entries, limit, place, total)))
 }
 
 /// A task belongs to its first user from this version on.

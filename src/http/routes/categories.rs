@@ -6,16 +6,16 @@ use paperclip::actix::{api_v2_operation, web};
 
 use crate::access::Caller;
 use crate::cache::Scope;
-use crate::http::answer::{Answer, Created, Deleted};
 use crate::http::dto::{CategoryInput, CategoryPage, CategoryPatch, CategoryView};
 use crate::http::error::ApiError;
 use crate::http::extract::body::Body;
 use crate::http::extract::fields::{Params, Patch};
-use crate::http::extract::idempotency_key::Once;
+use crate::http::extract::idempotency_key::IdempotentBody;
 use crate::http::extract::ids::Id;
 use crate::http::extract::paging::ListParams;
+use crate::http::response::{Created, Deleted, JsonResponse};
 use crate::http::route::{Need, Route};
-use crate::http::{State, to_the_end};
+use crate::http::{AppState, to_the_end};
 use crate::store::{StoreError, categories};
 
 /// The routes of categories.
@@ -39,9 +39,9 @@ fn taken_names() -> Vec<ApiError> {
     summary = "List categories"
 )]
 pub async fn list(
-    state: Data<State>,
+    state: Data<AppState>,
     params: Params<ListParams>,
-) -> Result<Answer<CategoryPage>, ApiError> {
+) -> Result<JsonResponse<CategoryPage>, ApiError> {
     let params = params.0;
     let mut connection = state.store.connection().await?;
     let rows =
@@ -50,7 +50,7 @@ pub async fn list(
         Some(true) => Some(categories::count(&mut connection).await?),
         _ => None,
     };
-    Ok(Answer::ok(&CategoryPage::of(rows, params.rows(), |category| category.id, total)))
+    Ok(JsonResponse::ok(&CategoryPage::of(rows, params.rows(), |category| category.id, total)))
 }
 
 #[api_v2_operation(
@@ -59,11 +59,11 @@ pub async fn list(
     summary = "Create a category"
 )]
 pub async fn create(
-    state: Data<State>,
+    state: Data<AppState>,
     caller: Caller,
-    request: Once<CategoryInput>,
+    request: IdempotentBody<CategoryInput>,
 ) -> Result<Created<CategoryView>, ApiError> {
-    let Once(input, key) = request;
+    let IdempotentBody(input, key) = request;
     to_the_end(&state.clone(), caller.user_id(), async move {
         let written = key.write(&state, async |connection| {
             let now = Utc::now().trunc_subsecs(6);
@@ -76,9 +76,9 @@ pub async fn create(
 }
 
 #[api_v2_operation(operation_id = "getCategory", tags("categories"), summary = "Get a category")]
-pub async fn get(state: Data<State>, id: Id) -> Result<Answer<CategoryView>, ApiError> {
+pub async fn get(state: Data<AppState>, id: Id) -> Result<JsonResponse<CategoryView>, ApiError> {
     let found = categories::find(&mut *state.store.connection().await?, id.0).await?;
-    Ok(Answer::ok(&CategoryView::from(found.ok_or(ApiError::NotFound("category"))?)))
+    Ok(JsonResponse::ok(&CategoryView::from(found.ok_or(ApiError::NotFound("category"))?)))
 }
 
 #[api_v2_operation(
@@ -87,11 +87,11 @@ pub async fn get(state: Data<State>, id: Id) -> Result<Answer<CategoryView>, Api
     summary = "Rename a category"
 )]
 pub async fn patch(
-    state: Data<State>,
+    state: Data<AppState>,
     caller: Caller,
     id: Id,
     input: Body<CategoryPatch>,
-) -> Result<Answer<CategoryView>, ApiError> {
+) -> Result<JsonResponse<CategoryView>, ApiError> {
     let (id, patch) = (id.0, input.0);
     let category = to_the_end(&state.clone(), caller.user_id(), async move {
         let mut connection = state.store.connection().await?;
@@ -106,7 +106,7 @@ pub async fn patch(
         category.ok_or(ApiError::NotFound("category"))
     })
     .await?;
-    Ok(Answer::ok(&CategoryView::from(category)))
+    Ok(JsonResponse::ok(&CategoryView::from(category)))
 }
 
 #[api_v2_operation(
@@ -114,7 +114,7 @@ pub async fn patch(
     tags("categories"),
     summary = "Delete a category; its tasks stay"
 )]
-pub async fn delete(state: Data<State>, caller: Caller, id: Id) -> Result<Deleted, ApiError> {
+pub async fn delete(state: Data<AppState>, caller: Caller, id: Id) -> Result<Deleted, ApiError> {
     let id = id.0;
     to_the_end(&state.clone(), caller.user_id(), async move {
         let deleted = categories::delete(

@@ -9,7 +9,7 @@ use actix_web::{HttpRequest, HttpResponse};
 use serde_json::json;
 use utoipa_swagger_ui::Config;
 
-use crate::http::State;
+use crate::http::AppState;
 use crate::http::describe::{DOCUMENTS, answer, problem};
 use crate::http::error::ApiError;
 use crate::http::route::{Need, Route};
@@ -89,7 +89,7 @@ pub(super) static ROUTES: &[Route] = &[
 ];
 
 /// Redirects a browser to the documentation, and tells other clients what there is.
-async fn index(request: HttpRequest, state: Data<State>) -> HttpResponse {
+async fn index(request: HttpRequest, state: Data<AppState>) -> HttpResponse {
     let accepted = request.headers().get_all(ACCEPT).filter_map(|value| value.to_str().ok());
     let is_browser = accepted.flat_map(|value| value.split(',')).any(|media_type| {
         let name = media_type.split(';').next().unwrap_or_default();
@@ -172,7 +172,7 @@ fn asset(file: &str) -> Result<Option<Asset>, ApiError> {
     }
 }
 
-async fn schema(name: Path<String>, state: Data<State>) -> Result<HttpResponse, ApiError> {
+async fn schema(name: Path<String>, state: Data<AppState>) -> Result<HttpResponse, ApiError> {
     let schema = state.common.event_types.schema(&name).ok_or(ApiError::NotFound("event type"))?;
     let schema = format!("{schema:#}\n");
     Ok(HttpResponse::Ok().content_type("application/schema+json").body(schema))

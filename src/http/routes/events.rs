@@ -11,12 +11,12 @@ use serde::Deserialize;
 use uuid::Uuid;
 
 use crate::domain::catalog;
-use crate::http::State;
-use crate::http::answer::Answer;
+use crate::http::AppState;
 use crate::http::dto::{EventDetailView, EventPage};
 use crate::http::error::{ApiError, Fault, RequestPart};
 use crate::http::extract::fields::{Fields, FromFields, Params};
 use crate::http::extract::paging::{cursor, limit, read_id, rows, total};
+use crate::http::response::JsonResponse;
 use crate::http::route::{Need, Route};
 use crate::store::events::{self, EventQuery};
 
@@ -32,9 +32,9 @@ pub(super) static ROUTES: &[Route] = &[
     summary = "List events, newest first; for admins"
 )]
 pub async fn list(
-    state: Data<State>,
+    state: Data<AppState>,
     params: Params<EventParams>,
-) -> Result<Answer<EventPage>, ApiError> {
+) -> Result<JsonResponse<EventPage>, ApiError> {
     let params = params.0;
     let (query, limit) = (&params.query, rows(params.limit));
     let mut connection = state.store.connection().await?;
@@ -43,7 +43,7 @@ pub async fn list(
         Some(true) => Some(events::count(&mut connection, query).await?),
         _ => None,
     };
-    Ok(Answer::ok(&EventPage::of(found, limit, |event| event.id, total)))
+    Ok(JsonResponse::ok(&EventPage::of(found, limit, |event| event.id, total)))
 }
 
 #[api_v2_operation(
@@ -51,11 +51,14 @@ pub async fn list(
     tags("events"),
     summary = "Get an event and what became of it; for admins"
 )]
-pub async fn get(state: Data<State>, id: EventId) -> Result<Answer<EventDetailView>, ApiError> {
+pub async fn get(
+    state: Data<AppState>,
+    id: EventId,
+) -> Result<JsonResponse<EventDetailView>, ApiError> {
     let mut connection = state.store.connection().await?;
     let found = events::find(&mut connection, id.0).await?.ok_or(ApiError::NotFound("event"))?;
     let effects = events::effects(&mut connection, id.0).await?;
-    Ok(Answer::ok(&EventDetailView::of(found, effects)))
+    Ok(JsonResponse::ok(&EventDetailView::of(found, effects)))
 }
 
 /// The parameters of `GET /events`.

@@ -26,7 +26,7 @@ use crate::store::{Pools, READ_ONLY, Service, StoreError};
 const PATIENCE: Duration = Duration::from_millis(700);
 
 /// The dependencies of a process, and its metrics.
-pub struct Monitored {
+pub struct HealthSources {
     /// The database.
     pub pools: Pools,
     /// The broker.
@@ -67,17 +67,17 @@ impl Report {
             before.is_some_and(|before| before.troubles.iter().any(|(other, _)| *other == name))
         };
         for (dependency, error) in self.troubles.iter().filter(|(name, _)| !had(name)) {
-            tracing::warn!(dependency, error, "/readyz finds a dependency not well");
+            tracing::warn!(dependency, error, "/readyz: a dependency is down");
         }
         for (dependency, _) in before.into_iter().flat_map(|before| &before.troubles) {
             if !self.troubles.iter().any(|(name, _)| name == dependency) {
-                tracing::info!(dependency, "/readyz finds a dependency well again");
+                tracing::info!(dependency, "/readyz: the dependency is up again");
             }
         }
     }
 }
 
-/// The routes for monitoring. They use the [`Monitored`] in the app's data.
+/// The routes for monitoring. They use the [`HealthSources`] in the app's data.
 pub(in crate::http) static ROUTES: &[Route] = &[
     Route::plain_get("/healthz", Need::Nothing, || web::route().to(healthz), || {
         Some(json!({
@@ -125,7 +125,7 @@ async fn healthz() -> impl Responder {
     HttpResponse::Ok().insert_header((CACHE_CONTROL, "no-store")).json(json!({ "status": "ok" }))
 }
 
-async fn readyz(monitored: Data<Monitored>) -> impl Responder {
+async fn readyz(monitored: Data<HealthSources>) -> impl Responder {
     let asked = Instant::now();
     let mut last = monitored.last.0.lock().await;
     let report = match &*last {
@@ -145,7 +145,7 @@ async fn readyz(monitored: Data<Monitored>) -> impl Responder {
     response.insert_header((CACHE_CONTROL, "no-store")).json(report.document)
 }
 
-impl Monitored {
+impl HealthSources {
     /// Asks every dependency. Without the database nothing works: unready. Without the cache
     /// everything works, but slower. Without the broker an instance still takes writes, whose
     /// events wait in the outbox. Both are degraded, and the process is still of use. So is one
@@ -156,25 +156,29 @@ impl Monitored {
             timeout(PATIENCE, self.broker.ping()),
             timeout(PATIENCE, self.cache.ping()),
         );
-        let silent = || Trouble::told(format!("no answer within {} ms", PATIENCE.as_millis()));
+        let silent = || ProbeFailure::told(format!("no answer within {} ms", PATIENCE.as_millis()));
         let database = match database {
             Err(_) => Finding::down(silent()),
             Ok(Err(StoreError::Unavailable(why))) if why == READ_ONLY => {
-                Finding::down(Trouble::told(why))
+                Finding::down(ProbeFailure::told(why))
             }
-            Ok(Err(error)) => Finding::down(Trouble::logged(error)),
-            Ok(Ok(Service::ReadOnly)) => Finding::degraded(Trouble::told(READ_ONLY.to_owned())),
+            Ok(Err(error)) => Finding::down(ProbeFailure::logged(error)),
+            Ok(Ok(Service::ReadOnly)) => {
+                Finding::degraded(ProbeFailure::told(READ_ONLY.to_owned()))
+            }
             Ok(Ok(Service::Full)) => Finding::up(),
         };
         let broker = match broker {
             Ok(Ok(())) => Finding::up(),
-            Ok(Err(error)) => Finding::without_broker(self.needs_broker, Trouble::logged(error)),
+            Ok(Err(error)) => {
+                Finding::without_broker(self.needs_broker, ProbeFailure::logged(error))
+            }
             Err(_) => Finding::without_broker(self.needs_broker, silent()),
         };
         let cache = match cache {
             Ok(None) => Finding { status: "off", trouble: None },
             Ok(Some(Ok(()))) => Finding::up(),
-            Ok(Some(Err(error))) => Finding::degraded(Trouble::logged(error)),
+            Ok(Some(Err(error))) => Finding::degraded(ProbeFailure::logged(error)),
             Err(_) => Finding::degraded(silent()),
         };
         let found = [("database", database), ("broker", broker), ("cache", cache)];
@@ -195,25 +199,25 @@ impl Monitored {
 /// The status of a dependency.
 struct Finding {
     status: &'static str,
-    trouble: Option<Trouble>,
+    trouble: Option<ProbeFailure>,
 }
 
 /// Why a dependency is not up, and how much of that anybody may know: errors name hosts, users and
 /// databases.
-struct Trouble {
+struct ProbeFailure {
     why: String,
     told: String,
 }
 
-impl Trouble {
+impl ProbeFailure {
     /// A message of ours, which anybody may read.
-    fn told(why: String) -> Trouble {
-        Trouble { told: why.clone(), why }
+    fn told(why: String) -> ProbeFailure {
+        ProbeFailure { told: why.clone(), why }
     }
 
     /// An error of a library or a server, for the log alone.
-    fn logged(error: impl std::fmt::Display) -> Trouble {
-        Trouble { why: error.to_string(), told: "not available; the log says why".to_owned() }
+    fn logged(error: impl std::fmt::Display) -> ProbeFailure {
+        ProbeFailure { why: error.to_string(), told: "not available; the log says why".to_owned() }
     }
 }
 
@@ -222,21 +226,21 @@ impl Finding {
         Finding { status: "up", trouble: None }
     }
 
-    fn down(trouble: Trouble) -> Finding {
+    fn down(trouble: ProbeFailure) -> Finding {
         Finding { status: "down", trouble: Some(trouble) }
     }
 
-    fn degraded(trouble: Trouble) -> Finding {
+    fn degraded(trouble: ProbeFailure) -> Finding {
         Finding { status: "degraded", trouble: Some(trouble) }
     }
 
-    fn without_broker(needed: bool, trouble: Trouble) -> Finding {
+    fn without_broker(needed: bool, trouble: ProbeFailure) -> Finding {
         if needed { Finding::down(trouble) } else { Finding::degraded(trouble) }
     }
 
     fn document(&self) -> Value {
         match &self.trouble {
-            Some(Trouble { told, .. }) => json!({ "status": self.status, "error": told }),
+            Some(ProbeFailure { told, .. }) => json!({ "status": self.status, "error": told }),
             None => json!({ "status": self.status }),
         }
     }
@@ -244,7 +248,7 @@ impl Finding {
 
 async fn metrics(
     request: HttpRequest,
-    monitored: Data<Monitored>,
+    monitored: Data<HealthSources>,
 ) -> Result<impl Responder, ApiError> {
     if let Some(tokens) = &monitored.metrics_for_admins {
         admin_only(&request, tokens).await?;

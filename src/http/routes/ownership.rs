@@ -2,7 +2,7 @@
 
 use crate::access::Caller;
 use crate::domain::task::{Task, TaskFields};
-use crate::http::State;
+use crate::http::AppState;
 use crate::http::error::{ApiError, Fault, RequestPart};
 use crate::store::tasks;
 
@@ -33,7 +33,7 @@ pub(super) fn owned(caller: Caller, mut fields: TaskFields) -> Result<TaskFields
 /// An error that names the user or the category, or both, that the task refers to and that don't
 /// exist.
 pub(super) async fn missing(
-    state: &State,
+    state: &AppState,
     user_id: Option<i64>,
     category_id: Option<i64>,
 ) -> ApiError {

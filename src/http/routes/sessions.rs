@@ -4,19 +4,19 @@ use actix_web::web::Data;
 use chrono::{SubsecRound, Utc};
 use paperclip::actix::{api_v2_operation, web};
 
-use crate::access::{Asker, Caller, issue_session};
-use crate::http::answer::{Answer, Created, Deleted};
+use crate::access::{Caller, HashRequester, issue_session};
 use crate::http::dto::{SessionInput, SessionPage, SessionView};
 use crate::http::error::ApiError;
 use crate::http::extract::caller::Client;
 use crate::http::extract::fields::Params;
-use crate::http::extract::idempotency_key::{Key, Once};
+use crate::http::extract::idempotency_key::{IdempotentBody, Key};
 use crate::http::extract::ids::{Id, SessionId};
 use crate::http::extract::paging::ListParams;
+use crate::http::response::{Created, Deleted, JsonResponse};
 use crate::http::route::{Class, Need, Route};
 use crate::http::routes::tokens::{end, end_all, exists, owner, rows};
 use crate::http::routes::users::visible;
-use crate::http::{State, to_the_end};
+use crate::http::{AppState, to_the_end};
 use crate::store::StoreError;
 use crate::store::accounts::tokens::{Kind, NewToken};
 use crate::store::accounts::users;
@@ -41,12 +41,12 @@ pub(super) static ROUTES: &[Route] = &[
 
 #[api_v2_operation(operation_id = "signIn", tags("access"), summary = "Sign in")]
 pub async fn create(
-    state: Data<State>,
+    state: Data<AppState>,
     client: Client,
-    request: Once<SessionInput>,
+    request: IdempotentBody<SessionInput>,
 ) -> Result<Created<SessionView>, ApiError> {
-    let Once(SessionInput { email, password }, key) = request;
-    let asker = Asker::Address(client.address(&state));
+    let IdempotentBody(SessionInput { email, password }, key) = request;
+    let asker = HashRequester::Address(client.address(&state));
     let found = users::credentials(&mut *state.store.connection().await?, &email).await?;
     let (user_id, hash) = found.unzip();
     // Also if there is no such user: then both take as long and get the same answer.
@@ -88,8 +88,8 @@ pub async fn create(
 /// of the password is part of the salt. So the key differs by user, is as hard to guess as the
 /// password is from its hash, and is lost when the hash is replaced.
 async fn sealed(
-    state: &State,
-    asker: Asker,
+    state: &AppState,
+    asker: HashRequester,
     key: Key,
     password: String,
     hash: &str,
@@ -103,7 +103,7 @@ async fn sealed(
 }
 
 #[api_v2_operation(operation_id = "signOut", tags("access"), summary = "Sign out")]
-pub async fn delete_current(state: Data<State>, caller: Caller) -> Result<Deleted, ApiError> {
+pub async fn delete_current(state: Data<AppState>, caller: Caller) -> Result<Deleted, ApiError> {
     // An API token is not a session; it is revoked by its id.
     let holder = caller.holder().filter(|holder| holder.kind == Kind::Session);
     let holder = holder.ok_or(ApiError::NotFound("session"))?;
@@ -112,10 +112,10 @@ pub async fn delete_current(state: Data<State>, caller: Caller) -> Result<Delete
 
 #[api_v2_operation(operation_id = "listSessions", tags("access"), summary = "List your sessions")]
 pub async fn list(
-    state: Data<State>,
+    state: Data<AppState>,
     caller: Caller,
     params: Params<ListParams>,
-) -> Result<Answer<SessionPage>, ApiError> {
+) -> Result<JsonResponse<SessionPage>, ApiError> {
     page(&state, caller, owner(caller)?, params.0).await
 }
 
@@ -124,7 +124,7 @@ pub async fn list(
     tags("access"),
     summary = "End all of your sessions"
 )]
-pub async fn delete_all(state: Data<State>, caller: Caller) -> Result<Deleted, ApiError> {
+pub async fn delete_all(state: Data<AppState>, caller: Caller) -> Result<Deleted, ApiError> {
     end_all(state, caller, owner(caller)?, Kind::Session).await
 }
 
@@ -133,7 +133,7 @@ pub async fn delete_all(state: Data<State>, caller: Caller) -> Result<Deleted, A
     tags("access"),
     summary = "End one of your sessions"
 )]
-pub async fn delete(state: Data<State>, caller: Caller, id: Id) -> Result<Deleted, ApiError> {
+pub async fn delete(state: Data<AppState>, caller: Caller, id: Id) -> Result<Deleted, ApiError> {
     end(state, caller, owner(caller)?, id.0, Kind::Session).await
 }
 
@@ -143,11 +143,11 @@ pub async fn delete(state: Data<State>, caller: Caller, id: Id) -> Result<Delete
     summary = "List a user's sessions"
 )]
 pub async fn list_of_user(
-    state: Data<State>,
+    state: Data<AppState>,
     caller: Caller,
     id: Id,
     params: Params<ListParams>,
-) -> Result<Answer<SessionPage>, ApiError> {
+) -> Result<JsonResponse<SessionPage>, ApiError> {
     exists(&state, caller, id.0).await?;
     page(&state, caller, id.0, params.0).await
 }
@@ -158,7 +158,7 @@ pub async fn list_of_user(
     summary = "End all of a user's sessions"
 )]
 pub async fn delete_of_user(
-    state: Data<State>,
+    state: Data<AppState>,
     caller: Caller,
     id: Id,
 ) -> Result<Deleted, ApiError> {
@@ -171,7 +171,7 @@ pub async fn delete_of_user(
     summary = "End one of a user's sessions"
 )]
 pub async fn delete_one_of_user(
-    state: Data<State>,
+    state: Data<AppState>,
     caller: Caller,
     id: Id,
     session: SessionId,
@@ -181,13 +181,13 @@ pub async fn delete_one_of_user(
 }
 
 async fn page(
-    state: &State,
+    state: &AppState,
     caller: Caller,
     user_id: i64,
     params: ListParams,
-) -> Result<Answer<SessionPage>, ApiError> {
+) -> Result<JsonResponse<SessionPage>, ApiError> {
     let asking = caller.holder().map(|holder| holder.token_id);
     let (rows, total) = rows(state, user_id, Kind::Session, &params).await?;
     let rows = rows.into_iter().map(|row| (asking == Some(row.id), row)).collect();
-    Ok(Answer::ok(&SessionPage::of(rows, params.rows(), |(_, row)| row.id, total)))
+    Ok(JsonResponse::ok(&SessionPage::of(rows, params.rows(), |(_, row)| row.id, total)))
 }

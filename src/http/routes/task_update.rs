@@ -7,11 +7,11 @@ use crate::access::Caller;
 use crate::cache::Scope;
 use crate::domain::event::Origin;
 use crate::domain::task::{Task, TaskFields, events};
-use crate::http::answer::Answer;
 use crate::http::error::ApiError;
 use crate::http::extract::preconditions::Preconditions;
+use crate::http::response::JsonResponse;
 use crate::http::routes::ownership::{missing, visible};
-use crate::http::{State, to_the_end};
+use crate::http::{AppState, to_the_end};
 use crate::store::{Conflicts, StoreError, tasks};
 
 /// What a change of this task makes stale.
@@ -27,12 +27,12 @@ pub(super) const MOST_TRIES: usize = 200;
 /// `If-Match` fails once another update came first. Returns the version that was replaced, and the
 /// answer.
 pub(super) async fn update(
-    state: Data<State>,
+    state: Data<AppState>,
     caller: Caller,
     id: i64,
     preconditions: Preconditions,
     decide: impl Fn(&Task) -> Result<TaskFields, ApiError> + Send + Sync + 'static,
-) -> Result<(Task, Answer<Task>), ApiError> {
+) -> Result<(Task, JsonResponse<Task>), ApiError> {
     to_the_end(&state.clone(), caller.user_id(), async move {
         let mut conflicts = Conflicts::default();
         for _ in 0..MOST_TRIES {
@@ -40,7 +40,7 @@ pub(super) async fn update(
             let before = visible(caller, tasks::find(&mut connection, id).await?)?;
             preconditions.of_write(before.version)?;
             let Some(after) = before.update(decide(&before)?, Utc::now()) else {
-                let answer = Answer::ok(&before).tagged(before.version);
+                let answer = JsonResponse::ok(&before).tagged(before.version);
                 return Ok((before, answer));
             };
             let event = events::updated(&before, &after, Origin::of(caller.actor()));
@@ -62,7 +62,7 @@ pub(super) async fn update(
                 other => drop(other?),
             }
             ticket.hand_over(write.iter().map(|(_, event)| event));
-            return Ok((before, Answer::ok(&after).tagged(after.version)));
+            return Ok((before, JsonResponse::ok(&after).tagged(after.version)));
         }
         Err(ApiError::WriteConflict)
     })

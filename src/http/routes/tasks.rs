@@ -9,19 +9,19 @@ use crate::access::Caller;
 use crate::cache::Scope;
 use crate::domain::event::Origin;
 use crate::domain::task::{Task, events};
-use crate::http::answer::{Answer, Created, Deleted, encode, encode_long};
 use crate::http::dto::{TaskInput, TaskPage, TaskPatch, cleared};
 use crate::http::error::ApiError;
 use crate::http::extract::body::Body;
 use crate::http::extract::fields::{Params, Patch};
-use crate::http::extract::idempotency_key::{Once, Refused};
+use crate::http::extract::idempotency_key::{IdempotentBody, Refused};
 use crate::http::extract::ids::Id;
 use crate::http::extract::paging::{TaskParams, task_cursor};
 use crate::http::extract::preconditions::{Preconditions, Verdict};
+use crate::http::response::{Created, Deleted, JsonResponse, encode, encode_long};
 use crate::http::route::{Header, Need, Route};
 use crate::http::routes::ownership::{NOT_YOURS, missing, owned, seen_by, visible};
 use crate::http::routes::task_update::{MOST_TRIES, scopes, update};
-use crate::http::{State, to_the_end};
+use crate::http::{AppState, to_the_end};
 use crate::store::{Conflicts, Connection, StoreError, task_list, tasks};
 
 /// The routes of tasks.
@@ -63,16 +63,16 @@ const TASK_BYTES: usize = 320;
 
 #[api_v2_operation(operation_id = "listTasks", tags("tasks"), summary = "List tasks")]
 pub async fn list(
-    state: Data<State>,
+    state: Data<AppState>,
     caller: Caller,
     params: Params<TaskParams>,
-) -> Result<Answer<TaskPage>, ApiError> {
+) -> Result<JsonResponse<TaskPage>, ApiError> {
     let mut params = params.0;
     if let Some(own) = caller.confined_to()
         && *params.query.user_id.get_or_insert(own) != own
     {
         let total = params.total.filter(|wanted| *wanted).map(|_| 0);
-        return Ok(Answer::ok(&TaskPage { data: Vec::new(), next_cursor: None, total }));
+        return Ok(JsonResponse::ok(&TaskPage { data: Vec::new(), next_cursor: None, total }));
     }
     let key = format!("{} {}", seen_by(caller), params.cache_key());
     let body = state
@@ -92,16 +92,16 @@ pub async fn list(
             Ok::<_, ApiError>(encode_long(&page, (page.data.len() + 1) * TASK_BYTES))
         })
         .await?;
-    Ok(Answer::encoded(body))
+    Ok(JsonResponse::encoded(body))
 }
 
 #[api_v2_operation(operation_id = "createTask", tags("tasks"), summary = "Create a task")]
 pub async fn create(
-    state: Data<State>,
+    state: Data<AppState>,
     caller: Caller,
-    request: Once<TaskInput>,
+    request: IdempotentBody<TaskInput>,
 ) -> Result<Created<Task>, ApiError> {
-    let Once(input, key) = request;
+    let IdempotentBody(input, key) = request;
     let fields = owned(caller, input.into())?;
     to_the_end(&state.clone(), caller.user_id(), async move {
         let (task, origin) = (Task::create(fields, Utc::now()), Origin::of(caller.actor()));
@@ -136,11 +136,11 @@ pub async fn create(
 
 #[api_v2_operation(operation_id = "getTask", tags("tasks"), summary = "Get a task")]
 pub async fn get(
-    state: Data<State>,
+    state: Data<AppState>,
     caller: Caller,
     id: Id,
     preconditions: Preconditions,
-) -> Result<Answer<Task>, ApiError> {
+) -> Result<JsonResponse<Task>, ApiError> {
     let id = id.0;
     let body = state
         .cache
@@ -154,8 +154,8 @@ pub async fn get(
         .await?;
     let version = version_of(&body)?;
     match preconditions.of_read(version) {
-        Verdict::Holds => Ok(Answer::encoded(body).tagged(version)),
-        Verdict::NotModified => Ok(Answer::not_modified(version)),
+        Verdict::Holds => Ok(JsonResponse::encoded(body).tagged(version)),
+        Verdict::NotModified => Ok(JsonResponse::not_modified(version)),
         Verdict::Failed => Err(ApiError::PreconditionFailed),
     }
 }
@@ -186,12 +186,12 @@ pub const CLEARED: HeaderName = HeaderName::from_static("taskd-cleared");
         what was lost that way. To change some members and keep the others, use PATCH."
 )]
 pub async fn replace(
-    state: Data<State>,
+    state: Data<AppState>,
     caller: Caller,
     id: Id,
     preconditions: Preconditions,
     input: Body<TaskInput>,
-) -> Result<Answer<Task>, ApiError> {
+) -> Result<JsonResponse<Task>, ApiError> {
     let absent = input.0.absent.clone();
     let fields = owned(caller, input.0.into())?;
     let wanted = fields.clone();
@@ -203,12 +203,12 @@ pub async fn replace(
 
 #[api_v2_operation(operation_id = "patchTask", tags("tasks"), summary = "Change parts of a task")]
 pub async fn patch(
-    state: Data<State>,
+    state: Data<AppState>,
     caller: Caller,
     id: Id,
     preconditions: Preconditions,
     input: Body<TaskPatch>,
-) -> Result<Answer<Task>, ApiError> {
+) -> Result<JsonResponse<Task>, ApiError> {
     let patch = input.0;
     let gives_away = patch.user_id == Patch::Null && caller.confined_to().is_some();
     let decide = move |before: &Task| match gives_away {
@@ -220,7 +220,7 @@ pub async fn patch(
 
 #[api_v2_operation(operation_id = "deleteTask", tags("tasks"), summary = "Delete a task")]
 pub async fn delete(
-    state: Data<State>,
+    state: Data<AppState>,
     caller: Caller,
     id: Id,
     preconditions: Preconditions,

@@ -6,17 +6,17 @@ use chrono::{DateTime, SubsecRound, Utc};
 use paperclip::actix::{api_v2_operation, web};
 
 use crate::access::{Caller, issue_token};
-use crate::http::answer::{Answer, Created, Deleted};
 use crate::http::dto::{NewTokenView, TokenInput, TokenPage};
 use crate::http::error::{ApiError, Fault, RequestPart};
 use crate::http::extract::fields::Params;
-use crate::http::extract::idempotency_key::Once;
+use crate::http::extract::idempotency_key::IdempotentBody;
 use crate::http::extract::ids::{Id, TokenId};
 use crate::http::extract::paging::ListParams;
 use crate::http::middleware::admission::Bearer;
+use crate::http::response::{Created, Deleted, JsonResponse};
 use crate::http::route::{Need, Route};
 use crate::http::routes::users::visible;
-use crate::http::{State, to_the_end};
+use crate::http::{AppState, to_the_end};
 use crate::store::StoreError;
 use crate::store::accounts::credentials;
 use crate::store::accounts::tokens::{self, Kind, NewToken};
@@ -36,10 +36,10 @@ pub(super) static ROUTES: &[Route] = &[
 
 #[api_v2_operation(operation_id = "listTokens", tags("access"), summary = "List your API tokens")]
 pub async fn list(
-    state: Data<State>,
+    state: Data<AppState>,
     caller: Caller,
     params: Params<ListParams>,
-) -> Result<Answer<TokenPage>, ApiError> {
+) -> Result<JsonResponse<TokenPage>, ApiError> {
     page(&state, owner(caller)?, params.0).await
 }
 
@@ -49,14 +49,14 @@ pub async fn list(
     summary = "Make an API token; it is shown once"
 )]
 pub async fn create(
-    state: Data<State>,
+    state: Data<AppState>,
     caller: Caller,
     bearer: Bearer,
-    request: Once<TokenInput>,
+    request: IdempotentBody<TokenInput>,
 ) -> Result<Created<NewTokenView>, ApiError> {
     let user_id = owner(caller)?;
     let by = caller.holder().ok_or(ApiError::Unauthenticated)?;
-    let Once(TokenInput { name, expires_at }, key) = request;
+    let IdempotentBody(TokenInput { name, expires_at }, key) = request;
     let created_at = Utc::now().trunc_subsecs(6);
     let expires_at = Some(expiry(&state, caller, created_at, expires_at)?);
     // The answer contains a token, so it is stored sealed for the holder of the token in this
@@ -86,7 +86,7 @@ pub async fn create(
 /// The expiry of a new token. No token outlives the maximum lifetime, or the API token that asks
 /// for it. Otherwise a stolen token could be renewed forever.
 fn expiry(
-    state: &State,
+    state: &AppState,
     caller: Caller,
     now: DateTime<Utc>,
     wanted: Option<DateTime<Utc>>,
@@ -120,7 +120,7 @@ fn expiry(
     tags("access"),
     summary = "Revoke an API token of yours"
 )]
-pub async fn delete(state: Data<State>, caller: Caller, id: Id) -> Result<Deleted, ApiError> {
+pub async fn delete(state: Data<AppState>, caller: Caller, id: Id) -> Result<Deleted, ApiError> {
     end(state, caller, owner(caller)?, id.0, Kind::Api).await
 }
 
@@ -130,11 +130,11 @@ pub async fn delete(state: Data<State>, caller: Caller, id: Id) -> Result<Delete
     summary = "List a user's API tokens"
 )]
 pub async fn list_of_user(
-    state: Data<State>,
+    state: Data<AppState>,
     caller: Caller,
     id: Id,
     params: Params<ListParams>,
-) -> Result<Answer<TokenPage>, ApiError> {
+) -> Result<JsonResponse<TokenPage>, ApiError> {
     exists(&state, caller, id.0).await?;
     page(&state, id.0, params.0).await
 }
@@ -145,7 +145,7 @@ pub async fn list_of_user(
     summary = "Revoke all of a user's API tokens"
 )]
 pub async fn delete_of_user(
-    state: Data<State>,
+    state: Data<AppState>,
     caller: Caller,
     id: Id,
 ) -> Result<Deleted, ApiError> {
@@ -158,7 +158,7 @@ pub async fn delete_of_user(
     summary = "Revoke one of a user's API tokens"
 )]
 pub async fn delete_one_of_user(
-    state: Data<State>,
+    state: Data<AppState>,
     caller: Caller,
     id: Id,
     token: TokenId,
@@ -168,21 +168,21 @@ pub async fn delete_one_of_user(
 }
 
 async fn page(
-    state: &State,
+    state: &AppState,
     user_id: i64,
     params: ListParams,
-) -> Result<Answer<TokenPage>, ApiError> {
+) -> Result<JsonResponse<TokenPage>, ApiError> {
     let (rows, total) = rows(state, user_id, Kind::Api, &params).await?;
-    Ok(Answer::ok(&TokenPage::of(rows, params.rows(), |token| token.id, total)))
+    Ok(JsonResponse::ok(&TokenPage::of(rows, params.rows(), |token| token.id, total)))
 }
 
 /// One page of a user's tokens of one kind, and their total number if that is asked for.
 pub(in crate::http) async fn rows(
-    state: &State,
+    state: &AppState,
     user_id: i64,
     kind: Kind,
     params: &ListParams,
-) -> Result<(Vec<tokens::Listed>, Option<i64>), ApiError> {
+) -> Result<(Vec<tokens::TokenSummary>, Option<i64>), ApiError> {
     let mut connection = state.store.connection().await?;
     let after = params.after.unwrap_or_default();
     let rows = tokens::list(&mut connection, user_id, kind, after, params.rows()).await?;
@@ -195,7 +195,7 @@ pub(in crate::http) async fn rows(
 
 /// Fails if the caller may not see this user, or if there is none.
 pub(in crate::http) async fn exists(
-    state: &State,
+    state: &AppState,
     caller: Caller,
     id: i64,
 ) -> Result<(), ApiError> {
@@ -206,7 +206,7 @@ pub(in crate::http) async fn exists(
 
 /// Revokes one token of a user.
 pub(in crate::http) async fn end(
-    state: Data<State>,
+    state: Data<AppState>,
     caller: Caller,
     user_id: i64,
     id: i64,
@@ -225,7 +225,7 @@ pub(in crate::http) async fn end(
 
 /// Revokes all tokens of a user that are of one kind.
 pub(in crate::http) async fn end_all(
-    state: Data<State>,
+    state: Data<AppState>,
     caller: Caller,
     user_id: i64,
     kind: Kind,

@@ -4,22 +4,22 @@ use actix_web::web::Data;
 use chrono::{SubsecRound, Utc};
 use paperclip::actix::{api_v2_operation, web};
 
-use crate::access::{Asker, Caller};
+use crate::access::{Caller, HashRequester};
 use crate::cache::Scope;
 use crate::domain::user::Role;
-use crate::http::answer::{Answer, Created, Deleted};
 use crate::http::dto::{UserInput, UserPage, UserPatch, UserView};
 use crate::http::error::{ApiError, Fault, RequestPart};
 use crate::http::extract::body::Body;
 use crate::http::extract::caller::Client;
 use crate::http::extract::fields::{Params, Patch};
-use crate::http::extract::idempotency_key::Once;
+use crate::http::extract::idempotency_key::IdempotentBody;
 use crate::http::extract::ids::Id;
 use crate::http::extract::paging::ListParams;
+use crate::http::response::{Created, Deleted, JsonResponse};
 use crate::http::route::{Need, Route};
-use crate::http::{State, to_the_end};
+use crate::http::{AppState, to_the_end};
 use crate::store::StoreError;
-use crate::store::accounts::credentials::{self, Terms};
+use crate::store::accounts::credentials::{self, ChangePolicy};
 use crate::store::accounts::users::{self, UserChange};
 
 /// The routes of users.
@@ -36,9 +36,9 @@ pub(super) static ROUTES: &[Route] = &[
 
 #[api_v2_operation(operation_id = "listUsers", tags("users"), summary = "List users")]
 pub async fn list(
-    state: Data<State>,
+    state: Data<AppState>,
     params: Params<ListParams>,
-) -> Result<Answer<UserPage>, ApiError> {
+) -> Result<JsonResponse<UserPage>, ApiError> {
     let params = params.0;
     let mut connection = state.store.connection().await?;
     let rows =
@@ -47,17 +47,17 @@ pub async fn list(
         Some(true) => Some(users::count(&mut connection).await?),
         _ => None,
     };
-    Ok(Answer::ok(&UserPage::of(rows, params.rows(), |user| user.id, total)))
+    Ok(JsonResponse::ok(&UserPage::of(rows, params.rows(), |user| user.id, total)))
 }
 
 #[api_v2_operation(operation_id = "createUser", tags("users"), summary = "Create a user")]
 pub async fn create(
-    state: Data<State>,
+    state: Data<AppState>,
     caller: Caller,
     client: Client,
-    request: Once<UserInput>,
+    request: IdempotentBody<UserInput>,
 ) -> Result<Created<UserView>, ApiError> {
-    let Once(input, key) = request;
+    let IdempotentBody(input, key) = request;
     // Hash before the write begins, since the write runs on when the client has gone.
     let password_hash =
         state.common.passwords.hash(asker(&state, caller, &client), input.password).await?;
@@ -79,20 +79,24 @@ pub async fn create(
 }
 
 #[api_v2_operation(operation_id = "getUser", tags("users"), summary = "Get a user")]
-pub async fn get(state: Data<State>, caller: Caller, id: Id) -> Result<Answer<UserView>, ApiError> {
+pub async fn get(
+    state: Data<AppState>,
+    caller: Caller,
+    id: Id,
+) -> Result<JsonResponse<UserView>, ApiError> {
     visible(caller, id.0)?;
     let found = users::find(&mut *state.store.connection().await?, id.0).await?;
-    Ok(Answer::ok(&UserView::from(found.ok_or(ApiError::NotFound("user"))?)))
+    Ok(JsonResponse::ok(&UserView::from(found.ok_or(ApiError::NotFound("user"))?)))
 }
 
 #[api_v2_operation(operation_id = "patchUser", tags("users"), summary = "Change parts of a user")]
 pub async fn patch(
-    state: Data<State>,
+    state: Data<AppState>,
     caller: Caller,
     client: Client,
     id: Id,
     input: Body<UserPatch>,
-) -> Result<Answer<UserView>, ApiError> {
+) -> Result<JsonResponse<UserView>, ApiError> {
     let (id, mut patch) = (id.0, input.0);
     visible(caller, id)?;
     if patch.role != Patch::Absent && !caller.is_admin() {
@@ -103,7 +107,7 @@ pub async fn patch(
     // An address that stays the same is no change, and requires no password.
     let email = patch.email.or(None).filter(|email| *email != before.email);
     let password = patch.password.or(None);
-    let mut terms = Terms {
+    let mut terms = ChangePolicy {
         by: caller.holder(),
         verified: None,
         keep_tokens: patch.keep_tokens.unwrap_or_default(),
@@ -152,7 +156,7 @@ pub async fn patch(
         user.ok_or(ApiError::NotFound("user"))
     })
     .await?;
-    Ok(Answer::ok(&UserView::from(user)))
+    Ok(JsonResponse::ok(&UserView::from(user)))
 }
 
 fn no_password() -> ApiError {
@@ -167,8 +171,10 @@ fn unusable() -> ApiError {
     ApiError::Validation(vec![Fault::new(RequestPart::Body, "email", message)])
 }
 
-fn asker(state: &State, caller: Caller, client: &Client) -> Asker {
-    caller.user_id().map_or_else(|| Asker::Address(client.address(state)), Asker::User)
+fn asker(state: &AppState, caller: Caller, client: &Client) -> HashRequester {
+    caller
+        .user_id()
+        .map_or_else(|| HashRequester::Address(client.address(state)), HashRequester::User)
 }
 
 #[api_v2_operation(
@@ -176,7 +182,7 @@ fn asker(state: &State, caller: Caller, client: &Client) -> Asker {
     tags("users"),
     summary = "Delete a user; its tasks stay"
 )]
-pub async fn delete(state: Data<State>, caller: Caller, id: Id) -> Result<Deleted, ApiError> {
+pub async fn delete(state: Data<AppState>, caller: Caller, id: Id) -> Result<Deleted, ApiError> {
     let id = id.0;
     to_the_end(&state.clone(), caller.user_id(), async move {
         let mut connection = state.store.connection().await?;

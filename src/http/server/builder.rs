@@ -16,7 +16,7 @@ use actix_web::dev::{AppConfig, Server};
 use tokio::net::TcpStream;
 
 use crate::http::middleware::connection::connected;
-use crate::http::server::wire::{Patience, Wire};
+use crate::http::server::wire::{StallLimits, Wire};
 
 /// How long a client may take to send the headers of its first request.
 const HEADERS_TIMEOUT: Duration = Duration::from_secs(10);
@@ -27,18 +27,18 @@ const CLOSING_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The settings under which one connection is served.
 #[derive(Clone)]
-pub(in crate::http) struct Serving {
+pub(in crate::http) struct ConnectionSettings {
     /// The address it came in on.
     pub(in crate::http) address: SocketAddr,
     /// How long it may make no progress.
-    pub(in crate::http) patience: Patience,
+    pub(in crate::http) patience: StallLimits,
     /// Whether it is kept open for further requests.
     pub(in crate::http) keep_alive: KeepAlive,
     /// Tells idle connections that the server stops.
     pub(in crate::http) stopping: GracefulShutdownSignal,
 }
 
-impl Serving {
+impl ConnectionSettings {
     /// Serves one request on each connection, without keep-alive.
     ///
     /// # Errors
@@ -46,10 +46,10 @@ impl Serving {
     pub(in crate::http) fn once(
         listener: &TcpListener,
         request: Duration,
-    ) -> std::io::Result<Serving> {
-        Ok(Serving {
+    ) -> std::io::Result<ConnectionSettings> {
+        Ok(ConnectionSettings {
             address: listener.local_addr()?,
-            patience: Patience::new(Duration::ZERO, request),
+            patience: StallLimits::new(Duration::ZERO, request),
             keep_alive: KeepAlive::Disabled,
             stopping: actix_server::ServerBuilder::new().graceful_shutdown_signal(),
         })
@@ -72,7 +72,7 @@ pub(in crate::http) struct Bounds {
 /// The listener can't be used.
 pub(in crate::http) fn server(
     listener: TcpListener,
-    connections: impl Fn(Serving) -> Connections + Send + Clone + 'static,
+    connections: impl Fn(ConnectionSettings) -> Connections + Send + Clone + 'static,
     bounds: Bounds,
 ) -> std::io::Result<Server> {
     let address = listener.local_addr()?;
@@ -82,9 +82,9 @@ pub(in crate::http) fn server(
         .shutdown_timeout(bounds.shutdown_seconds)
         .disable_signals();
     let stopping = builder.graceful_shutdown_signal();
-    let serving = Serving {
+    let serving = ConnectionSettings {
         address,
-        patience: Patience::new(KEEP_ALIVE, bounds.request_timeout),
+        patience: StallLimits::new(KEEP_ALIVE, bounds.request_timeout),
         keep_alive: KEEP_ALIVE.into(),
         stopping,
     };
@@ -96,7 +96,7 @@ pub(in crate::http) fn server(
 pub(in crate::http) type Connections = BoxServiceFactory<(), TcpStream, (), DispatchError, ()>;
 
 /// Makes a service that serves connections with an app.
-pub(in crate::http) fn connections<F, I, S, B>(app: F, serving: Serving) -> Connections
+pub(in crate::http) fn connections<F, I, S, B>(app: F, serving: ConnectionSettings) -> Connections
 where
     F: FnOnce() -> I,
     I: IntoServiceFactory<S, Request>,
@@ -108,7 +108,7 @@ where
     <S::Service as Service<Request>>::Future: 'static,
     B: MessageBody + 'static,
 {
-    let Serving { address, patience, keep_alive, stopping } = serving;
+    let ConnectionSettings { address, patience, keep_alive, stopping } = serving;
     let app = app().into_factory().map_err(|error| error.into().error_response());
     let http = HttpService::build()
         .graceful_shutdown_signal(move || {

@@ -25,10 +25,10 @@ use crate::http::middleware::limits::{Limits, with_body};
 use crate::http::middleware::observe::{Stopping, observe};
 use crate::http::middleware::rate_limits::limit;
 use crate::http::routes::docs;
-use crate::http::routes::health::{self, LastReport, Monitored};
+use crate::http::routes::health::{self, HealthSources, LastReport};
 use crate::http::server::builder::{Bounds, Serving, connections, server};
 use crate::http::server::last_connections::LastConnections;
-use crate::http::{Shared, nothing_here, openapi, routes};
+use crate::http::{ProcessState, nothing_here, openapi, routes};
 
 /// At shutdown, how long the serving threads may take to end before the listener is closed anyway.
 /// A slow request continues after that, but no new connections are accepted beside it.
@@ -44,7 +44,7 @@ const LAST_ACCEPT: Duration = Duration::from_secs(1);
 /// The listener can't be used.
 pub async fn serve(
     listener: TcpListener,
-    shared: Shared,
+    shared: ProcessState,
     broker: Arc<dyn Broker>,
     limits: Limits,
     shutdown: &Shutdown,
@@ -53,7 +53,7 @@ pub async fn serve(
     let letters = DeadLetters::new(broker.clone());
     let letters = letters.signing(Authenticity::new(shared.pools.shared().clone()));
     let letters = Data::new(letters);
-    let monitored = Monitored {
+    let monitored = HealthSources {
         pools: shared.pools.clone(),
         broker,
         needs_broker: false,
@@ -131,7 +131,7 @@ pub async fn serve(
     tokio::select! {
         ended = ending => ended,
         () = shutdown.deadline() => {
-            tracing::warn!("out of time; requests are broken off");
+            tracing::warn!("DRAIN_TIMEOUT is over; aborting open requests");
             Ok(())
         }
     }
@@ -141,7 +141,7 @@ pub async fn serve(
 ///
 /// # Errors
 /// The listener can't be used.
-pub fn serve_monitor(listener: TcpListener, monitored: Monitored) -> std::io::Result<Server> {
+pub fn serve_monitor(listener: TcpListener, monitored: HealthSources) -> std::io::Result<Server> {
     let monitored = Data::new(monitored);
     let app = move || {
         App::new()

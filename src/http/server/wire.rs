@@ -22,7 +22,7 @@ pub(in crate::http) struct Wire {
     stream: TcpStream,
     /// Runs while the client reads nothing.
     stalled: Option<Pin<Box<Sleep>>>,
-    patience: Patience,
+    patience: StallLimits,
     /// When a response was last written, and the timer that checks it.
     answered: Instant,
     quiet: Pin<Box<Sleep>>,
@@ -32,23 +32,23 @@ pub(in crate::http) struct Wire {
 
 /// How long a connection may make no progress.
 #[derive(Debug, Clone, Copy)]
-pub(in crate::http) struct Patience {
+pub(in crate::http) struct StallLimits {
     stalled: Duration,
     quiet: Duration,
 }
 
-impl Patience {
+impl StallLimits {
     /// `idle` is the time after which an idle connection is closed, `request` the time within which
     /// a request is answered. If nothing was written for longer than both together, the client is
     /// sending a request byte by byte. The HTTP library has a limit for a connection's first
     /// request alone.
-    pub(in crate::http) fn new(idle: Duration, request: Duration) -> Patience {
-        Patience { stalled: STALLED_FOR, quiet: idle + request + STALLED_FOR }
+    pub(in crate::http) fn new(idle: Duration, request: Duration) -> StallLimits {
+        StallLimits { stalled: STALLED_FOR, quiet: idle + request + STALLED_FOR }
     }
 }
 
 impl Wire {
-    pub(in crate::http) fn new(stream: TcpStream, patience: Patience) -> Wire {
+    pub(in crate::http) fn new(stream: TcpStream, patience: StallLimits) -> Wire {
         let socket = SockRef::from(&stream);
         // Data that the kernel has taken and can't send occupies memory, also after we have closed
         // the connection. Where these options can't be set, the buffer is larger, or kept for as
@@ -173,7 +173,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (server, _) = listener.accept().await.unwrap();
-        (Wire::new(server, Patience { stalled, quiet }), client)
+        (Wire::new(server, StallLimits { stalled, quiet }), client)
     }
 
     const SHORT: Duration = Duration::from_millis(50);

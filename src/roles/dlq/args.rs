@@ -15,7 +15,7 @@ pub(super) enum Action {
     /// List dead letters, oldest first
     List {
         #[command(flatten)]
-        place: PlaceArgs,
+        place: LetterSourceArgs,
         /// How many to list at most
         #[arg(long, default_value_t = 100, conflicts_with = "all", value_parser = whole(1..=1_000_000_usize))]
         limit: usize,
@@ -29,7 +29,7 @@ pub(super) enum Action {
     /// Print a dead letter whole: reason, history, headers, body
     Show {
         #[command(flatten)]
-        place: PlaceArgs,
+        place: LetterSourceArgs,
         /// Its id, or its event's
         id: String,
         /// As JSON
@@ -37,15 +37,15 @@ pub(super) enum Action {
         json: bool,
     },
     /// Send dead letters round again, from their first attempt on
-    Replay(Choice),
+    Replay(LetterSelection),
     /// Throw dead letters away
-    Discard(Choice),
+    Discard(LetterSelection),
 }
 
 #[derive(clap::Args)]
-pub(super) struct Choice {
+pub(super) struct LetterSelection {
     #[command(flatten)]
-    pub(super) place: PlaceArgs,
+    pub(super) place: LetterSourceArgs,
     /// Their ids, or their events'
     #[arg(conflicts_with = "all")]
     ids: Vec<String>,
@@ -57,7 +57,7 @@ pub(super) struct Choice {
     pub(super) json: bool,
 }
 
-impl Choice {
+impl LetterSelection {
     pub(super) fn selection(&self) -> Result<Selection, ConfigError> {
         match (self.all, self.ids.as_slice()) {
             (true, _) => Ok(Selection::All),
@@ -73,7 +73,7 @@ impl Choice {
 /// Where the dead letters are: on RabbitMQ, else in the tables of a database, else with a running
 /// `taskd up`.
 #[derive(clap::Args)]
-pub(super) struct PlaceArgs {
+pub(super) struct LetterSourceArgs {
     #[command(flatten)]
     pub(super) broker: BrokerArgs,
     #[command(flatten)]

@@ -2,14 +2,14 @@
 
 use std::process::ExitCode;
 
-use super::args::Choice;
+use super::args::LetterSelection;
 use super::missed;
 use super::order::give;
 use crate::dead_letters::{Order, Report, Selection};
 use crate::ground::output;
 
 /// Prints each letter before it is discarded. If it can't be printed, nothing is discarded.
-pub(super) async fn discard(choice: &Choice) -> anyhow::Result<ExitCode> {
+pub(super) async fn discard(choice: &LetterSelection) -> anyhow::Result<ExitCode> {
     let found: Report = give(&choice.place, Order::Show { selection: choice.selection()? }).await?;
     if choice.json {
         output::print(serde_json::to_string_pretty(&found)?)?;

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use reqwest::Method;
 use serde::de::DeserializeOwned;
 
-use super::super::reach::{self, Stopped};
+use super::super::reach::{self, StoppedUp};
 use super::super::{parts, runtime};
-use super::args::PlaceArgs;
+use super::args::LetterSourceArgs;
 use crate::authenticity::Authenticity;
 use crate::broker::Broker;
 use crate::broker::amqp::AmqpBroker;
@@ -18,7 +18,7 @@ use crate::store::Store;
 
 /// Carries out an order where the letters are.
 pub(super) async fn give<T: DeserializeOwned>(
-    place: &PlaceArgs,
+    place: &LetterSourceArgs,
     order: Order,
 ) -> anyhow::Result<T> {
     let tls = place.tls.load()?;
@@ -51,7 +51,7 @@ pub(super) async fn give<T: DeserializeOwned>(
 }
 
 /// Has the order carried out by the `taskd up` that runs on the data directory, or on its database.
-async fn ask_up<T: DeserializeOwned>(place: &PlaceArgs, order: Order) -> anyhow::Result<T> {
+async fn ask_up<T: DeserializeOwned>(place: &LetterSourceArgs, order: Order) -> anyhow::Result<T> {
     let data = &place.data;
     if let Some(answer) = reach::ask(data, Method::POST, operator::PATH, &order).await? {
         let status = answer.status();
@@ -63,7 +63,7 @@ async fn ask_up<T: DeserializeOwned>(place: &PlaceArgs, order: Order) -> anyhow:
         );
         return Ok(answer.json().await?);
     }
-    let Some(stopped) = Stopped::open(data).await? else {
+    let Some(stopped) = StoppedUp::open(data).await? else {
         let problem = format!(
             "is not set, nor is DATABASE_URL, and no `taskd up` has run on {}: set one of them, or start `taskd up`",
             data.data_dir.display()

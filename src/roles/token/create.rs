@@ -4,13 +4,13 @@ use std::process::ExitCode;
 
 use reqwest::Method;
 
-use super::super::reach::{self, Stopped};
+use super::super::reach::{self, StoppedUp};
 use super::super::runtime;
 use crate::access::{Grant, GrantError, grant};
 use crate::config::{ConfigError, DataArgs, DatabaseArgs, TlsArgs, duration};
 use crate::ground::output;
 use crate::ground::secret::Secret;
-use crate::http::routes::operator::socket::{self, Made, Refusal};
+use crate::http::routes::operator::socket::{self, NewTokenDocument, Refusal};
 use crate::store::Store;
 
 #[derive(clap::Args)]
@@ -68,7 +68,7 @@ async fn by_database(store: &Store, order: &Grant) -> anyhow::Result<(i64, bool)
 /// Has the token made by the `taskd up` that runs on the data directory, or in its database.
 async fn by_up(data: &DataArgs, order: &Grant) -> anyhow::Result<(i64, bool)> {
     let Some(answer) = reach::ask(data, Method::POST, socket::TOKENS, order).await? else {
-        return match Stopped::open(data).await? {
+        return match StoppedUp::open(data).await? {
             Some(stopped) => by_database(&stopped.store, order).await,
             None => {
                 let problem = format!(
@@ -87,7 +87,7 @@ async fn by_up(data: &DataArgs, order: &Grant) -> anyhow::Result<(i64, bool)> {
             None => anyhow::bail!("the `taskd up` on {}: {problem}", data.data_dir.display()),
         };
     }
-    let Made { token, token_id, user_id, is_new_user } = answer.json().await?;
+    let NewTokenDocument { token, token_id, user_id, is_new_user } = answer.json().await?;
     if let Err(error) = output::print_once(&token) {
         let path = format!("{}/{user_id}/{token_id}", socket::TOKENS);
         let taken_back = reach::ask(data, Method::DELETE, &path, &()).await;

@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::config::{ConfigError, DatabaseArgs, TlsArgs};
 use crate::ground::output;
 use crate::mail::is_address;
-use crate::store::accounts::tokens::{self, Kind, Owned};
+use crate::store::accounts::tokens::{self, Kind, TokenWithUser};
 use crate::store::accounts::{credentials, users};
 use crate::store::{Connection, Store};
 
@@ -57,7 +57,7 @@ pub(super) async fn list(args: ListArgs) -> anyhow::Result<ExitCode> {
         Some(who) => Some(find(&mut connection, who).await?),
         None => None,
     };
-    let mut rows: Vec<Owned> = Vec::new();
+    let mut rows: Vec<TokenWithUser> = Vec::new();
     loop {
         let after = rows.last().map_or(0, |row| row.id);
         let page = tokens::list_all(&mut connection, user, after, PAGE).await?;
@@ -136,7 +136,7 @@ async fn find(connection: &mut Connection, who: &str) -> anyhow::Result<i64> {
     id.with_context(|| format!("--user: there is no user {who}"))
 }
 
-fn document(row: &Owned) -> serde_json::Value {
+fn document(row: &TokenWithUser) -> serde_json::Value {
     json!({
         "id": row.id, "kind": row.kind, "userId": row.user_id, "email": row.email, "name": row.name,
         "createdAt": row.created_at, "expiresAt": row.expires_at, "lastUsedAt": row.last_used_at,

@@ -55,7 +55,7 @@ impl Args {
 }
 
 /// What the command line and the environment say, once it makes sense.
-pub(super) struct Checked {
+pub(super) struct CheckedArgs {
     pub(super) simulation: Simulation,
     pub(super) keep: Retention,
     pub(super) tls: Tls,
@@ -67,7 +67,7 @@ pub(super) struct Checked {
 impl Args {
     /// Checks all that can be checked without a dependency, and puts mail into the data directory
     /// if nothing else is said.
-    pub(super) fn check(&mut self) -> anyhow::Result<Checked> {
+    pub(super) fn check(&mut self) -> anyhow::Result<CheckedArgs> {
         if self.mail.mail_dir.as_os_str() == DEFAULT_MAIL_DIR {
             self.mail.mail_dir = self.data.data_dir.join("mail");
         }
@@ -80,6 +80,6 @@ impl Args {
         // On an address that others can reach, requests need a token.
         let usual = if address.ip().is_loopback() { Auth::None } else { Auth::Tokens };
         let policy = self.api.access.policy(usual, address.ip())?;
-        Ok(Checked { simulation, keep, tls, redis_url, address, policy })
+        Ok(CheckedArgs { simulation, keep, tls, redis_url, address, policy })
     }
 }

@@ -10,9 +10,9 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 pub use self::args::Args;
-use self::args::Checked;
+use self::args::CheckedArgs;
 use self::database::Database;
-use super::parts::{self, Ground};
+use super::parts::{self, RoleContext};
 use super::{runtime, upkeep};
 use crate::ground::telemetry::Metrics;
 use crate::http::middleware::observe::AccessLog;
@@ -24,7 +24,7 @@ use crate::http::routes::operator::socket as operator_socket;
 /// The configuration is wrong, the port or the data directory is taken, or a dependency is not as
 /// it must be.
 pub async fn run(mut args: Args) -> anyhow::Result<ExitCode> {
-    let Checked { simulation, keep, tls, redis_url, address, policy } = args.check()?;
+    let CheckedArgs { simulation, keep, tls, redis_url, address, policy } = args.check()?;
     let listener = runtime::listen(address, "TASKD_HOST", "PORT")?;
     let address = listener.local_addr()?;
     let shutdown = runtime::stop_signal(args.drain_timeout)?;
@@ -34,7 +34,8 @@ pub async fn run(mut args: Args) -> anyhow::Result<ExitCode> {
     runtime::meet(broker.as_ref(), false).await?;
     let redis = parts::shared_cache(redis_url.as_ref(), &args.cache).await?;
     let mailer = parts::mailer(&args.mail, &tls)?;
-    let ground = Ground { store: store.clone(), broker: broker.clone(), metrics: Metrics::new()? };
+    let context =
+        RoleContext { store: store.clone(), broker: broker.clone(), metrics: Metrics::new()? };
 
     // Here the user who runs this process can give it orders, with `taskd dlq` and `taskd token`.
     let operated = database.directory().map(|directory| {
@@ -48,7 +49,8 @@ pub async fn run(mut args: Args) -> anyhow::Result<ExitCode> {
     tracing::info!(%address, "up");
 
     let (worker, retries) = (parts::default_worker(), args.broker.retry.retry_delays.clone());
-    let consumer = parts::consumer(&ground, mailer, retries, simulation, &worker, args.concurrency);
+    let consumer =
+        parts::consumer(&context, mailer, retries, simulation, &worker, args.concurrency);
     let api = parts::Api {
         cache: Some(parts::cache_or_memory(redis.clone())),
         cache_ttl: args.cache.cache_ttl,
@@ -61,9 +63,9 @@ pub async fn run(mut args: Args) -> anyhow::Result<ExitCode> {
     };
     let upkeep = upkeep::Upkeep { schedule: &args.cron, keep, vacuums: database.is_embedded() };
     let (served, worked, ()) = tokio::join!(
-        parts::serve(listener, ground.clone(), api, shutdown.clone()),
+        parts::serve(listener, context.clone(), api, shutdown.clone()),
         parts::work(consumer, &shutdown),
-        upkeep.run(&ground, &shutdown),
+        upkeep.run(&context, &shutdown),
     );
     let parting = async {
         if let Some(operated) = operated {

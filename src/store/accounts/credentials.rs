@@ -173,7 +173,7 @@ pub async fn add_user(
 
 /// The terms on which a user is changed.
 #[derive(Debug, Clone, Default)]
-pub struct Terms {
+pub struct ChangePolicy {
     /// The caller, if one is known.
     pub by: Option<Holder>,
     /// The hash that must still be the user's, if its password was asked for.
@@ -191,7 +191,7 @@ pub async fn revise(
     connection: &mut AsyncPgConnection,
     id: i64,
     change: UserChange,
-    terms: Terms,
+    terms: ChangePolicy,
     now: DateTime<Utc>,
 ) -> Result<Option<User>, StoreError> {
     transaction(connection, async |connection| {

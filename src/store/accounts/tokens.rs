@@ -143,7 +143,7 @@ pub async fn holder(
 
 /// A session or an API token as its owner sees it.
 #[derive(Debug, Clone, QueryableByName)]
-pub struct Listed {
+pub struct TokenSummary {
     /// Assigned by the database.
     #[diesel(sql_type = BigInt)]
     pub id: i64,
@@ -172,7 +172,7 @@ pub async fn list(
     kind: Kind,
     after: i64,
     limit: i64,
-) -> Result<Vec<Listed>, StoreError> {
+) -> Result<Vec<TokenSummary>, StoreError> {
     let statement = Statement::new(
         "SELECT id, coalesce(name, '') AS name, created_at, expires_at, last_used_at FROM tokens
          WHERE user_id = $1 AND id > $2 AND kind = $4 AND (kind = 'api' OR expires_at > now())
@@ -244,7 +244,7 @@ pub async fn delete_all(
 
 /// A session or an API token with its user, for operators.
 #[derive(Debug, Clone, QueryableByName)]
-pub struct Owned {
+pub struct TokenWithUser {
     /// Assigned by the database.
     #[diesel(sql_type = BigInt)]
     pub id: i64,
@@ -280,7 +280,7 @@ pub async fn list_all(
     user_id: Option<i64>,
     after: i64,
     limit: i64,
-) -> Result<Vec<Owned>, StoreError> {
+) -> Result<Vec<TokenWithUser>, StoreError> {
     let statement = Statement::new(
         "SELECT t.id, t.kind, t.user_id, u.email, t.name, t.created_at, t.expires_at, t.last_used_at
          FROM tokens t JOIN users u ON u.id = t.user_id

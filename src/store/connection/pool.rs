@@ -38,12 +38,12 @@ const STATEMENT_TIMEOUT: &str = "12s";
 #[derive(Clone)]
 pub struct Store {
     pool: Pool<AsyncPgConnection>,
-    terms: Terms,
+    terms: ConnectionPolicy,
 }
 
 /// How connections may be used; one for all pools of a process.
 #[derive(Clone)]
-struct Terms {
+struct ConnectionPolicy {
     read_only: ReadOnlySince,
     must_take_writes: bool,
 }
@@ -80,7 +80,7 @@ impl Store {
     /// Never for a size above zero.
     pub fn new(url: &PostgresUrl, size: usize) -> anyhow::Result<Store> {
         let here = Handle::try_current().ok();
-        let terms = Terms::of(url);
+        let terms = ConnectionPolicy::of(url);
         Ok(Store { pool: pool(url, size, here, &terms)?, terms })
     }
 
@@ -140,7 +140,7 @@ fn pool(
     url: &PostgresUrl,
     size: usize,
     home: Option<Handle>,
-    terms: &Terms,
+    terms: &ConnectionPolicy,
 ) -> anyhow::Result<Pool<AsyncPgConnection>> {
     let mut config = ManagerConfig::default();
     let (owned, read_only) = (url.clone(), terms.read_only.clone());
@@ -176,9 +176,12 @@ fn pool(
     Ok(pool)
 }
 
-impl Terms {
-    fn of(url: &PostgresUrl) -> Terms {
-        Terms { read_only: ReadOnlySince::default(), must_take_writes: url.must_take_writes }
+impl ConnectionPolicy {
+    fn of(url: &PostgresUrl) -> ConnectionPolicy {
+        ConnectionPolicy {
+            read_only: ReadOnlySince::default(),
+            must_take_writes: url.must_take_writes,
+        }
     }
 
     /// Whether a connection may be used again. It is checked with a query, unless it was used just

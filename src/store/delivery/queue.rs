@@ -26,7 +26,7 @@ pub struct NewRow {
 /// A message that was taken.
 #[derive(Debug, QueryableByName)]
 #[expect(missing_docs, reason = "named like the columns, which are named like the properties")]
-pub struct TakenRow {
+pub struct LeasedMessage {
     #[diesel(sql_type = BigInt)]
     pub id: i64,
     /// How often it has been taken, including this time.
@@ -94,7 +94,7 @@ pub async fn take(
     first: First,
     lease: Duration,
     limit: i64,
-) -> Result<Vec<TakenRow>, StoreError> {
+) -> Result<Vec<LeasedMessage>, StoreError> {
     let order = match first {
         First::Due => "due_at, id",
         First::Added => "id",
@@ -112,7 +112,7 @@ pub async fn take(
     .bind::<Text, _>(queue.to_owned())
     .bind::<BigInt, _>(limit)
     .bind::<BigInt, _>(lease.as_millis() as i64);
-    let mut rows: Vec<TakenRow> = statement.load(connection).await?;
+    let mut rows: Vec<LeasedMessage> = statement.load(connection).await?;
     rows.sort_unstable_by_key(|row| row.id);
     Ok(rows)
 }

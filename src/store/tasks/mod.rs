@@ -22,7 +22,7 @@ pub(in crate::store) use row::{COLUMNS, ColumnTypes};
 
 /// An event that was written, and the task that was changed with it.
 #[derive(QueryableByName)]
-struct Written {
+struct WrittenTask {
     #[diesel(sql_type = SqlUuid)]
     event_id: Uuid,
     #[diesel(sql_type = BigInt)]
@@ -71,7 +71,7 @@ pub async fn insert_all(
     ));
     let statement = bind_writes(statement, tasks)
         .bind::<Array<Timestamptz>, _>(tasks.iter().map(|(t, _)| t.created_at).collect::<Vec<_>>());
-    let inserted: Vec<Written> = bind_lease(statement, lease).load(connection).await?;
+    let inserted: Vec<WrittenTask> = bind_lease(statement, lease).load(connection).await?;
     Ok(inserted.into_iter().map(|row| (row.event_id, row.subject_id)).collect())
 }
 
@@ -111,7 +111,7 @@ pub async fn insert(
     .bind::<Nullable<Timestamptz>, _>(task.completed_at)
     .bind::<Timestamptz, _>(task.created_at);
     let statement = bind_lease(new_events::bind(statement, event), lease);
-    let written: Written = statement.get_result(connection).await?;
+    let written: WrittenTask = statement.get_result(connection).await?;
     Ok(written.subject_id)
 }
 
@@ -147,7 +147,7 @@ pub async fn update(
     ));
     let statement = bind_writes(statement, writes)
         .bind::<Array<BigInt>, _>(writes.iter().map(|(t, _)| t.id).collect::<Vec<_>>());
-    let written: Vec<Written> = bind_lease(statement, lease).load(connection).await?;
+    let written: Vec<WrittenTask> = bind_lease(statement, lease).load(connection).await?;
     Ok(written.into_iter().map(|row| row.subject_id).collect())
 }
 
@@ -197,6 +197,6 @@ pub async fn delete(
     .bind::<BigInt, _>(last.id)
     .bind::<BigInt, _>(last.version);
     let statement = bind_lease(new_events::bind(statement, event), lease);
-    let deleted: Vec<Written> = statement.load(connection).await?;
+    let deleted: Vec<WrittenTask> = statement.load(connection).await?;
     Ok(!deleted.is_empty())
 }

@@ -7,7 +7,7 @@ use serde_json::json;
 use taskd::domain::event::Event;
 use taskd::domain::processing::failure::Failure;
 use taskd::domain::task::Status;
-use taskd::effects::{Effect, ExternalWork, Outcome, Prepared, Target, Wiring, Work};
+use taskd::effects::{Effect, EffectContext, ExternalWork, Outcome, Prepared, Target, Work};
 use taskd::store::StoreError;
 
 /// Posts to chat rooms that a task was finished: to the room of all, and to that of its category.
@@ -27,7 +27,7 @@ impl Effect for Announce {
         event.task().is_some_and(|task| task.status == Status::Completed)
     }
 
-    fn start(&self, _: &Wiring) -> Work {
+    fn start(&self, _: &EffectContext) -> Work {
         Work::External(Arc::new(self.clone()))
     }
 }

@@ -27,13 +27,13 @@ use paperclip::v2::schema::Apiv2Schema;
 use serde_json::{Map, Value};
 
 use crate::access::Seal;
-use crate::http::State;
-use crate::http::answer::Created;
+use crate::http::AppState;
 use crate::http::error::ApiError;
 use crate::http::extract::body::Body;
 use crate::http::extract::caller;
 use crate::http::extract::fields::FromFields;
-use crate::store::idempotency_keys::{self, Kept, Outcome, PartsHash, Request};
+use crate::http::response::Created;
+use crate::store::idempotency_keys::{self, Outcome, PartsHash, Request, StoredResponse};
 use crate::store::{Connection, StoreError};
 
 /// The request header.
@@ -42,7 +42,7 @@ pub const HEADER: &str = "Idempotency-Key";
 pub const REPLAYED: &str = "Idempotency-Replayed";
 
 /// A JSON body, with the key under which its request is carried out once.
-pub struct Once<T>(pub T, pub Key);
+pub struct IdempotentBody<T>(pub T, pub Key);
 
 /// The idempotency key of a request, if it has one.
 pub struct Key(Option<Keyed>);
@@ -106,7 +106,7 @@ impl Key {
     ///
     /// The caller must do what follows a write (such as invalidating the cache) after a stored
     /// answer too: the process that stored the answer may have been killed before it did so.
-    pub async fn write<T, W>(self, state: &State, write: W) -> Result<Created<T>, Refused>
+    pub async fn write<T, W>(self, state: &AppState, write: W) -> Result<Created<T>, Refused>
     where
         T: serde::Serialize,
         W: AsyncFnOnce(&mut Connection) -> Result<Created<T>, StoreError>,
@@ -124,7 +124,7 @@ impl Key {
         let keep_for = state.common.idempotency_retention;
         match idempotency_keys::once(&mut connection, request, keep_for, write).await {
             Ok(Outcome::Done(answer)) => Ok(answer),
-            Ok(Outcome::Kept(kept)) => match keyed.opened(kept) {
+            Ok(Outcome::StoredResponse(kept)) => match keyed.opened(kept) {
                 Some(kept) => Ok(Created::replayed(kept)),
                 None => Err(Refused::Key(ApiError::IdempotencyKeyReused)),
             },
@@ -137,7 +137,7 @@ impl Key {
 
 impl Keyed {
     /// Seals the answer if it has to be sealed.
-    fn closed(&self, mut kept: Kept) -> Kept {
+    fn closed(&self, mut kept: StoredResponse) -> StoredResponse {
         if let Some(seal) = &self.seal {
             kept.body = seal.seal(&self.about(), kept.body);
         }
@@ -145,7 +145,7 @@ impl Keyed {
     }
 
     /// Undoes [`closed`](Keyed::closed); `None` if the answer was sealed with another secret.
-    fn opened(&self, mut kept: Kept) -> Option<Kept> {
+    fn opened(&self, mut kept: StoredResponse) -> Option<StoredResponse> {
         if let Some(seal) = &self.seal {
             kept.body = seal.open(&self.about(), &kept.body)?;
         }
@@ -179,7 +179,7 @@ fn fingerprint(request: &HttpRequest, members: &Map<String, Value>, secrets: &[&
     hash.finish()
 }
 
-impl<T: FromFields> FromRequest for Once<T> {
+impl<T: FromFields> FromRequest for IdempotentBody<T> {
     type Error = ApiError;
     type Future = LocalBoxFuture<'static, Result<Self, ApiError>>;
 
@@ -199,7 +199,7 @@ impl<T: FromFields> FromRequest for Once<T> {
                 };
                 Keyed { request, seal: None }
             });
-            Ok(Once(Body::of(members)?.0, Key(keyed)))
+            Ok(IdempotentBody(Body::of(members)?.0, Key(keyed)))
         })
     }
 }
@@ -208,8 +208,8 @@ fn route(request: &HttpRequest) -> String {
     request.match_pattern().unwrap_or_else(|| request.path().to_owned())
 }
 
-impl<T: Apiv2Schema> Apiv2Schema for Once<T> {}
-impl<T: Apiv2Schema> OperationModifier for Once<T> {
+impl<T: Apiv2Schema> Apiv2Schema for IdempotentBody<T> {}
+impl<T: Apiv2Schema> OperationModifier for IdempotentBody<T> {
     /// The rest of the description, and the errors that the header brings, are in `openapi`.
     fn update_parameter(operation: &mut DefaultOperationRaw) {
         <Body<T> as OperationModifier>::update_parameter(operation);

@@ -25,7 +25,7 @@ const TOKEN: &str = "/tokens/{user}/{id}";
 /// A token that was made, as it is answered.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Made {
+pub struct NewTokenDocument {
     /// The token itself, shown only this once.
     pub token: String,
     /// The token's id.
@@ -46,9 +46,9 @@ pub struct Refusal {
 }
 
 /// The running server of the socket.
-pub struct Operated(ServerHandle);
+pub struct OperatorServer(ServerHandle);
 
-impl Operated {
+impl OperatorServer {
     /// Stops it.
     pub async fn stop(self) {
         self.0.stop(false).await;
@@ -63,7 +63,7 @@ pub fn start(
     socket: &std::path::Path,
     store: Store,
     broker: Arc<dyn Broker>,
-) -> std::io::Result<Operated> {
+) -> std::io::Result<OperatorServer> {
     let listener = UnixListener::bind(socket)?;
     let letters = DeadLetters::new(broker).signing(Authenticity::new(store.clone()));
     let letters = Data::new(letters);
@@ -80,7 +80,7 @@ pub fn start(
         server.workers(1).shutdown_timeout(1).disable_signals().listen_uds(listener)?.run();
     let handle = server.handle();
     tokio::spawn(server);
-    Ok(Operated(handle))
+    Ok(OperatorServer(handle))
 }
 
 async fn create(store: Data<Store>, order: Json<Grant>) -> HttpResponse {
@@ -89,7 +89,7 @@ async fn create(store: Data<Store>, order: Json<Grant>) -> HttpResponse {
         grant(&mut connection, &order, |_| Ok(())).await
     };
     match made.await {
-        Ok(granted) => HttpResponse::Created().json(Made {
+        Ok(granted) => HttpResponse::Created().json(NewTokenDocument {
             token: granted.token.expose().to_owned(),
             token_id: granted.token_id,
             user_id: granted.user_id,

@@ -12,48 +12,49 @@ use paperclip::v2::models::{DefaultOperationRaw, DefaultSchemaRaw, Either, Respo
 use paperclip::v2::schema::Apiv2Schema;
 use serde::Serialize;
 
-use crate::store::idempotency_keys::Kept;
+use crate::store::idempotency_keys::StoredResponse;
 
 /// A JSON document that the OpenAPI document describes as a `T`; also the 304 without one.
-pub struct Answer<T> {
+pub struct JsonResponse<T> {
     status: StatusCode,
     headers: Vec<(HeaderName, String)>,
     body: Bytes,
     described: PhantomData<T>,
 }
 
-impl<T: Serialize> Answer<T> {
+impl<T: Serialize> JsonResponse<T> {
     /// 200 with this document.
-    pub fn ok(value: &T) -> Answer<T> {
-        Answer::bytes(Bytes::from(encode(value)))
+    pub fn ok(value: &T) -> JsonResponse<T> {
+        JsonResponse::bytes(Bytes::from(encode(value)))
     }
 }
 
-impl<T> Answer<T> {
+impl<T> JsonResponse<T> {
     /// 200 with a document that is already encoded, such as one from the cache.
-    pub fn encoded(body: Bytes) -> Answer<T> {
-        Answer::bytes(body)
+    pub fn encoded(body: Bytes) -> JsonResponse<T> {
+        JsonResponse::bytes(body)
     }
 
     /// 304: the client has this version already.
-    pub fn not_modified(version: i64) -> Answer<T> {
-        Answer { status: StatusCode::NOT_MODIFIED, ..Answer::bytes(Bytes::new()) }.tagged(version)
+    pub fn not_modified(version: i64) -> JsonResponse<T> {
+        JsonResponse { status: StatusCode::NOT_MODIFIED, ..JsonResponse::bytes(Bytes::new()) }
+            .tagged(version)
     }
 
     /// Adds the entity tag of this version.
-    pub fn tagged(mut self, version: i64) -> Answer<T> {
+    pub fn tagged(mut self, version: i64) -> JsonResponse<T> {
         self.headers.push((ETAG, entity_tag(version)));
         self
     }
 
     /// Adds a header.
-    pub fn with(mut self, name: HeaderName, value: String) -> Answer<T> {
+    pub fn with(mut self, name: HeaderName, value: String) -> JsonResponse<T> {
         self.headers.push((name, value));
         self
     }
 
-    fn bytes(body: Bytes) -> Answer<T> {
-        Answer { status: StatusCode::OK, headers: Vec::new(), body, described: PhantomData }
+    fn bytes(body: Bytes) -> JsonResponse<T> {
+        JsonResponse { status: StatusCode::OK, headers: Vec::new(), body, described: PhantomData }
     }
 }
 
@@ -73,7 +74,7 @@ pub fn encode_long<T: Serialize>(value: &T, bytes: usize) -> Vec<u8> {
     document
 }
 
-impl<T> Responder for Answer<T> {
+impl<T> Responder for JsonResponse<T> {
     type Body = BoxBody;
 
     fn respond_to(self, _: &HttpRequest) -> HttpResponse {
@@ -89,13 +90,13 @@ impl<T> Responder for Answer<T> {
 }
 
 /// 201 with what was created.
-pub struct Created<T>(Answer<T>);
+pub struct Created<T>(JsonResponse<T>);
 
 impl<T: Serialize> Created<T> {
     /// What was created, and its path.
     pub fn at(location: String, value: &T) -> Created<T> {
         let headers = vec![(LOCATION, location)];
-        Created(Answer { status: StatusCode::CREATED, headers, ..Answer::ok(value) })
+        Created(JsonResponse { status: StatusCode::CREATED, headers, ..JsonResponse::ok(value) })
     }
 
     /// Adds the entity tag of this version.
@@ -104,9 +105,9 @@ impl<T: Serialize> Created<T> {
     }
 
     /// The parts of the answer that are stored for repeats of its request.
-    pub fn kept(&self) -> Kept {
+    pub fn kept(&self) -> StoredResponse {
         let header = |(name, value): &(HeaderName, String)| (name.to_string(), value.clone());
-        Kept {
+        StoredResponse {
             status: self.0.status.as_u16(),
             headers: self.0.headers.iter().map(header).collect(),
             body: self.0.body.to_vec(),
@@ -114,12 +115,12 @@ impl<T: Serialize> Created<T> {
     }
 
     /// A stored answer, marked as a repeat.
-    pub fn replayed(kept: Kept) -> Created<T> {
+    pub fn replayed(kept: StoredResponse) -> Created<T> {
         let header = |(name, value): (String, String)| Some((name.parse().ok()?, value));
         let mut headers: Vec<_> = kept.headers.into_iter().filter_map(header).collect();
         headers.push((HeaderName::from_static("idempotency-replayed"), "true".to_owned()));
         let status = StatusCode::from_u16(kept.status).unwrap_or(StatusCode::CREATED);
-        Created(Answer { status, headers, ..Answer::bytes(Bytes::from(kept.body)) })
+        Created(JsonResponse { status, headers, ..JsonResponse::bytes(Bytes::from(kept.body)) })
     }
 }
 
@@ -153,8 +154,8 @@ fn describe<T: Apiv2Schema>(operation: &mut DefaultOperationRaw, status: StatusC
     operation.responses.insert(status.as_str().to_owned(), Either::Right(response));
 }
 
-impl<T: Apiv2Schema> Apiv2Schema for Answer<T> {}
-impl<T: Apiv2Schema> OperationModifier for Answer<T> {
+impl<T: Apiv2Schema> Apiv2Schema for JsonResponse<T> {}
+impl<T: Apiv2Schema> OperationModifier for JsonResponse<T> {
     fn update_response(operation: &mut DefaultOperationRaw) {
         describe::<T>(operation, StatusCode::OK);
     }
