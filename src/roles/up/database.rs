@@ -7,7 +7,7 @@ use crate::ground::data_dir::{DataDir, DataDirError};
 use crate::ground::tls::Tls;
 use crate::store::accounts::users;
 use crate::store::delivery::{outbox, processed};
-use crate::store::migrations::{Migrator, made_schema};
+use crate::store::migrations::{bring_up_to_date, made_schema};
 use crate::store::{PostgresUrl, Store};
 
 /// The database: one given by URL, or the embedded one.
@@ -25,7 +25,7 @@ impl Database {
         if !database.is_embedded() {
             runtime::check_sessions(database.url()).await?;
         }
-        let applied = Migrator::connect(database.url()).await?.up()?;
+        let applied = bring_up_to_date(database.url()).await?;
         let pool_size = if database.is_embedded() { 1 } else { args.database.database_pool_size };
         let store = Store::new(database.url(), pool_size.into())?;
         if made_schema(&applied) {
