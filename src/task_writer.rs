@@ -11,7 +11,7 @@ use crate::domain::task::{Task, events};
 use crate::ground::batcher::Batcher;
 use crate::publisher::{Handover, Ticket};
 use crate::read_cache::ReadCache;
-use crate::store::{Connection, Store, StoreError, tasks};
+use crate::store::{Connection, Store, StoreError, tasks, unless_in_conflict};
 
 /// How many tasks go into one statement at most. More rarely wait, and all requests of a statement
 /// wait for its end.
@@ -136,7 +136,9 @@ async fn write_one(
     mut task: Task,
     mut event: NewEvent,
 ) -> Result<Task, StoreError> {
-    let id = tasks::insert(connection, &task, &event, ticket.lease()).await?;
+    let lease = ticket.lease();
+    let inserted = unless_in_conflict!(tasks::insert(connection, &task, &event, lease).await);
+    let id = inserted?;
     task.id = id;
     event.assign(id);
     ticket.hand_over([&event]);

@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 use crate::ground::secret::Secret;
 use crate::store::accounts::credentials;
 use crate::store::accounts::tokens::{self, Holder, NewToken};
-use crate::store::{Connection, Store, StoreError};
+use crate::store::{Connection, Store, StoreError, unless_in_conflict};
 
 /// How long the holder of a token is cached. A revocation by another process takes effect after
 /// this time at the latest; 5 s are promised.
@@ -161,8 +161,11 @@ impl Tokens {
     async fn ask(&self, hash: [u8; 32]) -> Result<Verified, NoHolder> {
         let asking = self.known.try_get_with(hash, async {
             let asked = Instant::now();
-            let found = async { tokens::holder(&mut *self.store.connection().await?, hash).await };
-            match found.await {
+            // A conflict can be about the note that the token is in use.
+            let found = unless_in_conflict!(
+                async { tokens::holder(&mut *self.store.connection().await?, hash).await }.await
+            );
+            match found {
                 Ok(Some(holder)) => Ok(Verified { holder, asked }),
                 Ok(None) => Err(NoHolder::Nobody),
                 Err(error) => Err(NoHolder::Error(error)),

@@ -132,6 +132,9 @@ pub enum BrokerError {
     /// The broker is up and will keep refusing: wrong credentials, no such virtual host.
     #[error("RABBITMQ_URL: {0}")]
     Refused(String),
+    /// The broker does not permit this user to declare, read or write here.
+    #[error("RABBITMQ_URL: the broker does not permit this: {0}")]
+    Forbidden(String),
     /// No confirm came in time.
     #[error("the broker did not confirm within {} s", .0.as_secs())]
     ConfirmTimeout(Duration),

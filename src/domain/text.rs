@@ -30,17 +30,20 @@ fn is_tag(c: char) -> bool {
     matches!(c, '\u{e0020}'..='\u{e007f}')
 }
 
+/// The rest of Unicode's `Default_Ignorable_Code_Point`, also what is not assigned yet, and the
+/// controls of annotations and of hieroglyphs.
 fn is_invisible(c: char) -> bool {
     matches!(
         c,
         '\u{ad}' | '\u{34f}' | '\u{17b4}' | '\u{17b5}' | '\u{200b}' | '\u{2060}'..='\u{2065}' | '\u{206a}'..='\u{206f}'
-            | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0001}'
+            | '\u{feff}' | '\u{fff0}'..='\u{fffb}' | '\u{13430}'..='\u{1343f}' | '\u{1bca0}'..='\u{1bca3}'
+            | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e001f}' | '\u{e0080}'..='\u{e00ff}' | '\u{e01f0}'..='\u{e0fff}'
     )
 }
 
 /// Characters that have a width and show nothing.
 fn is_filler(c: char) -> bool {
-    matches!(c, '\u{115f}' | '\u{1160}' | '\u{2800}' | '\u{3164}' | '\u{ffa0}')
+    matches!(c, '\u{115f}' | '\u{1160}' | '\u{2800}' | '\u{3164}' | '\u{ffa0}' | '\u{1d159}')
 }
 
 /// A text as one line that shows what it is: without characters that change its direction or have
@@ -114,6 +117,8 @@ mod tests {
             "\u{202e}\u{2069}",
             "\u{200d}\u{fe0f}",
             "\u{a0}\u{ad}\u{feff}\n",
+            "\u{fff5}\u{13430}\u{1d159}",
+            "\u{e0000}\u{e0080}\u{e01f5}\u{e0fff}",
         ] {
             assert!(!shows_something(nothing), "{nothing:?}");
         }
@@ -135,7 +140,7 @@ mod tests {
             ("👍🏽\u{200d}", "👍🏽"),
             ("می\u{200c}خواهم", "می\u{200c}خواهم"),
             ("🏴\u{e0067}\u{e0062}\u{e007f} a\u{e0067}", "🏴\u{e0067}\u{e0062}\u{e007f} a"),
-            ("\u{feff}x\u{ad}y\u{2066}z\u{2069}", "xyz"),
+            ("\u{feff}x\u{ad}y\u{2066}z\u{2069}\u{e0080}\u{fff0}", "xyz"),
         ] {
             assert_eq!(one_line(text), line, "{text:?}");
         }

@@ -6,7 +6,7 @@ use crate::config::{DatabaseArgs, TlsArgs};
 use crate::ground::output;
 use crate::store::Store;
 use crate::store::accounts::users;
-use crate::store::migrations::{self, Migrator};
+use crate::store::migrations;
 
 /// Options of `taskd migrate`.
 #[derive(clap::Args)]
@@ -41,7 +41,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         }
         return Ok(ExitCode::SUCCESS);
     }
-    let applied = Migrator::connect(&url).await?.up()?;
+    let applied = migrations::bring_up_to_date(&url).await?;
     if applied.is_empty() {
         output::print("the schema is up to date")?;
     }

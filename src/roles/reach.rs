@@ -13,7 +13,7 @@ use crate::store::Store;
 use crate::{
     ground::data_dir::DataDir,
     store::connection::embedded::{self, Embedded},
-    store::migrations::Migrator,
+    store::migrations::bring_up_to_date,
 };
 
 /// Sends a request to the `taskd up` that runs on the data directory; `None` if none runs.
@@ -61,7 +61,7 @@ impl StoppedUp {
         let directory = DataDir::take(&data.data_dir)?;
         let starting = tokio::task::spawn_blocking(move || Embedded::start(directory));
         let database = starting.await??;
-        Migrator::connect(database.url()).await?.up()?;
+        bring_up_to_date(database.url()).await?;
         let store = Store::new(database.url(), 1)?;
         Ok(Some(StoppedUp { store, _database: database }))
     }

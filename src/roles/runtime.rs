@@ -68,6 +68,11 @@ pub(super) async fn meet(broker: &dyn Broker, no_declare: bool) -> anyhow::Resul
     match met {
         Ok(()) => Ok(()),
         Err(error @ (BrokerError::Refused(_) | BrokerError::Drift(_))) => Err(error.into()),
+        // Somebody else may have declared the queues.
+        Err(error @ BrokerError::Forbidden(_)) => {
+            tracing::warn!(%error, "starting without having declared the queues; NO_DECLARE leaves that to others");
+            Ok(())
+        }
         Err(error) => {
             tracing::warn!(%error, "starting without the broker");
             Ok(())

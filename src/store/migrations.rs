@@ -117,6 +117,18 @@ pub fn made_schema(applied: &[String]) -> bool {
     applied.iter().any(|name| digits(name).starts_with(FIRST))
 }
 
+/// Applies pending migrations, as [`Migrator::up`] does, and returns their names. Where none is
+/// pending, this needs no right to create: the library would create its table before it looks.
+///
+/// # Errors
+/// The database can't be reached, refuses, or fails.
+pub async fn bring_up_to_date(url: &PostgresUrl) -> Result<Vec<String>, StoreError> {
+    if status(url).await?.iter().all(|migration| migration.applied) {
+        return Ok(Vec::new());
+    }
+    Migrator::connect(url).await?.up()
+}
+
 fn fault(error: Box<dyn std::error::Error + Send + Sync>) -> StoreError {
     StoreError::Fault(error.to_string())
 }

@@ -16,7 +16,8 @@ mod sql;
 pub mod task_list;
 pub mod tasks;
 
-pub use connection::conflicts::Conflicts;
+pub(crate) use connection::conflicts::unless_in_conflict;
+pub use connection::conflicts::{Conflicts, MaybeConflict};
 pub use connection::pool::{READ_ONLY, Service, Store};
 pub use connection::pools::Pools;
 pub use connection::url::PostgresUrl;

@@ -146,3 +146,75 @@ async fn a_conflict_that_passes_is_not_an_attempt() {
     let line = work.log("it is processed", |line| line["outcome"] == "processed").await;
     assert_eq!(line["attempt"], 1);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs services: scripts/test"]
+async fn a_write_that_meets_a_conflict_that_passes_is_done_whatever_it_writes() {
+    const TABLES: [&str; 5] = ["tasks", "categories", "users", "tokens", "idempotency_keys"];
+    let world = World::new().await;
+    let admin = world.token(&["--user", "admin@example.com", "--admin"]).await;
+    let serve = world.serve_with(&[("TASKD_AUTH", "tokens")]).await;
+    let (api, db) = (serve.api().with_token(&admin), world.db().await);
+    let user = json!({ "email": "a@example.com", "name": "a", "password": "correct horse" });
+    let user = api.post("/users", user).await.json()["id"].clone();
+    db.run(
+        "CREATE SEQUENCE tries;
+         CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+             IF nextval('tries') > 2 THEN RETURN coalesce(NEW, OLD); END IF;
+             RAISE EXCEPTION 'blocage mutuel' USING ERRCODE = TG_ARGV[0];
+         END $$",
+    )
+    .await;
+    for code in ["40001", "40P01", "55P03"] {
+        let task = api.task("t", None).await["id"].clone();
+        let name = |name: &str| json!({ "name": format!("{name} {code}") });
+        let unused = api.post("/tokens", name("unused")).await.expect(201);
+        let unused = serve.api().with_token(unused["token"].as_str().unwrap());
+        let category = api.post("/categories", name("c")).await.json()["id"].clone();
+        for table in TABLES {
+            db.run(&format!(
+                "CREATE TRIGGER refuse BEFORE INSERT OR UPDATE OR DELETE ON {table}
+                     FOR EACH ROW EXECUTE FUNCTION refuse('{code}')"
+            ))
+            .await;
+        }
+        let sign_in = json!({ "email": "a@example.com", "password": "correct horse" });
+        let new_user = json!({ "email": format!("{code}@example.com"), "name": "b",
+                               "password": "correct horse" });
+        let by_user = format!("/users/{user}");
+        let (by_task, by_category) = (format!("/tasks/{task}"), format!("/categories/{category}"));
+        let title = json!({ "title": "u" });
+        for (method, path, key, body) in [
+            ("POST", "/tasks", "", &title),
+            ("POST", "/tasks", "k1", &title),
+            ("PATCH", &by_task, "", &title),
+            ("DELETE", &by_task, "", &json!(null)),
+            ("POST", "/categories", "", &name("d")),
+            ("POST", "/categories", "k2", &name("e")),
+            ("PATCH", &by_category, "", &name("f")),
+            ("DELETE", &by_category, "", &json!(null)),
+            ("POST", "/users", "", &new_user),
+            ("PATCH", &by_user, "", &json!({ "name": code })),
+            ("PATCH", &by_user, "", &json!({ "password": "correct horse" })),
+            ("POST", "/sessions", "", &sign_in),
+            ("POST", "/sessions", "k3", &sign_in),
+            ("POST", "/tokens", "", &name("t")),
+        ] {
+            db.run("SELECT setval('tries', 1, false)").await;
+            let mut request = api.request(method, path);
+            if !key.is_empty() {
+                request = request.header("Idempotency-Key", format!("{key}-{code}"));
+            }
+            if !body.is_null() {
+                request = request.json(body);
+            }
+            let answer = taskd_testing::Answer::of(request.send().await.unwrap()).await;
+            assert!((200..300).contains(&answer.status), "{code} {method} {path}: {answer:?}");
+        }
+        db.run("SELECT setval('tries', 1, false)").await;
+        unused.get("/tasks").await.expect(200);
+        for table in TABLES {
+            mend(&db, table).await;
+        }
+    }
+}

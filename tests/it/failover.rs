@@ -74,7 +74,9 @@ async fn a_server_that_can_only_be_read_is_used_where_the_url_permits_it() {
     db.run(&format!("ALTER DATABASE {} SET default_transaction_read_only = on", world.name)).await;
     let serve = world.serve().await;
     assert_eq!(serve.api().get("/tasks").await.status, 503);
-    assert_eq!(serve.api().get("/readyz").await.status, 503);
+    let ready = serve.api().get("/readyz").await.expect(503);
+    let error = &ready["dependencies"]["database"]["error"];
+    assert_eq!(error, "it can only be read", "{ready}");
     let any = format!("{}?target_session_attrs=any", world.database_url());
     let serve = world.serve_with(&[("DATABASE_URL", &any)]).await;
     assert_eq!(serve.api().get("/tasks").await.status, 200);

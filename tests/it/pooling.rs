@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
-use taskd_testing::{World, eventually, postgres_url};
+use taskd_testing::{Db, World, eventually, postgres_url};
 
 /// A pgbouncer before the shared PostgreSQL.
 struct Pooler {
@@ -14,6 +14,10 @@ struct Pooler {
 
 impl Pooler {
     async fn start(world: &World, mode: &str) -> Pooler {
+        Pooler::start_with(world, mode, "").await
+    }
+
+    async fn start_with(world: &World, mode: &str, more: &str) -> Pooler {
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let directory = std::env::temp_dir().join(format!("{}_{mode}", world.name));
         std::fs::create_dir_all(&directory).unwrap();
@@ -26,7 +30,7 @@ impl Pooler {
             format!(
                 "[databases]\n* = host={host} port={server_port} user={user}\n[pgbouncer]\n\
                  listen_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\n\
-                 auth_type = any\npool_mode = {mode}\n"
+                 auth_type = any\npool_mode = {mode}\n{more}"
             ),
         )
         .unwrap();
@@ -80,6 +84,24 @@ async fn a_pooler_that_shares_sessions_is_refused_at_the_start_by_every_role() {
             assert!(refused.stderr.contains("DATABASE_URL"), "{role:?}: {refused:?}");
             assert!(refused.stderr.contains("pool_mode=session"), "{role:?}: {refused:?}");
         }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs services: scripts/test"]
+async fn a_pooler_that_deals_out_its_sessions_in_turn_is_refused_too() {
+    let world = World::new().await;
+    for sessions in [2, 3, 4] {
+        let more = "server_round_robin = 1\n";
+        let pooler = Pooler::start_with(&world, "transaction", more).await;
+        let url = pooler.url(&world);
+        // So many at the same moment make the pooler open as many sessions.
+        let busy = (0..sessions).map(|_| async {
+            Db::connect(&url).await.run("BEGIN; SELECT pg_sleep(0.5); COMMIT").await;
+        });
+        futures_util::future::join_all(busy).await;
+        let refused = world.run_with(&["work"], &[("DATABASE_URL", &url)]).await.exited(1);
+        assert!(refused.stderr.contains("pool_mode=session"), "{sessions}: {refused:?}");
     }
 }
 

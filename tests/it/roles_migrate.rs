@@ -140,7 +140,12 @@ async fn roles_that_may_not_create_anything_start_and_look() {
     serve.api().task("t", Some(1)).await;
     work.log("it is processed", |line| line["outcome"] == "processed").await;
     world.run_with(&["purge", "--once"], &as_user).await.succeeded();
-    drop((serve, work));
+    let migrated = world.run_with(&["migrate"], &as_user).await.succeeded();
+    assert_eq!(migrated.stdout, "the schema is up to date\n");
+    let mut up = world.start(&["up"], &as_user);
+    up.wait_for_address("up").await;
+    assert_eq!(up.api().get("/readyz").await.status, 200);
+    drop((serve, work, up));
     db.run(&format!("DROP OWNED BY {user}")).await;
     Db::connect(&postgres_url()).await.run(&format!("DROP ROLE {user}")).await;
 }

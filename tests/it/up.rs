@@ -200,6 +200,19 @@ async fn it_listens_for_this_machine_alone() {
     assert!(refused.stderr.contains("HOST"), "{}", refused.stderr);
 }
 
+/// On an address of others the panel would have shown the first token, which is then not made.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_can_not_say_where_it_is_ends() {
+    let world = World::embedded();
+    for host in ["127.0.0.1", "0.0.0.0"] {
+        let more = [("TASKD_HOST", host), ("TASKD_AUTH", "tokens")];
+        let mut command = world.command(&["up"], &more);
+        command.stdout(std::fs::File::options().write(true).open("/dev/full").unwrap());
+        let failed = taskd_testing::run_as_it_is(command).await.exited(1);
+        assert!(failed.stderr.contains("standard output can't be written"), "{host}: {failed:?}");
+    }
+}
+
 /// Every address that somebody else could connect to, of this process.
 fn listening(pid: u32) -> Vec<String> {
     let sockets: Vec<String> = std::fs::read_dir(format!("/proc/{pid}/fd"))

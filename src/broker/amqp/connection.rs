@@ -15,7 +15,7 @@ use async_trait::async_trait;
 
 use super::CALL_TIMEOUT;
 use super::confirms::Confirms;
-use super::refusal;
+use super::refusal::{self, ACCESS_REFUSED};
 use super::url::AmqpUrl;
 use crate::broker::BrokerError;
 use crate::ground::tls;
@@ -100,10 +100,7 @@ impl Line {
 
     /// The broker's own words if it has closed the channel, or else `error`.
     pub(super) fn explain(&self, error: BrokerError) -> BrokerError {
-        match self.closed_because() {
-            Some((_, why)) => BrokerError::Unavailable(why),
-            None => error,
-        }
+        reworded(self.closed_because(), error)
     }
 
     /// The code and the text with which the broker closed the channel, if it did.
@@ -114,6 +111,14 @@ impl Line {
     /// Closes the channel. On a lost connection there is nothing left to close.
     pub(super) async fn close(self) {
         let _ = self.ask("closing a channel", |channel| async move { channel.close().await }).await;
+    }
+}
+
+fn reworded(closed_because: Option<(u16, String)>, error: BrokerError) -> BrokerError {
+    match closed_because {
+        Some((ACCESS_REFUSED, why)) => BrokerError::Forbidden(why),
+        Some((_, why)) => BrokerError::Unavailable(why),
+        None => error,
     }
 }
 
@@ -201,5 +206,20 @@ impl ChannelCallback for ChannelEvents {
 impl Drop for ChannelEvents {
     fn drop(&mut self) {
         self.confirms.fail_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_broker_does_not_permit_is_not_called_an_outage() {
+        let lost = || BrokerError::Unavailable("lost".into());
+        let closed_by = |code: u16| reworded(Some((code, "the broker's words".into())), lost());
+        assert_eq!(closed_by(403), BrokerError::Forbidden("the broker's words".into()));
+        assert!(closed_by(403).to_string().starts_with("RABBITMQ_URL: the broker does not permit"));
+        assert_eq!(closed_by(404), BrokerError::Unavailable("the broker's words".into()));
+        assert_eq!(reworded(None, lost()), lost());
     }
 }

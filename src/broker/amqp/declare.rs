@@ -114,8 +114,7 @@ async fn exists(connection: &Connection, name: &str) -> Result<Option<u32>, Brok
         }
         Err(error) => match line.closed_because() {
             Some((NOT_FOUND, _)) => Ok(None),
-            Some((_, why)) => Err(BrokerError::Unavailable(why)),
-            None => Err(error),
+            _ => Err(line.explain(error)),
         },
     }
 }
@@ -141,8 +140,7 @@ async fn declare_one(
             Some((PRECONDITION_FAILED, why)) => {
                 Ok(Some(Finding { queue: queue.name.clone(), problem: explain(&why), drift: true }))
             }
-            Some((_, why)) => Err(BrokerError::Unavailable(why)),
-            None => Err(error),
+            _ => Err(line.explain(error)),
         },
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use amqprs::channel::{BasicPublishArguments, BasicQosArguments, Channel, ConfirmSelectArguments};
+use amqprs::channel::{BasicPublishArguments, BasicQosArguments, ConfirmSelectArguments};
 use amqprs::connection::Connection;
 use tokio::runtime::Handle;
 use tokio::sync::{Mutex, oneshot};
@@ -31,7 +31,8 @@ pub(super) struct Publisher {
 
 struct Session {
     connection: Connection,
-    channel: Channel,
+    /// For publishing alone.
+    line: Line,
     pings: Line,
     confirms: Arc<Confirms>,
     /// Held while a tag is taken and its message handed to the client: the orders must agree.
@@ -65,16 +66,20 @@ impl Publisher {
         for receiver in receivers {
             answers.push(match timeout_at(deadline, receiver).await {
                 Ok(Ok(answer)) => answer,
-                Ok(Err(_)) => Err(lost()),
+                Ok(Err(_)) => Err(session.line.explain(lost())),
                 Err(_) => Err(BrokerError::ConfirmTimeout(CONFIRM_TIMEOUT)),
             });
         }
         // For messages that could not even be handed over.
-        answers.resize_with(count, || Err(lost()));
-        if answers
-            .iter()
-            .any(|a| matches!(a, Err(BrokerError::Unavailable(_) | BrokerError::ConfirmTimeout(_))))
-        {
+        answers.resize_with(count, || Err(session.line.explain(lost())));
+        if answers.iter().any(|answer| {
+            matches!(
+                answer,
+                Err(BrokerError::Unavailable(_)
+                    | BrokerError::Forbidden(_)
+                    | BrokerError::ConfirmTimeout(_))
+            )
+        }) {
             self.forget(&session).await;
         }
         answers
@@ -134,13 +139,12 @@ impl Session {
         })
         .await?;
         let pings = open_channel(&connection, Arc::default()).await?;
-        let channel = line.channel;
-        Ok(Session { connection, channel, pings, confirms, order: Mutex::new(()) })
+        Ok(Session { connection, line, pings, confirms, order: Mutex::new(()) })
     }
 
     fn usable(&self) -> bool {
         self.connection.is_open()
-            && self.channel.is_open()
+            && self.line.channel.is_open()
             && self.pings.channel.is_open()
             && !self.confirms.ended()
     }
@@ -160,7 +164,7 @@ impl Session {
             let mut arguments = BasicPublishArguments::new("", &queue);
             arguments.mandatory(true);
             let (properties, body) = convert::to_amqp(message);
-            let publishing = self.channel.basic_publish(properties, body, arguments);
+            let publishing = self.line.channel.basic_publish(properties, body, arguments);
             match timeout_at(deadline, publishing).await {
                 Ok(Ok(())) => receivers.push(receiver),
                 // Tags and messages may be out of step now, so the channel can't be used any more.

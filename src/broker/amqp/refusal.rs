@@ -34,7 +34,7 @@ const OPEN_OK: [u8; 4] = [0, 10, 0, 41];
 const CLOSE: [u8; 4] = [0, 10, 0, 50];
 
 /// `ACCESS_REFUSED` and `NOT_ALLOWED` (<https://www.rabbitmq.com/amqp-0-9-1-reference#constants>).
-const ACCESS_REFUSED: u16 = 403;
+pub(super) const ACCESS_REFUSED: u16 = 403;
 const NOT_ALLOWED: u16 = 530;
 
 /// Asks the broker why it refuses us; `None` if it does not refuse, or can't be asked.

@@ -5,6 +5,7 @@ use std::cell::RefCell;
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde_json::error::Category;
 use serde_json::{Map, Number, Value};
 
 use crate::http::error::{ApiError, Fault, RequestPart};
@@ -15,7 +16,7 @@ pub fn object(text: &[u8]) -> Result<Map<String, Value>, ApiError> {
     let seed = Strict { path: &Path::Root, repeated: &repeated };
     let mut reader = serde_json::Deserializer::from_slice(text);
     let read = seed.deserialize(&mut reader).and_then(|value| reader.end().map(|()| value));
-    let value = read.map_err(|error| ApiError::MalformedJson(error.to_string()))?;
+    let value = read.map_err(|error| ApiError::MalformedJson(complaint(text, &error)))?;
     let fault = |pointer: String, message: &str| Fault {
         r#in: RequestPart::Body,
         pointer,
@@ -29,6 +30,34 @@ pub fn object(text: &[u8]) -> Result<Map<String, Value>, ApiError> {
         )),
         _ => Err(ApiError::Validation(vec![fault(String::new(), "must be a JSON object")])),
     }
+}
+
+/// What is wrong with the text, without the library's words for it, and where.
+fn complaint(text: &[u8], error: &serde_json::Error) -> String {
+    if text.trim_ascii().is_empty() {
+        return "it is empty".to_owned();
+    }
+    let what = match error.classify() {
+        Category::Eof => "it ends too early".to_owned(),
+        _ => {
+            let said = error.to_string();
+            let what = said.rsplit_once(" at line ").map_or(said.as_str(), |(what, _)| what);
+            match what {
+                "expected value" | "expected ident" => "no value begins like this".to_owned(),
+                "key must be a string" => {
+                    "the name of a member must be in double quotes".to_owned()
+                }
+                "trailing characters" => "there is more after its end".to_owned(),
+                "recursion limit exceeded" => "it is nested too deeply".to_owned(),
+                "invalid unicode code point" => "a text in it is not UTF-8".to_owned(),
+                what if what.starts_with("control character") => {
+                    "a text in it has a control character that is not escaped".to_owned()
+                }
+                what => what.to_owned(),
+            }
+        }
+    };
+    format!("{what} (line {}, column {})", error.line(), error.column())
 }
 
 /// The position of a value in the document.
@@ -152,6 +181,33 @@ mod tests {
         for text in [&b""[..], b"{", b"{} {}", b"{\"a\":1e999}", b"\xff"] {
             assert!(matches!(object(text), Err(ApiError::MalformedJson(_))));
         }
+    }
+
+    #[test]
+    fn what_is_no_json_is_said_in_plain_words() {
+        for (text, says) in [
+            (&b""[..], "it is empty"),
+            (b" \n", "it is empty"),
+            (b"{", "it ends too early (line 1, column 1)"),
+            (b"{\"a\":\"b", "it ends too early (line 1, column 7)"),
+            (b"{\"a\":\nx}", "no value begins like this (line 2, column 1)"),
+            (b"{\"a\":nul}", "no value begins like this (line 1, column 9)"),
+            (b"{a:1}", "the name of a member must be in double quotes (line 1, column 2)"),
+            (b"{} {}", "there is more after its end (line 1, column 4)"),
+            (b"{\"a\":1,}", "trailing comma (line 1, column 8)"),
+            (
+                b"{\"a\":\"b\nc\"}",
+                "a text in it has a control character that is not escaped (line 2, column 0)",
+            ),
+            (b"{\"a\":\"\xff\"}", "a text in it is not UTF-8 (line 1, column 7)"),
+            (b"{\"a\":1e999}", "number out of range (line 1, column 10)"),
+        ] {
+            let Err(ApiError::MalformedJson(said)) = object(text) else { panic!("{text:?}") };
+            assert_eq!(said, says, "{}", String::from_utf8_lossy(text));
+        }
+        let deep = format!("{{\"a\":{}", "[".repeat(200));
+        let said = object(deep.as_bytes()).unwrap_err().to_string();
+        assert!(said.contains("nested too deeply"), "{said}");
     }
 
     fn value() -> impl Strategy<Value = Value> {

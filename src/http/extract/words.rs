@@ -45,9 +45,12 @@ impl Expected for Role {
 /// Says what a value is and what it must be. The value itself is not shown, since it may be a
 /// secret.
 pub(in crate::http) fn not_expected<T: Expected>(value: &Value) -> String {
+    // Where a number is wanted, it matters which one this is.
+    let wants_number = T::expected().contains("number");
     let kind = match value {
         Value::Null => "null",
         Value::Bool(_) => "true or false",
+        Value::Number(_) if !wants_number => "a number",
         Value::Number(number) if number.as_f64().is_some_and(|n| n.fract() != 0.0) => {
             "a number with a fraction"
         }
@@ -95,6 +98,8 @@ mod tests {
         let of_number = |value| not_expected::<i64>(&value);
         for (said, wanted) in [
             (not_expected::<String>(&json!(-1)), "must be a text, not a number"),
+            (not_expected::<String>(&json!(5)), "must be a text, not a number"),
+            (not_expected::<bool>(&json!(1.5)), "must be true or false, not a number"),
             (of_number(json!("hunter2")), "must be a whole number, not this text"),
             (of_number(json!(1.5)), "must be a whole number, not a number with a fraction"),
             (of_number(json!(u64::MAX)), "must be a whole number, not a number of that size"),

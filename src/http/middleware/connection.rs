@@ -13,6 +13,7 @@ use actix_web::middleware::Next;
 use actix_web::{Error, ResponseError};
 
 use crate::http::error::ApiError;
+use crate::http::middleware::pieces::in_pieces;
 
 /// Whether a request on this connection has said that it is the last.
 #[derive(Default)]
@@ -54,7 +55,7 @@ pub(in crate::http) async fn minded<B: MessageBody + 'static>(
     if ends {
         response.response_mut().head_mut().set_connection_type(ConnectionType::Close);
     }
-    Ok(response)
+    Ok(response.map_body(|_, body| in_pieces(body)))
 }
 
 /// Whether this request is the last on its connection.

@@ -8,4 +8,5 @@ pub(in crate::http) mod headers;
 pub mod hosts;
 pub mod limits;
 pub mod observe;
+mod pieces;
 pub mod rate_limits;

@@ -16,7 +16,7 @@ use crate::http::extract::paging::ListParams;
 use crate::http::response::{Created, Deleted, JsonResponse};
 use crate::http::route::{Need, Route};
 use crate::http::{AppState, to_the_end};
-use crate::store::{StoreError, categories};
+use crate::store::{Connection, StoreError, categories, unless_in_conflict};
 
 /// The routes of categories.
 pub(super) static ROUTES: &[Route] = &[
@@ -65,12 +65,18 @@ pub async fn create(
 ) -> Result<Created<CategoryView>, ApiError> {
     let IdempotentBody(input, key) = request;
     to_the_end(&state.clone(), caller.user_id(), async move {
-        let written = key.write(&state, async |connection| {
-            let now = Utc::now().trunc_subsecs(6);
-            let category = categories::insert(connection, input.name, now).await?;
-            Ok(Created::at(format!("/categories/{}", category.id), &CategoryView::from(category)))
+        let written = unless_in_conflict!({
+            let write = async |connection: &mut Connection| {
+                let now = Utc::now().trunc_subsecs(6);
+                let category = categories::insert(connection, input.name.clone(), now).await?;
+                Ok(Created::at(
+                    format!("/categories/{}", category.id),
+                    &CategoryView::from(category),
+                ))
+            };
+            key.write(&state, write).await
         });
-        written.await.map_err(|refused| refused.or(taken))
+        written.map_err(|refused| refused.or(taken))
     })
     .await
 }
@@ -97,9 +103,11 @@ pub async fn patch(
         let mut connection = state.store.connection().await?;
         let category = match patch.name {
             Patch::Set(name) => {
-                let renamed =
-                    categories::rename(&mut connection, id, name, Utc::now().trunc_subsecs(6));
-                renamed.await.map_err(taken)?
+                let now = Utc::now().trunc_subsecs(6);
+                let renamed = unless_in_conflict!(
+                    categories::rename(&mut connection, id, name.clone(), now).await
+                );
+                renamed.map_err(taken)?
             }
             Patch::Absent | Patch::Null => categories::find(&mut connection, id).await?,
         };
@@ -117,13 +125,11 @@ pub async fn patch(
 pub async fn delete(state: Data<AppState>, caller: Caller, id: Id) -> Result<Deleted, ApiError> {
     let id = id.0;
     to_the_end(&state.clone(), caller.user_id(), async move {
-        let deleted = categories::delete(
-            &mut *state.store.connection().await?,
-            id,
-            Utc::now(),
-            caller.actor(),
-        )
-        .await?;
+        let mut connection = state.store.connection().await?;
+        let (now, actor) = (Utc::now(), caller.actor());
+        let deleted =
+            unless_in_conflict!(categories::delete(&mut connection, id, now, actor).await)?;
+        drop(connection);
         let tasks = deleted.ok_or(ApiError::NotFound("category"))?;
         let scopes = tasks.into_iter().map(Scope::Task).chain([Scope::TaskLists]);
         state.written(scopes.collect()).await;

@@ -17,10 +17,10 @@ use crate::http::route::{Class, Need, Route};
 use crate::http::routes::tokens::{end, end_all, exists, owner, rows};
 use crate::http::routes::users::visible;
 use crate::http::{AppState, to_the_end};
-use crate::store::StoreError;
 use crate::store::accounts::tokens::{Kind, NewToken};
 use crate::store::accounts::users;
 use crate::store::idempotency_keys::PartsHash;
+use crate::store::{Connection, StoreError, unless_in_conflict};
 
 /// The routes of sessions.
 pub(super) static ROUTES: &[Route] = &[
@@ -66,14 +66,17 @@ pub async fn create(
             created_at: now,
             expires_at: Some(expires_at),
         };
-        let written = key.write(&state, async |connection| {
-            let token = issue_session(connection, session, &hash).await?;
-            let user = users::find(connection, user_id).await?;
-            let user = user.ok_or_else(|| StoreError::Missing("the user".to_owned()))?.into();
-            let session = SessionView { token: token.expose().to_owned(), expires_at, user };
-            Ok(Created::at("/sessions/current".to_owned(), &session))
+        let written = unless_in_conflict!({
+            let write = async |connection: &mut Connection| {
+                let token = issue_session(connection, session.clone(), &hash).await?;
+                let user = users::find(connection, user_id).await?;
+                let user = user.ok_or_else(|| StoreError::Missing("the user".to_owned()))?.into();
+                let session = SessionView { token: token.expose().to_owned(), expires_at, user };
+                Ok(Created::at("/sessions/current".to_owned(), &session))
+            };
+            key.write(&state, write).await
         });
-        written.await.map_err(|refused| {
+        written.map_err(|refused| {
             refused.or(|error| match error {
                 // The user was deleted or changed the password a moment ago.
                 StoreError::Missing(_) | StoreError::Denied(_) => ApiError::BadCredentials,

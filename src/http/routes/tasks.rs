@@ -22,7 +22,7 @@ use crate::http::route::{Header, Need, Route};
 use crate::http::routes::ownership::{NOT_YOURS, missing, owned, seen_by, visible};
 use crate::http::routes::task_update::{MOST_TRIES, scopes, update};
 use crate::http::{AppState, to_the_end};
-use crate::store::{Conflicts, Connection, StoreError, task_list, tasks};
+use crate::store::{Conflicts, Connection, StoreError, task_list, tasks, unless_in_conflict};
 
 /// The routes of tasks.
 pub(super) static ROUTES: &[Route] = &[
@@ -110,10 +110,13 @@ pub async fn create(
             |task: &Task| Created::at(format!("/tasks/{}", task.id), task).tagged(task.version);
         let keyed = key.is_given();
         let written = if keyed {
-            let add = async |connection: &mut Connection| {
-                Ok(created(&state.new_tasks.add_within(connection, task, origin).await?))
-            };
-            key.write(&state, add).await
+            unless_in_conflict!({
+                let add = async |connection: &mut Connection| {
+                    let task = task.clone();
+                    Ok(created(&state.new_tasks.add_within(connection, task, origin).await?))
+                };
+                key.write(&state, add).await
+            })
         } else {
             let added = state.new_tasks.add(task, origin).await;
             added.map(|task| created(&task)).map_err(Refused::Write)

@@ -17,9 +17,9 @@ use crate::http::response::{Created, Deleted, JsonResponse};
 use crate::http::route::{Need, Route};
 use crate::http::routes::users::visible;
 use crate::http::{AppState, to_the_end};
-use crate::store::StoreError;
 use crate::store::accounts::credentials;
 use crate::store::accounts::tokens::{self, Kind, NewToken};
+use crate::store::{Connection, StoreError, unless_in_conflict};
 
 /// The routes of API tokens.
 pub(super) static ROUTES: &[Route] = &[
@@ -66,13 +66,16 @@ pub async fn create(
     to_the_end(&state.clone(), caller.user_id(), async move {
         let new =
             NewToken { user_id, kind: Kind::Api, name: Some(name.clone()), created_at, expires_at };
-        let written = key.write(&state, async |connection| {
-            let (id, token) = issue_token(connection, new, by).await?;
-            let token = token.expose().to_owned();
-            let made = NewTokenView { id, name, token, created_at, expires_at };
-            Ok(Created::at(format!("/tokens/{id}"), &made))
+        let written = unless_in_conflict!({
+            let write = async |connection: &mut Connection| {
+                let (id, token) = issue_token(connection, new.clone(), by).await?;
+                let (name, token) = (name.clone(), token.expose().to_owned());
+                let made = NewTokenView { id, name, token, created_at, expires_at };
+                Ok(Created::at(format!("/tokens/{id}"), &made))
+            };
+            key.write(&state, write).await
         });
-        written.await.map_err(|refused| {
+        written.map_err(|refused| {
             refused.or(|error| match error {
                 // The caller was deleted a moment ago.
                 StoreError::Missing(_) => ApiError::InvalidToken,
@@ -214,7 +217,7 @@ pub(in crate::http) async fn end(
 ) -> Result<Deleted, ApiError> {
     to_the_end(&state.clone(), caller.user_id(), async move {
         let mut connection = state.store.connection().await?;
-        if tokens::delete(&mut connection, user_id, id, kind).await? {
+        if unless_in_conflict!(tokens::delete(&mut connection, user_id, id, kind).await)? {
             state.tokens.changed(user_id);
             return Ok(Deleted);
         }
@@ -233,7 +236,8 @@ pub(in crate::http) async fn end_all(
     visible(caller, user_id)?;
     to_the_end(&state.clone(), caller.user_id(), async move {
         let mut connection = state.store.connection().await?;
-        let ended = credentials::end_all(&mut connection, user_id, kind).await?;
+        let ended =
+            unless_in_conflict!(credentials::end_all(&mut connection, user_id, kind).await)?;
         ended.ok_or(ApiError::NotFound("user"))?;
         state.tokens.changed(user_id);
         Ok(Deleted)

@@ -18,9 +18,9 @@ use crate::http::extract::paging::ListParams;
 use crate::http::response::{Created, Deleted, JsonResponse};
 use crate::http::route::{Need, Route};
 use crate::http::{AppState, to_the_end};
-use crate::store::StoreError;
 use crate::store::accounts::credentials::{self, ChangePolicy};
 use crate::store::accounts::users::{self, UserChange};
+use crate::store::{Connection, StoreError, unless_in_conflict};
 
 /// The routes of users.
 pub(super) static ROUTES: &[Route] = &[
@@ -68,12 +68,16 @@ pub async fn create(
             role: Some(input.role.as_str()),
             password_hash: Some(password_hash),
         };
-        let written = key.write(&state, async |connection| {
-            let now = Utc::now().trunc_subsecs(6);
-            let user = credentials::add_user(connection, change, caller.holder(), now).await?;
-            Ok(Created::at(format!("/users/{}", user.id), &UserView::from(user)))
+        let written = unless_in_conflict!({
+            let write = async |connection: &mut Connection| {
+                let now = Utc::now().trunc_subsecs(6);
+                let (change, by) = (change.clone(), caller.holder());
+                let user = credentials::add_user(connection, change, by, now).await?;
+                Ok(Created::at(format!("/users/{}", user.id), &UserView::from(user)))
+            };
+            key.write(&state, write).await
         });
-        written.await.map_err(|refused| refused.or(taken))
+        written.map_err(|refused| refused.or(taken))
     })
     .await
 }
@@ -145,7 +149,9 @@ pub async fn patch(
         let mut connection = state.store.connection().await?;
         let access_changes = change.password_hash.is_some() || change.role.is_some();
         let now = Utc::now().trunc_subsecs(6);
-        let updated = credentials::revise(&mut connection, id, change, terms, now).await;
+        let updated = unless_in_conflict!(
+            credentials::revise(&mut connection, id, change.clone(), terms.clone(), now).await
+        );
         let user = updated.map_err(|error| match error {
             StoreError::Taken(_) if !caller.is_admin() => unusable(),
             other => taken(other),
@@ -187,7 +193,9 @@ pub async fn delete(state: Data<AppState>, caller: Caller, id: Id) -> Result<Del
     to_the_end(&state.clone(), caller.user_id(), async move {
         let mut connection = state.store.connection().await?;
         let by = caller.holder();
-        let deleted = credentials::delete_user(&mut connection, id, by, Utc::now()).await?;
+        let now = Utc::now();
+        let deleted =
+            unless_in_conflict!(credentials::delete_user(&mut connection, id, by, now).await)?;
         drop(connection);
         let tasks = deleted.ok_or(ApiError::NotFound("user"))?;
         state.tokens.changed(id);

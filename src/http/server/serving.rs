@@ -26,7 +26,7 @@ use crate::http::middleware::observe::{Stopping, observe};
 use crate::http::middleware::rate_limits::limit;
 use crate::http::routes::docs;
 use crate::http::routes::health::{self, HealthSources, LastReport};
-use crate::http::server::builder::{Bounds, Serving, connections, server};
+use crate::http::server::builder::{Bounds, ConnectionSettings, connections, server};
 use crate::http::server::last_connections::LastConnections;
 use crate::http::{ProcessState, nothing_here, openapi, routes};
 
@@ -116,7 +116,7 @@ pub async fn serve(
     let serving = tokio::spawn(server);
 
     shutdown.requested().await;
-    let once = Serving::once(&same_listener, request_timeout)?;
+    let once = ConnectionSettings::once(&same_listener, request_timeout)?;
     let last = LastConnections::start(same_listener, move || app(once))?;
     let ending = async {
         handle.pause().await;

@@ -16,6 +16,9 @@ const STALLED_FOR: Duration = Duration::from_secs(30);
 /// The kernel's send buffer, in bytes: data it takes before the client has read it. The kernel
 /// doubles this value.
 const SEND_BUFFER: usize = 64 * 1024;
+/// The most bytes of one read. The HTTP library parses all requests it has read before it looks how
+/// many wait, and each takes kilobytes then, however few bytes it was sent in.
+const MOST_READ: usize = 4 * 1024;
 
 /// A client's connection.
 pub(in crate::http) struct Wire {
@@ -28,6 +31,8 @@ pub(in crate::http) struct Wire {
     quiet: Pin<Box<Sleep>>,
     /// Whether any bytes have been received.
     opened: bool,
+    /// Whether the last read took as much as one may.
+    filled: bool,
 }
 
 /// How long a connection may make no progress.
@@ -57,7 +62,15 @@ impl Wire {
         let _ = socket.set_tcp_user_timeout(Some(patience.stalled));
         let _ = socket.set_send_buffer_size(SEND_BUFFER);
         let quiet = Box::pin(tokio::time::sleep(patience.quiet));
-        Wire { stream, stalled: None, patience, answered: Instant::now(), quiet, opened: false }
+        Wire {
+            stream,
+            stalled: None,
+            patience,
+            answered: Instant::now(),
+            quiet,
+            opened: false,
+            filled: false,
+        }
     }
 
     /// Ends a write that has stalled for too long.
@@ -67,7 +80,10 @@ impl Wire {
         written: Poll<Result<usize>>,
     ) -> Poll<Result<usize>> {
         if written.is_ready() {
-            self.stalled = None;
+            if self.stalled.take().is_some() {
+                // Reading goes on.
+                context.waker().wake_by_ref();
+            }
             self.answered = Instant::now();
             return written;
         }
@@ -125,7 +141,21 @@ impl AsyncRead for Wire {
         if self.is_quiet(context) {
             return Poll::Ready(Err(self.give_up("nothing has been asked for in time")));
         }
-        let read = ready!(Pin::new(&mut self.stream).poll_read(context, buffer));
+        // No more requests from a client that takes no answers. `in_time` wakes the task.
+        if self.stalled.is_some() {
+            return Poll::Pending;
+        }
+        // What came is parsed before more is read.
+        if std::mem::take(&mut self.filled) {
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        let most = buffer.remaining().min(MOST_READ);
+        let mut piece = ReadBuf::new(buffer.initialize_unfilled_to(most));
+        let read = ready!(Pin::new(&mut self.stream).poll_read(context, &mut piece));
+        let length = piece.filled().len();
+        buffer.advance(length);
+        self.filled = length == MOST_READ;
         if !self.opened
             && let Some(came) = buffer.filled_mut().get_mut(before..)
         {
@@ -165,6 +195,7 @@ fn ignore_offer(first: &mut [u8]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use futures_util::FutureExt;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpListener;
 
@@ -211,6 +242,30 @@ mod tests {
         assert_eq!(error.kind(), ErrorKind::TimedOut);
         drop(wire);
         dripping.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_client_is_read_from_in_pieces_and_not_while_it_takes_nothing() {
+        let (mut wire, mut client) = pair(LONG, LONG).await;
+        client.write_all(&[b'x'; 3 * MOST_READ]).await.unwrap();
+        let mut bytes = [0; 3 * MOST_READ];
+        assert_eq!(wire.read(&mut bytes).await.unwrap(), MOST_READ);
+        assert!(wire.read(&mut bytes).now_or_never().is_none());
+        assert_eq!(wire.read(&mut bytes).await.unwrap(), MOST_READ);
+        let answer = vec![0; 64 << 20];
+        let mut writing = Box::pin(wire.write_all(&answer));
+        assert!(tokio::time::timeout(SHORT, &mut writing).await.is_err());
+        drop(writing);
+        let reading = tokio::time::timeout(SHORT, wire.read(&mut bytes)).await;
+        assert!(reading.is_err(), "it is not read from");
+        let taking = tokio::spawn(async move {
+            let mut taken = vec![0; 64 << 10];
+            while client.read(&mut taken).await.is_ok_and(|read| read > 0) {}
+        });
+        wire.write_all(b"x").await.unwrap();
+        assert_eq!(wire.read(&mut bytes).await.unwrap(), MOST_READ);
+        drop(wire);
+        taking.await.unwrap();
     }
 
     #[test]

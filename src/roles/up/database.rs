@@ -1,13 +1,17 @@
 //! The database that `taskd up` uses.
 
+use std::sync::Arc;
+
 use super::super::{parts, runtime};
 use super::Args;
+use crate::broker::Broker;
 use crate::config::ConfigError;
 use crate::ground::data_dir::{DataDir, DataDirError};
 use crate::ground::tls::Tls;
+use crate::http::routes::operator::socket::{self, OperatorServer};
 use crate::store::accounts::users;
 use crate::store::delivery::{outbox, processed};
-use crate::store::migrations::{Migrator, made_schema};
+use crate::store::migrations::{bring_up_to_date, made_schema};
 use crate::store::{PostgresUrl, Store};
 
 /// The database: one given by URL, or the embedded one.
@@ -25,7 +29,7 @@ impl Database {
         if !database.is_embedded() {
             runtime::check_sessions(database.url()).await?;
         }
-        let applied = Migrator::connect(database.url()).await?.up()?;
+        let applied = bring_up_to_date(database.url()).await?;
         let pool_size = if database.is_embedded() { 1 } else { args.database.database_pool_size };
         let store = Store::new(database.url(), pool_size.into())?;
         if made_schema(&applied) {
@@ -52,12 +56,25 @@ impl Database {
     }
 
     /// The data directory, if this process has taken it.
-    pub(super) fn directory(&self) -> Option<&DataDir> {
+    fn directory(&self) -> Option<&DataDir> {
         match self {
             Database::Given(_, directory) => directory.as_ref(),
             #[cfg(feature = "embedded")]
             Database::Embedded(embedded) => Some(embedded.directory()),
         }
+    }
+
+    /// Starts to take orders of the user who runs this process, which `taskd dlq` and `taskd token`
+    /// give.
+    pub(super) fn take_orders(
+        &self,
+        store: &Store,
+        broker: &Arc<dyn Broker>,
+    ) -> std::io::Result<Option<OperatorServer>> {
+        let start = |directory: &DataDir| {
+            socket::start(&directory.operator_socket(), store.clone(), broker.clone())
+        };
+        self.directory().map(start).transpose()
     }
 
     pub(super) fn url(&self) -> &PostgresUrl {

@@ -16,7 +16,6 @@ use super::parts::{self, RoleContext};
 use super::{runtime, upkeep};
 use crate::ground::telemetry::Metrics;
 use crate::http::middleware::observe::AccessLog;
-use crate::http::routes::operator::socket as operator_socket;
 
 /// Runs everything until told to stop.
 ///
@@ -37,15 +36,22 @@ pub async fn run(mut args: Args) -> anyhow::Result<ExitCode> {
     let context =
         RoleContext { store: store.clone(), broker: broker.clone(), metrics: Metrics::new()? };
 
-    // Here the user who runs this process can give it orders, with `taskd dlq` and `taskd token`.
-    let operated = database.directory().map(|directory| {
-        operator_socket::start(&directory.operator_socket(), store.clone(), broker.clone())
-    });
-    let operated = operated.transpose()?;
+    let operated = database.take_orders(&store, &broker)?;
+    let parting = async {
+        if let Some(operated) = operated {
+            operated.stop().await;
+        }
+        broker.close().await;
+    };
     let panel = |token: Option<&_>| {
         panel::panel(&args, &tls, address, policy, &database, redis_url.as_ref(), token)
     };
-    greeting::greet(&store, policy, panel).await?;
+    if let Err(error) = greeting::greet(&store, policy, panel).await {
+        // Whoever still has the database would keep the process from ending.
+        shutdown.last_step(parting).await;
+        store.close();
+        return Err(error);
+    }
     tracing::info!(%address, "up");
 
     let (worker, retries) = (parts::default_worker(), args.broker.retry.retry_delays.clone());
@@ -67,12 +73,6 @@ pub async fn run(mut args: Args) -> anyhow::Result<ExitCode> {
         parts::work(consumer, &shutdown),
         upkeep.run(&context, &shutdown),
     );
-    let parting = async {
-        if let Some(operated) = operated {
-            operated.stop().await;
-        }
-        broker.close().await;
-    };
     shutdown.last_step(parting).await;
     // The embedded database stops when its last client disconnects.
     store.close();

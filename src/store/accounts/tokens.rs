@@ -29,6 +29,7 @@ impl Kind {
 }
 
 /// A token to be stored.
+#[derive(Clone)]
 pub struct NewToken {
     /// The user's id.
     pub user_id: i64,

@@ -35,7 +35,7 @@ pub struct User {
 }
 
 /// The fields to write; absent ones stay as they are.
-#[derive(Default, Insertable, AsChangeset)]
+#[derive(Clone, Default, Insertable, AsChangeset)]
 #[diesel(table_name = users)]
 pub struct UserChange {
     /// See [`User::email`].

@@ -38,6 +38,8 @@ pub(in crate::store) struct ConnectError {
     why: String,
     /// Whether the server is up and will keep refusing: wrong credentials, no such database.
     refused: bool,
+    /// Whether the server is up and can only be read.
+    read_only: bool,
 }
 
 impl From<ConnectError> for StoreError {
@@ -57,7 +59,7 @@ impl std::fmt::Display for ConnectError {
 
 impl ConnectError {
     fn away(why: impl ToString) -> ConnectError {
-        ConnectError { why: why.to_string(), refused: false }
+        ConnectError { why: why.to_string(), refused: false, read_only: false }
     }
 }
 
@@ -72,6 +74,7 @@ impl From<tokio_postgres::Error> for ConnectError {
                 ConnectError {
                     why: format!("{} (SQLSTATE {code})", of_server.message()),
                     refused: code.starts_with("28") || code == "3D000",
+                    read_only: false,
                 }
             }
             (None, Some(cause)) => {
@@ -120,16 +123,21 @@ pub(in crate::store) async fn client(
                 url.serving.store(index, Ordering::Relaxed);
                 return Ok(client);
             }
-            Err(error) if count == 1 => return Err(error),
-            Err(ConnectError { why, refused }) => {
-                let why = format!("{}: {why}", url.host_name(index));
-                errors.push(ConnectError { why, refused });
+            Err(mut error) => {
+                if count > 1 {
+                    error.why = format!("{}: {}", url.host_name(index), error.why);
+                }
+                errors.push(error);
             }
         }
     }
     let refused = errors.iter().all(|error| error.refused);
+    let is_read_only = errors.iter().any(|error| error.read_only);
+    if is_read_only {
+        read_only.refuse();
+    }
     let why: Vec<String> = errors.into_iter().map(|error| error.why).collect();
-    Err(ConnectError { why: why.join("; "), refused })
+    Err(ConnectError { why: why.join("; "), refused, read_only: is_read_only })
 }
 
 /// Opens a connection to one host and applies `settings`. Refuses a read-only server if writes are
@@ -146,9 +154,9 @@ async fn open(
         .iter()
         .any(|answer| matches!(answer, SimpleQueryMessage::Row(row) if row.get(0) == Some("on")));
     if is_read_only && url.must_take_writes {
-        return Err(ConnectError::away(
-            "this server can only be read: it is a standby, or was the primary before a failover",
-        ));
+        let why =
+            "this server can only be read: it is a standby, or was the primary before a failover";
+        return Err(ConnectError { read_only: true, ..ConnectError::away(why) });
     }
     Ok(client)
 }

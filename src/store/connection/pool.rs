@@ -124,7 +124,13 @@ impl Store {
     /// # Errors
     /// [`StoreError::Unavailable`], also if the server is read-only but has to take writes.
     pub async fn ping(&self) -> Result<Service, StoreError> {
-        let mut connection = self.connection().await?;
+        let asked = Instant::now();
+        let mut connection = self.connection().await.map_err(|error| {
+            match self.terms.read_only.refused_since(asked) {
+                true => StoreError::Unavailable(READ_ONLY.to_owned()),
+                false => error,
+            }
+        })?;
         self.terms.ask(&mut connection).await
     }
 

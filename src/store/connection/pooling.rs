@@ -29,8 +29,18 @@ async fn differ(url: &PostgresUrl) -> Result<bool, StoreError> {
     let one = client(url, PATIENCE, "0", &read_only).await?;
     let other = client(url, PATIENCE, "0", &read_only).await?;
     let first = (session(&one).await?, session(&other).await?);
-    for _ in 1..ROUNDS {
-        if first.0 == first.1 || (session(&one).await?, session(&other).await?) != first {
+    for round in 1..ROUNDS {
+        // The order alternates, so each connection is asked twice in a row. Otherwise a pooler that
+        // deals out two sessions in turn (pgbouncer's `server_round_robin`) would seem to keep
+        // them.
+        let again = match round % 2 {
+            1 => {
+                let others = session(&other).await?;
+                (session(&one).await?, others)
+            }
+            _ => (session(&one).await?, session(&other).await?),
+        };
+        if first.0 == first.1 || again != first {
             return Ok(true);
         }
     }

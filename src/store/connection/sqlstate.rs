@@ -33,17 +33,30 @@ const READ_ONLY: &str = "25006";
 /// When a server last refused a write because it is read-only. A pool and its connections share
 /// this: older connections are retired, since they may lead to the same server.
 #[derive(Clone, Default)]
-pub(in crate::store) struct ReadOnlySince(Arc<Mutex<Option<Instant>>>);
+pub(in crate::store) struct ReadOnlySince {
+    noted: Arc<Mutex<Option<Instant>>>,
+    refused: Arc<Mutex<Option<Instant>>>,
+}
 
 impl ReadOnlySince {
     /// Whether a connection opened at `created` must be replaced.
     pub(in crate::store) fn retires(&self, created: Instant) -> bool {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).is_some_and(|at| created <= at)
+        self.noted.lock().unwrap_or_else(PoisonError::into_inner).is_some_and(|at| created <= at)
     }
 
     /// Notes that the server we are connected to now is read-only.
     pub(in crate::store) fn note(&self) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+        *self.noted.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    }
+
+    /// Notes that no new connection is opened, since no server takes writes.
+    pub(in crate::store) fn refuse(&self) {
+        *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    }
+
+    /// Whether a connection was not opened for that reason since then.
+    pub(in crate::store) fn refused_since(&self, then: Instant) -> bool {
+        self.refused.lock().unwrap_or_else(PoisonError::into_inner).is_some_and(|at| then <= at)
     }
 }
 

@@ -34,7 +34,7 @@ use crate::http::extract::caller;
 use crate::http::extract::fields::FromFields;
 use crate::http::response::Created;
 use crate::store::idempotency_keys::{self, Outcome, PartsHash, Request, StoredResponse};
-use crate::store::{Connection, StoreError};
+use crate::store::{Connection, MaybeConflict, StoreError};
 
 /// The request header.
 pub const HEADER: &str = "Idempotency-Key";
@@ -67,6 +67,12 @@ impl Refused {
             Refused::Key(error) => error,
             Refused::Write(error) => write(error),
         }
+    }
+}
+
+impl MaybeConflict for Refused {
+    fn is_conflict(&self) -> bool {
+        matches!(self, Refused::Write(error) if error.is_conflict())
     }
 }
 
@@ -106,13 +112,13 @@ impl Key {
     ///
     /// The caller must do what follows a write (such as invalidating the cache) after a stored
     /// answer too: the process that stored the answer may have been killed before it did so.
-    pub async fn write<T, W>(self, state: &AppState, write: W) -> Result<Created<T>, Refused>
+    pub async fn write<T, W>(&self, state: &AppState, write: W) -> Result<Created<T>, Refused>
     where
         T: serde::Serialize,
         W: AsyncFnOnce(&mut Connection) -> Result<Created<T>, StoreError>,
     {
         let mut connection = state.store.connection().await.map_err(Refused::Write)?;
-        let Some(keyed) = self.0 else {
+        let Some(keyed) = &self.0 else {
             return write(&mut connection).await.map_err(Refused::Write);
         };
         let request = &keyed.request;
