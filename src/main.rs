@@ -69,10 +69,7 @@ fn keep_together(role: &Role) -> anyhow::Result<()> {
         let data = match role {
             Role::Up(args) => args.data(),
             Role::Dlq(args) => args.data(),
-            Role::Token(args) => match args.data() {
-                Some(data) => data,
-                None => return Ok(()),
-            },
+            Role::Token(args) => args.data(),
             _ => return Ok(()),
         };
         let cache =

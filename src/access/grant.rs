@@ -39,13 +39,13 @@ pub struct Granted {
     pub is_new_user: bool,
 }
 
-/// Why no token was made. Nothing has changed then.
+/// Why an order about tokens was refused. Nothing has changed then.
 #[derive(Debug, thiserror::Error)]
-pub enum GrantError {
+pub enum TokenOrderError {
     /// The order is invalid.
     #[error("{field}: {problem}")]
     Invalid {
-        /// The member of [`Grant`].
+        /// The member of the order.
         field: &'static str,
         /// What is wrong with it.
         problem: String,
@@ -67,15 +67,15 @@ pub async fn grant(
     connection: &mut Connection,
     order: &Grant,
     show: impl FnOnce(&Secret) -> Result<(), OutputError>,
-) -> Result<Granted, GrantError> {
+) -> Result<Granted, TokenOrderError> {
     let mut refused = None;
     let outcome = transaction(connection, async |connection| {
         let made = make(connection, order).await.and_then(|granted| {
-            show(&granted.token).map_err(GrantError::NotShown)?;
+            show(&granted.token).map_err(TokenOrderError::NotShown)?;
             Ok(granted)
         });
         made.map_err(|error| match error {
-            GrantError::Store(error) => error,
+            TokenOrderError::Store(error) => error,
             other => {
                 refused = Some(other);
                 StoreError::Fault("rolled back".into())
@@ -83,11 +83,11 @@ pub async fn grant(
         })
     })
     .await;
-    outcome.map_err(|error| refused.unwrap_or(GrantError::Store(error)))
+    outcome.map_err(|error| refused.unwrap_or(TokenOrderError::Store(error)))
 }
 
-async fn make(connection: &mut Connection, order: &Grant) -> Result<Granted, GrantError> {
-    let invalid = |field, problem: String| GrantError::Invalid { field, problem };
+async fn make(connection: &mut Connection, order: &Grant) -> Result<Granted, TokenOrderError> {
+    let invalid = |field, problem: String| TokenOrderError::Invalid { field, problem };
     if !TOKEN_NAME.allows_length_of(&order.name) || !shows_something(&order.name) {
         return Err(invalid("name", TOKEN_NAME.expected_length()));
     }
@@ -104,13 +104,7 @@ async fn make(connection: &mut Connection, order: &Grant) -> Result<Granted, Gra
     };
     let role = order.admin.then_some(Role::Admin.as_str());
     let who = order.user.as_str();
-    let id = match who.parse() {
-        Ok(id) => Some(id),
-        Err(_) if is_address(who) => users::id_of(connection, who).await?,
-        Err(_) => {
-            return Err(invalid("user", format!("{who:?} is no user's id or e-mail address")));
-        }
-    };
+    let id = user_id(connection, who).await?;
     let user_id = match id {
         None => {
             let change = UserChange { email: Some(who.to_owned()), role, ..UserChange::default() };
@@ -134,4 +128,20 @@ async fn make(connection: &mut Connection, order: &Grant) -> Result<Granted, Gra
     };
     let (token_id, token) = issue(connection, new).await?;
     Ok(Granted { token_id, token, user_id, is_new_user: id.is_none() })
+}
+
+/// The id of a user who is named by an id or an e-mail address; `None` if no user has this address.
+/// An id is returned as it is, whether a user has it or not.
+pub(super) async fn user_id(
+    connection: &mut Connection,
+    who: &str,
+) -> Result<Option<i64>, TokenOrderError> {
+    match who.parse() {
+        Ok(id) => Ok(Some(id)),
+        Err(_) if is_address(who) => Ok(users::id_of(connection, who).await?),
+        Err(_) => Err(TokenOrderError::Invalid {
+            field: "user",
+            problem: format!("{who:?} is neither a user's id nor an e-mail address"),
+        }),
+    }
 }

@@ -1,11 +1,13 @@
 //! Authentication: tokens, passwords, and the callers they stand for.
 
 mod grant;
+mod overview;
 mod passwords;
 mod seal;
 mod tokens;
 
-pub use grant::{Grant, GrantError, Granted, grant};
+pub use grant::{Grant, Granted, TokenOrderError, grant};
+pub use overview::{Revocation, Revoked, TokenFilter, list, revoke};
 pub use passwords::{HashRequester, PasswordError, Passwords};
 pub use seal::Seal;
 pub use tokens::{Tokens, issue, issue_session, issue_token};

@@ -341,6 +341,21 @@ async fn on_an_address_of_others_a_first_token_is_shown_once_and_more_are_made_w
     assert_eq!(api.with_token(&ada).get("/tasks").await.status, 200);
     let refused = world.run(&["token", "create", "--user", "999"]).await.exited(2);
     assert!(refused.stderr.contains("--user") && refused.stderr.contains("999"), "{refused:?}");
+    // So are all listed and ended by it.
+    let listed = world.run(&["token", "list", "--user", "ada@example.com", "--json"]).await;
+    let listed = listed.succeeded().json();
+    assert_eq!((listed.as_array().unwrap().len(), &listed[0]["kind"]), (1, &json!("api")));
+    let id = listed[0]["id"].to_string();
+    let revoked = world.run(&["token", "revoke", &id, "999"]).await.exited(1);
+    assert_eq!(revoked.stdout, format!("revoked  {id}\n1 revoked\n"), "{revoked:?}");
+    assert!(revoked.stderr.contains("there is no token or session 999"), "{revoked:?}");
+    for unknown in [
+        &["token", "list", "--user", "999"] as &[&str],
+        &["token", "revoke", "--all", "--user", "no@example.com"],
+    ] {
+        let refused = world.run(unknown).await.exited(2);
+        assert!(refused.stderr.contains("--user: there is no user"), "{refused:?}");
+    }
     world.run(&["dlq", "list"]).await.succeeded();
     let mut full = world.command(&["token", "create", "--user", "1"], &[]);
     full.stdout(std::fs::File::options().write(true).open("/dev/full").unwrap());
@@ -352,6 +367,10 @@ async fn on_an_address_of_others_a_first_token_is_shown_once_and_more_are_made_w
     assert!(up.wait().await.unwrap().success());
     // The stopped one's database is opened for it.
     let eve = world.token(&["--user", "eve@example.com"]).await;
+    let listed = world.run(&["token", "list"]).await.succeeded();
+    assert!(listed.stdout.contains("eve@example.com, command line"), "{listed:?}");
+    let all = ["token", "revoke", "--all", "--user", "ada@example.com"];
+    assert_eq!(world.run(&all).await.succeeded().stdout, "0 revoked\n");
     let (_up, shown) = panel().await;
     assert_eq!(word(&shown), [] as [&str; 0], "{shown}");
     let port = shown.split("http://0.0.0.0:").nth(1).unwrap().split('/').next().unwrap();

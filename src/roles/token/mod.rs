@@ -3,6 +3,7 @@
 
 mod create;
 mod list;
+mod source;
 
 use std::process::ExitCode;
 
@@ -27,10 +28,11 @@ enum Command {
 
 impl Args {
     /// The data directory of the `taskd up` that may be asked.
-    pub fn data(&self) -> Option<&DataArgs> {
+    pub fn data(&self) -> &DataArgs {
         match &self.command {
-            Command::Create(args) => Some(&args.data),
-            Command::List(_) | Command::Revoke(_) => None,
+            Command::Create(args) => &args.source.data,
+            Command::List(args) => &args.source.data,
+            Command::Revoke(args) => &args.source.data,
         }
     }
 }

@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Bytea, Nullable, Text, Timestamptz};
 use diesel_async::AsyncPgConnection;
+use serde::{Deserialize, Serialize};
 
 use crate::domain::event::Actor;
 use crate::domain::user::Role;
@@ -244,7 +245,8 @@ pub async fn delete_all(
 }
 
 /// A session or an API token with its user, for operators.
-#[derive(Debug, Clone, QueryableByName)]
+#[derive(Debug, Clone, QueryableByName, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct TokenWithUser {
     /// Assigned by the database.
     #[diesel(sql_type = BigInt)]

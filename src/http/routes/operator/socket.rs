@@ -9,7 +9,7 @@ use actix_web::web::{self, Data, Json, Path};
 use actix_web::{App, HttpResponse, HttpServer};
 use serde::{Deserialize, Serialize};
 
-use crate::access::{Grant, GrantError, grant};
+use crate::access::{self, Grant, Granted, Revocation, TokenFilter, TokenOrderError, grant};
 use crate::authenticity::Authenticity;
 use crate::broker::Broker;
 use crate::dead_letters::DeadLetters;
@@ -19,6 +19,10 @@ use crate::store::accounts::tokens::{self, Kind};
 
 /// The path to which tokens to be made are posted.
 pub const TOKENS: &str = "/tokens";
+/// The path to which orders to list tokens are posted.
+pub const TOKEN_LIST: &str = "/tokens/list";
+/// The path to which orders to end tokens are posted.
+pub const TOKEN_REVOCATION: &str = "/tokens/revoke";
 /// Deletes a token that could not be shown, by the ids of its user and itself.
 const TOKEN: &str = "/tokens/{user}/{id}";
 
@@ -34,6 +38,17 @@ pub struct NewTokenDocument {
     pub user_id: i64,
     /// Whether the user was created with it.
     pub is_new_user: bool,
+}
+
+impl From<Granted> for NewTokenDocument {
+    fn from(granted: Granted) -> NewTokenDocument {
+        NewTokenDocument {
+            token: granted.token.expose().to_owned(),
+            token_id: granted.token_id,
+            user_id: granted.user_id,
+            is_new_user: granted.is_new_user,
+        }
+    }
 }
 
 /// Why an order was refused.
@@ -74,6 +89,8 @@ pub fn start(
             .app_data(store.clone())
             .route(operator::PATH, web::post().to(operator::obey))
             .route(TOKENS, web::post().to(create))
+            .route(TOKEN_LIST, web::post().to(list))
+            .route(TOKEN_REVOCATION, web::post().to(revoke))
             .route(TOKEN, web::delete().to(take_back))
     });
     let server =
@@ -88,14 +105,29 @@ async fn create(store: Data<Store>, order: Json<Grant>) -> HttpResponse {
         let mut connection = store.connection().await?;
         grant(&mut connection, &order, |_| Ok(())).await
     };
-    match made.await {
-        Ok(granted) => HttpResponse::Created().json(NewTokenDocument {
-            token: granted.token.expose().to_owned(),
-            token_id: granted.token_id,
-            user_id: granted.user_id,
-            is_new_user: granted.is_new_user,
-        }),
-        Err(GrantError::Invalid { field, problem }) => {
+    answer(made.await.map(NewTokenDocument::from))
+}
+
+async fn list(store: Data<Store>, order: Json<TokenFilter>) -> HttpResponse {
+    let listed = async {
+        let mut connection = store.connection().await?;
+        access::list(&mut connection, &order).await
+    };
+    answer(listed.await)
+}
+
+async fn revoke(store: Data<Store>, order: Json<Revocation>) -> HttpResponse {
+    let revoked = async {
+        let mut connection = store.connection().await?;
+        access::revoke(&mut connection, &order).await
+    };
+    answer(revoked.await)
+}
+
+fn answer(outcome: Result<impl Serialize, TokenOrderError>) -> HttpResponse {
+    match outcome {
+        Ok(document) => HttpResponse::Ok().json(document),
+        Err(TokenOrderError::Invalid { field, problem }) => {
             let refusal = Refusal { field: Some(field.to_owned()), problem };
             HttpResponse::BadRequest().json(refusal)
         }

@@ -1,0 +1,70 @@
+//! Has orders about tokens carried out where the tokens are.
+
+use reqwest::Method;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::super::reach::{self, StoppedUp};
+use super::super::runtime;
+use crate::access::TokenOrderError;
+use crate::config::{ConfigError, DataArgs, DatabaseArgs, TlsArgs};
+use crate::http::routes::operator::socket::Refusal;
+use crate::store::{Connection, Store};
+
+/// Where the tokens are: in a database, else with a running `taskd up`, else in the database of one
+/// that doesn't run.
+#[derive(clap::Args)]
+pub(super) struct TokenSourceArgs {
+    #[command(flatten)]
+    database: DatabaseArgs,
+    #[command(flatten)]
+    tls: TlsArgs,
+    #[command(flatten)]
+    pub(super) data: DataArgs,
+}
+
+impl TokenSourceArgs {
+    /// Sends an order to the running `taskd up` at this path of its socket, or carries it out in
+    /// the database.
+    pub(super) async fn give<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        order: &impl Serialize,
+        by_database: impl AsyncFnOnce(&mut Connection) -> Result<T, TokenOrderError>,
+    ) -> anyhow::Result<T> {
+        if let Some(url) = self.database.url(&self.tls.load()?)? {
+            runtime::check_database(&url).await?;
+            let store = Store::new(&url, 1)?;
+            return by_database(&mut *store.connection().await?).await.map_err(refused);
+        }
+        let directory = self.data.data_dir.display();
+        if let Some(answer) = reach::ask(&self.data, Method::POST, path, order).await? {
+            if answer.status().is_success() {
+                return Ok(answer.json().await?);
+            }
+            let Refusal { field, problem } = answer.json().await?;
+            return Err(match field {
+                Some(field) => ConfigError::new(format!("--{field}"), problem).into(),
+                None => anyhow::anyhow!("the `taskd up` on {directory}: {problem}"),
+            });
+        }
+        if let Some(stopped) = StoppedUp::open(&self.data).await? {
+            return by_database(&mut *stopped.store.connection().await?).await.map_err(refused);
+        }
+        let problem = format!(
+            "is not set, and no `taskd up` has run on {directory}: set it to \
+             postgres://user:password@host/database, or start `taskd up`"
+        );
+        Err(ConfigError::new("DATABASE_URL", problem).into())
+    }
+}
+
+/// An invalid order is a mistake on the command line, so the error names the option.
+fn refused(error: TokenOrderError) -> anyhow::Error {
+    match error {
+        TokenOrderError::Invalid { field, problem } => {
+            ConfigError::new(format!("--{field}"), problem).into()
+        }
+        other => other.into(),
+    }
+}
