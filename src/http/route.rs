@@ -17,6 +17,8 @@ pub struct Route {
     pub need: Need,
     /// With which requests it is counted.
     pub class: Class,
+    /// What becomes of query parameters.
+    pub parameters: QueryParameters,
     /// What answers.
     pub handler: Handler,
     /// The errors that it has beside those of every route.
@@ -51,6 +53,17 @@ pub enum Class {
     SignIn,
     /// Probes, which are never limited.
     Unlimited,
+}
+
+/// What becomes of the query parameters of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum QueryParameters {
+    /// The route has none, and any is refused.
+    Refused,
+    /// The handler reads them, and refuses those it doesn't know.
+    Read,
+    /// They are ignored, since probes, scrapers and browsers may add some.
+    Ignored,
 }
 
 /// What answers a route.
@@ -112,14 +125,15 @@ impl Route {
         Route::new("DELETE", path, need, Class::Writes, Handler::Described(handler))
     }
 
-    /// A GET whose handler doesn't describe itself.
+    /// A GET whose handler doesn't describe itself. Its query parameters are ignored.
     pub const fn plain_get(
         path: &'static str,
         need: Need,
         handler: fn() -> actix_web::Route,
         operation: fn() -> Option<Value>,
     ) -> Route {
-        Route::new("GET", path, need, Class::Reads, Handler::Plain(handler, operation))
+        let route = Route::new("GET", path, need, Class::Reads, Handler::Plain(handler, operation));
+        Route { parameters: QueryParameters::Ignored, ..route }
     }
 
     /// A POST whose handler doesn't describe itself.
@@ -140,7 +154,8 @@ impl Route {
         handler: Handler,
     ) -> Route {
         let (errors, precondition, headers): (fn() -> Vec<ApiError>, _, _) = (Vec::new, None, &[]);
-        Route { method, path, need, class, handler, errors, precondition, headers }
+        let parameters = QueryParameters::Refused;
+        Route { method, path, need, class, parameters, handler, errors, precondition, headers }
     }
 
     /// The method, for the router.
@@ -152,6 +167,11 @@ impl Route {
     /// The same, counted with these requests.
     pub const fn counted_as(self, class: Class) -> Route {
         Route { class, ..self }
+    }
+
+    /// The same, with a handler that reads query parameters.
+    pub const fn reads_parameters(self) -> Route {
+        Route { parameters: QueryParameters::Read, ..self }
     }
 
     /// The same, with errors of its own.

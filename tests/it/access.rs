@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use taskd::http::route::{Need, Route};
+use taskd::http::route::{Need, QueryParameters, Route};
 use taskd::http::routes;
 
 use taskd_testing::{Answer, Api, Process, World, eventually, eventually_within};
@@ -107,6 +107,9 @@ async fn the_document_says_of_each_route_what_it_needs() {
             let route = routes::all().find(&method.to_uppercase(), path);
             let route = route.unwrap_or_else(|| panic!("{method} {path} is no route"));
             assert_eq!(operation["security"] == json!([]), route.need == Need::Nothing, "{path}");
+            let parameters = operation["parameters"].as_array().into_iter().flatten();
+            let reads = parameters.into_iter().any(|parameter| parameter["in"] == "query");
+            assert_eq!(reads, route.parameters == QueryParameters::Read, "{method} {path}");
         }
     }
 }

@@ -16,9 +16,9 @@ fn requests(process: &Process) -> Vec<(String, String, u64)> {
 }
 
 async fn asked(serve: &Process) -> Vec<(String, String, u64)> {
-    serve.api().post("/tasks?secret=1", json!({ "title": "t" })).await;
+    serve.api().post("/tasks", json!({ "title": "t" })).await;
     serve.api().get("/tasks/1").await.expect(200);
-    serve.api().get("/tasks/99?secret=1").await.expect(404);
+    serve.api().get("/tasks/99?secret=1").await.expect(400);
     // The last line to come is one that every setting but off has.
     serve.api().get("/nothing").await.expect(404);
     serve.log("the last", |line| line["path"] == "/nothing").await;
@@ -34,7 +34,7 @@ fn of(lines: &[(&str, &str, u64)]) -> Vec<(String, String, u64)> {
 #[ignore = "needs services: scripts/test"]
 async fn the_setting_says_which_requests_have_a_line() {
     let world = World::new().await;
-    let errors = of(&[("GET", "/tasks/99", 404), ("GET", "/nothing", 404)]);
+    let errors = of(&[("GET", "/tasks/99", 400), ("GET", "/nothing", 404)]);
     let serve = world.serve().await;
     assert_eq!(asked(&serve).await, errors, "errors is what serve has");
     let serve = world.serve_with(&[("ACCESS_LOG", "all")]).await;

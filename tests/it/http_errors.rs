@@ -217,6 +217,11 @@ async fn every_wrong_parameter_is_named_at_once() {
         "GET /tasks?sort=title&cursor=WyJ0aXRsZSIseyJrZXkiOnsicyI6Ilx1MDAwMCJ9LCJpZCI6MX1d";
     for case in [
         invalid("GET /tasks?page=2", &["/page"]),
+        invalid("GET /tasks/1?expand=all&x", &["/expand", "/x"]),
+        invalid("GET /users/1?x", &["/x"]),
+        invalid("POST /tasks?x=1", &["/x"]),
+        invalid("DELETE /tasks/1?force=1", &["/force"]),
+        invalid("POST /operator/dead-letters?x=1", &["/x"]),
         invalid("GET /tasks?limit=1&limit=2", &["/limit"]),
         invalid(
             "GET /tasks?total=1&total=true&limit=&x&status=",
@@ -262,6 +267,16 @@ async fn every_wrong_parameter_is_named_at_once() {
         invalid("GET /tasks/x/activity", &["/id"]),
     ] {
         hold(&api, case).await;
+    }
+    let refused = api.get("/tasks/1?expand=all").await;
+    assert_eq!(
+        refused.json()["detail"],
+        "the parameter expand is not known here; there are no parameters"
+    );
+    api.task("t", None).await;
+    for ignored in ["/tasks/1?", "/?x", "/healthz?x", "/readyz?x", "/metrics?x", "/openapi.json?x"]
+    {
+        assert_eq!(api.get(ignored).await.status, 200, "{ignored}");
     }
 }
 

@@ -215,20 +215,33 @@ impl<T: FromFields> FromRequest for Params<T> {
     type Future = Ready<Result<Self, ApiError>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        let mut members = Map::new();
-        let mut repeated = BTreeSet::new();
-        for (name, value) in url::form_urlencoded::parse(request.query_string().as_bytes()) {
-            if members.insert(name.to_string(), Value::String(value.into_owned())).is_some() {
-                repeated.insert(name.into_owned());
-            }
-        }
-        let mut fields = Fields::new(RequestPart::Query, members);
-        for name in repeated {
-            fields.fault(&name, "is given more than once");
-        }
+        let mut fields = query(request.query_string());
         let value = T::from_fields(&mut fields);
         ready(fields.finish(Params(value)))
     }
+}
+
+/// Refuses every parameter of a query string, for a route that has none.
+///
+/// # Errors
+/// [`ApiError::Validation`] if there is a parameter.
+pub(in crate::http) fn no_parameters(query_string: &str) -> Result<(), ApiError> {
+    query(query_string).finish(())
+}
+
+fn query(query_string: &str) -> Fields {
+    let mut members = Map::new();
+    let mut repeated = BTreeSet::new();
+    for (name, value) in url::form_urlencoded::parse(query_string.as_bytes()) {
+        if members.insert(name.to_string(), Value::String(value.into_owned())).is_some() {
+            repeated.insert(name.into_owned());
+        }
+    }
+    let mut fields = Fields::new(RequestPart::Query, members);
+    for name in repeated {
+        fields.fault(&name, "is given more than once");
+    }
+    fields
 }
 
 described_as!(Params<T>, actix_web::web::Query<T>, T: Apiv2Schema);

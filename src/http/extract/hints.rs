@@ -52,7 +52,8 @@ const OF_THE_SERVER: [&str; 5] = ["id", "version", "createdAt", "updatedAt", "co
 /// The message for an unknown name, where `known` are the names there are.
 pub(in crate::http) fn unknown(part: RequestPart, name: &str, known: &[&'static str]) -> String {
     if known.is_empty() {
-        return "is not known here, nor is any other".to_owned();
+        let there_are = if part == RequestPart::Query { "parameters" } else { "members" };
+        return format!("is not known here; there are no {there_are}");
     }
     let all = format!("is not known here; there are: {}", known.join(", "));
     let folded = |text: &str| text.replace(['_', '-'], "").to_ascii_lowercase();
@@ -86,6 +87,6 @@ mod tests {
         assert!(unknown(RequestPart::Body, "due_date", &body).contains("is dueAt"));
         // No hint at a name that doesn't exist here.
         assert!(unknown(RequestPart::Query, "q", &list).ends_with("sort"));
-        assert!(unknown(RequestPart::Query, "x", &[]).starts_with("is not known here"));
+        assert!(unknown(RequestPart::Query, "x", &[]).ends_with("there are no parameters"));
     }
 }

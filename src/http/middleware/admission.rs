@@ -17,8 +17,9 @@ use crate::access::{Caller, Tokens};
 use crate::ground::secret::Secret;
 use crate::http::AppState;
 use crate::http::error::{ApiError, Fault, RequestPart};
+use crate::http::extract::fields::no_parameters;
 use crate::http::extract::idempotency_key::HEADER;
-use crate::http::route::{Handler, Need, Route, Routes};
+use crate::http::route::{Handler, Need, QueryParameters, Route, Routes};
 use crate::store::accounts::tokens::Holder;
 
 /// How strict this instance is.
@@ -75,7 +76,10 @@ pub async fn enforce<B: MessageBody + 'static>(
     next: Next<B>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
     let refusal = request.extensions_mut().remove::<Refusal>();
-    match refusal.or_else(|| misplaced_key(&request).map(Refusal)) {
+    let refusal = refusal
+        .or_else(|| misplaced_key(&request).map(Refusal))
+        .or_else(|| unread_parameters(&request).map(Refusal));
+    match refusal {
         Some(Refusal(error)) => Ok(request.into_response(error.error_response())),
         None => Ok(next.call(request).await?.map_into_boxed_body()),
     }
@@ -96,11 +100,22 @@ fn misplaced_key(request: &ServiceRequest) -> Option<ApiError> {
     request.headers().contains_key(HEADER).then(|| ApiError::Validation(vec![fault]))
 }
 
+/// Refuses query parameters where they would be ignored: a client that sends one relies on it.
+fn unread_parameters(request: &ServiceRequest) -> Option<ApiError> {
+    if request.query_string().is_empty() {
+        return None;
+    }
+    let refused = matched(request).is_some_and(|r| r.parameters == QueryParameters::Refused);
+    if refused { no_parameters(request.query_string()).err() } else { None }
+}
+
 /// Whether the request is an order to this process, of which no answer is kept.
 fn is_order(request: &ServiceRequest) -> bool {
-    let extensions = request.extensions();
-    let route = extensions.get::<MatchedRoute>().and_then(|matched| matched.route);
-    route.is_some_and(|route| matches!(route.handler, Handler::Plain(..)))
+    matched(request).is_some_and(|route| matches!(route.handler, Handler::Plain(..)))
+}
+
+fn matched(request: &ServiceRequest) -> Option<&'static Route> {
+    request.extensions().get::<MatchedRoute>().and_then(|matched| matched.route)
 }
 
 /// The caller, where the route requires one.

@@ -17,7 +17,8 @@ use crate::store::{activity, tasks};
 
 /// The route of a task's activity.
 pub(super) static ROUTES: &[Route] =
-    &[Route::get("/tasks/{id}/activity", Need::Token, || web::Route::new().to(list))];
+    &[Route::get("/tasks/{id}/activity", Need::Token, || web::Route::new().to(list))
+        .reads_parameters()];
 
 #[api_v2_operation(
     operation_id = "listTaskActivity",

@@ -20,7 +20,7 @@ use crate::store::{Connection, StoreError, categories, unless_in_conflict};
 
 /// The routes of categories.
 pub(super) static ROUTES: &[Route] = &[
-    Route::get("/categories", Need::Token, || web::Route::new().to(list)),
+    Route::get("/categories", Need::Token, || web::Route::new().to(list)).reads_parameters(),
     Route::post("/categories", Need::Admin, || web::Route::new().to(create))
         .fails_with(taken_names),
     Route::get("/categories/{id}", Need::Token, || web::Route::new().to(get)),

@@ -22,7 +22,7 @@ use crate::store::events::{self, EventQuery};
 
 /// The routes of events.
 pub(super) static ROUTES: &[Route] = &[
-    Route::get("/events", Need::Admin, || web::Route::new().to(list)),
+    Route::get("/events", Need::Admin, || web::Route::new().to(list)).reads_parameters(),
     Route::get("/events/{eventId}", Need::Admin, || web::Route::new().to(get)),
 ];
 

@@ -24,7 +24,7 @@ use crate::store::{Connection, StoreError, unless_in_conflict};
 
 /// The routes of sessions.
 pub(super) static ROUTES: &[Route] = &[
-    Route::get("/sessions", Need::Token, || web::Route::new().to(list)),
+    Route::get("/sessions", Need::Token, || web::Route::new().to(list)).reads_parameters(),
     Route::post("/sessions", Need::Nothing, || web::Route::new().to(create))
         .counted_as(Class::SignIn)
         .fails_with(|| vec![ApiError::BadCredentials]),
@@ -32,7 +32,8 @@ pub(super) static ROUTES: &[Route] = &[
     Route::delete("/sessions/current", Need::Token, || web::Route::new().to(delete_current))
         .fails_with(|| vec![ApiError::NotFound("session")]),
     Route::delete("/sessions/{id}", Need::Token, || web::Route::new().to(delete)),
-    Route::get("/users/{id}/sessions", Need::Token, || web::Route::new().to(list_of_user)),
+    Route::get("/users/{id}/sessions", Need::Token, || web::Route::new().to(list_of_user))
+        .reads_parameters(),
     Route::delete("/users/{id}/sessions", Need::Token, || web::Route::new().to(delete_of_user)),
     Route::delete("/users/{id}/sessions/{sessionId}", Need::Token, || {
         web::Route::new().to(delete_one_of_user)

@@ -26,7 +26,7 @@ use crate::store::{Conflicts, Connection, StoreError, task_list, tasks, unless_i
 
 /// The routes of tasks.
 pub(super) static ROUTES: &[Route] = &[
-    Route::get("/tasks", Need::Token, || web::Route::new().to(list)),
+    Route::get("/tasks", Need::Token, || web::Route::new().to(list)).reads_parameters(),
     Route::post("/tasks", Need::Token, || web::Route::new().to(create))
         .answers_with(&[Header::etag("201")])
         .fails_with(conflicts),

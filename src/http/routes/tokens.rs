@@ -23,11 +23,12 @@ use crate::store::{Connection, StoreError, unless_in_conflict};
 
 /// The routes of API tokens.
 pub(super) static ROUTES: &[Route] = &[
-    Route::get("/tokens", Need::Token, || web::Route::new().to(list)),
+    Route::get("/tokens", Need::Token, || web::Route::new().to(list)).reads_parameters(),
     Route::post("/tokens", Need::Token, || web::Route::new().to(create))
         .fails_with(|| vec![ApiError::TooManyTokens]),
     Route::delete("/tokens/{id}", Need::Token, || web::Route::new().to(delete)),
-    Route::get("/users/{id}/tokens", Need::Token, || web::Route::new().to(list_of_user)),
+    Route::get("/users/{id}/tokens", Need::Token, || web::Route::new().to(list_of_user))
+        .reads_parameters(),
     Route::delete("/users/{id}/tokens", Need::Token, || web::Route::new().to(delete_of_user)),
     Route::delete("/users/{id}/tokens/{tokenId}", Need::Token, || {
         web::Route::new().to(delete_one_of_user)

@@ -24,7 +24,7 @@ use crate::store::{Connection, StoreError, unless_in_conflict};
 
 /// The routes of users.
 pub(super) static ROUTES: &[Route] = &[
-    Route::get("/users", Need::Admin, || web::Route::new().to(list)),
+    Route::get("/users", Need::Admin, || web::Route::new().to(list)).reads_parameters(),
     Route::post("/users", Need::Admin, || web::Route::new().to(create))
         .fails_with(|| vec![ApiError::EmailTaken]),
     Route::get("/users/{id}", Need::Token, || web::Route::new().to(get)),
