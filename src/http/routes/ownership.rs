@@ -45,14 +45,14 @@ pub(super) async fn missing(
         Ok(missing) => missing,
         Err(error) => return error.into(),
     };
-    let fault = |absent: bool, name, what| {
-        absent.then(|| Fault::new(RequestPart::Body, name, format!("there is no such {what}")))
+    let fault = |id: Option<i64>, absent: bool, name, what| {
+        let id = id.filter(|_| absent)?;
+        let message = format!("must be the id of a {what}: there is no {what} {id}");
+        Some(Fault::new(RequestPart::Body, name, message))
     };
-    let faults: Vec<Fault> =
-        [fault(user, "userId", "user"), fault(category, "categoryId", "category")]
-            .into_iter()
-            .flatten()
-            .collect();
+    let user = fault(user_id, user, "userId", "user");
+    let category = fault(category_id, category, "categoryId", "category");
+    let faults: Vec<Fault> = user.into_iter().chain(category).collect();
     // Whatever was missing a moment ago has been made since: the same request will work.
     if faults.is_empty() { ApiError::WriteConflict } else { ApiError::Validation(faults) }
 }
