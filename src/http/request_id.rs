@@ -1,7 +1,7 @@
 //! The id of a request, which links its log lines, its errors and its response.
 
 use actix_web::dev::ServiceRequest;
-use actix_web::http::header::HeaderName;
+use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
 use uuid::Uuid;
 
 pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -16,9 +16,20 @@ tokio::task_local! {
 pub struct RequestId;
 
 impl RequestId {
-    /// The id, or an empty text outside of a request.
+    /// The id, or a new one outside of a request.
     pub fn current() -> String {
-        CURRENT.try_with(String::clone).unwrap_or_default()
+        CURRENT.try_with(String::clone).unwrap_or_else(|_| RequestId::fresh())
+    }
+
+    fn fresh() -> String {
+        Uuid::now_v7().to_string()
+    }
+
+    /// Names the id in the headers of a response.
+    pub(super) fn mark(id: &str, headers: &mut HeaderMap) {
+        if let Ok(value) = HeaderValue::from_str(id) {
+            headers.insert(REQUEST_ID, value);
+        }
     }
 
     /// Runs a future under this id, such as one in a task of its own.
@@ -33,6 +44,6 @@ impl RequestId {
             (1..=REQUEST_ID_CHARS).contains(&id.len())
                 && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.:/+=".contains(&b))
         };
-        given.filter(fit).map_or_else(|| Uuid::now_v7().to_string(), str::to_owned)
+        given.filter(fit).map_or_else(RequestId::fresh, str::to_owned)
     }
 }

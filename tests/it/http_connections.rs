@@ -150,6 +150,8 @@ async fn a_websocket_is_refused_before_its_body_is_waited_for() {
         let answer = told(&api, &request).await;
         assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
         assert!(answer.contains("\"upgrade_unsupported\""), "{answer}");
+        let id = answer.split("\"requestId\":\"").nth(1).unwrap().split('"').next().unwrap();
+        assert!(!id.is_empty() && has(&answer, &format!("x-request-id: {id}")), "{answer}");
         assert!(has(&answer, "connection: close"), "{answer}");
     }
     assert_eq!(serve.api().tasks().await, 0);

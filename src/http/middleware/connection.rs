@@ -14,6 +14,7 @@ use actix_web::{Error, ResponseError};
 
 use crate::http::error::ApiError;
 use crate::http::middleware::pieces::in_pieces;
+use crate::http::request_id::RequestId;
 
 /// Whether a request on this connection has said that it is the last.
 #[derive(Default)]
@@ -49,13 +50,21 @@ pub(in crate::http) async fn minded<B: MessageBody + 'static>(
         (false, false) => None,
     };
     let (mut response, ends) = match refusal {
-        Some(refusal) => (request.into_response(refusal.error_response()), true),
+        Some(refusal) => (refuse(request, &refusal).await, true),
         None => (next.call(request).await?.map_into_boxed_body(), ends),
     };
     if ends {
         response.response_mut().head_mut().set_connection_type(ConnectionType::Close);
     }
     Ok(response.map_body(|_, body| in_pieces(body)))
+}
+
+/// Refuses a request under its id, since the middleware that gives it one is not reached.
+async fn refuse(request: ServiceRequest, refusal: &ApiError) -> ServiceResponse<BoxBody> {
+    let id = RequestId::of(&request);
+    let mut response = RequestId::within(id.clone(), async { refusal.error_response() }).await;
+    RequestId::mark(&id, response.headers_mut());
+    request.into_response(response)
 }
 
 /// Whether this request is the last on its connection.

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
-use actix_web::http::header::{CONTENT_TYPE, HeaderValue};
+use actix_web::http::header::CONTENT_TYPE;
 use actix_web::http::{ConnectionType, Method, StatusCode};
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage, ResponseError, web};
@@ -14,7 +14,7 @@ use crate::ground::shutdown::Shutdown;
 use crate::http::AppState;
 use crate::http::error::{ApiError, PROBLEM_JSON};
 use crate::http::middleware::admission::MatchedRoute;
-use crate::http::request_id::{REQUEST_ID, RequestId};
+use crate::http::request_id::RequestId;
 
 /// Middleware around routing and all rules, so that refusals are measured and logged too.
 pub async fn observe<B: MessageBody + 'static>(
@@ -35,9 +35,7 @@ pub async fn observe<B: MessageBody + 'static>(
         }
     };
     let mut response = RequestId::within(id.clone(), answering).await?;
-    if let Ok(value) = HeaderValue::from_str(&id) {
-        response.headers_mut().insert(REQUEST_ID, value);
-    }
+    RequestId::mark(&id, response.headers_mut());
     let stopping = response.request().app_data::<web::Data<Stopping>>();
     if stopping.is_some_and(|stopping| stopping.0.stopped()) {
         response.response_mut().head_mut().set_connection_type(ConnectionType::Close);
