@@ -107,7 +107,7 @@ impl FromStr for Rate {
         let count = count.trim().parse().ok().filter(|count| *count > 0);
         let count: u32 = count.ok_or("must begin with a whole number from 1, as 600/1m does")?;
         let period = humantime::parse_duration(period.trim())
-            .map_err(|e| format!("must end with a duration, as 600/1m does: {e}"))?;
+            .map_err(|_| "must end with a duration, as 600/1m does")?;
         if period < Duration::from_secs(1) || period > LONGEST_PERIOD {
             return Err("the period must be from 1s to 24h".into());
         }

@@ -34,16 +34,32 @@ impl FromStr for Schedule {
     /// if both day fields are restricted, a day that matches either is due.
     fn from_str(text: &str) -> Result<Schedule, String> {
         let fields: Vec<&str> = text.split_whitespace().collect();
-        let [minute, hour, day, month, weekday] = fields.as_slice() else {
+        let &[minute, hour, day, month, weekday] = fields.as_slice() else {
             return Err(format!(
                 "{text:?} has {} fields, not the five minute, hour, day of month, month, day of week",
                 fields.len()
             ));
         };
-        let weekdays = weekdays(weekday)?;
-        let parse = |day: &str, weekdays: &str| {
+        let parsed = |minute: &str, hour: &str, day: &str, month: &str, weekdays: &str| {
             cron::Schedule::from_str(&format!("0 {minute} {hour} {day} {month} {weekdays}"))
-                .map_err(|e| format!("{text:?} is not a cron expression: {e}"))
+        };
+        // The library doesn't say which field is wrong, so each is tried alone.
+        for (name, field, alone, range) in [
+            ("minute", minute, parsed(minute, "*", "*", "*", "*"), "from 0 to 59"),
+            ("hour", hour, parsed("*", hour, "*", "*", "*"), "from 0 to 23"),
+            ("day of month", day, parsed("*", "*", day, "*", "*"), "from 1 to 31"),
+            ("month", month, parsed("*", "*", "*", month, "*"), "from 1 to 12, or JAN to DEC"),
+        ] {
+            if alone.is_err() {
+                return Err(wrong_field(text, name, field, range));
+            }
+        }
+        let weekdays = weekdays(weekday).ok_or_else(|| {
+            wrong_field(text, "day of week", weekday, "from 0 to 7, or SUN to SAT")
+        })?;
+        let parse = |day: &str, weekdays: &str| {
+            let parsed = parsed(minute, hour, day, month, weekdays);
+            parsed.map_err(|_| format!("{text:?} is not a cron expression such as 0 3 * * *"))
         };
         let either = !day.starts_with('*') && !weekday.starts_with('*');
         let any = if either {
@@ -55,17 +71,24 @@ impl FromStr for Schedule {
     }
 }
 
+/// What a field of the expression must be, in one line.
+fn wrong_field(text: &str, name: &str, field: &str, range: &str) -> String {
+    format!(
+        "in {text:?} the {name} is {field:?}: it must be {range}, or a list, a range or a step of these \
+         (1,2 or 1-5 or */2)"
+    )
+}
+
 /// The day-of-week field as a list of names, since the library counts from Sunday = 1.
-fn weekdays(field: &str) -> Result<String, String> {
-    let wrong = || format!("{field:?} is not a day of the week such as 0, MON, 1-5 or */2");
-    let number = |name: &str| -> Result<usize, String> {
+fn weekdays(field: &str) -> Option<String> {
+    let number = |name: &str| -> Option<usize> {
         let by_name = DAYS.iter().position(|day| day.eq_ignore_ascii_case(name));
-        by_name.or_else(|| name.parse().ok().filter(|n| *n <= 7)).ok_or_else(wrong)
+        by_name.or_else(|| name.parse().ok().filter(|n| *n <= 7))
     };
     let mut days = [false; 7];
     for part in field.split(',') {
         let (range, step) = match part.split_once('/') {
-            Some((range, step)) => (range, step.parse().ok().filter(|s| *s > 0).ok_or_else(wrong)?),
+            Some((range, step)) => (range, step.parse().ok().filter(|s| *s > 0)?),
             None => (part, 1),
         };
         let (first, last) = match range.split_once('-') {
@@ -75,16 +98,16 @@ fn weekdays(field: &str) -> Result<String, String> {
             None => (number(range)?, number(range)?),
         };
         if first > last {
-            return Err(wrong());
+            return None;
         }
         (first..=last).step_by(step).for_each(|day| days[day % 7] = true);
     }
     if days == [true; 7] {
-        return Ok("*".into());
+        return Some("*".into());
     }
     let names: Vec<&str> =
         DAYS.iter().zip(days).filter(|(_, on)| *on).map(|(name, _)| *name).collect();
-    Ok(names.join(","))
+    Some(names.join(","))
 }
 
 #[cfg(test)]
@@ -130,6 +153,16 @@ mod tests {
             "* * * * */0",
         ] {
             assert!(text.parse::<Schedule>().is_err(), "{text}");
+        }
+        for (text, says) in [
+            ("60 * * * *", "the minute is \"60\": it must be from 0 to 59"),
+            ("0 25 * * *", "the hour is \"25\": it must be from 0 to 23"),
+            ("0 3 0 * *", "the day of month is \"0\": it must be from 1 to 31"),
+            ("0 3 * MAI *", "the month is \"MAI\": it must be from 1 to 12"),
+            ("0 3 * * 8", "the day of week is \"8\": it must be from 0 to 7"),
+        ] {
+            let error = text.parse::<Schedule>().unwrap_err();
+            assert!(error.contains(says) && !error.contains('\n'), "{error}");
         }
     }
 }

@@ -46,10 +46,14 @@ async fn a_wrong_password_of_redis_ends_what_would_use_it() {
     let world = World::new().await;
     let mut no_such_database = url::Url::parse(&redis_url()).unwrap();
     no_such_database.set_path("/9999");
-    for url in [with_password(&redis_url(), "nobody", "hunter2"), no_such_database.into()] {
+    for (url, says) in [
+        (with_password(&redis_url(), "nobody", "hunter2"), "password is wrong"),
+        (no_such_database.into(), "Redis refuses: DB index is out of range"),
+    ] {
         for role in ["serve", "up"] {
             let refused = world.run_with(&[role], &[("REDIS_URL", &url)]).await.exited(1);
-            assert!(refused.stderr.contains("REDIS_URL"), "{refused:?}");
+            let said = &refused.stderr;
+            assert!(said.contains("REDIS_URL: Redis refuses: ") && said.contains(says), "{said}");
             assert!(!refused.output().contains("hunter2"), "{refused:?}");
         }
     }

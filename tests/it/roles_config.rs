@@ -85,6 +85,7 @@ const WRONG: &[(&str, &str, &str, &str)] = &[
     ("DATABASE_POOL_SIZE", "serve", "many", "from 1 to 1000"),
     ("RABBITMQ_URL", "serve", "h", "amqp://user:password@host:5672/vhost"),
     ("REDIS_URL", "serve", "redis://h/first", "number of a database"),
+    ("REDIS_URL", "serve", "redis://h?protocol=resp9", "not \"resp9\""),
     ("DATA_DIR", "up", "/proc/nope", "/proc/nope"),
     ("SMTP_URL", "work", "h:25", "smtp://user:password@host:25"),
     ("SMTP_TIMEOUT", "work", "soon", "90s or 30d"),
@@ -119,7 +120,7 @@ const WRONG: &[(&str, &str, &str, &str)] = &[
     ("CACHE_PREFIX", "serve", "", "1 to 200 bytes"),
     ("CACHE_TTL", "serve", "soon", "90s or 30d"),
     ("PURGE_CRON", "purge", "daily", "minute, hour"),
-    ("PURGE_CRON", "up", "99 * * * *", "99 * * * *"),
+    ("PURGE_CRON", "up", "99 * * * *", "the minute is \"99\": it must be from 0 to 59"),
     ("PROCESSED_RETENTION", "up", "1ms", "RETRY_DELAYS"),
     ("EVENT_RETENTION", "up", "", "90s or 30d"),
     ("ACTIVITY_RETENTION", "up", "999999y", "at most"),
@@ -170,6 +171,7 @@ async fn each_variable_of_the_table_is_refused_by_name_with_what_it_takes() {
             "digit found",
             "InvalidClientConfig",
             "Invalid input",
+            "expected number",
             "os error 2)\n\n",
         ] {
             assert!(!said.contains(raw), "{variable}={value}: {said}");

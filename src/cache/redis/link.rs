@@ -56,7 +56,7 @@ impl Server {
         let passes =
             matches!(error.code(), Some("LOADING" | "BUSY" | "MASTERDOWN" | "CLUSTERDOWN"));
         let said = error.code().is_some() || error.kind() == ErrorKind::AuthenticationFailed;
-        (said && !passes).then(|| error.to_string())
+        (said && !passes).then(|| said_by_redis(&error))
     }
 
     /// The same server with a connection of its own, whose task runs on the thread that first uses
@@ -98,6 +98,22 @@ impl Server {
             *self.link.lock().await = None;
         }
         result
+    }
+}
+
+/// The server's own text of an error, without the library's names for its kind.
+fn said_by_redis(error: &redis::RedisError) -> String {
+    let Some(text) = error.detail() else {
+        // The library keeps nothing of the server's text here.
+        return match error.kind() {
+            ErrorKind::AuthenticationFailed => "the user name or the password is wrong".to_owned(),
+            _ => error.code().unwrap_or_else(|| error.category()).to_owned(),
+        };
+    };
+    // ERR says nothing; others, such as NOAUTH, are what one looks for.
+    match error.code().filter(|code| *code != "ERR") {
+        Some(code) => format!("{code} {text}"),
+        None => text.to_owned(),
     }
 }
 

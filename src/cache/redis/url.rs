@@ -32,8 +32,11 @@ impl RedisUrl {
             return Err("what follows the host must be the number of a database, such as /0".into());
         }
         for (name, value) in &url.parameters {
-            if name != "protocol" || !["resp2", "resp3", "2", "3"].contains(&value.as_str()) {
+            if name != "protocol" {
                 return Err(format!("the only parameter is protocol=resp2 or resp3, not {name:?}"));
+            }
+            if !["resp2", "resp3", "2", "3"].contains(&value.as_str()) {
+                return Err(format!("the protocol must be resp2 or resp3, not {value:?}"));
             }
         }
         let client = match url.scheme.as_str() {
@@ -75,7 +78,8 @@ mod tests {
             ("redis://:hunter2@h/first", "number of a database"),
             ("redis://:hunter2@h/-1", "number of a database"),
             ("redis://:hunter2@", "names no host"),
-            ("redis://:hunter2@h?db=1", "protocol"),
+            ("redis://:hunter2@h?db=1", "not \"db\""),
+            ("redis://:hunter2@h?protocol=resp9", "must be resp2 or resp3, not \"resp9\""),
             ("rediss://:hunter2@h/0#insecure", "always checked"),
             ("http://:hunter2@h", "redis or rediss"),
             ("h:6379", "redis://:password@host:6379/0"),

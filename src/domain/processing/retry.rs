@@ -131,7 +131,7 @@ impl FromStr for RetryPolicy {
 
 fn parse_delay(text: &str) -> Result<Duration, String> {
     let delay = humantime::parse_duration(text)
-        .map_err(|e| format!("{text:?} is not a duration such as 500ms, 5s or 2m: {e}"))?;
+        .map_err(|_| format!("{text:?} is not a duration such as 500ms, 5s or 2m"))?;
     if delay.subsec_nanos() % 1_000_000 != 0 || delay.is_zero() {
         return Err(format!("{text:?}: a delay is a whole number of milliseconds, at least one"));
     }
