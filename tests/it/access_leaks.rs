@@ -147,17 +147,34 @@ async fn an_order_is_read_as_strictly_as_every_body() {
     let serve = world.serve().await;
     let api = serve.api();
     let path = "/operator/dead-letters";
-    for wrong in [
-        json!({ "action": "list", "limit": 1, "x": 1 }),
-        json!({ "action": "discard", "selection": "all", "dryRun": true }),
-        json!({ "action": "discard", "selection": { "all": true } }),
-        json!({ "action": "discard" }),
-        json!({ "action": "list", "limit": -1 }),
-        json!({ "action": "burn", "selection": "all" }),
-        json!([]),
+    for (wrong, detail) in [
+        (
+            json!({ "action": "list", "limit": 1, "x": 1 }),
+            "x is not known here; there are: action, limit",
+        ),
+        (
+            json!({ "action": "discard", "selection": "all", "dryRun": true }),
+            "dryRun is not known here; there are: action, selection",
+        ),
+        (
+            json!({ "action": "discard", "selection": { "all": true } }),
+            "selection must be \"all\", or { \"ids\": [ … ] } with ids of letters or of their events",
+        ),
+        (json!({ "action": "discard" }), "selection is required"),
+        (
+            json!({ "action": "list", "limit": -1 }),
+            "limit must be a whole number from 0 on, not a negative number",
+        ),
+        (
+            json!({ "action": "burn", "selection": "all" }),
+            "action must be one of list, show, replay, discard, not this text",
+        ),
+        (json!({ "limit": 1 }), "action is required"),
+        (json!([]), "the body must be a JSON object"),
     ] {
-        let refused = api.post(path, wrong.clone()).await;
-        assert_eq!(refused.code(400), "validation_failed", "{wrong}");
+        let refused = api.post(path, wrong.clone()).await.expect(400);
+        assert_eq!(refused["code"], "validation_failed", "{wrong}");
+        assert_eq!(refused["detail"], detail, "{wrong}");
     }
     let ids = vec!["x".repeat(1_000); 300];
     let long = api.post(path, json!({ "action": "show", "selection": { "ids": ids } })).await;

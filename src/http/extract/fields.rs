@@ -131,6 +131,12 @@ impl Fields {
         }
     }
 
+    /// A member as it is, which the caller checks; `None` if it is absent.
+    pub fn unchecked(&mut self, name: &'static str) -> Option<Value> {
+        self.known.push(name);
+        self.left.remove(name)
+    }
+
     /// A query parameter. `expected` completes "must be …".
     pub fn parameter<T>(
         &mut self,

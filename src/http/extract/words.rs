@@ -24,6 +24,12 @@ impl Expected for i64 {
     }
 }
 
+impl Expected for usize {
+    fn expected() -> String {
+        "a whole number from 0 on".to_owned()
+    }
+}
+
 impl Expected for bool {
     fn expected() -> String {
         "true or false".to_owned()
@@ -54,6 +60,7 @@ pub(in crate::http) fn not_expected<T: Expected>(value: &Value) -> String {
         Value::Number(number) if number.as_f64().is_some_and(|n| n.fract() != 0.0) => {
             "a number with a fraction"
         }
+        Value::Number(number) if number.as_i64().is_some_and(|n| n < 0) => "a negative number",
         Value::Number(number) if number.is_f64() || number.is_u64() => "a number of that size",
         Value::Number(_) => "a number",
         Value::String(_) => "this text",
@@ -104,6 +111,10 @@ mod tests {
             (of_number(json!(1.5)), "must be a whole number, not a number with a fraction"),
             (of_number(json!(u64::MAX)), "must be a whole number, not a number of that size"),
             (of_number(json!(1e300)), "must be a whole number, not a number of that size"),
+            (
+                not_expected::<usize>(&json!(-1)),
+                "must be a whole number from 0 on, not a negative number",
+            ),
             (not_expected::<bool>(&json!({})), "must be true or false, not an object"),
             (
                 not_expected::<Status>(&json!([])),

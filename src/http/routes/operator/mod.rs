@@ -2,16 +2,17 @@
 
 pub mod socket;
 
-use actix_web::dev::Payload;
 use actix_web::web::{self, Data};
-use actix_web::{FromRequest, HttpRequest, HttpResponse, Responder};
-use futures_util::future::LocalBoxFuture;
+use actix_web::{HttpResponse, Responder};
+use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::dead_letters::{DeadLetters, Order};
+use crate::dead_letters::{DeadLetters, Order, Selection};
 use crate::http::describe::{OPERATION, answer, problem};
-use crate::http::error::{ApiError, Fault, RequestPart};
-use crate::http::extract::body::members;
+use crate::http::error::ApiError;
+use crate::http::extract::body::Body;
+use crate::http::extract::fields::{Fields, FromFields};
+use crate::http::extract::words::Expected;
 use crate::http::route::{Need, Route};
 
 /// The path to which `taskd dlq` posts its orders.
@@ -50,29 +51,59 @@ fn operation() -> Value {
     })
 }
 
-/// An order, parsed as strictly and with the same limits as every other body.
-pub(in crate::http) struct Ordered(Order);
+/// What is to be done with the letters.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+enum Action {
+    List,
+    Show,
+    Replay,
+    Discard,
+    /// The member is missing or wrong.
+    #[default]
+    #[serde(skip)]
+    Unclear,
+}
 
-impl FromRequest for Ordered {
-    type Error = ApiError;
-    type Future = LocalBoxFuture<'static, Result<Ordered, ApiError>>;
-
-    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
-        let members = members(request, payload, &["application/json"]);
-        Box::pin(async move {
-            let order = serde_json::from_value(Value::Object(members.await?));
-            order.map(Ordered).map_err(|error| {
-                let message = format!("is no order: {error}");
-                let fault = Fault { r#in: RequestPart::Body, pointer: String::new(), message };
-                ApiError::Validation(vec![fault])
-            })
-        })
+impl Expected for Action {
+    fn expected() -> String {
+        "one of list, show, replay, discard".to_owned()
     }
+}
+
+impl FromFields for Order {
+    fn from_fields(fields: &mut Fields) -> Order {
+        match fields.required("action") {
+            Action::List => Order::List { limit: fields.required("limit") },
+            Action::Show => Order::Show { selection: selection(fields) },
+            Action::Replay => Order::Replay { selection: selection(fields) },
+            Action::Discard => Order::Discard { selection: selection(fields) },
+            Action::Unclear => {
+                // What belongs to any action may be right.
+                fields.unchecked("limit");
+                fields.unchecked("selection");
+                Order::List { limit: 0 }
+            }
+        }
+    }
+}
+
+fn selection(fields: &mut Fields) -> Selection {
+    const NAME: &str = "selection";
+    let message = match fields.unchecked(NAME).map(serde_json::from_value) {
+        Some(Ok(selection)) => return selection,
+        Some(Err(_)) => {
+            "must be \"all\", or { \"ids\": [ … ] } with ids of letters or of their events"
+        }
+        None => "is required",
+    };
+    fields.fault(NAME, message);
+    Selection::Ids(Vec::new())
 }
 
 pub(in crate::http) async fn obey(
     letters: Data<DeadLetters>,
-    order: Ordered,
+    order: Body<Order>,
 ) -> Result<impl Responder, ApiError> {
     letters.obey(order.0).await.map(|answer| HttpResponse::Ok().json(answer)).map_err(|error| {
         tracing::warn!(%error, "answering 503");
