@@ -204,7 +204,7 @@ async fn without_redis_each_instance_limits_for_itself() {
     }
     for serve in [&away, &silent] {
         let said = |line: &&serde_json::Value| {
-            line["message"].as_str().is_some_and(|m| m.starts_with("the shared count fails"))
+            line["message"].as_str().is_some_and(|m| m.starts_with("the shared rate limits are"))
         };
         assert!(serve.logs().iter().filter(said).count() >= 1);
     }
