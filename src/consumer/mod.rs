@@ -214,8 +214,8 @@ struct Session {
 struct Abandoned;
 
 impl Session {
-    /// Retries until `attempt` works or fails for another reason than an outage. `Err(Abandoned)` if
-    /// the session ends first, or if the worker is to stop while the dependency is away.
+    /// Retries until `attempt` works or fails for another reason than an outage. `Err(Abandoned)`
+    /// if the session ends first, or if the worker is to stop while the dependency is away.
     async fn hold<T, F, Fut>(&self, attempt: F) -> Result<Result<T, StoreError>, Abandoned>
     where
         F: FnMut() -> Fut,

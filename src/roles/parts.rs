@@ -41,6 +41,12 @@ pub(super) struct RoleContext {
     pub(super) metrics: Metrics,
 }
 
+impl RoleContext {
+    pub(super) fn new(store: Store, broker: Arc<dyn Broker>) -> anyhow::Result<RoleContext> {
+        Ok(RoleContext { store, broker, metrics: Metrics::new()? })
+    }
+}
+
 /// The broker: RabbitMQ, not connected yet, or the tables of the database. With `no_declare` it
 /// never declares a queue.
 pub(super) fn broker(

@@ -12,7 +12,6 @@ use super::parts::{self, RoleContext};
 use crate::broker::{Broker, BrokerError};
 use crate::config::MonitorArgs;
 use crate::ground::shutdown::{Shutdown, stop_on_signals};
-use crate::ground::telemetry::Metrics;
 use crate::store::connection::pooling::pools_transactions;
 use crate::store::{PostgresUrl, Store, StoreError, migrations};
 
@@ -43,7 +42,7 @@ pub(super) async fn run(
     let shutdown = stop_signal(drain_timeout)?;
     check_database(database_url).await?;
     meet(broker.as_ref(), no_declare).await?;
-    let context = RoleContext { store, broker: Arc::clone(&broker), metrics: Metrics::new()? };
+    let context = RoleContext::new(store, Arc::clone(&broker))?;
     if let (Some(listener), Some(args)) = (listener, monitor) {
         parts::monitor(listener, &context, args.metrics_public)?;
     }

@@ -14,7 +14,6 @@ use self::args::CheckedArgs;
 use self::database::Database;
 use super::parts::{self, RoleContext};
 use super::{runtime, upkeep};
-use crate::ground::telemetry::Metrics;
 use crate::http::middleware::observe::AccessLog;
 
 /// Runs everything until told to stop.
@@ -33,8 +32,7 @@ pub async fn run(mut args: Args) -> anyhow::Result<ExitCode> {
     runtime::meet(broker.as_ref(), false).await?;
     let redis = parts::shared_cache(redis_url.as_ref(), &args.cache).await?;
     let mailer = parts::mailer(&args.mail, &tls)?;
-    let context =
-        RoleContext { store: store.clone(), broker: broker.clone(), metrics: Metrics::new()? };
+    let context = RoleContext::new(store.clone(), broker.clone())?;
 
     let operated = database.take_orders(&store, &broker)?;
     let parting = async {
@@ -54,9 +52,8 @@ pub async fn run(mut args: Args) -> anyhow::Result<ExitCode> {
     }
     tracing::info!(%address, "up");
 
-    let (worker, retries) = (parts::default_worker(), args.broker.retry.retry_delays.clone());
-    let consumer =
-        parts::consumer(&context, mailer, retries, simulation, &worker, args.concurrency);
+    let (name, retries) = (parts::default_worker(), args.broker.retry.retry_delays.clone());
+    let consumer = parts::consumer(&context, mailer, retries, simulation, &name, args.concurrency);
     let api = parts::Api {
         cache: Some(parts::cache_or_memory(redis.clone())),
         cache_ttl: args.cache.cache_ttl,
