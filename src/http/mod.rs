@@ -36,7 +36,8 @@ use crate::store::{Pools, Store};
 use crate::task_reader::TaskReader;
 use crate::task_writer::TaskWriter;
 
-/// What a process serves with. No handler can use it: each serving thread makes a [`AppState`] of it.
+/// What a process serves with. No handler can use it: each serving thread makes an [`AppState`] of
+/// it.
 #[derive(Clone)]
 pub struct ProcessState {
     /// The database.
