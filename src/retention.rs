@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::domain::processing::retention::horizon;
 use crate::ground::shutdown::Shutdown;
 use crate::ground::telemetry::Metrics;
-use crate::store::delivery::retention::{self, LookBatch};
+use crate::store::delivery::retention::{self, PurgeBatch};
 use crate::store::{Connection, Store, StoreError};
 
 /// How many rows one statement deletes: the work of a fraction of a second, so that nothing waits
@@ -103,8 +103,8 @@ async fn delete(
 }
 
 /// The result of a batch from a table whose old rows are all deleted.
-fn all(deleted: usize) -> LookBatch {
-    LookBatch { at: deleted, deleted }
+fn all(deleted: usize) -> PurgeBatch {
+    PurgeBatch { examined: deleted, deleted }
 }
 
 struct Deletion<'a> {
@@ -119,14 +119,14 @@ impl Deletion<'_> {
     async fn all(
         &mut self,
         table: &str,
-        batch: impl AsyncFn(&mut Connection) -> Result<LookBatch, StoreError>,
+        batch: impl AsyncFn(&mut Connection) -> Result<PurgeBatch, StoreError>,
     ) -> Result<usize, StoreError> {
         let mut rows = 0;
         loop {
-            let LookBatch { at, deleted } = batch(self.connection).await?;
+            let PurgeBatch { examined, deleted } = batch(self.connection).await?;
             rows += deleted;
             self.metrics.purged.with_label_values(&[table]).inc_by(deleted as u64);
-            if at < BATCH as usize || self.shutdown.stopped() {
+            if examined < BATCH as usize || self.shutdown.stopped() {
                 return Ok(rows);
             }
         }

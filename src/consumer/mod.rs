@@ -238,7 +238,7 @@ impl Session {
     async fn repeat<T, F, Fut>(
         &self,
         mut attempt: F,
-        patience: OutageRetry,
+        until: OutageRetry,
     ) -> Result<Result<T, StoreError>, Abandoned>
     where
         F: FnMut() -> Fut,
@@ -250,7 +250,7 @@ impl Session {
         loop {
             let outcome = attempt().await;
             if conflicts.may_try_again(&outcome) {
-                self.pause(&mut backoff, patience).await?;
+                self.pause(&mut backoff, until).await?;
                 continue;
             }
             match outcome {
@@ -260,7 +260,7 @@ impl Session {
                     if !self.holding.swap(true, Ordering::Relaxed) {
                         tracing::warn!(worker = %self.tools.worker, error, "holding deliveries until the database is back");
                     }
-                    self.pause(&mut backoff, patience).await?;
+                    self.pause(&mut backoff, until).await?;
                 }
                 result => {
                     if self.holding.swap(false, Ordering::Relaxed) {
@@ -273,9 +273,9 @@ impl Session {
     }
 
     /// Waits before another try.
-    async fn pause(&self, backoff: &mut Backoff, patience: OutageRetry) -> Result<(), Abandoned> {
+    async fn pause(&self, backoff: &mut Backoff, until: OutageRetry) -> Result<(), Abandoned> {
         let gives_up = async {
-            match patience {
+            match until {
                 OutageRetry::Session => tokio::select! {
                     () = self.ended.cancelled() => {}
                     () = self.shutdown.requested() => {}

@@ -27,8 +27,8 @@ pub struct Report {
 }
 
 /// What to do with which letters. It can be sent to the process that has the letters to itself.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(tag = "action", rename_all = "camelCase", deny_unknown_fields)]
+#[derive(Debug, Serialize)]
+#[serde(tag = "action", rename_all = "camelCase")]
 #[expect(missing_docs, reason = "named like the functions of `DeadLetters`")]
 pub enum Order {
     List { limit: usize },

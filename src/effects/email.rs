@@ -32,8 +32,8 @@ impl Effect for Email {
         event.task_user().is_some()
     }
 
-    fn start(&self, wiring: &EffectContext) -> Work {
-        Work::External(Arc::new(Notifier::new(wiring)))
+    fn start(&self, context: &EffectContext) -> Work {
+        Work::External(Arc::new(Notifier::new(context)))
     }
 }
 
@@ -49,9 +49,9 @@ struct Notifier {
 const BATCH: usize = 128;
 
 impl Notifier {
-    fn new(wiring: &EffectContext) -> Notifier {
-        let store = wiring.store.clone();
-        let limit = wiring.mail_limit.0.map(|rate| MailLimit::new(store.clone(), rate));
+    fn new(context: &EffectContext) -> Notifier {
+        let store = context.store.clone();
+        let limit = context.mail_limit.0.map(|rate| MailLimit::new(store.clone(), rate));
         let users = Batcher::start(BATCH, move |ids: Vec<i64>| {
             let store = store.clone();
             async move {
@@ -61,7 +61,7 @@ impl Notifier {
                 }
             }
         });
-        Notifier { users, mailer: Arc::clone(&wiring.mailer), limit }
+        Notifier { users, mailer: Arc::clone(&context.mailer), limit }
     }
 
     /// The user who gets the mail about a task, as it is now: the address may have changed since.

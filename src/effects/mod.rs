@@ -45,7 +45,7 @@ pub trait Effect: Send + Sync {
     fn applies(&self, event: &Event) -> bool;
 
     /// Creates what does the work. Called once per worker process, inside its runtime.
-    fn start(&self, wiring: &EffectContext) -> Work;
+    fn start(&self, context: &EffectContext) -> Work;
 }
 
 /// What effects may use.
@@ -166,10 +166,10 @@ impl Effects {
     }
 
     /// Starts every effect.
-    pub fn start(&self, wiring: &EffectContext) -> Vec<Started> {
+    pub fn start(&self, context: &EffectContext) -> Vec<Started> {
         let start = |effect: &Arc<dyn Effect>| Started {
             effect: Arc::clone(effect),
-            work: effect.start(wiring),
+            work: effect.start(context),
         };
         self.0.iter().map(start).collect()
     }

@@ -218,13 +218,13 @@ pub(super) fn consumer(
 ) -> Consumer {
     let RoleContext { store, broker, metrics } = context.clone();
     let authenticity = Authenticity::new(store.clone());
-    let wiring = EffectContext { store: store.clone(), mailer, mail_limit };
+    let effect_context = EffectContext { store: store.clone(), mailer, mail_limit };
     let tools = WorkerContext {
         idempotency: Idempotency::new(store.clone(), worker),
         router: RetryRouter::new(broker.clone(), authenticity.clone(), retries, worker),
         authenticity,
         event_types: catalog::built_in(),
-        effects: effects::built_in().start(&wiring).into(),
+        effects: effects::built_in().start(&effect_context).into(),
         simulation,
         metrics,
         worker: worker.to_owned(),

@@ -62,7 +62,7 @@ impl EventSummary {
     }
 }
 
-/// The columns of a [`EventSummary`].
+/// The columns of an [`EventSummary`].
 const COLUMNS: &str = "id, type, subject_kind, task_id AS subject_id, task_version AS subject_version, \
      actor_kind, actor_id, causation_id, occurred_at, published_at";
 

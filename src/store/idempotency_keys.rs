@@ -42,7 +42,7 @@ pub enum Outcome<T> {
     /// It was executed now.
     Done(T),
     /// It was executed before, and this was the answer.
-    StoredResponse(StoredResponse),
+    Replayed(StoredResponse),
     /// It is being executed just now.
     InUse,
     /// The key was used for another request.
@@ -104,7 +104,7 @@ where
     }
     if let Some((fingerprint, kept)) = find(connection, request).await? {
         let same = fingerprint == request.fingerprint;
-        return Ok(if same { Outcome::StoredResponse(kept) } else { Outcome::Reused });
+        return Ok(if same { Outcome::Replayed(kept) } else { Outcome::Reused });
     }
     let (written, kept) = write(&mut *connection).await?;
     let recorded = insert(connection, request, kept, keep_for).await?;

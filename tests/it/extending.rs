@@ -133,11 +133,11 @@ impl Worker {
         let from = "taskd@localhost".parse().unwrap();
         let manners = SmtpManners { patience: Duration::from_secs(10), hello: None };
         let mailer: Arc<dyn Mailer> = Arc::new(SmtpMailer::new(&url, from, 4, manners).unwrap());
-        let wiring = EffectContext { store: store.clone(), mailer, mail_limit: Limit(None) };
+        let context = EffectContext { store: store.clone(), mailer, mail_limit: Limit(None) };
         let (metrics, authenticity) = (Metrics::new().unwrap(), Authenticity::new(store.clone()));
         let tools = WorkerContext {
             event_types,
-            effects: effects.start(&wiring).into(),
+            effects: effects.start(&context).into(),
             idempotency: Idempotency::new(store.clone(), "extended"),
             router: RetryRouter::new(broker.clone(), authenticity.clone(), retries, "extended"),
             authenticity,

@@ -230,7 +230,7 @@ async fn what_is_purged_is_what_the_rule_of_the_domain_says() {
     let mut connection = store.connection().await.unwrap();
     // In small batches, so that those which end between two records of one event are met too.
     for _ in 0..1000 {
-        if retention::forget_processed(&mut connection, horizon, 7).await.unwrap().at == 0 {
+        if retention::forget_processed(&mut connection, horizon, 7).await.unwrap().examined == 0 {
             break;
         }
     }

@@ -31,7 +31,7 @@ pub(in crate::http) struct ConnectionSettings {
     /// The address it came in on.
     pub(in crate::http) address: SocketAddr,
     /// How long it may make no progress.
-    pub(in crate::http) patience: StallLimits,
+    pub(in crate::http) limits: StallLimits,
     /// Whether it is kept open for further requests.
     pub(in crate::http) keep_alive: KeepAlive,
     /// Tells idle connections that the server stops.
@@ -49,7 +49,7 @@ impl ConnectionSettings {
     ) -> std::io::Result<ConnectionSettings> {
         Ok(ConnectionSettings {
             address: listener.local_addr()?,
-            patience: StallLimits::new(Duration::ZERO, request),
+            limits: StallLimits::new(Duration::ZERO, request),
             keep_alive: KeepAlive::Disabled,
             stopping: actix_server::ServerBuilder::new().graceful_shutdown_signal(),
         })
@@ -84,7 +84,7 @@ pub(in crate::http) fn server(
     let stopping = builder.graceful_shutdown_signal();
     let serving = ConnectionSettings {
         address,
-        patience: StallLimits::new(KEEP_ALIVE, bounds.request_timeout),
+        limits: StallLimits::new(KEEP_ALIVE, bounds.request_timeout),
         keep_alive: KEEP_ALIVE.into(),
         stopping,
     };
@@ -108,7 +108,7 @@ where
     <S::Service as Service<Request>>::Future: 'static,
     B: MessageBody + 'static,
 {
-    let ConnectionSettings { address, patience, keep_alive, stopping } = serving;
+    let ConnectionSettings { address, limits, keep_alive, stopping } = serving;
     let app = app().into_factory().map_err(|error| error.into().error_response());
     let http = HttpService::build()
         .graceful_shutdown_signal(move || {
@@ -123,7 +123,7 @@ where
         .finish(map_config(app, |()| AppConfig::default()));
     let wired = fn_service(move |stream: TcpStream| async move {
         let peer = stream.peer_addr().ok();
-        Ok((Wire::new(stream, patience), Protocol::Http1, peer))
+        Ok((Wire::new(stream, limits), Protocol::Http1, peer))
     });
     boxed::factory(wired.and_then(http))
 }

@@ -25,7 +25,7 @@ pub(in crate::http) struct Wire {
     stream: TcpStream,
     /// Runs while the client reads nothing.
     stalled: Option<Pin<Box<Sleep>>>,
-    patience: StallLimits,
+    limits: StallLimits,
     /// When a response was last written, and the timer that checks it.
     answered: Instant,
     quiet: Pin<Box<Sleep>>,
@@ -53,19 +53,19 @@ impl StallLimits {
 }
 
 impl Wire {
-    pub(in crate::http) fn new(stream: TcpStream, patience: StallLimits) -> Wire {
+    pub(in crate::http) fn new(stream: TcpStream, limits: StallLimits) -> Wire {
         let socket = SockRef::from(&stream);
         // Data that the kernel has taken and can't send occupies memory, also after we have closed
         // the connection. Where these options can't be set, the buffer is larger, or kept for as
         // long as the kernel likes.
         #[cfg(any(target_os = "android", target_os = "fuchsia", target_os = "linux"))]
-        let _ = socket.set_tcp_user_timeout(Some(patience.stalled));
+        let _ = socket.set_tcp_user_timeout(Some(limits.stalled));
         let _ = socket.set_send_buffer_size(SEND_BUFFER);
-        let quiet = Box::pin(tokio::time::sleep(patience.quiet));
+        let quiet = Box::pin(tokio::time::sleep(limits.quiet));
         Wire {
             stream,
             stalled: None,
-            patience,
+            limits,
             answered: Instant::now(),
             quiet,
             opened: false,
@@ -87,8 +87,8 @@ impl Wire {
             self.answered = Instant::now();
             return written;
         }
-        let patience = self.patience.stalled;
-        let stalled = self.stalled.get_or_insert_with(|| Box::pin(tokio::time::sleep(patience)));
+        let longest = self.limits.stalled;
+        let stalled = self.stalled.get_or_insert_with(|| Box::pin(tokio::time::sleep(longest)));
         ready!(stalled.as_mut().poll(context));
         Poll::Ready(Err(self.give_up("the client takes nothing")))
     }
@@ -96,7 +96,7 @@ impl Wire {
     /// Whether nothing has been written for too long.
     fn is_quiet(&mut self, context: &mut Context<'_>) -> bool {
         while self.quiet.as_mut().poll(context).is_ready() {
-            let until = self.answered + self.patience.quiet;
+            let until = self.answered + self.limits.quiet;
             if until <= Instant::now() {
                 return true;
             }

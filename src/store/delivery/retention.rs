@@ -40,11 +40,11 @@ pub async fn unlock(connection: &mut AsyncPgConnection) -> Result<(), StoreError
     Ok(())
 }
 
-/// The result of a batch.
+/// How much a batch of deletions has done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct LookBatch {
-    /// How many old rows were looked at; fewer than the limit when there are no more.
-    pub at: usize,
+pub struct PurgeBatch {
+    /// How many old rows were examined; fewer than the limit when there are no more.
+    pub examined: usize,
     /// How many rows were deleted.
     pub deleted: usize,
 }
@@ -60,7 +60,7 @@ pub async fn forget_processed(
     connection: &mut AsyncPgConnection,
     horizon: DateTime<Utc>,
     limit: i64,
-) -> Result<LookBatch, StoreError> {
+) -> Result<PurgeBatch, StoreError> {
     #[derive(QueryableByName)]
     struct Counts {
         #[diesel(sql_type = BigInt)]
@@ -96,7 +96,7 @@ pub async fn forget_processed(
     .bind::<BigInt, _>(limit);
     let counts: Counts = statement.get_result(connection).await?;
     let number = |count| usize::try_from(count).unwrap_or_default();
-    Ok(LookBatch { at: number(counts.looked_at), deleted: number(counts.deleted) })
+    Ok(PurgeBatch { examined: number(counts.looked_at), deleted: number(counts.deleted) })
 }
 
 /// Deletes events that were published before `horizon`, never unpublished ones. Returns how many.

@@ -130,7 +130,7 @@ impl Key {
         let keep_for = state.common.idempotency_retention;
         match idempotency_keys::once(&mut connection, request, keep_for, write).await {
             Ok(Outcome::Done(answer)) => Ok(answer),
-            Ok(Outcome::StoredResponse(kept)) => match keyed.opened(kept) {
+            Ok(Outcome::Replayed(kept)) => match keyed.opened(kept) {
                 Some(kept) => Ok(Created::replayed(kept)),
                 None => Err(Refused::Key(ApiError::IdempotencyKeyReused)),
             },
