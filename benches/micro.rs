@@ -30,8 +30,8 @@ fn events(criterion: &mut Criterion) {
     let changed = task.update(fields, Utc::now()).unwrap();
     let (types, origin) = (built_in(), Origin::of(Actor::user(1)));
     for (name, event) in [
-        ("created", Event::from(created(&task, origin))),
-        ("updated", Event::from(updated(&task, &changed, origin))),
+        ("created", Event::from(created(&task, origin.clone()))),
+        ("updated", Event::from(updated(&task, &changed, origin.clone()))),
     ] {
         let (body, id) = (event.encode(), event.metadata.event_id.to_string());
         criterion.bench_function(&format!("event encode {name}"), |b| {

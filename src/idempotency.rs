@@ -21,8 +21,10 @@ use uuid::Uuid;
 
 use crate::domain::processing::claim::{self, Claim};
 use crate::domain::processing::effect::EffectKey;
+use crate::domain::processing::setback::Setback;
 use crate::ground::batcher::Batcher;
 use crate::store::delivery::processed::{self, EventRecord, Finished};
+use crate::store::events::setbacks::{self, Reporter};
 use crate::store::{Store, StoreError};
 
 /// How long the lease of a claim lasts. Longer than an effect may take
@@ -34,6 +36,7 @@ pub const LEASE: Duration = Duration::from_secs(25);
 #[derive(Clone)]
 pub struct Idempotency {
     store: Store,
+    worker: String,
     owner: String,
     claims: Batcher<(EffectKey, EventRecord), Result<Claim, StoreError>>,
     finished: Batcher<Finished, Result<(), StoreError>>,
@@ -65,13 +68,13 @@ impl Idempotency {
             Batcher::start(BATCH, move |wanted| claim(store.clone(), owner.clone(), wanted))
         };
         let finished = {
-            let store = store.clone();
+            let (store, owner) = (store.clone(), owner.clone());
             Batcher::start(BATCH, move |finished| {
-                let store = store.clone();
-                async move { finish_all(&store, finished).await }
+                let (store, owner) = (store.clone(), owner.clone());
+                async move { finish_all(&store, &owner, finished).await }
             })
         };
-        Idempotency { store, owner, claims, finished }
+        Idempotency { store, worker: worker.to_owned(), owner, claims, finished }
     }
 
     /// Claims an effect of an event. The effect takes at most `time_limit`.
@@ -98,7 +101,8 @@ impl Idempotency {
     }
 
     /// Leaves effects open after a failure, so that the next attempt need not wait for our claim to
-    /// run out, and so that no record of the event is deleted until they are done.
+    /// run out, and so that no record of the event is deleted until they are done. Keeps for
+    /// operators what happened, and which dead letter it led to.
     ///
     /// # Errors
     /// The database fails.
@@ -106,9 +110,12 @@ impl Idempotency {
         &self,
         event: EventRecord,
         effects: &[EffectKey],
+        setback: &Setback,
+        letter: Option<&str>,
     ) -> Result<(), StoreError> {
         let mut connection = self.store.connection().await?;
-        processed::leave_open(&mut connection, event, effects, self.owner.clone()).await
+        let by = Reporter { worker: &self.worker, owner: &self.owner, letter };
+        setbacks::record(&mut connection, event, effects, setback, by).await
     }
 }
 
@@ -198,7 +205,11 @@ async fn claim_distinct(
 
 /// Records a batch. If it fails for its content, records one by one, so that each fault has its own
 /// answer.
-async fn finish_all(store: &Store, finished: Vec<Finished>) -> Vec<Result<(), StoreError>> {
+async fn finish_all(
+    store: &Store,
+    owner: &str,
+    finished: Vec<Finished>,
+) -> Vec<Result<(), StoreError>> {
     let count = finished.len();
     // A statement can't write one row twice.
     let mut distinct: HashMap<(Uuid, EffectKey), Finished> = HashMap::new();
@@ -206,12 +217,12 @@ async fn finish_all(store: &Store, finished: Vec<Finished>) -> Vec<Result<(), St
         distinct.entry((one.event_id, one.effect.clone())).or_insert_with(|| one.clone());
     }
     let distinct: Vec<Finished> = distinct.into_values().collect();
-    match finish(store, &distinct).await {
+    match finish(store, owner, &distinct).await {
         Ok(()) => vec![Ok(()); count],
         Err(StoreError::Fault(_) | StoreError::TooSlow(_)) if count > 1 => {
             let mut answers = Vec::with_capacity(count);
             for one in finished {
-                answers.push(finish(store, &[one]).await);
+                answers.push(finish(store, owner, &[one]).await);
             }
             answers
         }
@@ -219,8 +230,8 @@ async fn finish_all(store: &Store, finished: Vec<Finished>) -> Vec<Result<(), St
     }
 }
 
-async fn finish(store: &Store, finished: &[Finished]) -> Result<(), StoreError> {
-    processed::finish(&mut *store.connection().await?, finished).await
+async fn finish(store: &Store, owner: &str, finished: &[Finished]) -> Result<(), StoreError> {
+    processed::finish(&mut *store.connection().await?, finished, owner.to_owned()).await
 }
 
 #[cfg(test)]

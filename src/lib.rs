@@ -17,6 +17,7 @@ pub mod retry_router;
 pub mod effects;
 pub mod idempotency;
 pub mod dead_letters;
+pub mod operate;
 pub mod retention;
 pub mod read_cache;
 pub mod access;

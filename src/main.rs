@@ -70,6 +70,7 @@ fn keep_together(role: &Role) -> anyhow::Result<()> {
             Role::Up(args) => args.data(),
             Role::Dlq(args) => args.data(),
             Role::Token(args) => args.data(),
+            Role::Events(args) => args.data(),
             _ => return Ok(()),
         };
         let cache =
@@ -96,6 +97,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             Role::Purge(args) => roles::purge::run(args).await,
             Role::Migrate(args) => roles::migrate::run(args).await,
             Role::Token(args) => roles::token::run(args).await,
+            Role::Events(args) => roles::events::run(args).await,
             Role::Dlq(args) => roles::dlq::run(args).await,
         }
     });

@@ -25,6 +25,8 @@ pub struct Retention {
     pub events: Duration,
     /// The activity log.
     pub activity: Duration,
+    /// Failed attempts, and what else is told of events.
+    pub attempts: Duration,
 }
 
 /// What was deleted.
@@ -37,6 +39,8 @@ pub struct Purged {
     pub events: usize,
     /// Rows of `task_activity`.
     pub task_activity: usize,
+    /// Rows of `event_steps`.
+    pub event_steps: usize,
     /// Rows of `idempotency_keys`.
     pub idempotency_keys: usize,
     /// Rows of `tokens`.
@@ -76,7 +80,7 @@ async fn delete(
 ) -> Result<Purged, StoreError> {
     let mut delete = Deletion { connection, metrics, shutdown };
     let (processed, events) = (horizon(now, keep.processed), horizon(now, keep.events));
-    let activity = horizon(now, keep.activity);
+    let (activity, attempts) = (horizon(now, keep.activity), horizon(now, keep.attempts));
     Ok(Purged {
         processed_messages: delete
             .all("processed_messages", async |c| {
@@ -89,6 +93,11 @@ async fn delete(
         task_activity: delete
             .all("task_activity", async |c| {
                 retention::delete_activity(c, activity, BATCH).await.map(all)
+            })
+            .await?,
+        event_steps: delete
+            .all("event_steps", async |c| {
+                retention::delete_steps(c, attempts, BATCH).await.map(all)
             })
             .await?,
         idempotency_keys: delete

@@ -12,6 +12,7 @@ use crate::domain::processing::effect::EffectKey;
 use crate::domain::processing::failure::{Failure, Failures};
 use crate::domain::processing::history::{FailedAttempt, LAST_ERROR_CHARS, remember};
 use crate::domain::processing::retry::{DeadReason, RetryPolicy, Route};
+use crate::domain::processing::setback::Setback;
 use crate::store::StoreError;
 
 /// Sends failed messages on.
@@ -34,38 +35,55 @@ impl RetryRouter {
         RetryRouter { broker, authenticity, policy, worker: worker.to_owned() }
     }
 
-    /// Publishes a copy of a message to where these failures send it. Only when this returns `Ok`
-    /// may the original be acked: the copy is then confirmed. With `recorded` the copy says that
-    /// each effect of its event has a record, which must be true by then. A copy of a message that
-    /// is not ours is not signed.
+    /// Decides where these failures send a message, and makes the copy that goes there.
+    pub fn plan(&self, original: &Message, failures: &Failures) -> Forward {
+        let now = Utc::now();
+        let (route, copy) = plan(&self.policy, &self.worker, original, failures, now);
+        let (attempt, retries) = (original.attempt(), self.policy.retries());
+        let setback = Setback::of(route, attempt, retries, failures, now);
+        Forward { route, setback, copy }
+    }
+
+    /// Publishes the copy. Only when this returns `Ok` may the original be acked: the copy is then
+    /// confirmed. A copy of a message that is not ours is not signed.
     ///
     /// # Errors
     /// The broker did not confirm, or the key to sign with can't be read.
-    pub async fn send(
-        &self,
-        original: &Message,
-        failures: &Failures,
-        recorded: bool,
-    ) -> Result<Route, BrokerError> {
-        let (route, mut copy) = plan(&self.policy, &self.worker, original, failures, Utc::now());
-        if recorded {
-            copy.set_recorded();
-        }
-        if route != Route::Dead(DeadReason::NotOurs) {
+    pub async fn send(&self, forward: &Forward) -> Result<(), BrokerError> {
+        let mut copy = forward.copy.clone();
+        if forward.route != Route::Dead(DeadReason::NotOurs) {
             let authority = self.authenticity.authority().await;
             let away = |error: StoreError| BrokerError::Unavailable(error.to_string());
             authority.map_err(away)?.sign(&mut copy);
         }
-        let to = match &route {
+        let to = match &forward.route {
             Route::Retry { after, .. } | Route::Park { after } => Destination::Delay(*after),
             Route::Dead(_) => Destination::DeadLetter,
         };
         let answers = self.broker.publish(vec![Outgoing { to, message: copy }]).await;
-        match answers.into_iter().next() {
-            Some(Ok(())) => Ok(route),
-            Some(Err(error)) => Err(error),
-            None => Err(BrokerError::Unavailable("no answer".into())),
-        }
+        let unanswered = || Err(BrokerError::Unavailable("no answer".into()));
+        answers.into_iter().next().unwrap_or_else(unanswered)
+    }
+}
+
+/// A failed message on its way to where it waits or ends.
+pub struct Forward {
+    /// Where it goes.
+    pub route: Route,
+    /// What that is to operators.
+    pub setback: Setback,
+    copy: Message,
+}
+
+impl Forward {
+    /// Makes the copy say that each effect of its event has a record, which must be true by then.
+    pub fn set_recorded(&mut self) {
+        self.copy.set_recorded();
+    }
+
+    /// The id of the dead letter, if it becomes one.
+    pub fn letter(&self) -> Option<&str> {
+        self.copy.text(message::DEAD_ID).filter(|_| matches!(self.route, Route::Dead(_)))
     }
 }
 
@@ -178,7 +196,7 @@ mod tests {
     fn waiting_for_another_worker_is_no_attempt() {
         let mut message = Message::default();
         message.set_attempt(2);
-        let (route, copy) = failed(&message, Failure::waiting(Duration::from_secs(3)));
+        let (route, copy) = failed(&message, Failure::waiting(Duration::from_secs(3), "leased"));
         assert_eq!(route, Route::Park { after: Duration::from_secs(5) });
         assert_eq!((copy.attempt(), copy.history()), (2, vec![]));
     }

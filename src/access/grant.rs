@@ -9,6 +9,7 @@ use crate::domain::user::{Role, TOKEN_NAME};
 use crate::ground::output::OutputError;
 use crate::ground::secret::Secret;
 use crate::mail::is_address;
+use crate::operate::OrderError;
 use crate::store::accounts::tokens::{Kind, NewToken};
 use crate::store::accounts::users::{self, UserChange};
 use crate::store::{Connection, StoreError, transaction};
@@ -39,25 +40,6 @@ pub struct Granted {
     pub is_new_user: bool,
 }
 
-/// Why an order about tokens was refused. Nothing has changed then.
-#[derive(Debug, thiserror::Error)]
-pub enum TokenOrderError {
-    /// The order is invalid.
-    #[error("{field}: {problem}")]
-    Invalid {
-        /// The member of the order.
-        field: &'static str,
-        /// What is wrong with it.
-        problem: String,
-    },
-    /// The token could not be shown.
-    #[error("{0}; no token was made")]
-    NotShown(OutputError),
-    /// The database failed.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-}
-
 /// Makes a token. `show` is called before the commit, so a token that could not be shown doesn't
 /// exist.
 ///
@@ -67,15 +49,15 @@ pub async fn grant(
     connection: &mut Connection,
     order: &Grant,
     show: impl FnOnce(&Secret) -> Result<(), OutputError>,
-) -> Result<Granted, TokenOrderError> {
+) -> Result<Granted, OrderError> {
     let mut refused = None;
     let outcome = transaction(connection, async |connection| {
         let made = make(connection, order).await.and_then(|granted| {
-            show(&granted.token).map_err(TokenOrderError::NotShown)?;
+            show(&granted.token).map_err(OrderError::NotShown)?;
             Ok(granted)
         });
         made.map_err(|error| match error {
-            TokenOrderError::Store(error) => error,
+            OrderError::Store(error) => error,
             other => {
                 refused = Some(other);
                 StoreError::Fault("rolled back".into())
@@ -83,11 +65,11 @@ pub async fn grant(
         })
     })
     .await;
-    outcome.map_err(|error| refused.unwrap_or(TokenOrderError::Store(error)))
+    outcome.map_err(|error| refused.unwrap_or(OrderError::Store(error)))
 }
 
-async fn make(connection: &mut Connection, order: &Grant) -> Result<Granted, TokenOrderError> {
-    let invalid = |field, problem: String| TokenOrderError::Invalid { field, problem };
+async fn make(connection: &mut Connection, order: &Grant) -> Result<Granted, OrderError> {
+    let invalid = |field, problem: String| OrderError::Invalid { field, problem };
     if !TOKEN_NAME.allows_length_of(&order.name) || !shows_something(&order.name) {
         return Err(invalid("name", TOKEN_NAME.expected_length()));
     }
@@ -135,11 +117,11 @@ async fn make(connection: &mut Connection, order: &Grant) -> Result<Granted, Tok
 pub(super) async fn user_id(
     connection: &mut Connection,
     who: &str,
-) -> Result<Option<i64>, TokenOrderError> {
+) -> Result<Option<i64>, OrderError> {
     match who.parse() {
         Ok(id) => Ok(Some(id)),
         Err(_) if is_address(who) => Ok(users::id_of(connection, who).await?),
-        Err(_) => Err(TokenOrderError::Invalid {
+        Err(_) => Err(OrderError::Invalid {
             field: "user",
             problem: format!("{who:?} is neither a user's id nor an e-mail address"),
         }),

@@ -6,7 +6,7 @@ mod passwords;
 mod seal;
 mod tokens;
 
-pub use grant::{Grant, Granted, TokenOrderError, grant};
+pub use grant::{Grant, Granted, grant};
 pub use overview::{Revocation, Revoked, TokenFilter, list, revoke};
 pub use passwords::{HashRequester, PasswordError, Passwords};
 pub use seal::Seal;

@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::grant::{TokenOrderError, user_id};
+use super::grant::user_id;
+use crate::operate::OrderError;
 use crate::store::Connection;
 use crate::store::accounts::tokens::{self, Kind, TokenWithUser};
 use crate::store::accounts::{credentials, users};
@@ -25,7 +26,7 @@ pub struct TokenFilter {
 pub async fn list(
     connection: &mut Connection,
     order: &TokenFilter,
-) -> Result<Vec<TokenWithUser>, TokenOrderError> {
+) -> Result<Vec<TokenWithUser>, OrderError> {
     let user = match &order.user {
         Some(who) => Some(existing(connection, who).await?),
         None => None,
@@ -69,7 +70,7 @@ pub struct Revoked {
 pub async fn revoke(
     connection: &mut Connection,
     order: &Revocation,
-) -> Result<Revoked, TokenOrderError> {
+) -> Result<Revoked, OrderError> {
     match order {
         Revocation::Ids(ids) => {
             let ids = credentials::revoke(connection, ids.clone()).await?;
@@ -87,7 +88,7 @@ pub async fn revoke(
     }
 }
 
-async fn existing(connection: &mut Connection, who: &str) -> Result<i64, TokenOrderError> {
+async fn existing(connection: &mut Connection, who: &str) -> Result<i64, OrderError> {
     let found = match user_id(connection, who).await? {
         Some(id) => users::find(connection, id).await?,
         None => None,
@@ -95,6 +96,6 @@ async fn existing(connection: &mut Connection, who: &str) -> Result<i64, TokenOr
     found.map(|user| user.id).ok_or_else(|| no_such_user(who))
 }
 
-fn no_such_user(who: &str) -> TokenOrderError {
-    TokenOrderError::Invalid { field: "user", problem: format!("there is no user {who}") }
+fn no_such_user(who: &str) -> OrderError {
+    OrderError::Invalid { field: "user", problem: format!("there is no user {who}") }
 }

@@ -23,6 +23,9 @@ pub const DEAD_ID: &str = "taskd-dead-letter-id";
 /// Whether each effect of the event has had a record: `true`, or absent.
 pub const RECORDED: &str = "taskd-recorded";
 
+/// The trace context of the request that made the event (<https://www.w3.org/TR/trace-context/>).
+pub const TRACEPARENT: &str = "traceparent";
+
 /// The signature of a message; see `signature`.
 pub const SIGNATURE: &str = "taskd-signature";
 

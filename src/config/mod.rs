@@ -26,7 +26,7 @@ pub use limits::LimitArgs;
 pub use mail::{DEFAULT_MAIL_DIR, MailArgs};
 pub use process::{DataArgs, HttpArgs, LogArgs, MonitorArgs, ShutdownArgs, TlsArgs};
 pub use requests::{ApiArgs, RequestArgs};
-pub use values::{duration, name, no_declare, path, whole};
+pub use values::{duration, name, no_declare, path, since, whole};
 pub use work::{RetentionArgs, SimulationArgs};
 
 use std::borrow::Cow;

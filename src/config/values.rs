@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use chrono::{DateTime, TimeDelta, Utc};
 use lettre::message::Mailbox;
 
 /// A hundred years: far below the limits of clocks and databases.
@@ -21,6 +22,17 @@ pub fn duration(text: &str) -> Result<Duration, String> {
         // The library counts bytes, which says less than an example.
         Err(_) => Err("must be a duration such as 90s or 30d".into()),
     }
+}
+
+/// Parses a time: in RFC 3339, or as how long ago it was.
+pub fn since(text: &str) -> Result<DateTime<Utc>, String> {
+    if let Ok(at) = DateTime::parse_from_rfc3339(text) {
+        return Ok(at.with_timezone(&Utc));
+    }
+    let ago = duration(text).ok().and_then(|ago| TimeDelta::from_std(ago).ok());
+    ago.and_then(|ago| Utc::now().checked_sub_signed(ago)).ok_or_else(|| {
+        "must be a time such as 2026-01-31T14:00:00Z, or how long ago it was, such as 2h".to_owned()
+    })
 }
 
 /// Parses a whole number in this range.
@@ -161,6 +173,13 @@ mod tests {
         for bad in ["", "0s", "soon", "-1s", "101y", "99999999999999999999y"] {
             assert!(duration(bad).is_err(), "{bad}");
         }
+        let hour = Utc::now() - since("1h").unwrap();
+        assert!((3590..=3600).contains(&hour.num_seconds()));
+        assert_eq!(
+            since("2026-01-31T14:00:00+01:00").unwrap().to_rfc3339(),
+            "2026-01-31T13:00:00+00:00"
+        );
+        assert!(since("yesterday").is_err());
         assert_eq!(duration("soon").unwrap_err(), "must be a duration such as 90s or 30d");
         assert!(name(&"x".repeat(201)).is_err());
         assert!(mailbox("nobody").unwrap_err().contains("taskd@example.com"));

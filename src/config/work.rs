@@ -21,6 +21,9 @@ pub struct RetentionArgs {
     /// How long to keep the activity log
     #[arg(long, env = "ACTIVITY_RETENTION", value_name = "ACTIVITY_RETENTION", default_value = "365d", value_parser = duration)]
     pub activity_retention: Duration,
+    /// How long to keep failed attempts
+    #[arg(long, env = "ATTEMPT_RETENTION", value_name = "ATTEMPT_RETENTION", default_value = "30d", value_parser = duration)]
+    pub attempt_retention: Duration,
 }
 
 impl RetentionArgs {
@@ -41,6 +44,7 @@ impl RetentionArgs {
             processed: self.processed_retention,
             events: self.event_retention,
             activity: self.activity_retention,
+            attempts: self.attempt_retention,
         })
     }
 }

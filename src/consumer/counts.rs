@@ -31,7 +31,7 @@ pub(super) fn observe(
     took: Duration,
 ) {
     let label = match outcome {
-        Ok(Outcome::Done) => "done",
+        Ok(Outcome::Done | Outcome::Noted(_)) => "done",
         Ok(Outcome::Skipped(_)) => "skipped",
         Err(Failure { class: Class::Permanent, .. }) => "permanent",
         Err(_) => "transient",

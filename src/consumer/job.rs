@@ -16,6 +16,9 @@ use crate::effects::{ExternalWork, LONGEST_TIME_LIMIT, Outcome, Prepared, Starte
 use crate::store::StoreError;
 use crate::store::delivery::processed::{EventRecord, Finished};
 
+/// Why an effect waits that another worker has leased.
+const LEASED: &str = "another worker is running it";
+
 /// A delivery, its event, and how far each of its effects has come.
 pub(super) struct Job {
     pub(super) delivery: Delivery,
@@ -82,7 +85,9 @@ impl Job {
     fn failures(&self) -> Option<Failures> {
         Failures::of(self.tasks.iter().filter_map(|task| match &task.progress {
             Progress::Failed(failure) => Some(failure.clone().of(task.effect.clone())),
-            Progress::Leased(at_most) => Some(Failure::waiting(*at_most).of(task.effect.clone())),
+            Progress::Leased(at_most) => {
+                Some(Failure::waiting(*at_most, LEASED).of(task.effect.clone()))
+            }
             Progress::Open | Progress::Ended(_) | Progress::AlreadyDone => None,
         }))
     }
@@ -150,7 +155,9 @@ impl Session {
         let prepared = self.hold(|| work.prepare(event, &effect.target)).await?;
         let run = match prepared {
             Ok(Prepared::Run(run)) => run,
-            Ok(Prepared::Wait(wait)) => return Ok(Progress::Failed(Failure::waiting(wait))),
+            Ok(Prepared::Wait { at_most, why }) => {
+                return Ok(Progress::Failed(Failure::waiting(at_most, why)));
+            }
             Err(error) => return failed(error),
         };
         let idempotency = &self.tools.idempotency;
@@ -165,11 +172,13 @@ impl Session {
             Ok(Claim::Leased(remaining)) => return Ok(Progress::Leased(remaining)),
             Err(error) => return failed(error),
         };
-        let skipped = match &outcome {
+        let note = match &outcome {
             Outcome::Done => None,
-            Outcome::Skipped(why) => Some(why.clone()),
+            Outcome::Noted(note) | Outcome::Skipped(note) => Some(note.clone()),
         };
-        let finished = Finished { event_id: record.event_id, effect: effect.clone(), skipped };
+        let skipped = matches!(outcome, Outcome::Skipped(_));
+        let finished =
+            Finished { event_id: record.event_id, effect: effect.clone(), skipped, note };
         match self.insist(|| idempotency.finish(finished.clone())).await? {
             Ok(()) => Ok(Progress::Ended(outcome)),
             Err(error) => failed(error),

@@ -7,6 +7,7 @@ use crate::domain::event::{Event, Subject};
 use crate::domain::processing::failure::Failures;
 use crate::domain::processing::retry::{Route, short};
 use crate::ground::shutdown::Backoff;
+use crate::retry_router::Forward;
 
 /// Logs a line about a delivery: the same fields each time, then those of its outcome.
 macro_rules! delivery {
@@ -54,16 +55,15 @@ impl Session {
         }
     }
 
-    /// Records as open the effects of this job that are still to come, and ends our claims. Returns
-    /// whether that was written.
-    async fn leave_open(&self, job: &Job) -> Result<bool, Abandoned> {
+    /// Records what happened for operators, and as open the effects of this job that are still to
+    /// come, and ends our claims. Returns whether that was written. Effects that are not done here
+    /// and not open are claimed by other workers, and have records that say so.
+    async fn leave_open(&self, job: &Job, forward: &Forward) -> Result<bool, Abandoned> {
         let (record, effects) = (job.event_record(), job.left_open());
-        if effects.is_empty() {
-            // Effects that are not done here are claimed by other workers, and have records that
-            // say so.
-            return Ok(true);
-        }
-        let left = self.hold(|| self.tools.idempotency.leave_open(record, &effects)).await?;
+        let left = self.hold(|| {
+            self.tools.idempotency.leave_open(record, &effects, &forward.setback, forward.letter())
+        });
+        let left = left.await?;
         if let Err(error) = &left {
             tracing::warn!(event_id = %record.event_id, %error, "can't record which effects are still to run");
         }
@@ -73,34 +73,32 @@ impl Session {
     /// Sends a copy of the message where the policy says, then acks the original. While the
     /// database or the broker is away, the delivery is held.
     pub(super) async fn route(&self, delivery: &Delivery, job: Option<&Job>, failures: Failures) {
-        let recorded = match job {
-            Some(job) => self.leave_open(job).await,
-            None => Ok(false),
-        };
-        let Ok(recorded) = recorded else {
-            let _ = self.settlement.release(&[delivery.tag]).await;
-            return;
-        };
-        let mut backoff = Backoff::default();
-        let route = loop {
-            match self.tools.router.send(&delivery.message, &failures, recorded).await {
-                Ok(route) => break route,
-                Err(error) => {
-                    tracing::warn!(
-                        event_id = delivery.message.message_id.as_deref().unwrap_or("none"),
-                        worker = %self.tools.worker, %error, "can't publish a failed message to its next queue; retrying"
-                    );
-                    if self.pause(&mut backoff, OutageRetry::Session).await.is_err() {
-                        let _ = self.settlement.release(&[delivery.tag]).await;
-                        return;
-                    }
+        let mut forward = self.tools.router.plan(&delivery.message, &failures);
+        if let Some(job) = job {
+            match self.leave_open(job, &forward).await {
+                Ok(true) => forward.set_recorded(),
+                Ok(false) => {}
+                Err(Abandoned) => {
+                    let _ = self.settlement.release(&[delivery.tag]).await;
+                    return;
                 }
             }
-        };
+        }
+        let mut backoff = Backoff::default();
+        while let Err(error) = self.tools.router.send(&forward).await {
+            tracing::warn!(
+                event_id = delivery.message.message_id.as_deref().unwrap_or("none"),
+                worker = %self.tools.worker, %error, "can't publish a failed message to its next queue; retrying"
+            );
+            if self.pause(&mut backoff, OutageRetry::Session).await.is_err() {
+                let _ = self.settlement.release(&[delivery.tag]).await;
+                return;
+            }
+        }
         if let Err(error) = self.settlement.ack(&[delivery.tag]).await {
             tracing::debug!(%error, "can't ack a message that was passed on; the copy that the broker redelivers is skipped");
         }
-        self.report(delivery, job.map(|job| &job.event), &failures, route);
+        self.report(delivery, job.map(|job| &job.event), &failures, forward.route);
     }
 
     fn report(

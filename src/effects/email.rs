@@ -18,7 +18,7 @@ use crate::mail::{Mail, Mailer};
 use crate::store::accounts::users::{self, User};
 use crate::store::{Store, StoreError};
 
-const NAME: &str = "email";
+pub(super) const NAME: &str = "email";
 
 /// A mail that tells a task's user what happened to the task: outside the database, under a claim.
 pub(super) struct Email;
@@ -84,14 +84,15 @@ impl ExternalWork for Notifier {
         if let Some(limit) = &self.limit
             && let Some(wait) = limit.take(user.id).await?
         {
-            return Ok(Prepared::Wait(wait));
+            let why = "MAIL_LIMIT: the user has had as many mails as are allowed".to_owned();
+            return Ok(Prepared::Wait { at_most: wait, why });
         }
         let (mail, mailer) = (compose(event, &task, &user), Arc::clone(&self.mailer));
         Ok(Prepared::run(async move {
             mailer.send(&mail).await?;
             let (recipient, message_id) = (mail.to.as_str(), mail.message_id.as_str());
             tracing::info!(recipient, message_id, "mail");
-            Ok(Outcome::Done)
+            Ok(Outcome::Noted(mail.to))
         }))
     }
 }

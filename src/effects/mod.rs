@@ -6,6 +6,7 @@
 
 mod activity;
 mod email;
+mod mail_state;
 mod mail_limit;
 mod simulation;
 
@@ -27,6 +28,7 @@ use crate::store::{Connection, Store, StoreError};
 
 use activity::Activity;
 use email::Email;
+pub use mail_state::{MailState, mail_states};
 pub use simulation::Simulation;
 
 /// The effects of taskd. To add one, write it in a file of its own and add it here.
@@ -113,8 +115,13 @@ pub trait ExternalWork: Send + Sync {
 pub enum Prepared {
     /// The effect is claimed, then this is run.
     Run(BoxFuture<'static, Result<Outcome, Failure>>),
-    /// The effect can't run for this long. No attempt is counted.
-    Wait(Duration),
+    /// The effect can't run yet. No attempt is counted.
+    Wait {
+        /// How long that lasts at most.
+        at_most: Duration,
+        /// Why, for people.
+        why: String,
+    },
 }
 
 impl Prepared {
@@ -129,6 +136,8 @@ impl Prepared {
 pub enum Outcome {
     /// It was done.
     Done,
+    /// It was done, with something for the record: for whom, say.
+    Noted(String),
     /// There was nothing to do, for this reason.
     Skipped(String),
 }

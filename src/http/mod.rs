@@ -159,8 +159,7 @@ where
         let _permit = permit;
         write.await
     };
-    let id = RequestId::current();
-    tokio::spawn(RequestId::within(id, write)).await.unwrap_or_else(|error| {
+    tokio::spawn(RequestId::within(RequestId::context(), write)).await.unwrap_or_else(|error| {
         tracing::error!(%error, "the task that carried out a write has panicked");
         Err(ApiError::Internal)
     })

@@ -1,15 +1,21 @@
-//! The id of a request, which links its log lines, its errors and its response.
+//! The id of a request, which links its log lines, its errors and its response, and its trace
+//! context, which links it with what others log.
 
 use actix_web::dev::ServiceRequest;
 use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
 use uuid::Uuid;
 
+use crate::access::Caller;
+use crate::domain::event::{Origin, RequestContext};
+
 pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// A longer id is replaced: it may have been made up to fill logs.
 const REQUEST_ID_CHARS: usize = 128;
 
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+
 tokio::task_local! {
-    static CURRENT: String;
+    static CURRENT: RequestContext;
 }
 
 /// The id of the request that the present task serves.
@@ -18,7 +24,7 @@ pub struct RequestId;
 impl RequestId {
     /// The id, or a new one outside of a request.
     pub fn current() -> String {
-        CURRENT.try_with(String::clone).unwrap_or_else(|_| RequestId::fresh())
+        CURRENT.try_with(|request| request.id.clone()).unwrap_or_else(|_| RequestId::fresh())
     }
 
     fn fresh() -> String {
@@ -32,18 +38,71 @@ impl RequestId {
         }
     }
 
-    /// Runs a future under this id, such as one in a task of its own.
-    pub async fn within<F: Future>(id: String, future: F) -> F::Output {
-        CURRENT.scope(id, future).await
+    /// The request that the present task serves; one with a new id outside of a request.
+    pub fn context() -> RequestContext {
+        let fresh = |_| RequestContext { id: RequestId::fresh(), traceparent: None };
+        CURRENT.try_with(RequestContext::clone).unwrap_or_else(fresh)
+    }
+
+    /// Where a change comes from that this caller makes in the present request.
+    pub fn origin(caller: &Caller) -> Origin {
+        Origin::of(caller.actor()).within(RequestId::context())
+    }
+
+    /// Runs a future as part of this request, such as one in a task of its own.
+    pub async fn within<F: Future>(request: RequestContext, future: F) -> F::Output {
+        CURRENT.scope(request, future).await
+    }
+
+    /// The request with its id and its trace context.
+    pub(super) fn read(request: &ServiceRequest) -> RequestContext {
+        let given = request.headers().get(TRACEPARENT).and_then(|value| value.to_str().ok());
+        let traceparent = given.filter(|text| is_traceparent(text)).map(str::to_owned);
+        RequestContext { id: RequestId::of(request), traceparent }
     }
 
     /// The id that the client or a proxy sent, if it is fit to be logged; else a new one.
-    pub(super) fn of(request: &ServiceRequest) -> String {
+    fn of(request: &ServiceRequest) -> String {
         let given = request.headers().get(REQUEST_ID).and_then(|value| value.to_str().ok());
         let fit = |id: &&str| {
             (1..=REQUEST_ID_CHARS).contains(&id.len())
                 && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.:/+=".contains(&b))
         };
         given.filter(fit).map_or_else(RequestId::fresh, str::to_owned)
+    }
+}
+
+/// Whether this is a trace context: version 00 of
+/// <https://www.w3.org/TR/trace-context/#traceparent-header>, with ids that are not zero.
+fn is_traceparent(text: &str) -> bool {
+    let parts: Vec<&str> = text.split('-').collect();
+    let [version, trace, parent, flags] = parts[..] else { return false };
+    let hex = |part: &str, length: usize| {
+        part.len() == length
+            && part.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+    };
+    let id = |part: &str, length: usize| hex(part, length) && part.bytes().any(|b| b != b'0');
+    version == "00" && id(trace, 32) && id(parent, 16) && hex(flags, 2)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_trace_context_is_taken_only_whole() {
+        let good = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+        assert!(is_traceparent(good));
+        for bad in [
+            "",
+            "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331",
+            "01-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+            "00-0AF7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+            "00-00000000000000000000000000000000-b7ad6b7169203331-01",
+            "00-0af7651916cd43dd8448eb211c80319c-0000000000000000-01",
+            "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-x",
+        ] {
+            assert!(!is_traceparent(bad), "{bad}");
+        }
     }
 }

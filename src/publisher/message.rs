@@ -6,6 +6,7 @@ use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use crate::broker::Message;
+use crate::broker::message::TRACEPARENT;
 use crate::domain::event::{self, Metadata, NewEvent};
 use crate::store::delivery::outbox::OutboxRow;
 
@@ -20,16 +21,22 @@ pub(super) struct Publishable {
 pub(super) fn of_row(row: &OutboxRow) -> Publishable {
     let payload: Option<&RawValue> = serde_json::from_str(&row.payload).ok();
     let metadata = Metadata::new(row.id, row.occurred_at, row.origin());
-    message(&row.event_type, &payload, metadata)
+    message(&row.event_type, &payload, metadata, row.traceparent.as_deref())
 }
 
 /// The message of an event that was just written.
 pub(super) fn of_new(event: &NewEvent) -> Publishable {
-    message(event.event_type.name, &event.payload, event.metadata())
+    let traceparent = event.origin.traceparent();
+    message(event.event_type.name, &event.payload, event.metadata(), traceparent)
 }
 
-fn message(event_type: &str, payload: &impl Serialize, metadata: Metadata) -> Publishable {
-    let message = Message {
+fn message(
+    event_type: &str,
+    payload: &impl Serialize,
+    metadata: Metadata,
+    traceparent: Option<&str>,
+) -> Publishable {
+    let mut message = Message {
         body: event::encode(event_type, payload, &metadata),
         message_id: Some(metadata.event_id.to_string()),
         message_type: Some(event_type.to_owned()),
@@ -37,6 +44,9 @@ fn message(event_type: &str, payload: &impl Serialize, metadata: Metadata) -> Pu
         timestamp: u64::try_from(metadata.timestamp.timestamp()).ok(),
         ..Message::default()
     };
+    if let Some(traceparent) = traceparent {
+        message.set_text(TRACEPARENT, traceparent);
+    }
     Publishable { id: metadata.event_id, message }
 }
 
@@ -44,7 +54,7 @@ fn message(event_type: &str, payload: &impl Serialize, metadata: Metadata) -> Pu
 mod tests {
     use super::*;
     use crate::domain::catalog;
-    use crate::domain::event::{Actor, Origin};
+    use crate::domain::event::{Actor, Origin, RequestContext};
     use crate::domain::task::{Status, Task, TaskFields, events};
     use chrono::Utc;
 
@@ -62,10 +72,14 @@ mod tests {
         let next =
             task.update(TaskFields { title: "u".into(), ..task.fields() }, Utc::now()).unwrap();
         let last = next.delete(Utc::now());
-        let caused = Origin { causation_id: Some(Uuid::now_v7()), actor: Actor::SYSTEM };
+        let caused = Origin { causation_id: Some(Uuid::now_v7()), ..Origin::of(Actor::SYSTEM) };
+        let traceparent =
+            Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".to_owned());
+        let requested =
+            Origin::of(Actor::token(2)).within(RequestContext { id: "r".into(), traceparent });
         for new in [
             events::created(&task, Origin::of(Actor::user(1))),
-            events::updated(&task, &next, Origin::of(Actor::token(2))),
+            events::updated(&task, &next, requested),
             events::deleted(&last, caused),
         ] {
             let row = OutboxRow {
@@ -77,10 +91,13 @@ mod tests {
                 actor_kind: Some(new.origin.actor.kind.as_str().into()),
                 actor_id: new.origin.actor.id,
                 causation_id: new.origin.causation_id,
+                traceparent: new.origin.traceparent().map(str::to_owned),
             };
             let (read, written) = (of_row(&row).message, of_new(&new).message);
             assert_eq!(read.body, written.body);
             assert_eq!(read.timestamp, written.timestamp);
+            assert_eq!(read.text(TRACEPARENT), new.origin.traceparent());
+            assert_eq!(read.headers, written.headers);
             for message in [read, written] {
                 let event = catalog::built_in().decode(
                     &message.body,
@@ -103,6 +120,7 @@ mod tests {
             actor_kind: None,
             actor_id: None,
             causation_id: None,
+            traceparent: None,
         };
         let body: serde_json::Value = serde_json::from_slice(&of_row(&row).message.body).unwrap();
         let members: Vec<&String> = body["metadata"].as_object().unwrap().keys().collect();

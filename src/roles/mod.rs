@@ -3,12 +3,14 @@
 //! roles need, and `upkeep` keeps their database fast.
 
 pub mod dlq;
+pub mod events;
 pub mod migrate;
 mod parts;
 pub mod purge;
 mod reach;
 mod runtime;
 pub mod serve;
+mod source;
 pub mod token;
 pub mod topology;
 pub mod up;

@@ -27,6 +27,7 @@ use crate::http::routes::health::{HealthSources, LastReport};
 use crate::http::{self, ProcessState, SharedState};
 use crate::idempotency::Idempotency;
 use crate::mail::{FileMailer, Mailer, SmtpMailer};
+use crate::operate;
 use crate::publisher::Publisher;
 use crate::read_cache::SharedCache;
 use crate::retry_router::RetryRouter;
@@ -127,6 +128,7 @@ pub(super) async fn serve(
     let publishing = tokio::spawn(publisher.run(publisher_shutdown.clone()));
     let indexing = upkeep::index_searches(store.clone(), metrics.clone(), shutdown.clone());
     let indexing = tokio::spawn(indexing);
+    tokio::spawn(operate::unfinished::keep(store.clone(), shutdown.clone()));
 
     let common = SharedState {
         event_types: catalog::built_in(),

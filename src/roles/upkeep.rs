@@ -119,6 +119,7 @@ pub(super) async fn purge_by_schedule(
                 processed_messages = purged.processed_messages,
                 events = purged.events,
                 task_activity = purged.task_activity,
+                event_steps = purged.event_steps,
                 idempotency_keys = purged.idempotency_keys,
                 tokens = purged.tokens,
                 "purged"

@@ -8,6 +8,7 @@ use crate::config::{
     BrokerArgs, DatabaseArgs, MailArgs, MonitorArgs, ShutdownArgs, SimulationArgs, TlsArgs, name,
     no_declare, whole,
 };
+use crate::operate::unfinished;
 use crate::store::Store;
 
 /// Options of `taskd work`.
@@ -63,6 +64,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     runtime::run(setup, async |context, shutdown| {
         let (broker, mail) = (parts::broker_name(&args.broker, &tls)?, args.mail.describe(&tls)?);
         tracing::info!(worker, database = %database_url, broker, mail, "working");
+        tokio::spawn(unfinished::keep(context.store.clone(), shutdown.clone()));
         let retries = args.broker.retry.retry_delays.clone();
         let (worker, deliveries) = (&worker, args.concurrency);
         let consumer = parts::consumer(&context, mailer, retries, simulation, worker, deliveries);

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use diesel::prelude::*;
 use diesel_async::AsyncPgConnection;
 
-use crate::domain::event::Actor;
+use crate::domain::event::Origin;
 use crate::store::schema::categories;
 use crate::store::sql::{RunQueryDsl, transaction};
 use crate::store::{StoreError, tasks};
@@ -93,8 +93,8 @@ pub async fn rename(
 }
 
 /// Deletes a category. Its tasks stay, without a category: each has changed, so each has its event.
-/// `actor` made these changes. Returns the ids of those tasks, or `None` if there is no such
-/// category.
+/// `origin` says who made these changes. Returns the ids of those tasks, or `None` if there is no
+/// such category.
 ///
 /// # Errors
 /// The database fails; then nothing has changed.
@@ -102,7 +102,7 @@ pub async fn delete(
     connection: &mut AsyncPgConnection,
     id: i64,
     now: DateTime<Utc>,
-    actor: Actor,
+    origin: Origin,
 ) -> Result<Option<Vec<i64>>, StoreError> {
     transaction(connection, async |connection| {
         // From here on no task can be put into this category.
@@ -110,7 +110,7 @@ pub async fn delete(
         if locked.first::<i64>(connection).await.optional()?.is_none() {
             return Ok(None);
         }
-        let detached = tasks::detach(connection, tasks::Owner::Category(id), now, actor).await?;
+        let detached = tasks::detach(connection, tasks::Owner::Category(id), now, origin).await?;
         diesel::delete(categories::table.find(id)).execute(connection).await?;
         Ok(Some(detached))
     })

@@ -67,6 +67,7 @@ mod search_index;
 mod sign_in_load;
 mod subjects;
 mod snapshots;
+mod story;
 mod tls;
 mod up;
 mod worker;

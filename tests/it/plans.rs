@@ -75,10 +75,11 @@ async fn what_writes_a_few_rows_is_planned_once() {
         let finished = |(effect, record): &(EffectKey, EventRecord)| Finished {
             event_id: record.event_id,
             effect: effect.clone(),
-            skipped: None,
+            skipped: false,
+            note: None,
         };
         let finished: Vec<_> = mails.iter().map(finished).collect();
-        processed::finish(&mut connection, &finished).await.unwrap();
+        processed::finish(&mut connection, &finished, "we".into()).await.unwrap();
 
         let rows: Vec<NewRow> = (0..few(time)).map(|_| row(&world.queue)).collect();
         queue::add(&mut connection, &rows).await.unwrap();

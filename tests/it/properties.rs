@@ -77,6 +77,7 @@ fn origins() -> impl Strategy<Value = Origin> {
         |(kind, id, cause)| Origin {
             actor: Actor { kind, id },
             causation_id: cause.map(Uuid::from_u128),
+            request: None,
         },
     )
 }

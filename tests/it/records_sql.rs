@@ -10,10 +10,14 @@ use serde_json::json;
 use taskd::domain::event::{Event, NewEvent};
 use taskd::domain::processing::claim::{Claim, Record, decide};
 use taskd::domain::processing::effect::{EffectKey, Target};
+use taskd::domain::processing::failure::Failure;
 use taskd::domain::processing::retention::{Outbox, Trace, may_forget};
+use taskd::domain::processing::retry::Route;
+use taskd::domain::processing::setback::Setback;
 use taskd::ground::tls::Tls;
 use taskd::store::delivery::processed::{self, EventRecord};
 use taskd::store::delivery::retention;
+use taskd::store::events::setbacks::{self, Reporter};
 use taskd::store::{PostgresUrl, Store, activity};
 use uuid::Uuid;
 
@@ -150,9 +154,12 @@ async fn what_failed_is_left_open_and_what_is_done_or_anothers_is_left_alone() {
     let mut connection = store.connection().await.unwrap();
     let lease = Duration::from_secs(60);
     let mut leave = async |event| {
-        let owner = "we".to_owned();
         let email = EffectKey::only("email");
-        processed::leave_open(&mut connection, event, std::slice::from_ref(&email), owner)
+        let failures = Failure::transient("451 later").of(email.clone()).into();
+        let route = Route::Retry { after: Duration::from_secs(1), attempt: 2 };
+        let setback = Setback::of(route, 1, 5, &failures, Utc::now());
+        let by = Reporter { worker: "w", owner: "we", letter: None };
+        setbacks::record(&mut connection, event, std::slice::from_ref(&email), &setback, by)
             .await
             .unwrap();
         let left = processed::records(&mut connection, &[(email, event)]).await.unwrap();

@@ -124,6 +124,7 @@ const WRONG: &[(&str, &str, &str, &str)] = &[
     ("PROCESSED_RETENTION", "up", "1ms", "RETRY_DELAYS"),
     ("EVENT_RETENTION", "up", "", "90s or 30d"),
     ("ACTIVITY_RETENTION", "up", "999999y", "at most"),
+    ("ATTEMPT_RETENTION", "up", "0s", "longer than zero"),
     ("DRAIN_TIMEOUT", "serve", "-1s", "90s or 30d"),
     ("TASKD_LOG", "serve", "verbose", "error, warn, info, debug or trace"),
     ("LOG_FORMAT", "serve", "xml", "text, json"),

@@ -16,6 +16,9 @@ const ROWS: &str = "
     FROM (SELECT n, now() - n * interval '1 day' AS at FROM generate_series(1, 60) n) t;
     INSERT INTO task_activity (event_id, task_id, task_version, type, occurred_at, recorded_at)
     SELECT uuid_at(now(), n), 1, 1, 'TASK_CREATED', now(), now() - n * 10 * interval '1 day'
+    FROM generate_series(1, 60) n;
+    INSERT INTO event_steps (event_id, at, kind, attempt, retries, actor, message)
+    SELECT uuid_at(now(), n), now() - n * interval '1 day', 'failed', 1, 5, 'w', 'later'
     FROM generate_series(1, 60) n";
 
 #[tokio::test(flavor = "multi_thread")]
@@ -35,23 +38,24 @@ async fn old_rows_are_deleted_and_unpublished_events_never() {
     assert_eq!(left("task_activity").await, 36);
     assert_eq!(
         purged,
-        json!({ "processedMessages": 31, "events": 16, "taskActivity": 24, "idempotencyKeys": 0, "tokens": 0 })
+        json!({ "processedMessages": 31, "events": 16, "taskActivity": 24, "eventSteps": 31, "idempotencyKeys": 0, "tokens": 0 })
     );
     let again = world.run(&["purge", "--once"]).await.succeeded().json();
     assert_eq!(
         again,
-        json!({ "processedMessages": 0, "events": 0, "taskActivity": 0, "idempotencyKeys": 0, "tokens": 0 })
+        json!({ "processedMessages": 0, "events": 0, "taskActivity": 0, "eventSteps": 0, "idempotencyKeys": 0, "tokens": 0 })
     );
 
     let shorter = [
         ("EVENT_RETENTION", "10d"),
         ("PROCESSED_RETENTION", "20d"),
         ("ACTIVITY_RETENTION", "100d"),
+        ("ATTEMPT_RETENTION", "15d 12h"),
     ];
     let purged = world.run_with(&["purge", "--once"], &shorter).await.succeeded().json();
     assert_eq!(
         purged,
-        json!({ "processedMessages": 10, "events": 10, "taskActivity": 27, "idempotencyKeys": 0, "tokens": 0 })
+        json!({ "processedMessages": 10, "events": 10, "taskActivity": 27, "eventSteps": 14, "idempotencyKeys": 0, "tokens": 0 })
     );
     assert_eq!(left("events WHERE published_at IS NULL").await, 30);
 }

@@ -75,7 +75,7 @@ impl ExternalWork for Ring {
 fn fired(id: i64, cause: Uuid) -> NewEvent {
     let subject = Subject { kind: REMINDER_FIRED.kind, id, version: 1 };
     let payload = json!({ "id": id, "version": 1, "text": "stand up" });
-    let origin = Origin { actor: Actor::SYSTEM, causation_id: Some(cause) };
+    let origin = Origin { causation_id: Some(cause), ..Origin::of(Actor::SYSTEM) };
     let owners = Owners { before: Some(1), after: Some(1) };
     NewEvent::new(REMINDER_FIRED, subject, payload, Utc::now(), origin, owners)
 }

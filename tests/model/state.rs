@@ -232,7 +232,7 @@ impl Job {
         let failures = self.progress.iter().filter_map(|progress| match progress {
             Progress::Transient => Some(Failure::transient("")),
             Progress::Permanent => Some(Failure::permanent("")),
-            Progress::Leased => Some(Failure::waiting(LEASE)),
+            Progress::Leased => Some(Failure::waiting(LEASE, "leased")),
             Progress::Open | Progress::Done => None,
         });
         Failures::of(failures)

@@ -233,7 +233,7 @@ impl Protocol {
         claim::decide(row.map(Row::record), job.message.recorded)
     }
 
-    /// `processed::leave_open`, and the mark on the copy.
+    /// `setbacks::record`, and the mark on the copy.
     fn leave_open(&self, event: &mut Event, job: &mut Job, tick: u8) {
         let by_age = self.defect == Some(Defect::ForgetByAge);
         for (row, progress) in event.records.iter_mut().zip(job.progress) {

@@ -1,6 +1,7 @@
 //! The event that every change becomes. An event is about a subject; tasks are one kind of subject.
 
 mod decode;
+mod origin;
 mod types;
 
 use chrono::{DateTime, Utc};
@@ -9,6 +10,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 pub use decode::{MAX_BODY_BYTES, Malformed};
+pub use origin::{Actor, ActorKind, Origin, RequestContext};
 pub use types::{EventType, EventTypes};
 
 /// The version of the message body that this program writes and reads.
@@ -84,85 +86,6 @@ pub struct Metadata {
     pub origin: Option<Origin>,
 }
 
-/// Where a change comes from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Origin {
-    /// Who made the change.
-    pub actor: Actor,
-    /// The event that this one follows from.
-    #[serde(default)]
-    pub causation_id: Option<Uuid>,
-}
-
-impl Origin {
-    /// A change of this actor, which no other event caused.
-    pub fn of(actor: Actor) -> Origin {
-        Origin { actor, causation_id: None }
-    }
-}
-
-/// Who made a change.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Actor {
-    /// Which sort of actor.
-    pub kind: ActorKind,
-    /// The id of the user or the token; `None` for the others.
-    pub id: Option<i64>,
-}
-
-/// The sorts of actors.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum ActorKind {
-    /// A user who has signed in.
-    User,
-    /// An API token.
-    Token,
-    /// Whoever operates this instance: where no token is required, everybody is.
-    Operator,
-    /// taskd itself.
-    System,
-}
-
-impl ActorKind {
-    /// Every kind.
-    pub const ALL: [ActorKind; 4] =
-        [ActorKind::User, ActorKind::Token, ActorKind::Operator, ActorKind::System];
-
-    /// The name in JSON and in the database.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            ActorKind::User => "user",
-            ActorKind::Token => "token",
-            ActorKind::Operator => "operator",
-            ActorKind::System => "system",
-        }
-    }
-
-    /// The kind with this name.
-    pub fn from_name(name: &str) -> Option<ActorKind> {
-        ActorKind::ALL.into_iter().find(|kind| kind.as_str() == name)
-    }
-}
-
-impl Actor {
-    /// Whoever operates this instance.
-    pub const OPERATOR: Actor = Actor { kind: ActorKind::Operator, id: None };
-    /// taskd itself.
-    pub const SYSTEM: Actor = Actor { kind: ActorKind::System, id: None };
-
-    /// A user who has signed in.
-    pub fn user(id: i64) -> Actor {
-        Actor { kind: ActorKind::User, id: Some(id) }
-    }
-
-    /// An API token.
-    pub fn token(id: i64) -> Actor {
-        Actor { kind: ActorKind::Token, id: Some(id) }
-    }
-}
-
 /// Whose a subject was and is: the users who may know of the event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Owners {
@@ -213,7 +136,8 @@ impl NewEvent {
 
     /// The metadata of its message.
     pub fn metadata(&self) -> Metadata {
-        Metadata::new(self.id, self.occurred_at, Some(self.origin))
+        let origin = Origin { request: None, ..self.origin.clone() };
+        Metadata::new(self.id, self.occurred_at, Some(origin))
     }
 }
 

@@ -48,9 +48,9 @@ impl Failure {
         Failure::new(Class::Permanent, message)
     }
 
-    /// An effect has to wait for at most this long before it can run.
-    pub fn waiting(at_most: Duration) -> Failure {
-        Failure::new(Class::Waiting(at_most), "")
+    /// An effect has to wait for at most this long before it can run, for this reason.
+    pub fn waiting(at_most: Duration, why: impl Into<String>) -> Failure {
+        Failure::new(Class::Waiting(at_most), why)
     }
 
     /// A message can't be read.

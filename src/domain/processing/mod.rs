@@ -6,3 +6,5 @@ pub mod failure;
 pub mod history;
 pub mod retention;
 pub mod retry;
+pub mod setback;
+pub mod state;

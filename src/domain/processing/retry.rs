@@ -101,6 +101,11 @@ impl RetryPolicy {
         covering.or_else(|| self.delays.iter().max()).copied().unwrap_or_default()
     }
 
+    /// How many retries a message has in all.
+    pub fn retries(&self) -> u32 {
+        u32::try_from(self.delays.len()).unwrap_or(u32::MAX)
+    }
+
     /// How long a message can be under way between its first attempt and its last.
     pub fn longest_path(&self) -> Duration {
         self.delays.iter().sum()
@@ -187,7 +192,7 @@ mod tests {
             policy.route(1, &Failures::of(failures.iter().cloned()).unwrap())
         };
         let (transient, permanent) = (Failure::transient("451"), Failure::permanent("550"));
-        let waiting = |seconds| Failure::waiting(Duration::from_secs(seconds));
+        let waiting = |seconds| Failure::waiting(Duration::from_secs(seconds), "leased");
         let retry = Route::Retry { after: Duration::from_secs(1), attempt: 2 };
         let park = Route::Park { after: Duration::from_secs(5) };
         assert_eq!(route(&[permanent.clone(), transient.clone()]), retry);

@@ -17,15 +17,17 @@ macro_rules! described_as_text {
 }
 
 mod access;
+mod activity;
 mod category;
 mod event;
 mod task;
 mod user;
 
 pub use access::{NewTokenView, OpenSessionView, SessionInput, SessionView, TokenInput, TokenView};
+pub use activity::{ActivityView, MailView};
 pub use category::{CategoryInput, CategoryPatch, CategoryView};
-pub use event::{EffectView, EventDetailView, EventView};
-pub use task::{ActivityView, TaskInput, TaskPatch, cleared};
+pub use event::{EffectView, EventDetailView, EventView, StoryLineView};
+pub use task::{TaskInput, TaskPatch, cleared};
 pub use user::{UserInput, UserPatch, UserView};
 
 use paperclip::actix::Apiv2Schema;

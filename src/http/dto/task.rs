@@ -1,11 +1,9 @@
-//! Tasks, and the log of what happened to them.
+//! Tasks.
 
 use chrono::{DateTime, Utc};
 use garde::Validate;
 use paperclip::actix::Apiv2Schema;
-use serde::{Deserialize, Deserializer, Serialize};
-use serde_json::Value;
-use uuid::Uuid;
+use serde::{Deserialize, Deserializer};
 
 use super::not_blank;
 use crate::domain::field::FIRST_ID;
@@ -14,7 +12,6 @@ use crate::domain::task::{Status, Task, TaskFields};
 use crate::http::extract::fields::{Fields, FromFields, Patch};
 use crate::http::extract::moment::moment;
 use crate::http::extract::words::Expected;
-use crate::store::activity::Entry;
 
 /// A task to be written: what a client decides of it. For PUT it is the whole of it.
 #[derive(Debug, Clone, Default, Validate, Deserialize, Apiv2Schema)]
@@ -176,42 +173,6 @@ impl TaskPatch {
     }
 }
 
-/// An entry of a task's activity log.
-#[derive(Debug, Serialize, Apiv2Schema)]
-#[serde(rename_all = "camelCase")]
-#[openapi(rename = "Activity")]
-pub struct ActivityView {
-    /// Assigned by the database.
-    pub id: i64,
-    /// The event.
-    pub event_id: String,
-    /// What happened.
-    #[serde(rename = "type")]
-    pub event_type: String,
-    /// The task's version after it.
-    pub task_version: i64,
-    /// For an update, the fields that changed, each with `from` and `to`.
-    pub changes: Option<Value>,
-    /// When it happened.
-    pub occurred_at: DateTime<Utc>,
-    /// When a worker wrote it down.
-    pub recorded_at: DateTime<Utc>,
-}
-
-impl From<Entry> for ActivityView {
-    fn from(entry: Entry) -> ActivityView {
-        ActivityView {
-            id: entry.id,
-            event_id: Uuid::to_string(&entry.event_id),
-            event_type: entry.event_type,
-            task_version: entry.task_version,
-            changes: entry.changes,
-            occurred_at: entry.occurred_at,
-            recorded_at: entry.recorded_at,
-        }
-    }
-}
-
 /// An RFC 3339 time that PostgreSQL can store and RFC 3339 can write.
 pub(super) struct Moment(pub(super) DateTime<Utc>);
 
@@ -235,7 +196,7 @@ mod tests {
     use super::*;
     use crate::http::extract::body::Body;
     use proptest::prelude::*;
-    use serde_json::{Map, json};
+    use serde_json::{Map, Value, json};
 
     /// A valid value of each member, or null.
     fn members() -> impl Strategy<Value = Map<String, Value>> {

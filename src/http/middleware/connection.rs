@@ -61,8 +61,9 @@ pub(in crate::http) async fn minded<B: MessageBody + 'static>(
 
 /// Refuses a request under its id, since the middleware that gives it one is not reached.
 async fn refuse(request: ServiceRequest, refusal: &ApiError) -> ServiceResponse<BoxBody> {
-    let id = RequestId::of(&request);
-    let mut response = RequestId::within(id.clone(), async { refusal.error_response() }).await;
+    let context = RequestId::read(&request);
+    let id = context.id.clone();
+    let mut response = RequestId::within(context, async { refusal.error_response() }).await;
     RequestId::mark(&id, response.headers_mut());
     request.into_response(response)
 }

@@ -22,7 +22,8 @@ pub async fn observe<B: MessageBody + 'static>(
     next: Next<B>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
     let started = Instant::now();
-    let id = RequestId::of(&request);
+    let context = RequestId::read(&request);
+    let id = context.id.clone();
     let method = request.method().clone();
     // RFC 9110, section 9.3.2: HEAD is GET without a body. The server leaves the body out itself.
     if method == Method::HEAD {
@@ -34,7 +35,7 @@ pub async fn observe<B: MessageBody + 'static>(
             Err(error) => Err(error),
         }
     };
-    let mut response = RequestId::within(id.clone(), answering).await?;
+    let mut response = RequestId::within(context, answering).await?;
     RequestId::mark(&id, response.headers_mut());
     let stopping = response.request().app_data::<web::Data<Stopping>>();
     if stopping.is_some_and(|stopping| stopping.0.stopped()) {

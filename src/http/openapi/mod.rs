@@ -113,6 +113,14 @@ fn complete(document: &mut Value) {
         "additionalProperties": { "type": "object", "required": ["from", "to"], "properties": {
             "from": { "nullable": true, "description": "Before" }, "to": { "nullable": true, "description": "After" } } },
     });
+    // paperclip inlines the schema of a member that is an object.
+    let mail = schemas["Activity"]["properties"]["mail"].take();
+    schemas["Mail"] = mail;
+    schemas["Activity"]["properties"]["mail"] = json!({
+        "nullable": true, "allOf": [{ "$ref": "#/components/schemas/Mail" }],
+        "description": "The mail about it; null if it needed none, or if that is too long ago to be known.",
+    });
+    schemas["Mail"]["required"] = json!(["state", "to", "at", "error"]);
     for (schema, member) in NULLABLE {
         schemas[schema]["properties"][member]["nullable"] = json!(true);
     }

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use crate::domain::catalog;
 use crate::domain::field::{CATEGORY_NAME, FIRST_ID};
+use crate::domain::processing::state::EventState;
 use crate::domain::task::{Status, rules};
 use crate::domain::user::{self, Role};
 use crate::http::extract::cursor::CURSOR_BYTES;
@@ -111,13 +112,32 @@ pub(super) const PAGES: [(&str, &str); 7] = [
 ];
 
 /// Other members that are lists, and the schemas of their items.
-pub(super) const LISTS: [(&str, &str, &str); 1] = [("EventDetail", "effects", "Effect")];
+pub(super) const LISTS: [(&str, &str, &str); 2] =
+    [("EventDetail", "effects", "Effect"), ("EventDetail", "story", "StoryLine")];
 
 /// Schemas of responses that are not rows of a page.
-pub(super) const ALONE: [&str; 4] = ["Session", "NewToken", "EventDetail", "Effect"];
+pub(super) const ALONE: [&str; 6] =
+    ["Session", "NewToken", "EventDetail", "Effect", "StoryLine", "Mail"];
 
 /// Members of responses that may be null. Every member is always present except `total`.
-pub(super) const NULLABLE: [(&str, &str); 28] = [
+pub(super) const NULLABLE: [(&str, &str); 45] = [
+    ("Event", "requestId"),
+    ("Event", "traceId"),
+    ("EventDetail", "requestId"),
+    ("EventDetail", "traceId"),
+    ("EventDetail", "whyNotDone"),
+    ("EventDetail", "deadLetterId"),
+    ("Effect", "worker"),
+    ("StoryLine", "effect"),
+    ("StoryLine", "target"),
+    ("StoryLine", "attempt"),
+    ("StoryLine", "worker"),
+    ("StoryLine", "by"),
+    ("StoryLine", "message"),
+    ("StoryLine", "nextTryAt"),
+    ("StoryLine", "deadLetterId"),
+    ("Mail", "to"),
+    ("Mail", "error"),
     ("Event", "taskId"),
     ("Event", "taskVersion"),
     ("Event", "actor"),
@@ -177,5 +197,7 @@ pub fn event_parameter_rules() -> Vec<(&'static str, Value)> {
         ("taskId", json!({ "type": "integer", "format": "int64", "minimum": FIRST_ID })),
         ("type", json!({ "type": "string", "enum": types })),
         ("published", json!({ "type": "boolean" })),
+        ("state", json!({ "type": "string", "enum": EventState::ALL.map(EventState::as_str) })),
+        ("since", json!({ "type": "string", "format": "date-time" })),
     ]
 }

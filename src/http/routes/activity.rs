@@ -3,8 +3,10 @@
 use actix_web::web::Data;
 use paperclip::actix::{api_v2_operation, web};
 use serde_json::Value;
+use uuid::Uuid;
 
 use crate::access::Caller;
+use crate::effects::mail_states;
 use crate::http::AppState;
 use crate::http::dto::ActivityPage;
 use crate::http::error::ApiError;
@@ -59,7 +61,14 @@ pub async fn list(
         Some(true) => Some(activity::count(&mut connection, id, since).await?),
         _ => None,
     };
-    let place = |entry: &activity::Entry| (entry.task_version, entry.id);
+    let events: Vec<Uuid> = entries.iter().map(|entry| entry.event_id).collect();
+    let mut mails = mail_states(&mut connection, &events).await?;
+    let with_mail = |entry: activity::Entry| {
+        let mail = mails.remove(&entry.event_id);
+        (entry, mail)
+    };
+    let entries: Vec<_> = entries.into_iter().map(with_mail).collect();
+    let place = |(entry, _): &(activity::Entry, _)| (entry.task_version, entry.id);
     Ok(JsonResponse::ok(&ActivityPage::of(entries, limit, place, total)))
 }
 

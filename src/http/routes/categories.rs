@@ -13,6 +13,7 @@ use crate::http::extract::fields::{Params, Patch};
 use crate::http::extract::idempotency_key::IdempotentBody;
 use crate::http::extract::ids::Id;
 use crate::http::extract::paging::ListParams;
+use crate::http::request_id::RequestId;
 use crate::http::response::{Created, Deleted, JsonResponse};
 use crate::http::route::{Need, Route};
 use crate::http::{AppState, to_the_end};
@@ -126,9 +127,10 @@ pub async fn delete(state: Data<AppState>, caller: Caller, id: Id) -> Result<Del
     let id = id.0;
     to_the_end(&state.clone(), caller.user_id(), async move {
         let mut connection = state.store.connection().await?;
-        let (now, actor) = (Utc::now(), caller.actor());
-        let deleted =
-            unless_in_conflict!(categories::delete(&mut connection, id, now, actor).await)?;
+        let (now, origin) = (Utc::now(), RequestId::origin(&caller));
+        let deleted = unless_in_conflict!(
+            categories::delete(&mut connection, id, now, origin.clone()).await
+        )?;
         drop(connection);
         let tasks = deleted.ok_or(ApiError::NotFound("category"))?;
         let scopes = tasks.into_iter().map(Scope::Task).chain([Scope::TaskLists]);

@@ -11,13 +11,16 @@ use serde::Deserialize;
 use uuid::Uuid;
 
 use crate::domain::catalog;
+use crate::domain::processing::state::EventState;
 use crate::http::AppState;
 use crate::http::dto::{EventDetailView, EventPage};
 use crate::http::error::{ApiError, Fault, RequestPart};
 use crate::http::extract::fields::{Fields, FromFields, Params};
+use crate::http::extract::moment::moment;
 use crate::http::extract::paging::{cursor, limit, read_id, rows, total};
 use crate::http::response::JsonResponse;
 use crate::http::route::{Need, Route};
+use crate::operate::story::story;
 use crate::store::events::{self, EventQuery};
 
 /// The routes of events.
@@ -56,9 +59,8 @@ pub async fn get(
     id: EventId,
 ) -> Result<JsonResponse<EventDetailView>, ApiError> {
     let mut connection = state.store.connection().await?;
-    let found = events::find(&mut connection, id.0).await?.ok_or(ApiError::NotFound("event"))?;
-    let effects = events::effects(&mut connection, id.0).await?;
-    Ok(JsonResponse::ok(&EventDetailView::of(found, effects)))
+    let found = story(&mut connection, id.0).await?.ok_or(ApiError::NotFound("event"))?;
+    Ok(JsonResponse::ok(&EventDetailView::of(found)))
 }
 
 /// The parameters of `GET /events`.
@@ -79,6 +81,10 @@ pub struct EventParams {
     event_type: Option<String>,
     /// Only events that the broker has confirmed, or only those that wait.
     published: Option<bool>,
+    /// Only events in this state: `unpublished`, `queued`, `retrying`, `parked`, `dead` or `done`.
+    state: Option<String>,
+    /// Only events that have occurred since this time (RFC 3339).
+    since: Option<String>,
     /// What all this means.
     #[openapi(skip)]
     #[serde(skip)]
@@ -101,6 +107,12 @@ impl FromFields for EventParams {
                 |name| types.find(name),
             ),
             published: fields.parameter("published", "true or false", |text| text.parse().ok()),
+            state: fields.parameter(
+                "state",
+                format_args!("one of {}", EventState::ALL.map(EventState::as_str).join(", ")),
+                EventState::from_name,
+            ),
+            since: fields.parameter("since", "an RFC 3339 time", moment),
         };
         EventParams {
             limit: limit(fields),
@@ -109,6 +121,8 @@ impl FromFields for EventParams {
             task_id: None,
             event_type: None,
             published: None,
+            state: None,
+            since: None,
             query,
             before: cursor(fields, |_: &Uuid| true),
         }

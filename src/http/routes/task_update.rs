@@ -5,10 +5,10 @@ use chrono::Utc;
 
 use crate::access::Caller;
 use crate::cache::Scope;
-use crate::domain::event::Origin;
 use crate::domain::task::{Task, TaskFields, events};
 use crate::http::error::ApiError;
 use crate::http::extract::preconditions::Preconditions;
+use crate::http::request_id::RequestId;
 use crate::http::response::JsonResponse;
 use crate::http::routes::ownership::{missing, visible};
 use crate::http::{AppState, to_the_end};
@@ -43,7 +43,7 @@ pub(super) async fn update(
                 let answer = JsonResponse::ok(&before).tagged(before.version);
                 return Ok((before, answer));
             };
-            let event = events::updated(&before, &after, Origin::of(caller.actor()));
+            let event = events::updated(&before, &after, RequestId::origin(&caller));
             let (write, ticket) = ([(after.clone(), event)], state.common.publisher.ticket(1));
             let lease = ticket.lease();
             let update = async {

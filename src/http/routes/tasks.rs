@@ -7,7 +7,6 @@ use paperclip::actix::{api_v2_operation, web};
 
 use crate::access::Caller;
 use crate::cache::Scope;
-use crate::domain::event::Origin;
 use crate::domain::task::{Task, events};
 use crate::http::dto::{TaskInput, TaskPage, TaskPatch, cleared};
 use crate::http::error::ApiError;
@@ -17,6 +16,7 @@ use crate::http::extract::idempotency_key::{IdempotentBody, Refused};
 use crate::http::extract::ids::Id;
 use crate::http::extract::paging::{TaskParams, task_cursor};
 use crate::http::extract::preconditions::{Preconditions, Verdict};
+use crate::http::request_id::RequestId;
 use crate::http::response::{Created, Deleted, JsonResponse, encode, encode_long};
 use crate::http::route::{Header, Need, Route};
 use crate::http::routes::ownership::{NOT_YOURS, missing, owned, seen_by, visible};
@@ -104,7 +104,7 @@ pub async fn create(
     let IdempotentBody(input, key) = request;
     let fields = owned(caller, input.into())?;
     to_the_end(&state.clone(), caller.user_id(), async move {
-        let (task, origin) = (Task::create(fields, Utc::now()), Origin::of(caller.actor()));
+        let (task, origin) = (Task::create(fields, Utc::now()), RequestId::origin(&caller));
         let (user_id, category_id) = (task.user_id, task.category_id);
         let created =
             |task: &Task| Created::at(format!("/tasks/{}", task.id), task).tagged(task.version);
@@ -112,7 +112,7 @@ pub async fn create(
         let written = if keyed {
             unless_in_conflict!({
                 let add = async |connection: &mut Connection| {
-                    let task = task.clone();
+                    let (task, origin) = (task.clone(), origin.clone());
                     Ok(created(&state.new_tasks.add_within(connection, task, origin).await?))
                 };
                 key.write(&state, add).await
@@ -237,7 +237,7 @@ pub async fn delete(
             let task = visible(caller, found)?;
             preconditions.of_write(task.version)?;
             let last = task.delete(Utc::now());
-            let event = events::deleted(&last, Origin::of(caller.actor()));
+            let event = events::deleted(&last, RequestId::origin(&caller));
             let ticket = state.common.publisher.ticket(1);
             let lease = ticket.lease();
             let delete = async {

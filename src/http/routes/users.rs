@@ -15,6 +15,7 @@ use crate::http::extract::fields::{Params, Patch};
 use crate::http::extract::idempotency_key::IdempotentBody;
 use crate::http::extract::ids::Id;
 use crate::http::extract::paging::ListParams;
+use crate::http::request_id::RequestId;
 use crate::http::response::{Created, Deleted, JsonResponse};
 use crate::http::route::{Need, Route};
 use crate::http::{AppState, to_the_end};
@@ -193,9 +194,10 @@ pub async fn delete(state: Data<AppState>, caller: Caller, id: Id) -> Result<Del
     to_the_end(&state.clone(), caller.user_id(), async move {
         let mut connection = state.store.connection().await?;
         let by = caller.holder();
-        let now = Utc::now();
-        let deleted =
-            unless_in_conflict!(credentials::delete_user(&mut connection, id, by, now).await)?;
+        let (now, origin) = (Utc::now(), RequestId::origin(&caller));
+        let deleted = unless_in_conflict!(
+            credentials::delete_user(&mut connection, id, by, now, origin.clone()).await
+        )?;
         drop(connection);
         let tasks = deleted.ok_or(ApiError::NotFound("user"))?;
         state.tokens.changed(id);

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use reqwest::Method;
 
 use super::super::reach;
-use super::source::TokenSourceArgs;
+use super::super::source::SourceArgs;
 use crate::access::{Grant, grant};
 use crate::config::{DataArgs, duration};
 use crate::ground::output;
@@ -27,7 +27,7 @@ pub(super) struct CreateArgs {
     #[arg(long, value_parser = duration)]
     expires_in: Option<std::time::Duration>,
     #[command(flatten)]
-    pub(super) source: TokenSourceArgs,
+    pub(super) source: SourceArgs,
 }
 
 /// Makes a token and prints it.

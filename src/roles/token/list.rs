@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::json;
 
-use super::source::TokenSourceArgs;
+use super::super::source::SourceArgs;
 use crate::access::{self, Revocation, Revoked, TokenFilter};
 use crate::ground::output;
 use crate::http::routes::operator::socket;
@@ -21,7 +21,7 @@ pub(super) struct ListArgs {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    pub(super) source: TokenSourceArgs,
+    pub(super) source: SourceArgs,
 }
 
 /// Options of `taskd token revoke`.
@@ -37,7 +37,7 @@ pub(super) struct RevokeArgs {
     #[arg(long, requires = "user")]
     all: bool,
     #[command(flatten)]
-    pub(super) source: TokenSourceArgs,
+    pub(super) source: SourceArgs,
 }
 
 /// Lists the API tokens and sessions that are still valid.

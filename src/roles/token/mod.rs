@@ -3,7 +3,6 @@
 
 mod create;
 mod list;
-mod source;
 
 use std::process::ExitCode;
 

@@ -7,7 +7,7 @@ use diesel::prelude::*;
 use diesel::sql_types::{Array, BigInt, Bool, Text};
 use diesel_async::AsyncPgConnection;
 
-use crate::domain::event::Actor;
+use crate::domain::event::Origin;
 use crate::domain::user::Role;
 use crate::store::StoreError;
 use crate::store::accounts::tokens::{self, Holder, Kind, NewToken};
@@ -226,14 +226,14 @@ pub async fn delete_user(
     id: i64,
     by: Option<Holder>,
     now: DateTime<Utc>,
+    origin: Origin,
 ) -> Result<Option<Vec<i64>>, StoreError> {
     transaction(connection, async |connection| {
         if let Some(by) = by {
             leave_an_admin(connection, id).await?;
             confirm(connection, by).await?;
         }
-        let actor = by.map_or(Actor::OPERATOR, |holder| holder.actor());
-        people::delete(connection, id, now, actor).await
+        people::delete(connection, id, now, origin).await
     })
     .await
 }

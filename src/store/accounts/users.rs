@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use diesel::prelude::*;
 use diesel_async::AsyncPgConnection;
 
-use crate::domain::event::Actor;
+use crate::domain::event::Origin;
 use crate::domain::user::Role;
 use crate::store::accounts::tokens;
 use crate::store::schema::users;
@@ -185,7 +185,8 @@ pub async fn addresses(
 }
 
 /// Deletes a user. Its tasks stay, without a user: each has changed, so each has its event.
-/// `actor` made these changes. Returns the ids of those tasks, or `None` if there is no such user.
+/// `origin` says who made these changes. Returns the ids of those tasks, or `None` if there is no
+/// such user.
 ///
 /// # Errors
 /// The database fails; then nothing has changed.
@@ -193,7 +194,7 @@ pub async fn delete(
     connection: &mut AsyncPgConnection,
     id: i64,
     now: DateTime<Utc>,
-    actor: Actor,
+    origin: Origin,
 ) -> Result<Option<Vec<i64>>, StoreError> {
     transaction(connection, async |connection| {
         // From here on no task can be given to this user.
@@ -201,7 +202,7 @@ pub async fn delete(
         if locked.first::<i64>(connection).await.optional()?.is_none() {
             return Ok(None);
         }
-        let detached = tasks::detach(connection, tasks::Owner::User(id), now, actor).await?;
+        let detached = tasks::detach(connection, tasks::Owner::User(id), now, origin).await?;
         diesel::delete(users::table.find(id)).execute(connection).await?;
         mail_limits::forget(connection, id).await?;
         Ok(Some(detached))

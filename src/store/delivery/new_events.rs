@@ -10,10 +10,10 @@ use crate::store::sql::Statement;
 /// What an event brings along, by the names of its columns in a source for [`insert`]. The id of
 /// the subject is not among them: the database may have to assign it.
 pub(in crate::store) const COLUMNS: &str = "event_id, type, subject_kind, subject_version, payload, occurred_at, \
-     actor_kind, actor_id, causation_id, user_before, user_after";
+     actor_kind, actor_id, causation_id, user_before, user_after, request_id, traceparent";
 
 /// How many columns that are.
-pub(in crate::store) const COLUMN_COUNT: usize = 11;
+pub(in crate::store) const COLUMN_COUNT: usize = 13;
 
 /// The end of a statement that makes a change: inserts the event of each row of `source`, which has
 /// the [`COLUMNS`]. `subject_id` and `payload` are expressions over that row. The parameters
@@ -32,10 +32,10 @@ pub(in crate::store) fn insert(
     format!(
         "INSERT INTO events (id, type, subject_kind, task_id, task_version, payload, occurred_at,
                              actor_kind, actor_id, causation_id, user_before, user_after,
-                             lease_owner, leased_until)
+                             request_id, traceparent, lease_owner, leased_until)
          SELECT event_id, type, subject_kind, {subject_id}, subject_version, {payload}, occurred_at,
                 actor_kind, actor_id, causation_id, user_before, user_after,
-                ${lease}, now() + ${until} * interval '1 ms'
+                request_id, traceparent, ${lease}, now() + ${until} * interval '1 ms'
          FROM {source}
          RETURNING id AS event_id, task_id AS subject_id",
         until = lease + 1
@@ -64,6 +64,8 @@ pub(in crate::store) fn bind_all<'a>(
         .bind::<Array<Nullable<SqlUuid>>, _>(each!(|e| e.origin.causation_id))
         .bind::<Array<Nullable<BigInt>>, _>(each!(|e| e.owners.before))
         .bind::<Array<Nullable<BigInt>>, _>(each!(|e| e.owners.after))
+        .bind::<Array<Nullable<Text>>, _>(each!(|e| e.origin.request_id().map(str::to_owned)))
+        .bind::<Array<Nullable<Text>>, _>(each!(|e| e.origin.traceparent().map(str::to_owned)))
 }
 
 /// Binds a value for each of the [`COLUMNS`].
@@ -80,6 +82,8 @@ pub(in crate::store) fn bind(statement: Statement, event: &NewEvent) -> Statemen
         .bind::<Nullable<SqlUuid>, _>(event.origin.causation_id)
         .bind::<Nullable<BigInt>, _>(event.owners.before)
         .bind::<Nullable<BigInt>, _>(event.owners.after)
+        .bind::<Nullable<Text>, _>(event.origin.request_id().map(str::to_owned))
+        .bind::<Nullable<Text>, _>(event.origin.traceparent().map(str::to_owned))
 }
 
 /// A source of one event, whose columns are the parameters from `first` on. `change` is the row
@@ -105,5 +109,5 @@ pub(in crate::store) fn origin(
 ) -> Option<Origin> {
     // A check constraint allows no other names.
     let kind = ActorKind::from_name(actor_kind?)?;
-    Some(Origin { actor: Actor { kind, id: actor_id }, causation_id })
+    Some(Origin { actor: Actor { kind, id: actor_id }, causation_id, request: None })
 }

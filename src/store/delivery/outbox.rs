@@ -51,6 +51,9 @@ pub struct OutboxRow {
     /// The event that this one follows from.
     #[diesel(sql_type = Nullable<SqlUuid>)]
     pub causation_id: Option<Uuid>,
+    /// The trace context of the request that made it.
+    #[diesel(sql_type = Nullable<Text>)]
+    pub traceparent: Option<String>,
 }
 
 impl OutboxRow {
@@ -114,7 +117,8 @@ pub async fn mark_and_lease(
              WHERE published_at IS NULL AND (leased_until IS NULL OR leased_until < now())
                  AND id <> ALL($4)
              ORDER BY seq LIMIT $3 FOR UPDATE SKIP LOCKED)
-         RETURNING id, seq, type, payload::text AS payload, occurred_at, actor_kind, actor_id, causation_id"
+         RETURNING id, seq, type, payload::text AS payload, occurred_at, actor_kind, actor_id, causation_id,
+                   traceparent"
     ))
     .bind::<SqlUuid, _>(lease.owner)
     .bind::<BigInt, _>(lease.milliseconds())

@@ -120,61 +120,35 @@ pub struct Finished {
     pub event_id: Uuid,
     /// Which effect it is.
     pub effect: EffectKey,
-    /// Why it was skipped; `None` if it was done.
-    pub skipped: Option<String>,
+    /// Whether there was nothing to do.
+    pub skipped: bool,
+    /// Why there was nothing to do, or what is worth keeping of what was done.
+    pub note: Option<String>,
 }
 
-/// Records effects as done or skipped for good, even if another worker holds the claim by now: they
-/// have happened.
+/// Records effects as done or skipped for good by `owner`, even if another worker holds the claim
+/// by now: they have happened.
 ///
 /// # Errors
 /// The database fails.
 pub async fn finish(
     connection: &mut AsyncPgConnection,
     finished: &[Finished],
+    owner: String,
 ) -> Result<(), StoreError> {
     let statement = Statement::new(format!(
-        "INSERT INTO processed_messages AS p (event_id, effect, state, note)
-         SELECT event_id, effect, CASE WHEN note IS NULL THEN 'done' ELSE 'skipped' END, note
-         FROM unnest({arrays}) AS t (event_id, effect, note) ORDER BY event_id, effect
+        "INSERT INTO processed_messages AS p (event_id, effect, state, note, claimed_by)
+         SELECT event_id, effect, CASE WHEN skipped THEN 'skipped' ELSE 'done' END, note, $5
+         FROM unnest({arrays}) AS t (event_id, effect, note, skipped) ORDER BY event_id, effect
          ON CONFLICT (event_id, effect) DO UPDATE
-             SET state = excluded.state, note = excluded.note, claimed_by = NULL, claimed_until = NULL,
+             SET state = excluded.state, note = excluded.note, claimed_by = excluded.claimed_by, claimed_until = NULL,
                  touched_at = now()",
-        arrays = unseen(1..=3)
+        arrays = unseen(1..=4)
     ))
     .bind::<Array<SqlUuid>, _>(finished.iter().map(|f| f.event_id).collect::<Vec<_>>())
     .bind::<Array<Text>, _>(finished.iter().map(|f| f.effect.to_string()).collect::<Vec<_>>())
-    .bind::<Array<Nullable<Text>>, _>(finished.iter().map(|f| f.skipped.clone()).collect::<Vec<_>>());
-    statement.execute(connection).await?;
-    Ok(())
-}
-
-/// Leaves effects of an event open: ends the claims of `owner`, and makes a record of effects that
-/// were not begun. Effects that are done stay done, and the claims of others stay theirs.
-///
-/// # Errors
-/// The database fails.
-pub async fn leave_open(
-    connection: &mut AsyncPgConnection,
-    event: EventRecord,
-    effects: &[EffectKey],
-    owner: String,
-) -> Result<(), StoreError> {
-    // If `recorded`, a missing record means that the effect is done: it must not be opened again.
-    let statement = Statement::new(
-        "INSERT INTO processed_messages AS p (event_id, effect, state, effects)
-         SELECT $1, effect, 'open', $3 FROM unnest($2) AS wanted (effect)
-         WHERE NOT $4 OR (SELECT o.state IN ('open', 'claimed') FROM processed_messages o
-                          WHERE o.event_id = $1 AND o.effect = wanted.effect)
-         ORDER BY effect
-         ON CONFLICT (event_id, effect) DO UPDATE
-             SET state = 'open', claimed_by = NULL, claimed_until = NULL, touched_at = now()
-             WHERE p.state = 'claimed' AND p.claimed_by = $5",
-    )
-    .bind::<SqlUuid, _>(event.event_id)
-    .bind::<Array<Text>, _>(effects.iter().map(EffectKey::to_string).collect::<Vec<_>>())
-    .bind::<SmallInt, _>(event.effects)
-    .bind::<Bool, _>(event.recorded)
+    .bind::<Array<Nullable<Text>>, _>(finished.iter().map(|f| f.note.clone()).collect::<Vec<_>>())
+    .bind::<Array<Bool>, _>(finished.iter().map(|f| f.skipped).collect::<Vec<_>>())
     .bind::<Text, _>(owner);
     statement.execute(connection).await?;
     Ok(())

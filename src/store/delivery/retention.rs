@@ -137,6 +137,20 @@ pub async fn delete_activity(
     delete(connection, sql, horizon, limit).await
 }
 
+/// Deletes what was told of events before `horizon`. Returns how many steps.
+///
+/// # Errors
+/// The database fails.
+pub async fn delete_steps(
+    connection: &mut AsyncPgConnection,
+    horizon: DateTime<Utc>,
+    limit: i64,
+) -> Result<usize, StoreError> {
+    let sql = "DELETE FROM event_steps WHERE id IN (
+             SELECT id FROM event_steps WHERE at < $1 ORDER BY at LIMIT $2)";
+    delete(connection, sql, horizon, limit).await
+}
+
 /// Deletes idempotency keys that have expired at `now`. Returns how many.
 ///
 /// # Errors

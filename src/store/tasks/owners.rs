@@ -6,7 +6,7 @@ use diesel::sql_types::{BigInt, Nullable};
 use diesel_async::AsyncPgConnection;
 
 use super::{COLUMNS, ColumnTypes, update};
-use crate::domain::event::{Actor, Origin};
+use crate::domain::event::Origin;
 use crate::domain::task::{Task, TaskFields, events};
 use crate::store::StoreError;
 use crate::store::sql::{RunQueryDsl, Statement};
@@ -32,7 +32,7 @@ pub(in crate::store) async fn detach(
     connection: &mut AsyncPgConnection,
     owner: Owner,
     now: DateTime<Utc>,
-    actor: Actor,
+    origin: Origin,
 ) -> Result<Vec<i64>, StoreError> {
     let (column, id) = match owner {
         Owner::User(id) => ("user_id", id),
@@ -55,7 +55,7 @@ pub(in crate::store) async fn detach(
                 Owner::Category(_) => TaskFields { category_id: None, ..before.fields() },
             };
             let after = before.update(fields, now)?;
-            let event = events::updated(&before, &after, Origin::of(actor));
+            let event = events::updated(&before, &after, origin.clone());
             Some((after, event))
         });
         let writes: Vec<_> = writes.collect();

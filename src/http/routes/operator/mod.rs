@@ -1,5 +1,6 @@
 //! Dead letters over HTTP, for admins. The user who runs the process has the `socket` instead.
 
+pub mod events;
 pub mod socket;
 
 use actix_web::web::{self, Data};

@@ -8,12 +8,14 @@ use actix_web::dev::ServerHandle;
 use actix_web::web::{self, Data, Json, Path};
 use actix_web::{App, HttpResponse, HttpServer};
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
-use crate::access::{self, Grant, Granted, Revocation, TokenFilter, TokenOrderError, grant};
+use crate::access::{self, Grant, Granted, Revocation, TokenFilter, grant};
 use crate::authenticity::Authenticity;
 use crate::broker::Broker;
 use crate::dead_letters::DeadLetters;
-use crate::http::routes::operator;
+use crate::http::routes::operator::{self, events, events::EventListOrder};
+use crate::operate::OrderError;
 use crate::store::Store;
 use crate::store::accounts::tokens::{self, Kind};
 
@@ -25,6 +27,11 @@ pub const TOKEN_LIST: &str = "/tokens/list";
 pub const TOKEN_REVOCATION: &str = "/tokens/revoke";
 /// Deletes a token that could not be shown, by the ids of its user and itself.
 const TOKEN: &str = "/tokens/{user}/{id}";
+
+/// The path to which orders to list events are posted.
+pub const EVENT_LIST: &str = "/events/list";
+/// The path to which the id of an event is posted whose story is wanted.
+pub const EVENT_STORY: &str = "/events/story";
 
 /// A token that was made, as it is answered.
 #[derive(Serialize, Deserialize)]
@@ -92,6 +99,8 @@ pub fn start(
             .route(TOKEN_LIST, web::post().to(list))
             .route(TOKEN_REVOCATION, web::post().to(revoke))
             .route(TOKEN, web::delete().to(take_back))
+            .route(EVENT_LIST, web::post().to(list_events))
+            .route(EVENT_STORY, web::post().to(show_event))
     });
     let server =
         server.workers(1).shutdown_timeout(1).disable_signals().listen_uds(listener)?.run();
@@ -124,12 +133,25 @@ async fn revoke(store: Data<Store>, order: Json<Revocation>) -> HttpResponse {
     answer(revoked.await)
 }
 
-fn answer(outcome: Result<impl Serialize, TokenOrderError>) -> HttpResponse {
+async fn list_events(store: Data<Store>, order: Json<EventListOrder>) -> HttpResponse {
+    let listed = async { events::list(&mut *store.connection().await?, &order).await };
+    answer(listed.await)
+}
+
+async fn show_event(store: Data<Store>, id: Json<Uuid>) -> HttpResponse {
+    let shown = async { events::show(&mut *store.connection().await?, *id).await };
+    answer(shown.await)
+}
+
+fn answer(outcome: Result<impl Serialize, OrderError>) -> HttpResponse {
     match outcome {
         Ok(document) => HttpResponse::Ok().json(document),
-        Err(TokenOrderError::Invalid { field, problem }) => {
+        Err(OrderError::Invalid { field, problem }) => {
             let refusal = Refusal { field: Some(field.to_owned()), problem };
             HttpResponse::BadRequest().json(refusal)
+        }
+        Err(error @ OrderError::Missing(_)) => {
+            HttpResponse::NotFound().json(Refusal { field: None, problem: error.to_string() })
         }
         Err(error) => failed(&error),
     }

@@ -1,20 +1,20 @@
-//! Has orders about tokens carried out where the tokens are.
+//! Has operators' orders carried out where the database is.
 
 use reqwest::Method;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::super::reach::{self, StoppedUp};
-use super::super::runtime;
-use crate::access::TokenOrderError;
+use super::reach::{self, StoppedUp};
+use super::runtime;
 use crate::config::{ConfigError, DataArgs, DatabaseArgs, TlsArgs};
 use crate::http::routes::operator::socket::Refusal;
+use crate::operate::OrderError;
 use crate::store::{Connection, Store};
 
-/// Where the tokens are: in a database, else with a running `taskd up`, else in the database of one
+/// Where the data is: in a database, else with a running `taskd up`, else in the database of one
 /// that doesn't run.
 #[derive(clap::Args)]
-pub(super) struct TokenSourceArgs {
+pub(super) struct SourceArgs {
     #[command(flatten)]
     database: DatabaseArgs,
     #[command(flatten)]
@@ -23,14 +23,14 @@ pub(super) struct TokenSourceArgs {
     pub(super) data: DataArgs,
 }
 
-impl TokenSourceArgs {
+impl SourceArgs {
     /// Sends an order to the running `taskd up` at this path of its socket, or carries it out in
     /// the database.
     pub(super) async fn give<T: DeserializeOwned>(
         &self,
         path: &str,
         order: &impl Serialize,
-        by_database: impl AsyncFnOnce(&mut Connection) -> Result<T, TokenOrderError>,
+        by_database: impl AsyncFnOnce(&mut Connection) -> Result<T, OrderError>,
     ) -> anyhow::Result<T> {
         if let Some(url) = self.database.url(&self.tls.load()?)? {
             runtime::check_database(&url).await?;
@@ -60,9 +60,9 @@ impl TokenSourceArgs {
 }
 
 /// An invalid order is a mistake on the command line, so the error names the option.
-fn refused(error: TokenOrderError) -> anyhow::Error {
+fn refused(error: OrderError) -> anyhow::Error {
     match error {
-        TokenOrderError::Invalid { field, problem } => {
+        OrderError::Invalid { field, problem } => {
             ConfigError::new(format!("--{field}"), problem).into()
         }
         other => other.into(),

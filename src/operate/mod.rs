@@ -1,0 +1,7 @@
+//! What operators ask and order: the story of an event, and what is not done.
+
+mod order;
+pub mod story;
+pub mod unfinished;
+
+pub use order::OrderError;
