@@ -71,6 +71,7 @@ fn keep_together(role: &Role) -> anyhow::Result<()> {
             Role::Dlq(args) => args.data(),
             Role::Token(args) => args.data(),
             Role::Events(args) => args.data(),
+            Role::Audit(args) => args.data(),
             _ => return Ok(()),
         };
         let cache =
@@ -98,6 +99,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             Role::Migrate(args) => roles::migrate::run(args).await,
             Role::Token(args) => roles::token::run(args).await,
             Role::Events(args) => roles::events::run(args).await,
+            Role::Audit(args) => roles::audit::run(args).await,
             Role::Dlq(args) => roles::dlq::run(args).await,
         }
     });

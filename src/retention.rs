@@ -9,6 +9,7 @@ use crate::domain::processing::retention::horizon;
 use crate::ground::shutdown::Shutdown;
 use crate::ground::telemetry::Metrics;
 use crate::store::delivery::retention::{self, PurgeBatch};
+use crate::store::letters::{audit, settling};
 use crate::store::{Connection, Store, StoreError};
 
 /// How many rows one statement deletes: the work of a fraction of a second, so that nothing waits
@@ -27,6 +28,10 @@ pub struct Retention {
     pub activity: Duration,
     /// Failed attempts, and what else is told of events.
     pub attempts: Duration,
+    /// Dead letters that are settled, and replays that have ended.
+    pub letters: Duration,
+    /// The audit log.
+    pub audit: Duration,
 }
 
 /// What was deleted.
@@ -41,6 +46,12 @@ pub struct Purged {
     pub task_activity: usize,
     /// Rows of `event_steps`.
     pub event_steps: usize,
+    /// Rows of `dead_letters`.
+    pub dead_letters: usize,
+    /// Rows of `replays`.
+    pub replays: usize,
+    /// Rows of `audit`.
+    pub audit: usize,
     /// Rows of `idempotency_keys`.
     pub idempotency_keys: usize,
     /// Rows of `tokens`.
@@ -81,6 +92,7 @@ async fn delete(
     let mut delete = Deletion { connection, metrics, shutdown };
     let (processed, events) = (horizon(now, keep.processed), horizon(now, keep.events));
     let (activity, attempts) = (horizon(now, keep.activity), horizon(now, keep.attempts));
+    let (letters, audited) = (horizon(now, keep.letters), horizon(now, keep.audit));
     Ok(Purged {
         processed_messages: delete
             .all("processed_messages", async |c| {
@@ -99,6 +111,15 @@ async fn delete(
             .all("event_steps", async |c| {
                 retention::delete_steps(c, attempts, BATCH).await.map(all)
             })
+            .await?,
+        dead_letters: delete
+            .all("dead_letters", async |c| settling::forget(c, letters, BATCH).await.map(all))
+            .await?,
+        replays: delete
+            .all("replays", async |c| settling::forget_replays(c, letters, BATCH).await.map(all))
+            .await?,
+        audit: delete
+            .all("audit", async |c| audit::forget(c, audited, BATCH).await.map(all))
             .await?,
         idempotency_keys: delete
             .all("idempotency_keys", async |c| {

@@ -2,6 +2,7 @@
 
 use chrono::{SubsecRound, Utc};
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use crate::access::issue;
 use crate::domain::text::shows_something;
@@ -9,7 +10,7 @@ use crate::domain::user::{Role, TOKEN_NAME};
 use crate::ground::output::OutputError;
 use crate::ground::secret::Secret;
 use crate::mail::is_address;
-use crate::operate::OrderError;
+use crate::operate::{Operator, OrderError};
 use crate::store::accounts::tokens::{Kind, NewToken};
 use crate::store::accounts::users::{self, UserChange};
 use crate::store::{Connection, StoreError, transaction};
@@ -109,6 +110,10 @@ async fn make(connection: &mut Connection, order: &Grant) -> Result<Granted, Ord
         expires_at,
     };
     let (token_id, token) = issue(connection, new).await?;
+    let target = Some(format!("token {token_id} of user {user_id}"));
+    let details = json!({ "name": order.name, "expiresAt": expires_at, "admin": order.admin });
+    let by = Operator::of_command_line();
+    by.audit(connection, "create token", target, details, false).await?;
     Ok(Granted { token_id, token, user_id, is_new_user: id.is_none() })
 }
 

@@ -1,9 +1,10 @@
 //! Lists and ends tokens and sessions for operators.
 
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use super::grant::user_id;
-use crate::operate::OrderError;
+use crate::operate::{Operator, OrderError};
 use crate::store::Connection;
 use crate::store::accounts::tokens::{self, Kind, TokenWithUser};
 use crate::store::accounts::{credentials, users};
@@ -71,9 +72,12 @@ pub async fn revoke(
     connection: &mut Connection,
     order: &Revocation,
 ) -> Result<Revoked, OrderError> {
+    let by = Operator::of_command_line();
     match order {
         Revocation::Ids(ids) => {
             let ids = credentials::revoke(connection, ids.clone()).await?;
+            let details = json!({ "tokens": ids });
+            by.audit(connection, "revoke token", None, details, false).await?;
             Ok(Revoked { count: ids.len(), ids })
         }
         Revocation::AllOf(who) => {
@@ -83,6 +87,8 @@ pub async fn revoke(
                 let ended = credentials::end_all(connection, user, kind).await?;
                 count += ended.ok_or_else(|| no_such_user(who))?;
             }
+            let target = Some(format!("token * of user {user}"));
+            by.audit(connection, "revoke token", target, json!({ "count": count }), false).await?;
             Ok(Revoked { count, ids: Vec::new() })
         }
     }

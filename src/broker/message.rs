@@ -20,6 +20,9 @@ pub const DEAD_AT: &str = "taskd-dead-at";
 /// Identifies a dead letter among others with the same message id, or with none.
 pub const DEAD_ID: &str = "taskd-dead-letter-id";
 
+/// The dead letter that the message was before it was replayed.
+pub const REPLAY_OF: &str = "taskd-replay-of";
+
 /// Whether each effect of the event has had a record: `true`, or absent.
 pub const RECORDED: &str = "taskd-recorded";
 
@@ -35,8 +38,17 @@ pub const SIGNATURE: &str = "taskd-signature";
 const HEADER_BYTES: usize = 48 * 1024;
 
 /// Our headers except the history, which has a limit of its own.
-const OURS: [&str; 8] =
-    [ATTEMPT, FIRST_FAILED_AT, DEAD_REASON, DEAD_ERROR, DEAD_AT, DEAD_ID, RECORDED, SIGNATURE];
+const OURS: [&str; 9] = [
+    ATTEMPT,
+    FIRST_FAILED_AT,
+    DEAD_REASON,
+    DEAD_ERROR,
+    DEAD_AT,
+    DEAD_ID,
+    REPLAY_OF,
+    RECORDED,
+    SIGNATURE,
+];
 
 /// Our headers that are signed: all but the signature.
 pub const SIGNED: [&str; 8] =

@@ -147,11 +147,6 @@ pub enum BrokerError {
     /// This process may not declare queues.
     #[error("NO_DECLARE keeps this process from declaring queues: run taskd topology declare")]
     MayNotDeclare,
-    /// A copy can't be signed without the database.
-    #[error(
-        "DATABASE_URL is not set: what is replayed has to be signed, and the key is in the database"
-    )]
-    Unsigned,
     /// A queue exists, but not with the properties wanted.
     #[error("{0}")]
     Drift(String),

@@ -24,6 +24,12 @@ pub struct RetentionArgs {
     /// How long to keep failed attempts
     #[arg(long, env = "ATTEMPT_RETENTION", value_name = "ATTEMPT_RETENTION", default_value = "30d", value_parser = duration)]
     pub attempt_retention: Duration,
+    /// How long to keep dead letters that are settled; open ones stay
+    #[arg(long, env = "DEAD_LETTER_RETENTION", value_name = "DEAD_LETTER_RETENTION", default_value = "90d", value_parser = duration)]
+    pub dead_letter_retention: Duration,
+    /// How long to keep the audit log
+    #[arg(long, env = "AUDIT_RETENTION", value_name = "AUDIT_RETENTION", default_value = "365d", value_parser = duration)]
+    pub audit_retention: Duration,
 }
 
 impl RetentionArgs {
@@ -45,6 +51,8 @@ impl RetentionArgs {
             events: self.event_retention,
             activity: self.activity_retention,
             attempts: self.attempt_retention,
+            letters: self.dead_letter_retention,
+            audit: self.audit_retention,
         })
     }
 }

@@ -1,13 +1,19 @@
-//! A dead letter, as operators see it.
+//! A dead letter, as operators see it and as it is kept.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use sha2::{Digest, Sha256};
+use uuid::Uuid;
 
+use super::fingerprint::{fingerprint, pattern};
 use crate::broker::message::{self, Message};
+use crate::broker::{Delivery, message::REPLAY_OF};
 use crate::domain::event::EventTypes;
 use crate::domain::processing::history::FailedAttempt;
 use crate::domain::task::events::KIND as TASK;
+use crate::store::letters::LetterRow;
+use crate::store::letters::moving::NewLetter;
 
 /// A dead letter as it is shown.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -15,6 +21,11 @@ use crate::domain::task::events::KIND as TASK;
 pub struct DeadLetter {
     /// Identifies it among the others.
     pub id: String,
+    /// What has become of it: `open`, `replaying`, `replayed`, `failed again`, `replaced` or
+    /// `discarded`.
+    pub state: String,
+    /// What it has in common with letters of the same cause.
+    pub fingerprint: String,
     /// Its event's id, if it has one.
     pub event_id: Option<String>,
     /// Its event's type, if it has one.
@@ -35,8 +46,14 @@ pub struct DeadLetter {
     pub attempts: u32,
     /// When the first attempt failed.
     pub first_failed_at: Option<DateTime<Utc>>,
-    /// When it became a dead letter.
+    /// When it became a dead letter, or was found to be one.
     pub died_at: Option<DateTime<Utc>>,
+    /// The letter that it was before it was replayed.
+    pub replay_of: Option<String>,
+    /// When it was settled.
+    pub settled_at: Option<DateTime<Utc>>,
+    /// Who settled it.
+    pub settled_by: Option<String>,
     /// The failed attempts that it carries.
     pub history: Vec<FailedAttempt>,
     /// All its headers.
@@ -56,13 +73,30 @@ pub struct LetterSubject {
     pub version: Option<i64>,
 }
 
-impl DeadLetter {
-    /// Shows a message; its subject too if its type is one of these.
-    pub(super) fn of(message: &Message, types: &EventTypes) -> DeadLetter {
+/// A message without its body, as it is kept.
+#[derive(Serialize, Deserialize)]
+struct KeptMessage {
+    message_id: Option<String>,
+    message_type: Option<String>,
+    content_type: Option<String>,
+    timestamp: Option<u64>,
+    headers: Map<String, Value>,
+    broker_headers: Map<String, Value>,
+    set_aside: Option<String>,
+}
+
+/// What can be read of a message.
+struct Reading {
+    body: Value,
+    event_type: Option<String>,
+    subject: Option<LetterSubject>,
+    task_id: Option<i64>,
+}
+
+impl Reading {
+    fn of(message: &Message, types: &EventTypes) -> Reading {
         let body = serde_json::from_slice(&message.body)
             .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(&message.body).into_owned()));
-        let died_at =
-            message.text(message::DEAD_AT).and_then(|t| DateTime::parse_from_rfc3339(t).ok());
         // A letter from the broker or from somebody else may have its type in the body alone.
         let event_type = message.message_type.clone().or_else(|| text_at(&body, "/type"));
         let number = |pointer: &str| body.pointer(pointer).and_then(Value::as_i64);
@@ -72,23 +106,132 @@ impl DeadLetter {
             id,
             version: number("/payload/version"),
         });
+        // Of an unknown type it is most likely a task.
+        let task_id = number("/payload/id").filter(|_| kind.is_none_or(|kind| kind == TASK));
+        Reading { event_type, subject, task_id, body }
+    }
+}
+
+impl DeadLetter {
+    /// Shows a letter; its subject too if its type is one of these.
+    pub(super) fn of(row: &LetterRow, types: &EventTypes) -> DeadLetter {
+        let message = message_of(row);
+        let Reading { body, event_type, subject, task_id } = Reading::of(&message, types);
         DeadLetter {
-            id: id_of(message),
+            id: row.id.clone(),
+            state: row.state.clone(),
+            fingerprint: row.fingerprint.clone(),
             event_id: message.message_id.clone(),
             event_type,
-            // Of an unknown type it is most likely a task.
-            task_id: number("/payload/id").filter(|_| kind.is_none_or(|kind| kind == TASK)),
+            task_id,
             subject,
-            reason: reason_of(message),
+            reason: reason_of(&message),
             error: message.text(message::DEAD_ERROR).map(str::to_owned),
-            attempts: message.attempt(),
+            attempts: u32::try_from(row.attempts).unwrap_or_default(),
             first_failed_at: message.first_failed_at(),
-            died_at: died_at.map(|at| at.with_timezone(&Utc)),
+            died_at: Some(row.died_at),
+            replay_of: row.replay_of.clone(),
+            settled_at: row.settled_at,
+            settled_by: row.settled_by.clone(),
             history: message.history(),
             headers: message.headers.iter().chain(&message.broker_headers).map(owned).collect(),
             body,
         }
     }
+}
+
+/// The message of a letter, as it was in the queue.
+pub(super) fn message_of(row: &LetterRow) -> Message {
+    // It was written by `to_be_moved`; if it should not be readable after all, its body remains.
+    let kept: Option<KeptMessage> = serde_json::from_str(&row.message).ok();
+    let body = row.body.clone();
+    kept.map_or_else(
+        || Message { body: row.body.clone(), ..Message::default() },
+        |kept| Message {
+            body,
+            message_id: kept.message_id,
+            message_type: kept.message_type,
+            content_type: kept.content_type,
+            timestamp: kept.timestamp,
+            headers: kept.headers,
+            broker_headers: kept.broker_headers,
+            set_aside: kept.set_aside,
+        },
+    )
+}
+
+/// The longest id of a letter that is kept as it is, in bytes.
+const LONGEST_ID: usize = 200;
+
+/// The row for a letter of the queue. `is_ours` says whether this installation has signed it: then
+/// its id is one of ours.
+pub(super) fn to_be_moved(delivery: Delivery, is_ours: bool, types: &EventTypes) -> NewLetter {
+    let Delivery { message, redelivered, .. } = delivery;
+    let Reading { event_type, subject, task_id, .. } = Reading::of(&message, types);
+    let stamp = message.text(message::DEAD_ID).filter(|id| id.len() <= LONGEST_ID);
+    let history = message.history();
+    let last = history.last();
+    let reason = reason_of(&message);
+    let error = message.text(message::DEAD_ERROR).map(str::to_owned);
+    let effect = last.and_then(|failure| failure.effect.clone());
+    let pattern = pattern(last.map_or(error.as_deref().unwrap_or(&reason), |last| &last.error));
+    let died_at =
+        message.text(message::DEAD_AT).and_then(|text| DateTime::parse_from_rfc3339(text).ok());
+    let (effect, event_type) = (effect.map(|e| clean(&e)), event_type.map(|t| clean(&t)));
+    let (reason, pattern) = (clean(&reason), clean(&pattern));
+    let of_task = task_id.map(|id| (TASK.to_owned(), id));
+    let (subject_kind, subject_id) = subject.map(|s| (s.kind, s.id)).or(of_task).unzip();
+    NewLetter {
+        id: stamp.map_or_else(|| Uuid::now_v7().to_string(), clean),
+        unstamped: (!is_ours || stamp.is_none()).then(|| hash(&message)),
+        event_id: message.message_id.as_deref().and_then(|id| Uuid::parse_str(id).ok()),
+        fingerprint: fingerprint(effect.as_deref(), event_type.as_deref(), &reason, &pattern),
+        event_type,
+        subject_kind,
+        subject_id,
+        error: error.as_deref().map(clean),
+        effect,
+        attempts: message.attempt().min(i32::MAX as u32),
+        first_failed_at: message.first_failed_at(),
+        died_at: died_at.map_or_else(Utc::now, |at| at.with_timezone(&Utc)),
+        pattern,
+        reason,
+        message_id: message.message_id.as_deref().map(clean),
+        replay_of: message.text(REPLAY_OF).map(clean),
+        is_ours,
+        recorded: is_ours && message.is_recorded(),
+        redelivered,
+        message: kept(&message),
+        body: message.body,
+    }
+}
+
+fn kept(message: &Message) -> String {
+    let kept = KeptMessage {
+        message_id: message.message_id.clone(),
+        message_type: message.message_type.clone(),
+        content_type: message.content_type.clone(),
+        timestamp: message.timestamp,
+        headers: message.headers.clone(),
+        broker_headers: message.broker_headers.clone(),
+        set_aside: message.set_aside.clone(),
+    };
+    serde_json::json!(kept).to_string()
+}
+
+/// A hash of all that tells a letter from others. What the broker counts at each delivery is not
+/// part of it.
+fn hash(message: &Message) -> Vec<u8> {
+    let mut hash = Sha256::new();
+    let of_broker = Message { broker_headers: Map::new(), ..message.clone() };
+    hash.update(kept(&of_broker));
+    hash.update(&message.body);
+    hash.finalize().to_vec()
+}
+
+/// A text without the one character that the database can't keep.
+fn clean(text: &str) -> String {
+    text.replace('\0', "\u{fffd}")
 }
 
 fn owned((name, value): (&String, &Value)) -> (String, Value) {
@@ -99,57 +242,7 @@ fn text_at(body: &Value, pointer: &str) -> Option<String> {
     body.pointer(pointer).and_then(Value::as_str).map(str::to_owned)
 }
 
-/// The id of a letter. The router gives each letter one. A letter that the broker set aside has its
-/// message id, or else a number made from its body.
-fn id_of(message: &Message) -> String {
-    if let Some(id) = message.text(message::DEAD_ID).or(message.message_id.as_deref()) {
-        return id.to_owned();
-    }
-    // FNV-1a (https://datatracker.ietf.org/doc/html/draft-eastlake-fnv): the same in every version.
-    let hash = message.body.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
-    });
-    format!("body-{hash:016x}")
-}
-
 fn reason_of(message: &Message) -> String {
     let ours = message.text(message::DEAD_REASON).or(message.set_aside.as_deref());
     ours.unwrap_or("unknown").to_owned()
-}
-
-/// Which letters are selected.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum Selection {
-    /// All letters that are there now.
-    All,
-    /// The letters with one of these ids, or these event ids.
-    Ids(Vec<String>),
-}
-
-impl Selection {
-    pub(super) fn has(&self, message: &Message) -> bool {
-        match self {
-            Selection::All => true,
-            Selection::Ids(ids) => {
-                let id = id_of(message);
-                ids.iter()
-                    .any(|wanted| *wanted == id || Some(wanted) == message.message_id.as_ref())
-            }
-        }
-    }
-
-    /// The ids that no letter had.
-    pub(super) fn missed(&self, seen: &[DeadLetter]) -> Vec<String> {
-        match self {
-            Selection::All => Vec::new(),
-            Selection::Ids(ids) => {
-                let met = |id: &&String| {
-                    seen.iter()
-                        .any(|letter| letter.id == **id || letter.event_id.as_ref() == Some(*id))
-                };
-                ids.iter().filter(|id| !met(id)).cloned().collect()
-            }
-        }
-    }
 }

@@ -1,7 +1,9 @@
 //! What operators ask and order: the story of an event, and what is not done.
 
+mod operator;
 mod order;
 pub mod story;
 pub mod unfinished;
 
+pub use operator::{AuditEntry, Operator};
 pub use order::OrderError;

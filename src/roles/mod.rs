@@ -2,10 +2,12 @@
 //! starts and stops the roles that run until they are told to stop, `parts` builds what several
 //! roles need, and `upkeep` keeps their database fast.
 
+pub mod audit;
 pub mod dlq;
 pub mod events;
 pub mod migrate;
 mod parts;
+mod progress;
 pub mod purge;
 mod reach;
 mod runtime;

@@ -13,6 +13,7 @@ use crate::broker::tables::TableBroker;
 use crate::cache::{Cache, DatabaseLimiter, Limiter, MemoryCache, RedisCache, RedisUrl};
 use crate::config::{ApiArgs, BrokerArgs, CacheArgs, ConfigError, MailArgs};
 use crate::consumer::{Consumer, EXTERNAL_AT_ONCE, WorkerContext};
+use crate::dead_letters::{Mover, Replayer};
 use crate::domain::catalog;
 use crate::domain::processing::retry::RetryPolicy;
 use crate::domain::rate::Limit;
@@ -237,9 +238,18 @@ pub(super) fn consumer(
     Consumer::new(tools, broker, concurrency)
 }
 
-/// Runs the worker until it is told to stop. It runs in a task of its own: on the main thread, each
-/// delivery would cost a wake-up across threads, by the threads that serve the connections.
-pub(super) async fn work(consumer: Consumer, shutdown: &Shutdown) -> anyhow::Result<()> {
+/// Runs the worker, and what it does for dead letters, until it is told to stop. It runs in a task
+/// of its own: on the main thread, each delivery would cost a wake-up across threads, by the
+/// threads that serve the connections.
+pub(super) async fn work(
+    context: &RoleContext,
+    consumer: Consumer,
+    shutdown: &Shutdown,
+) -> anyhow::Result<()> {
+    let RoleContext { store, broker, .. } = context.clone();
+    let mover = Mover::new(broker.clone(), store.clone(), catalog::built_in());
+    tokio::spawn(mover.run(shutdown.clone()));
+    tokio::spawn(Replayer::new(broker, store).run(shutdown.clone()));
     let ended = tokio::spawn(consumer.run(shutdown.clone())).await;
     // A worker that has panicked stops the whole process.
     shutdown.stop();

@@ -120,6 +120,9 @@ pub(super) async fn purge_by_schedule(
                 events = purged.events,
                 task_activity = purged.task_activity,
                 event_steps = purged.event_steps,
+                dead_letters = purged.dead_letters,
+                replays = purged.replays,
+                audit = purged.audit,
                 idempotency_keys = purged.idempotency_keys,
                 tokens = purged.tokens,
                 "purged"

@@ -68,7 +68,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         let retries = args.broker.retry.retry_delays.clone();
         let (worker, deliveries) = (&worker, args.concurrency);
         let consumer = parts::consumer(&context, mailer, retries, simulation, worker, deliveries);
-        parts::work(consumer, &shutdown).await
+        parts::work(&context, consumer, &shutdown).await
     })
     .await
 }

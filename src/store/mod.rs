@@ -9,6 +9,7 @@ pub mod delivery;
 pub mod events;
 pub mod idempotency_keys;
 pub mod installation;
+pub mod letters;
 pub mod mail_limits;
 pub mod migrations;
 mod schema;

@@ -153,7 +153,8 @@ async fn replay(system: &System, found: &Evidence) -> Vec<reconcile::Violation> 
         return Vec::new();
     }
     system.smtp.set(Verdict::Accept);
-    system.command(&["dlq", "replay", "--all"]).await;
+    let arguments: Vec<&str> = ["dlq", "replay"].into_iter().chain(dead.iter().copied()).collect();
+    system.command(&arguments).await;
     rest(system, SETTLED).await;
     let after = Evidence::gather(system).await;
     let wrong = |id: &&&str| {

@@ -126,7 +126,7 @@ async fn no_other_way_to_write_a_path_gets_past_the_table() {
         format!("/./tasks/{id}"),
         format!("/tasks/{id}/"),
         "/%75sers".to_owned(),
-        "/operator/dead%2Dletters".to_owned(),
+        "/dead%2Dletters".to_owned(),
         "/metrics/".to_owned(),
     ] {
         let status = raw_status(&house.anonymous(), &path);

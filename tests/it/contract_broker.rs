@@ -6,15 +6,18 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
-use taskd::authenticity::Authenticity;
 use taskd::broker::amqp::{AmqpBroker, AmqpUrl};
 use taskd::broker::message::{self, Message};
 use taskd::broker::tables::TableBroker;
 use taskd::broker::topology::Topology;
 use taskd::broker::{Broker, Consumption, Delivery, Destination, Outgoing};
-use taskd::dead_letters::{DeadLetter, DeadLetters, Selection};
+use taskd::dead_letters::{DeadLetters, Mover, ReplayOrder, Replayer};
+use taskd::domain::catalog;
 use taskd::domain::processing::retry::DeadReason;
+use taskd::ground::shutdown::Shutdown;
 use taskd::ground::tls::Tls;
+use taskd::operate::Operator;
+use taskd::store::letters::LetterFilter;
 use taskd::store::{PostgresUrl, Store};
 
 use taskd_testing::{World, rabbitmq_url};
@@ -75,9 +78,9 @@ impl Rig {
         }
     }
 
-    /// The dead letters, for an operator.
-    fn letters(&self) -> DeadLetters {
-        DeadLetters::new(self.other.clone()).signing(Authenticity::new(self.store.clone()))
+    /// Moves dead letters into the database.
+    fn mover(&self) -> Mover {
+        Mover::new(self.other.clone(), self.store.clone(), catalog::built_in())
     }
 
     async fn publish(&self, to: Destination, messages: impl IntoIterator<Item = Message>) {
@@ -138,7 +141,7 @@ every_broker!(
     two_consumers_share,
     a_consumer_that_stops_leaves_the_rest_to_the_next,
     dead_letters_wait_in_order_and_are_back_after_a_look,
-    a_replayed_letter_is_a_first_attempt_with_its_history,
+    a_letter_is_moved_once_and_replayed_as_a_first_attempt_with_its_history,
     what_comes_back_too_often_is_set_aside,
     a_sign_of_life_is_given,
     what_another_runtime_asked_for_first_outlives_it,
@@ -291,44 +294,71 @@ async fn a_consumer_that_stops_leaves_the_rest_to_the_next(rig: Rig) {
 
 async fn dead_letters_wait_in_order_and_are_back_after_a_look(rig: Rig) {
     rig.publish(Destination::DeadLetter, (0..5).map(numbered)).await;
-    let letters = rig.letters();
-    let ids = |letters: &[DeadLetter]| letters.iter().map(|l| l.id.clone()).collect::<Vec<_>>();
-    for _ in 0..3 {
-        let (listed, total) = letters.list(3).await.unwrap();
-        assert_eq!((ids(&listed), total), (vec!["id-0".into(), "id-1".into(), "id-2".into()], 5));
+    let mut look = rig.other.dead_letters().await.unwrap();
+    assert_eq!(look.waiting().await.unwrap(), 5);
+    let mut removed = None;
+    for number in 0..5 {
+        let letter = look.next().await.unwrap().unwrap();
+        assert_eq!(id(&letter), format!("id-{number}"));
+        removed = (number == 1).then_some(letter.tag).or(removed);
     }
-    let some = Selection::Ids(vec!["id-1".into(), "id-9".into()]);
-    let report = letters.discard(&some).await.unwrap();
-    assert_eq!(
-        (ids(&report.letters), report.not_found),
-        (vec!["id-1".into()], vec!["id-9".into()])
-    );
-    let (listed, total) = letters.list(9).await.unwrap();
-    assert_eq!((ids(&listed).join(" "), total), ("id-0 id-2 id-3 id-4".into(), 4));
+    assert!(look.next().await.unwrap().is_none(), "all are held");
+    look.remove(removed.unwrap()).await.unwrap();
+    look.close().await;
+    let started = Instant::now();
+    let mut look = rig.other.dead_letters().await.unwrap();
+    while look.waiting().await.unwrap() < 4 {
+        assert!(started.elapsed() < PATIENCE, "they are not back");
+    }
+    let mut left = BTreeSet::new();
+    while let Some(letter) = look.next().await.unwrap() {
+        left.insert(id(&letter));
+    }
+    assert_eq!(left.into_iter().collect::<Vec<_>>().join(" "), "id-0 id-2 id-3 id-4");
+    look.close().await;
 }
 
-async fn a_replayed_letter_is_a_first_attempt_with_its_history(rig: Rig) {
+async fn a_letter_is_moved_once_and_replayed_as_a_first_attempt_with_its_history(rig: Rig) {
     let mut letter = numbered(1);
     letter.set_text(message::HISTORY, "[]");
     letter.set_text(message::DEAD_REASON, DeadReason::Exhausted.as_str());
-    rig.publish(Destination::DeadLetter, [letter]).await;
-    let letters = rig.letters();
-    assert_eq!(letters.replay(&Selection::All).await.unwrap().letters.len(), 1);
+    rig.publish(Destination::DeadLetter, [letter.clone(), letter]).await;
+    let (mover, letters) = (rig.mover(), DeadLetters::new(rig.store.clone()));
+    assert_eq!(mover.move_waiting().await.unwrap().added, 2, "equal letters are two");
+    assert_eq!(mover.move_waiting().await.unwrap().added, 0);
+    let page = letters.list("open", &LetterFilter::default(), None, 9).await.unwrap();
+    assert_eq!((page.letters.len(), page.total), (2, 2));
+    let one =
+        LetterFilter { ids: Some(vec![page.letters[0].id.clone()]), ..LetterFilter::default() };
+    let order =
+        ReplayOrder { selection: one, dry_run: false, canary: 0, rate: None, max_failures: None };
+    let replay =
+        letters.replay(&order, &Operator::of_command_line()).await.unwrap().replay.unwrap();
+    assert_eq!((replay.state.as_str(), replay.total), ("running", 1));
+    let shutdown = Shutdown::new(Duration::from_secs(1));
+    let replayer = Replayer::new(Arc::clone(&rig.broker), rig.store.clone());
+    let replaying = tokio::spawn(replayer.run(shutdown.clone()));
     let mut consumption = rig.broker.consume(10).await.unwrap();
     let again = next(&mut consumption).await.message;
     assert_eq!(again.attempt(), 1);
     assert_eq!(again.text(message::HISTORY), Some("[]"));
     assert_eq!(again.text(message::DEAD_REASON), None);
-    assert_eq!(letters.list(9).await.unwrap().1, 0);
+    assert_eq!(again.text(message::REPLAY_OF), Some(page.letters[0].id.as_str()));
+    shutdown.stop();
+    replaying.await.unwrap();
+    let page = letters.list("open", &LetterFilter::default(), None, 9).await.unwrap();
+    assert_eq!(page.total, 1);
 }
 
 async fn what_comes_back_too_often_is_set_aside(rig: Rig) {
     rig.publish(Destination::Main, [numbered(1)]).await;
     let mut consumption = rig.broker.consume(1).await.unwrap();
-    let letters = rig.letters();
+    let (mover, letters) = (rig.mover(), DeadLetters::new(rig.store.clone()));
     let started = Instant::now();
     let letter = loop {
-        if let Some(letter) = letters.list(1).await.unwrap().0.pop() {
+        mover.move_waiting().await.unwrap();
+        let page = letters.list("open", &LetterFilter::default(), None, 1).await.unwrap();
+        if let Some(letter) = page.letters.into_iter().next() {
             break letter;
         }
         assert!(started.elapsed() < PATIENCE, "the message is never set aside");
@@ -339,8 +369,8 @@ async fn what_comes_back_too_often_is_set_aside(rig: Rig) {
         }
     };
     assert_eq!(
-        (letter.id.as_str(), letter.reason.as_str()),
-        ("id-1", DeadReason::DeliveryLimit.as_str())
+        (letter.event_id.as_deref(), letter.reason.as_str()),
+        (Some("id-1"), DeadReason::DeliveryLimit.as_str())
     );
 }
 
@@ -359,24 +389,4 @@ async fn what_another_runtime_asked_for_first_outlives_it(rig: Rig) {
     });
     asking.await.unwrap();
     rig.publish(Destination::Main, [numbered(1)]).await;
-}
-
-/// The broker says that a look is over a moment before the letters are back that it held.
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs services: scripts/test"]
-async fn a_letter_that_somebody_has_just_looked_at_is_found() {
-    let rig = Rig::rabbitmq().await;
-    rig.publish(Destination::DeadLetter, (0..3).map(numbered)).await;
-    let letters = rig.letters();
-    for _ in 0..10 {
-        let mut look = rig.broker.dead_letters().await.unwrap();
-        while look.next().await.unwrap().is_some() {}
-        let all = Selection::Ids((0..3).map(|number| format!("id-{number}")).collect());
-        let (shown, ()) = tokio::join!(letters.show(&all), look.close());
-        assert_eq!(shown.unwrap().not_found, Vec::<String>::new());
-        let mut look = rig.broker.dead_letters().await.unwrap();
-        while look.next().await.unwrap().is_some() {}
-        let (listed, ()) = tokio::join!(letters.list(9), look.close());
-        assert!(listed.unwrap().1 > 0);
-    }
 }

@@ -13,6 +13,7 @@ use taskd::broker::Broker;
 use taskd::broker::amqp::{AmqpBroker, AmqpUrl};
 use taskd::broker::topology::Topology;
 use taskd::consumer::{Consumer, WorkerContext};
+use taskd::dead_letters::{Mover, Replayer};
 use taskd::domain::catalog;
 use taskd::domain::event::EventTypes;
 use taskd::domain::processing::retry::RetryPolicy;
@@ -149,6 +150,9 @@ impl Worker {
         let shutdown = Shutdown::new(Duration::from_secs(20));
         let consumer = Consumer::new(tools, broker.clone(), 8);
         let running = tokio::spawn(consumer.run(shutdown.clone()));
+        let mover = Mover::new(broker.clone(), store.clone(), catalog::built_in());
+        tokio::spawn(mover.run(shutdown.clone()));
+        tokio::spawn(Replayer::new(broker.clone(), store.clone()).run(shutdown.clone()));
         Worker { metrics, shutdown, running, broker, store }
     }
 

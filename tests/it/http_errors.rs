@@ -226,7 +226,7 @@ async fn every_wrong_parameter_is_named_at_once() {
         invalid("GET /users/1?x", &["/x"]),
         invalid("POST /tasks?x=1", &["/x"]),
         invalid("DELETE /tasks/1?force=1", &["/force"]),
-        invalid("POST /operator/dead-letters?x=1", &["/x"]),
+        invalid("POST /dead-letters/replays?x=1", &["/x"]),
         invalid("GET /tasks?limit=1&limit=2", &["/limit"]),
         invalid(
             "GET /tasks?total=1&total=true&limit=&x&status=",

@@ -404,7 +404,7 @@ async fn a_key_is_refused_where_it_would_not_be_looked_at() {
         ("PATCH", "/categories/1", json!({ "name": "u" })),
         ("DELETE", "/categories/1", json!({})),
         ("DELETE", "/users/1", json!({})),
-        ("POST", "/operator/dead-letters", json!({ "action": "discard", "selection": "all" })),
+        ("POST", "/dead-letters/discard", json!({ "all": true })),
     ] {
         let request = api.request(method, path).header("Idempotency-Key", "k").json(&body);
         let refused = Answer::of(request.send().await.unwrap()).await.expect(400);

@@ -42,6 +42,7 @@ mod http_tasks;
 mod http_users;
 mod injection;
 mod layering;
+mod letters;
 mod licences;
 mod lists;
 mod lists_stretches;

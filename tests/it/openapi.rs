@@ -434,9 +434,11 @@ async fn each_example_works_as_it_stands_in_a_new_up() {
         let (found, text) = (answer.status().as_u16(), answer.text().await.unwrap());
         assert_eq!(found, status, "{method} {path} {body}: {text}");
     }
-    let order = &document["paths"]["/operator/dead-letters"]["post"]["requestBody"];
-    let order = &order["content"]["application/json"]["schema"]["example"];
-    api.post("/operator/dead-letters", order.clone()).await.expect(200);
+    for path in ["/dead-letters/replays", "/dead-letters/discard"] {
+        let order = &document["paths"][path]["post"]["requestBody"];
+        let order = &order["content"]["application/json"]["schema"]["example"];
+        api.post(path, order.clone()).await.expect(200);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

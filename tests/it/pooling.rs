@@ -78,7 +78,7 @@ async fn a_pooler_that_shares_sessions_is_refused_at_the_start_by_every_role() {
             &["migrate", "--status"],
             &["purge", "--once"],
             &["token", "create", "--user", "1"],
-            &["dlq", "replay", "--all"],
+            &["dlq", "list"],
         ] {
             let refused = world.run_with(role, &[("DATABASE_URL", &url)]).await.exited(1);
             assert!(refused.stderr.contains("DATABASE_URL"), "{role:?}: {refused:?}");

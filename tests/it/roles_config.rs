@@ -124,6 +124,8 @@ const WRONG: &[(&str, &str, &str, &str)] = &[
     ("PROCESSED_RETENTION", "up", "1ms", "RETRY_DELAYS"),
     ("EVENT_RETENTION", "up", "", "90s or 30d"),
     ("ACTIVITY_RETENTION", "up", "999999y", "at most"),
+    ("DEAD_LETTER_RETENTION", "up", "0s", "longer than zero"),
+    ("AUDIT_RETENTION", "up", "soon", "such as"),
     ("ATTEMPT_RETENTION", "up", "0s", "longer than zero"),
     ("DRAIN_TIMEOUT", "serve", "-1s", "90s or 30d"),
     ("TASKD_LOG", "serve", "verbose", "error, warn, info, debug or trace"),
@@ -240,10 +242,10 @@ async fn a_missing_url_is_asked_for_by_its_name() {
         (&["migrate"], "DATABASE_URL"),
         (&["topology", "declare"], "RABBITMQ_URL"),
         (&["topology", "check"], "RABBITMQ_URL"),
-        (&["dlq", "list"], "RABBITMQ_URL"),
+        (&["dlq", "list"], "DATABASE_URL"),
     ] {
-        // Without RabbitMQ the dead letters would be in the database.
-        let absent = if role[0] == "dlq" { "DATABASE_URL" } else { variable };
+        // Without RabbitMQ the dead letters would be with a `taskd up`.
+        let absent = if role[0] == "dlq" { "RABBITMQ_URL" } else { variable };
         let refused = world.run_without(role, &[variable, absent]).await.exited(2);
         assert!(refused.stderr.contains(variable), "{}", refused.stderr);
         assert!(refused.stderr.contains("taskd up"), "{}", refused.stderr);
@@ -275,9 +277,12 @@ async fn urls_are_logged_without_their_password() {
         assert!(!process.text().contains(PASSWORD), "{}", process.text());
     }
     let rabbit = format!("amqp://guest:{PASSWORD}@127.0.0.1:1/%2f");
-    for arguments in [&["topology", "check"][..], &["dlq", "list"]] {
-        let failed = world.run_with(arguments, &[("RABBITMQ_URL", &rabbit)]).await.exited(1);
-        assert!(!failed.output().contains(PASSWORD), "{failed:?}");
+    let away = [("RABBITMQ_URL", rabbit.as_str())];
+    let failed = world.run_with(&["topology", "check"], &away).await.exited(1);
+    let listed = world.run_with(&["dlq", "list"], &away).await.succeeded();
+    assert!(listed.stderr.contains("moved into the database before"), "{listed:?}");
+    for shown in [failed, listed] {
+        assert!(!shown.output().contains(PASSWORD), "{shown:?}");
     }
     let nowhere = format!("postgres://u:{PASSWORD}@127.0.0.1:1/d");
     let failed = world.run_with(&["migrate"], &[("DATABASE_URL", &nowhere)]).await.exited(1);

@@ -38,12 +38,12 @@ async fn old_rows_are_deleted_and_unpublished_events_never() {
     assert_eq!(left("task_activity").await, 36);
     assert_eq!(
         purged,
-        json!({ "processedMessages": 31, "events": 16, "taskActivity": 24, "eventSteps": 31, "idempotencyKeys": 0, "tokens": 0 })
+        json!({ "processedMessages": 31, "events": 16, "taskActivity": 24, "eventSteps": 31, "deadLetters": 0, "replays": 0, "audit": 0, "idempotencyKeys": 0, "tokens": 0 })
     );
     let again = world.run(&["purge", "--once"]).await.succeeded().json();
     assert_eq!(
         again,
-        json!({ "processedMessages": 0, "events": 0, "taskActivity": 0, "eventSteps": 0, "idempotencyKeys": 0, "tokens": 0 })
+        json!({ "processedMessages": 0, "events": 0, "taskActivity": 0, "eventSteps": 0, "deadLetters": 0, "replays": 0, "audit": 0, "idempotencyKeys": 0, "tokens": 0 })
     );
 
     let shorter = [
@@ -55,7 +55,7 @@ async fn old_rows_are_deleted_and_unpublished_events_never() {
     let purged = world.run_with(&["purge", "--once"], &shorter).await.succeeded().json();
     assert_eq!(
         purged,
-        json!({ "processedMessages": 10, "events": 10, "taskActivity": 27, "eventSteps": 14, "idempotencyKeys": 0, "tokens": 0 })
+        json!({ "processedMessages": 10, "events": 10, "taskActivity": 27, "eventSteps": 14, "deadLetters": 0, "replays": 0, "audit": 0, "idempotencyKeys": 0, "tokens": 0 })
     );
     assert_eq!(left("events WHERE published_at IS NULL").await, 30);
 }

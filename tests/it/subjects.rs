@@ -6,15 +6,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use async_trait::async_trait;
 use chrono::Utc;
 use serde_json::{Value, json};
-use taskd::authenticity::Authenticity;
-use taskd::dead_letters::{DeadLetters, Selection};
+use taskd::dead_letters::{DeadLetters, ReplayOrder};
 use taskd::domain::catalog;
 use taskd::domain::event::{
     Actor, Event, EventType, EventTypes, NewEvent, Origin, Owners, Subject,
 };
 use taskd::domain::processing::failure::Failure;
 use taskd::effects::{self, Effect, EffectContext, ExternalWork, Outcome, Prepared, Target, Work};
+use taskd::operate::Operator;
 use taskd::store::delivery::outbox;
+use taskd::store::letters::LetterFilter;
 use taskd::store::{StoreError, transaction};
 use uuid::Uuid;
 
@@ -103,18 +104,32 @@ async fn another_kind_of_subject_is_carried_by_everything_that_carries_tasks() {
     let id = new.id.to_string();
 
     // It dies of its broken bell, and is shown by what it is about.
-    let letters = DeadLetters::new(worker.broker.clone())
-        .of_types(types())
-        .signing(Authenticity::new(worker.store.clone()));
-    world.dead_letters(1).await;
-    let (dead, _) = letters.list(10).await.unwrap();
+    let letters = DeadLetters::new(worker.store.clone()).of_types(types());
+    let dead = eventually("its letter is moved", || async {
+        let page = letters.list("open", &LetterFilter::default(), None, 10).await.unwrap();
+        (page.total == 1).then_some(page.letters)
+    })
+    .await;
     let subject = dead[0].subject.clone().unwrap();
     assert_eq!((subject.kind.as_str(), subject.id), ("reminder", task));
     assert_eq!((dead[0].task_id, dead[0].event_id.clone()), (None, Some(id.clone())));
 
     // Replayed, it rings.
     broken.store(false, Ordering::Relaxed);
-    assert_eq!(letters.replay(&Selection::All).await.unwrap().letters.len(), 1);
+    let order = ReplayOrder {
+        selection: LetterFilter::default(),
+        dry_run: false,
+        canary: 1,
+        rate: None,
+        max_failures: None,
+    };
+    let replay = letters.replay(&order, &Operator::of_command_line()).await.unwrap().replay;
+    let replay = replay.unwrap();
+    eventually("the replay ends", || async {
+        let replay = letters.progress(replay.id).await.unwrap();
+        (replay.state == "done" && replay.done == 1).then_some(())
+    })
+    .await;
     let done = [state("activity", None, "done"), state("ring", None, "done")];
     eventually("all is done", || async { (states(&api, &id).await == done).then_some(()) }).await;
 

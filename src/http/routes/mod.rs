@@ -15,6 +15,7 @@ pub(in crate::http) mod users;
 
 use std::sync::LazyLock;
 
+use actix_web::Resource;
 use actix_web::middleware::from_fn;
 use actix_web::web::ServiceConfig;
 use paperclip::actix::web;
@@ -35,7 +36,8 @@ pub fn all() -> &'static Routes {
             events::ROUTES,
             health::ROUTES,
             docs::ROUTES,
-            operator::ROUTES,
+            operator::letters::ROUTES,
+            operator::audit::ROUTES,
         ])
     });
     &ALL
@@ -63,14 +65,23 @@ pub(in crate::http) fn plain(
     routes: impl Iterator<Item = &'static Route>,
 ) -> impl FnOnce(&mut ServiceConfig) {
     move |config| {
-        for route in routes {
-            let Handler::Plain(handler, _) = &route.handler else { continue };
-            let handler = handler().method(route.method());
-            if route.method == "GET" {
-                config.service(crate::http::only_get(route.path, handler));
-            } else {
-                let resource = actix_web::web::resource(route.path);
-                config.service(resource.wrap(from_fn(within_limits)).route(handler));
+        let routes = routes.filter(|route| matches!(route.handler, Handler::Plain(..)));
+        for (path, routes) in by_path(routes) {
+            let mut handlers = routes.iter().filter_map(|route| match &route.handler {
+                Handler::Plain(handler, _) => Some(handler().method(route.method())),
+                Handler::Described(_) => None,
+            });
+            match (routes.as_slice(), handlers.next()) {
+                ([only], Some(handler)) if only.method == "GET" => {
+                    config.service(crate::http::only_get(path, handler));
+                }
+                (_, first) => {
+                    let resource = actix_web::web::resource(path);
+                    let handlers = first.into_iter().chain(handlers);
+                    config.service(
+                        handlers.fold(resource, Resource::route).wrap(from_fn(within_limits)),
+                    );
+                }
             }
         }
     }
@@ -122,6 +133,6 @@ mod tests {
     fn each_route_is_there_once() {
         let routes: Vec<(&str, &str)> = all().iter().map(|r| (r.method, r.path)).collect();
         assert_eq!(routes.iter().collect::<BTreeSet<_>>().len(), routes.len());
-        assert_eq!(routes.len(), 42);
+        assert_eq!(routes.len(), 52);
     }
 }

@@ -3,6 +3,7 @@
 use actix_web::web::Data;
 use chrono::{SubsecRound, Utc};
 use paperclip::actix::{api_v2_operation, web};
+use serde_json::json;
 
 use crate::access::{Caller, HashRequester, issue_session};
 use crate::http::dto::{SessionInput, SessionPage, SessionView};
@@ -14,9 +15,11 @@ use crate::http::extract::ids::{Id, SessionId};
 use crate::http::extract::paging::ListParams;
 use crate::http::response::{Created, Deleted, JsonResponse};
 use crate::http::route::{Class, Need, Route};
+use crate::http::routes::operator::OperatorOf;
 use crate::http::routes::tokens::{end, end_all, exists, owner, rows};
 use crate::http::routes::users::visible;
 use crate::http::{AppState, to_the_end};
+use crate::operate::Operator;
 use crate::store::accounts::tokens::{Kind, NewToken};
 use crate::store::accounts::users;
 use crate::store::idempotency_keys::PartsHash;
@@ -44,6 +47,7 @@ pub(super) static ROUTES: &[Route] = &[
 pub async fn create(
     state: Data<AppState>,
     client: Client,
+    by: OperatorOf,
     request: IdempotentBody<SessionInput>,
 ) -> Result<Created<SessionView>, ApiError> {
     let IdempotentBody(SessionInput { email, password }, key) = request;
@@ -52,7 +56,11 @@ pub async fn create(
     let (user_id, hash) = found.unzip();
     // Also if there is no such user: then both take as long and get the same answer.
     let right = state.common.passwords.verify(asker, password.clone(), hash.clone()).await?;
-    let (user_id, hash) = user_id.zip(hash).filter(|_| right).ok_or(ApiError::BadCredentials)?;
+    let Some((user_id, hash)) = user_id.zip(hash).filter(|_| right) else {
+        let mut connection = state.store.connection().await?;
+        by.0.audit_failed_sign_in(&mut connection, &email).await?;
+        return Err(ApiError::BadCredentials);
+    };
     let key = sealed(&state, asker, key.of_user(user_id), password, &hash).await?;
     to_the_end(&state.clone(), Some(user_id), async move {
         let now = Utc::now().trunc_subsecs(6);
@@ -77,13 +85,16 @@ pub async fn create(
             };
             key.write(&state, write).await
         });
-        written.map_err(|refused| {
+        let session = written.map_err(|refused| {
             refused.or(|error| match error {
                 // The user was deleted or changed the password a moment ago.
                 StoreError::Missing(_) | StoreError::Denied(_) => ApiError::BadCredentials,
                 other => other.into(),
             })
-        })
+        })?;
+        let by = Operator { name: format!("user {user_id}"), ..by.0 };
+        by.audit(&mut *state.store.connection().await?, "sign-in", None, json!({}), false).await?;
+        Ok(session)
     })
     .await
 }
@@ -107,11 +118,15 @@ async fn sealed(
 }
 
 #[api_v2_operation(operation_id = "signOut", tags("access"), summary = "Sign out")]
-pub async fn delete_current(state: Data<AppState>, caller: Caller) -> Result<Deleted, ApiError> {
+pub async fn delete_current(
+    state: Data<AppState>,
+    caller: Caller,
+    by: OperatorOf,
+) -> Result<Deleted, ApiError> {
     // An API token is not a session; it is revoked by its id.
     let holder = caller.holder().filter(|holder| holder.kind == Kind::Session);
     let holder = holder.ok_or(ApiError::NotFound("session"))?;
-    end(state, caller, holder.user_id, holder.token_id, Kind::Session).await
+    end(state, (caller, by.0), holder.user_id, holder.token_id, Kind::Session).await
 }
 
 #[api_v2_operation(operation_id = "listSessions", tags("access"), summary = "List your sessions")]
@@ -128,8 +143,12 @@ pub async fn list(
     tags("access"),
     summary = "End all of your sessions"
 )]
-pub async fn delete_all(state: Data<AppState>, caller: Caller) -> Result<Deleted, ApiError> {
-    end_all(state, caller, owner(caller)?, Kind::Session).await
+pub async fn delete_all(
+    state: Data<AppState>,
+    caller: Caller,
+    by: OperatorOf,
+) -> Result<Deleted, ApiError> {
+    end_all(state, (caller, by.0), owner(caller)?, Kind::Session).await
 }
 
 #[api_v2_operation(
@@ -137,8 +156,13 @@ pub async fn delete_all(state: Data<AppState>, caller: Caller) -> Result<Deleted
     tags("access"),
     summary = "End one of your sessions"
 )]
-pub async fn delete(state: Data<AppState>, caller: Caller, id: Id) -> Result<Deleted, ApiError> {
-    end(state, caller, owner(caller)?, id.0, Kind::Session).await
+pub async fn delete(
+    state: Data<AppState>,
+    caller: Caller,
+    by: OperatorOf,
+    id: Id,
+) -> Result<Deleted, ApiError> {
+    end(state, (caller, by.0), owner(caller)?, id.0, Kind::Session).await
 }
 
 #[api_v2_operation(
@@ -164,9 +188,10 @@ pub async fn list_of_user(
 pub async fn delete_of_user(
     state: Data<AppState>,
     caller: Caller,
+    by: OperatorOf,
     id: Id,
 ) -> Result<Deleted, ApiError> {
-    end_all(state, caller, id.0, Kind::Session).await
+    end_all(state, (caller, by.0), id.0, Kind::Session).await
 }
 
 #[api_v2_operation(
@@ -177,11 +202,12 @@ pub async fn delete_of_user(
 pub async fn delete_one_of_user(
     state: Data<AppState>,
     caller: Caller,
+    by: OperatorOf,
     id: Id,
     session: SessionId,
 ) -> Result<Deleted, ApiError> {
     visible(caller, id.0)?;
-    end(state, caller, id.0, session.0, Kind::Session).await
+    end(state, (caller, by.0), id.0, session.0, Kind::Session).await
 }
 
 async fn page(

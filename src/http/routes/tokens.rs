@@ -4,6 +4,7 @@
 use actix_web::web::Data;
 use chrono::{DateTime, SubsecRound, Utc};
 use paperclip::actix::{api_v2_operation, web};
+use serde_json::json;
 
 use crate::access::{Caller, issue_token};
 use crate::http::dto::{NewTokenView, TokenInput, TokenPage};
@@ -15,8 +16,10 @@ use crate::http::extract::paging::ListParams;
 use crate::http::middleware::admission::Bearer;
 use crate::http::response::{Created, Deleted, JsonResponse};
 use crate::http::route::{Need, Route};
+use crate::http::routes::operator::OperatorOf;
 use crate::http::routes::users::visible;
 use crate::http::{AppState, to_the_end};
+use crate::operate::Operator;
 use crate::store::accounts::credentials;
 use crate::store::accounts::tokens::{self, Kind, NewToken};
 use crate::store::{Connection, StoreError, unless_in_conflict};
@@ -53,6 +56,7 @@ pub async fn create(
     state: Data<AppState>,
     caller: Caller,
     bearer: Bearer,
+    operator: OperatorOf,
     request: IdempotentBody<TokenInput>,
 ) -> Result<Created<NewTokenView>, ApiError> {
     let user_id = owner(caller)?;
@@ -71,6 +75,9 @@ pub async fn create(
             let write = async |connection: &mut Connection| {
                 let (id, token) = issue_token(connection, new.clone(), by).await?;
                 let (name, token) = (name.clone(), token.expose().to_owned());
+                let target = Some(format!("token {id} of user {user_id}"));
+                let details = json!({ "name": name, "expiresAt": expires_at });
+                operator.0.audit(connection, "create token", target, details, false).await?;
                 let made = NewTokenView { id, name, token, created_at, expires_at };
                 Ok(Created::at(format!("/tokens/{id}"), &made))
             };
@@ -124,8 +131,13 @@ fn expiry(
     tags("access"),
     summary = "Revoke an API token of yours"
 )]
-pub async fn delete(state: Data<AppState>, caller: Caller, id: Id) -> Result<Deleted, ApiError> {
-    end(state, caller, owner(caller)?, id.0, Kind::Api).await
+pub async fn delete(
+    state: Data<AppState>,
+    caller: Caller,
+    by: OperatorOf,
+    id: Id,
+) -> Result<Deleted, ApiError> {
+    end(state, (caller, by.0), owner(caller)?, id.0, Kind::Api).await
 }
 
 #[api_v2_operation(
@@ -151,9 +163,10 @@ pub async fn list_of_user(
 pub async fn delete_of_user(
     state: Data<AppState>,
     caller: Caller,
+    by: OperatorOf,
     id: Id,
 ) -> Result<Deleted, ApiError> {
-    end_all(state, caller, id.0, Kind::Api).await
+    end_all(state, (caller, by.0), id.0, Kind::Api).await
 }
 
 #[api_v2_operation(
@@ -164,11 +177,12 @@ pub async fn delete_of_user(
 pub async fn delete_one_of_user(
     state: Data<AppState>,
     caller: Caller,
+    by: OperatorOf,
     id: Id,
     token: TokenId,
 ) -> Result<Deleted, ApiError> {
     visible(caller, id.0)?;
-    end(state, caller, id.0, token.0, Kind::Api).await
+    end(state, (caller, by.0), id.0, token.0, Kind::Api).await
 }
 
 async fn page(
@@ -211,7 +225,7 @@ pub(in crate::http) async fn exists(
 /// Revokes one token of a user.
 pub(in crate::http) async fn end(
     state: Data<AppState>,
-    caller: Caller,
+    (caller, by): (Caller, Operator),
     user_id: i64,
     id: i64,
     kind: Kind,
@@ -220,6 +234,8 @@ pub(in crate::http) async fn end(
         let mut connection = state.store.connection().await?;
         if unless_in_conflict!(tokens::delete(&mut connection, user_id, id, kind).await)? {
             state.tokens.changed(user_id);
+            let (action, target) = ended(kind, id.to_string(), user_id);
+            by.audit(&mut connection, action, target, json!({}), false).await?;
             return Ok(Deleted);
         }
         Err(ApiError::NotFound(if kind == Kind::Api { "token" } else { "session" }))
@@ -230,7 +246,7 @@ pub(in crate::http) async fn end(
 /// Revokes all tokens of a user that are of one kind.
 pub(in crate::http) async fn end_all(
     state: Data<AppState>,
-    caller: Caller,
+    (caller, by): (Caller, Operator),
     user_id: i64,
     kind: Kind,
 ) -> Result<Deleted, ApiError> {
@@ -241,9 +257,19 @@ pub(in crate::http) async fn end_all(
             unless_in_conflict!(credentials::end_all(&mut connection, user_id, kind).await)?;
         ended.ok_or(ApiError::NotFound("user"))?;
         state.tokens.changed(user_id);
+        let (action, target) = self::ended(kind, "*".to_owned(), user_id);
+        by.audit(&mut connection, action, target, json!({}), false).await?;
         Ok(Deleted)
     })
     .await
+}
+
+/// What is written down of tokens or sessions that were ended.
+fn ended(kind: Kind, id: String, user_id: i64) -> (&'static str, Option<String>) {
+    match kind {
+        Kind::Api => ("revoke token", Some(format!("token {id} of user {user_id}"))),
+        Kind::Session => ("end session", Some(format!("session {id} of user {user_id}"))),
+    }
 }
 
 /// The user who owns the tokens. Without authentication there is none.

@@ -3,6 +3,7 @@
 use actix_web::web::Data;
 use chrono::{SubsecRound, Utc};
 use paperclip::actix::{api_v2_operation, web};
+use serde_json::json;
 
 use crate::access::{Caller, HashRequester};
 use crate::cache::Scope;
@@ -18,6 +19,7 @@ use crate::http::extract::paging::ListParams;
 use crate::http::request_id::RequestId;
 use crate::http::response::{Created, Deleted, JsonResponse};
 use crate::http::route::{Need, Route};
+use crate::http::routes::operator::OperatorOf;
 use crate::http::{AppState, to_the_end};
 use crate::store::accounts::credentials::{self, ChangePolicy};
 use crate::store::accounts::users::{self, UserChange};
@@ -99,6 +101,7 @@ pub async fn patch(
     state: Data<AppState>,
     caller: Caller,
     client: Client,
+    by: OperatorOf,
     id: Id,
     input: Body<UserPatch>,
 ) -> Result<JsonResponse<UserView>, ApiError> {
@@ -160,7 +163,13 @@ pub async fn patch(
         if access_changes {
             state.tokens.changed(id);
         }
-        user.ok_or(ApiError::NotFound("user"))
+        let user = user.ok_or(ApiError::NotFound("user"))?;
+        if let Some(role) = change.role {
+            let target = Some(format!("user {id}"));
+            let details = json!({ "role": role });
+            by.0.audit(&mut connection, "change role", target, details, false).await?;
+        }
+        Ok(user)
     })
     .await?;
     Ok(JsonResponse::ok(&UserView::from(user)))

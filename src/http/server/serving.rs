@@ -12,9 +12,7 @@ use actix_web::web::Data;
 use paperclip::actix::OpenApiExt;
 use tokio::time::timeout;
 
-use crate::authenticity::Authenticity;
 use crate::broker::Broker;
-use crate::dead_letters::DeadLetters;
 use crate::ground::shutdown::Shutdown;
 use crate::http::middleware::admission::{enforce, identify};
 use crate::http::middleware::connection::minded;
@@ -50,9 +48,6 @@ pub async fn serve(
     shutdown: &Shutdown,
     farewell: Duration,
 ) -> std::io::Result<()> {
-    let letters = DeadLetters::new(broker.clone());
-    let letters = letters.signing(Authenticity::new(shared.pools.shared().clone()));
-    let letters = Data::new(letters);
     let monitored = HealthSources {
         pools: shared.pools.clone(),
         broker,
@@ -94,7 +89,6 @@ pub async fn serve(
             .app_data(Data::new(state))
             .app_data(monitored.clone())
             .app_data(document.clone())
-            .app_data(letters.clone())
             // Routes are matched in this order, and again for each question about a path.
             .wrap_api()
             .configure(routes::described)

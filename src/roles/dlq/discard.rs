@@ -1,55 +1,45 @@
 //! `taskd dlq discard`.
 
+use std::io::IsTerminal;
 use std::process::ExitCode;
 
-use super::args::LetterSelection;
-use super::missed;
+use super::args::DiscardArgs;
 use super::order::give;
-use crate::dead_letters::{Order, Report, Selection};
+use super::{json, missed};
+use crate::config::ConfigError;
+use crate::dead_letters::{DiscardOrder, Discarded, Order};
 use crate::ground::output;
 
-/// Prints each letter before it is discarded. If it can't be printed, nothing is discarded.
-pub(super) async fn discard(choice: &LetterSelection) -> anyhow::Result<ExitCode> {
-    let found: Report = give(&choice.place, Order::Show { selection: choice.selection()? }).await?;
-    if choice.json {
-        output::print(serde_json::to_string_pretty(&found)?)?;
-    } else {
-        for letter in &found.letters {
-            output::print(format_args!("discarding  {}", letter.id))?;
-        }
+/// Discards letters. Asks first, since nothing brings them back.
+pub(super) async fn discard(args: &DiscardArgs) -> anyhow::Result<ExitCode> {
+    let order = DiscardOrder {
+        selection: args.selection.selection()?,
+        reason: args.reason.clone(),
+        dry_run: true,
+    };
+    if !args.dry_run && !args.yes && !confirmed(args, &order).await? {
+        output::complain("nothing was discarded");
+        return Ok(ExitCode::FAILURE);
     }
-    let mut discarded = 0;
-    for ids in in_requests(found.letters.iter().map(|letter| letter.id.clone())) {
-        let selection = Selection::Ids(ids);
-        let report: Report = give(&choice.place, Order::Discard { selection }).await?;
-        discarded += report.letters.len();
-        // Another process discarded these first.
-        missed(&report);
+    let order = DiscardOrder { dry_run: args.dry_run, ..order };
+    let done: Discarded = give(&args.place, Order::Discard { order }).await?;
+    match (args.json, args.dry_run) {
+        (true, _) => json(&done)?,
+        (false, true) => output::print(format_args!("{} would be discarded", done.count))?,
+        (false, false) => output::print(format_args!("{} discarded", done.count))?,
     }
-    if !choice.json {
-        output::print(format_args!("{discarded} discarded"))?;
-    }
-    let met = missed(&found);
-    Ok(if discarded == found.letters.len() { met } else { ExitCode::FAILURE })
+    Ok(missed(&done.not_found))
 }
 
-/// Shorter than the longest body that a process accepts, in bytes, with room for quotes and commas.
-const BYTES_A_REQUEST: usize = 100_000;
-
-/// Groups the ids, as many together as one request may have.
-fn in_requests(ids: impl Iterator<Item = String>) -> Vec<Vec<String>> {
-    let mut requests: Vec<Vec<String>> = Vec::new();
-    let mut room = 0;
-    for id in ids {
-        let size = id.len() + 3;
-        match requests.last_mut().filter(|_| size <= room) {
-            Some(request) => request.push(id),
-            None => {
-                room = BYTES_A_REQUEST;
-                requests.push(vec![id]);
-            }
-        }
-        room = room.saturating_sub(size);
+/// Asks whether to discard so many. Where nobody can answer, it has to be said in advance.
+async fn confirmed(args: &DiscardArgs, order: &DiscardOrder) -> anyhow::Result<bool> {
+    if !std::io::stdin().is_terminal() {
+        let problem = "is needed where nobody can be asked: discarding can't be undone";
+        return Err(ConfigError::new("--yes", problem).into());
     }
-    requests
+    let found: Discarded = give(&args.place, Order::Discard { order: order.clone() }).await?;
+    eprint!("Discard {} dead letters for good? [y/N] ", found.count);
+    let mut answer = String::new();
+    std::io::stdin().read_line(&mut answer)?;
+    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
 }

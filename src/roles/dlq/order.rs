@@ -1,6 +1,4 @@
-//! Has orders about dead letters carried out, wherever the letters are.
-
-use std::sync::Arc;
+//! Has orders about dead letters carried out, where the database is.
 
 use reqwest::Method;
 use serde::de::DeserializeOwned;
@@ -8,69 +6,93 @@ use serde::de::DeserializeOwned;
 use super::super::reach::{self, StoppedUp};
 use super::super::{parts, runtime};
 use super::args::LetterSourceArgs;
-use crate::authenticity::Authenticity;
-use crate::broker::Broker;
-use crate::broker::amqp::AmqpBroker;
+use crate::broker::BrokerError;
 use crate::config::ConfigError;
-use crate::dead_letters::{DeadLetters, Order};
-use crate::http::routes::operator;
+use crate::dead_letters::{DeadLetters, MoveError, Mover, Order};
+use crate::domain::catalog;
+use crate::ground::output;
+use crate::http::routes::operator::socket::{self, LetterOrder, Refusal};
+use crate::operate::{Operator, OrderError};
 use crate::store::Store;
 
-/// Carries out an order where the letters are.
+/// Carries out an order. What waits in the queue is moved into the database first, so the answer is
+/// right without a worker. With the broker away, it is about what was moved before.
 pub(super) async fn give<T: DeserializeOwned>(
     place: &LetterSourceArgs,
     order: Order,
 ) -> anyhow::Result<T> {
+    let by = Operator::of_command_line();
     let tls = place.tls.load()?;
-    let broker = place.broker.url(&tls)?;
-    // Without RabbitMQ the letters are in a database. With RabbitMQ the database is only needed for
-    // the key that signs replayed messages.
-    let needed = broker.is_none() || matches!(order, Order::Replay { .. });
-    let store = match place.database.url(&tls)?.filter(|_| needed) {
-        Some(url) => {
-            runtime::check_sessions(&url).await?;
-            Some(Store::new(&url, 1)?)
+    if let Some(url) = place.database.url(&tls)? {
+        runtime::check_database(&url).await?;
+        let store = Store::new(&url, 1)?;
+        let broker = parts::broker(&place.broker, &tls, "taskd dlq", &store, true)?;
+        let moved = Mover::new(broker, store.clone(), catalog::built_in()).move_waiting().await;
+        match moved {
+            Ok(_) => {}
+            Err(MoveError::Broker(error @ BrokerError::Unavailable(_))) => {
+                output::complain(format_args!(
+                    "{error}; this is about the letters that were moved into the database before"
+                ))
+            }
+            Err(MoveError::Broker(error)) => return Err(error.into()),
+            Err(MoveError::Store(error)) => return Err(error.into()),
         }
-        None => None,
-    };
-    let broker: Arc<dyn Broker> = match (broker, &store) {
-        (Some(url), _) => Arc::new(AmqpBroker::new(url, place.broker.topology()?, "taskd dlq")),
-        (None, Some(store)) => parts::broker(&place.broker, &tls, "taskd dlq", store, false)?,
-        (None, None) => return ask_up(place, order).await,
-    };
-    if store.is_none() && matches!(order, Order::Replay { .. }) {
-        let problem =
-            "is not set: what is replayed has to be signed, and the key is in the database";
+        return carry_out(&store, &order, &by).await;
+    }
+    if place.broker.url(&tls)?.is_some() {
+        let problem = "is not set: dead letters are moved from the broker into the database";
         return Err(ConfigError::new("DATABASE_URL", problem).into());
     }
-    let mut letters = DeadLetters::new(broker);
-    if let Some(store) = store {
-        letters = letters.signing(Authenticity::new(store));
-    }
-    Ok(serde_json::from_value(letters.obey(order).await?)?)
+    ask_up(place, order, by).await
+}
+
+async fn carry_out<T: DeserializeOwned>(
+    store: &Store,
+    order: &Order,
+    by: &Operator,
+) -> anyhow::Result<T> {
+    let answer = DeadLetters::new(store.clone()).obey(order, by).await.map_err(refused)?;
+    Ok(serde_json::from_value(answer)?)
 }
 
 /// Has the order carried out by the `taskd up` that runs on the data directory, or on its database.
-async fn ask_up<T: DeserializeOwned>(place: &LetterSourceArgs, order: Order) -> anyhow::Result<T> {
+async fn ask_up<T: DeserializeOwned>(
+    place: &LetterSourceArgs,
+    order: Order,
+    by: Operator,
+) -> anyhow::Result<T> {
     let data = &place.data;
-    if let Some(answer) = reach::ask(data, Method::POST, operator::PATH, &order).await? {
-        let status = answer.status();
-        anyhow::ensure!(
-            status.is_success(),
-            "the `taskd up` on {} answered {status}: {}",
-            data.data_dir.display(),
-            answer.text().await.unwrap_or_default()
-        );
-        return Ok(answer.json().await?);
+    let directory = data.data_dir.display();
+    let order = LetterOrder { order, by };
+    if let Some(answer) = reach::ask(data, Method::POST, socket::LETTERS, &order).await? {
+        if answer.status().is_success() {
+            return Ok(answer.json().await?);
+        }
+        let Refusal { field, problem } = answer.json().await?;
+        return Err(match field {
+            Some(field) => ConfigError::new(format!("--{field}"), problem).into(),
+            None => anyhow::anyhow!("{problem}"),
+        });
     }
     let Some(stopped) = StoppedUp::open(data).await? else {
         let problem = format!(
-            "is not set, nor is DATABASE_URL, and no `taskd up` has run on {}: set one of them, or start `taskd up`",
-            data.data_dir.display()
+            "is not set, and no `taskd up` has run on {directory}: set it, or start `taskd up`"
         );
-        return Err(ConfigError::new("RABBITMQ_URL", problem).into());
+        return Err(ConfigError::new("DATABASE_URL", problem).into());
     };
-    let letters = DeadLetters::new(Arc::new(parts::tables(&place.broker, &stopped.store)?));
-    let letters = letters.signing(Authenticity::new(stopped.store.clone()));
-    Ok(serde_json::from_value(letters.obey(order).await?)?)
+    let broker = parts::tables(&place.broker, &stopped.store)?;
+    let mover = Mover::new(std::sync::Arc::new(broker), stopped.store.clone(), catalog::built_in());
+    mover.move_waiting().await?;
+    carry_out(&stopped.store, &order.order, &order.by).await
+}
+
+/// An invalid order is a mistake on the command line, so the error names the option.
+fn refused(error: OrderError) -> anyhow::Error {
+    match error {
+        OrderError::Invalid { field, problem } => {
+            ConfigError::new(format!("--{field}"), problem).into()
+        }
+        other => other.into(),
+    }
 }

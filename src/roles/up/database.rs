@@ -1,10 +1,7 @@
 //! The database that `taskd up` uses.
 
-use std::sync::Arc;
-
 use super::super::{parts, runtime};
 use super::Args;
-use crate::broker::Broker;
 use crate::config::ConfigError;
 use crate::ground::data_dir::{DataDir, DataDirError};
 use crate::ground::tls::Tls;
@@ -64,16 +61,10 @@ impl Database {
         }
     }
 
-    /// Starts to take orders of the user who runs this process, which `taskd dlq` and `taskd token`
-    /// give.
-    pub(super) fn take_orders(
-        &self,
-        store: &Store,
-        broker: &Arc<dyn Broker>,
-    ) -> std::io::Result<Option<OperatorServer>> {
-        let start = |directory: &DataDir| {
-            socket::start(&directory.operator_socket(), store.clone(), broker.clone())
-        };
+    /// Starts to take orders of the user who runs this process, which other commands give.
+    pub(super) fn take_orders(&self, store: &Store) -> std::io::Result<Option<OperatorServer>> {
+        let start =
+            |directory: &DataDir| socket::start(&directory.operator_socket(), store.clone());
         self.directory().map(start).transpose()
     }
 

@@ -34,7 +34,7 @@ pub async fn run(mut args: Args) -> anyhow::Result<ExitCode> {
     let mailer = parts::mailer(&args.mail, &tls)?;
     let context = RoleContext::new(store.clone(), broker.clone())?;
 
-    let operated = database.take_orders(&store, &broker)?;
+    let operated = database.take_orders(&store)?;
     let parting = async {
         if let Some(operated) = operated {
             operated.stop().await;
@@ -67,7 +67,7 @@ pub async fn run(mut args: Args) -> anyhow::Result<ExitCode> {
     let upkeep = upkeep::Upkeep { schedule: &args.cron, keep, vacuums: database.is_embedded() };
     let (served, worked, ()) = tokio::join!(
         parts::serve(listener, context.clone(), api, shutdown.clone()),
-        parts::work(consumer, &shutdown),
+        parts::work(&context, consumer, &shutdown),
         upkeep.run(&context, &shutdown),
     );
     shutdown.last_step(parting).await;

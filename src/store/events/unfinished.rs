@@ -13,7 +13,7 @@ use crate::store::StoreError;
 use crate::store::sql::{RunQueryDsl, Statement, transaction};
 
 /// A condition: whether all effects of the event with this id are done.
-pub(super) fn finished(id: &str) -> String {
+pub(in crate::store) fn finished(id: &str) -> String {
     format!(
         "EXISTS (SELECT FROM processed_messages p WHERE p.event_id = {id}
                  HAVING bool_and(p.state IN ('done', 'skipped')) AND count(*) >= max(p.effects))"

@@ -2,22 +2,21 @@
 //! it, so no token is required.
 
 use std::os::unix::net::UnixListener;
-use std::sync::Arc;
 
 use actix_web::dev::ServerHandle;
 use actix_web::web::{self, Data, Json, Path};
 use actix_web::{App, HttpResponse, HttpServer};
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::access::{self, Grant, Granted, Revocation, TokenFilter, grant};
-use crate::authenticity::Authenticity;
-use crate::broker::Broker;
-use crate::dead_letters::DeadLetters;
-use crate::http::routes::operator::{self, events, events::EventListOrder};
-use crate::operate::OrderError;
-use crate::store::Store;
+use crate::dead_letters::{DeadLetters, Order};
+use crate::http::routes::operator::{events, events::EventListOrder};
+use crate::operate::{AuditEntry, Operator, OrderError};
 use crate::store::accounts::tokens::{self, Kind};
+use crate::store::letters::audit::{self, AuditFilter};
+use crate::store::{Connection, Store};
 
 /// The path to which tokens to be made are posted.
 pub const TOKENS: &str = "/tokens";
@@ -28,6 +27,10 @@ pub const TOKEN_REVOCATION: &str = "/tokens/revoke";
 /// Deletes a token that could not be shown, by the ids of its user and itself.
 const TOKEN: &str = "/tokens/{user}/{id}";
 
+/// The path to which orders about dead letters are posted.
+pub const LETTERS: &str = "/dead-letters";
+/// The path to which orders to list the audit log are posted.
+pub const AUDIT: &str = "/audit";
 /// The path to which orders to list events are posted.
 pub const EVENT_LIST: &str = "/events/list";
 /// The path to which the id of an event is posted whose story is wanted.
@@ -81,20 +84,16 @@ impl OperatorServer {
 ///
 /// # Errors
 /// The socket can't be created.
-pub fn start(
-    socket: &std::path::Path,
-    store: Store,
-    broker: Arc<dyn Broker>,
-) -> std::io::Result<OperatorServer> {
+pub fn start(socket: &std::path::Path, store: Store) -> std::io::Result<OperatorServer> {
     let listener = UnixListener::bind(socket)?;
-    let letters = DeadLetters::new(broker).signing(Authenticity::new(store.clone()));
-    let letters = Data::new(letters);
+    let letters = Data::new(DeadLetters::new(store.clone()));
     let store = Data::new(store);
     let server = HttpServer::new(move || {
         App::new()
             .app_data(letters.clone())
             .app_data(store.clone())
-            .route(operator::PATH, web::post().to(operator::obey))
+            .route(LETTERS, web::post().to(obey))
+            .route(AUDIT, web::post().to(list_audit))
             .route(TOKENS, web::post().to(create))
             .route(TOKEN_LIST, web::post().to(list))
             .route(TOKEN_REVOCATION, web::post().to(revoke))
@@ -131,6 +130,51 @@ async fn revoke(store: Data<Store>, order: Json<Revocation>) -> HttpResponse {
         access::revoke(&mut connection, &order).await
     };
     answer(revoked.await)
+}
+
+/// An order about dead letters, and who gives it.
+#[derive(Serialize, Deserialize)]
+pub struct LetterOrder {
+    /// The order.
+    pub order: Order,
+    /// Who gives it.
+    pub by: Operator,
+}
+
+/// Which entries of the audit log to list, newest first.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct AuditOrder {
+    /// Only this action.
+    pub action: Option<String>,
+    /// Only by this actor.
+    pub actor: Option<String>,
+    /// Only since then.
+    pub since: Option<DateTime<Utc>>,
+    /// How many at most.
+    pub limit: u32,
+}
+
+impl AuditOrder {
+    /// Lists the entries.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub async fn list(&self, connection: &mut Connection) -> Result<Vec<AuditEntry>, OrderError> {
+        let AuditOrder { action, actor, since, limit } = self.clone();
+        let filter = AuditFilter { action, actor, since };
+        let rows = audit::list(connection, &filter, None, limit.into()).await?;
+        Ok(rows.into_iter().map(AuditEntry::from).collect())
+    }
+}
+
+async fn obey(letters: Data<DeadLetters>, order: Json<LetterOrder>) -> HttpResponse {
+    answer(letters.obey(&order.order, &order.by).await)
+}
+
+async fn list_audit(store: Data<Store>, order: Json<AuditOrder>) -> HttpResponse {
+    let listed = async { order.list(&mut *store.connection().await?).await };
+    answer(listed.await)
 }
 
 async fn list_events(store: Data<Store>, order: Json<EventListOrder>) -> HttpResponse {

@@ -1,0 +1,61 @@
+//! Dead letters by cause.
+
+use chrono::{DateTime, Utc};
+use diesel::prelude::*;
+use diesel::sql_types::{BigInt, Bool, Nullable, Text, Timestamptz};
+use diesel_async::AsyncPgConnection;
+
+use crate::store::StoreError;
+use crate::store::sql::{RunQueryDsl, Statement};
+
+/// The open letters of one cause.
+#[derive(Debug, Clone, QueryableByName)]
+pub struct GroupRow {
+    /// What they have in common.
+    #[diesel(sql_type = Text)]
+    pub fingerprint: String,
+    /// The effect that failed, as `NAME` or `NAME/TARGET`.
+    #[diesel(sql_type = Nullable<Text>)]
+    pub effect: Option<String>,
+    /// The event type.
+    #[diesel(sql_type = Nullable<Text>)]
+    pub event_type: Option<String>,
+    /// Why they are dead letters.
+    #[diesel(sql_type = Text)]
+    pub reason: String,
+    /// The error, without what differs between them.
+    #[diesel(sql_type = Text)]
+    pub pattern: String,
+    /// How many there are.
+    #[diesel(sql_type = BigInt)]
+    pub open: i64,
+    /// When the first of them died.
+    #[diesel(sql_type = Timestamptz)]
+    pub first_at: DateTime<Utc>,
+    /// When the last of them died.
+    #[diesel(sql_type = Timestamptz)]
+    pub last_at: DateTime<Utc>,
+    /// Whether one has died in the last five minutes.
+    #[diesel(sql_type = Bool)]
+    pub growing: bool,
+    /// The id of one of them.
+    #[diesel(sql_type = Text)]
+    pub sample: String,
+}
+
+/// The causes of open letters, the most frequent first.
+///
+/// # Errors
+/// The database fails.
+pub async fn list(connection: &mut AsyncPgConnection) -> Result<Vec<GroupRow>, StoreError> {
+    // The sample is the newest that is still open.
+    let statement = Statement::new(
+        "SELECT g.fingerprint, effect, event_type, reason, pattern, open, first_at, last_at,
+                last_at > now() - interval '5 min' AS growing, coalesce(newest.id, g.sample) AS sample
+         FROM dead_letter_groups g LEFT JOIN LATERAL (
+             SELECT id FROM dead_letters d WHERE d.fingerprint = g.fingerprint AND d.state = 'open'
+             ORDER BY died_at DESC, id DESC LIMIT 1) AS newest ON true
+         WHERE open > 0 ORDER BY open DESC, g.fingerprint",
+    );
+    Ok(statement.load(connection).await?)
+}
