@@ -72,7 +72,8 @@ pub async fn release(connection: &mut AsyncPgConnection, owner: Uuid) -> Result<
 
 /// The next letters to be sent, at most `limit`, of the first `among` of the plan. Those that are
 /// done already are settled instead. What a worker that died was sending is sent once more, which
-/// repeats no effect.
+/// repeats no effect. The stories of their events tell of the replay before it is sent, since what
+/// follows may be quick.
 ///
 /// # Errors
 /// The database fails.
@@ -84,7 +85,7 @@ pub async fn next(
 ) -> Result<Vec<LetterRow>, StoreError> {
     let statement = Statement::new(format!(
         "WITH chosen AS MATERIALIZED (
-             SELECT l.letter_id, l.position, {done} AS done
+             SELECT l.letter_id, l.position, l.state AS before, {done} AS done
              FROM replay_letters l JOIN dead_letters d ON d.id = l.letter_id
              WHERE l.replay_id = $1 AND l.state IN ('waiting', 'sending') AND ($2 IS NULL OR l.position <= $2)
              ORDER BY l.position LIMIT $3),
@@ -94,7 +95,17 @@ pub async fn next(
              FROM chosen c WHERE l.replay_id = $1 AND l.letter_id = c.letter_id),
          settled AS (
              UPDATE dead_letters d SET state = 'replayed', settled_at = now(), settled_by = $4
-             FROM chosen c WHERE c.done AND d.id = c.letter_id)
+             FROM chosen c WHERE c.done AND d.id = c.letter_id),
+         of_events AS MATERIALIZED (
+             SELECT d.id, d.event_id, d.attempts FROM dead_letters d JOIN chosen c ON c.letter_id = d.id
+             WHERE NOT c.done AND c.before = 'waiting' AND d.is_ours AND d.event_id IS NOT NULL),
+         queued AS (
+             UPDATE unfinished_events u
+             SET state = 'queued', since = now(), next_try_at = NULL, letter_id = NULL
+             FROM of_events WHERE u.event_id = of_events.event_id AND u.letter_id = of_events.id),
+         told AS (
+             INSERT INTO event_steps (event_id, kind, attempt, retries, actor, message, letter_id)
+             SELECT event_id, 'replayed', attempts, 0, $4, 'replay ' || $1, id FROM of_events)
          SELECT {columns} FROM dead_letters d JOIN chosen c ON c.letter_id = d.id
          WHERE NOT c.done ORDER BY c.position",
         done = is_done("d"),
@@ -111,7 +122,7 @@ fn columns() -> String {
     super::COLUMNS.split(", ").map(|name| format!("d.{name}")).collect::<Vec<_>>().join(", ")
 }
 
-/// Marks letters as sent, and tells it in the stories of their events.
+/// Marks letters as sent.
 ///
 /// # Errors
 /// The database fails; then they are sent once more.
@@ -121,22 +132,11 @@ pub async fn sent(
     letters: &[String],
 ) -> Result<(), StoreError> {
     let statement = Statement::new(
-        "WITH sent AS (
-             UPDATE replay_letters SET state = 'sent', changed_at = now()
-             WHERE replay_id = $1 AND letter_id = ANY($2) AND state = 'sending' RETURNING letter_id),
-         of_events AS MATERIALIZED (
-             SELECT d.id, d.event_id, d.effect, d.attempts FROM dead_letters d JOIN sent ON sent.letter_id = d.id
-             WHERE d.is_ours AND d.event_id IS NOT NULL),
-         queued AS (
-             UPDATE unfinished_events u
-             SET state = 'queued', since = now(), next_try_at = NULL, letter_id = NULL
-             FROM of_events WHERE u.event_id = of_events.event_id AND u.letter_id = of_events.id)
-         INSERT INTO event_steps (event_id, kind, attempt, retries, effect, actor, message, letter_id)
-         SELECT event_id, 'replayed', attempts, 0, NULL, $3, 'replay ' || $1, id FROM of_events",
+        "UPDATE replay_letters SET state = 'sent', changed_at = now()
+         WHERE replay_id = $1 AND letter_id = ANY($2) AND state = 'sending'",
     )
     .bind::<BigInt, _>(replay.id)
-    .bind::<Array<Text>, _>(letters.to_vec())
-    .bind::<Text, _>(replay.created_by.clone());
+    .bind::<Array<Text>, _>(letters.to_vec());
     statement.execute(connection).await?;
     Ok(())
 }
