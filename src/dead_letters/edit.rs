@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::{DeadLetters, letter};
-use crate::domain::event::{self, Actor, ActorKind, Metadata, NewEvent, Origin, Owners};
+use crate::domain::event::{self, Actor, Metadata, NewEvent, Origin, Owners};
 use crate::operate::{Operator, OrderError};
 use crate::store::letters::{self, LetterState, edits};
 
@@ -51,15 +51,9 @@ impl DeadLetters {
             .find(|row| row.state == LetterState::Open.as_str())
             .ok_or_else(|| OrderError::Missing(format!("open dead letter {}", order.id)))?;
         let message = letter::message_of(&row);
-        let event = self.corrected(&message, &order.payload)?;
         let causation_id = row.event_id;
-        let event = NewEvent {
-            origin: Origin {
-                causation_id,
-                ..Origin::of(Actor { kind: ActorKind::Operator, id: None })
-            },
-            ..event
-        };
+        let origin = Origin { causation_id, ..Origin::of(Actor::OPERATOR) };
+        let event = self.corrected(&message, &order.payload, origin)?;
         let done_before = match causation_id {
             Some(id) => edits::done(&mut connection, id).await?,
             None => Vec::new(),
@@ -85,6 +79,7 @@ impl DeadLetters {
         &self,
         message: &crate::broker::Message,
         payload: &Value,
+        origin: Origin,
     ) -> Result<NewEvent, OrderError> {
         let invalid = |problem: String| OrderError::Invalid { field: "payload", problem };
         let body: Value = serde_json::from_slice(&message.body).unwrap_or_default();
@@ -106,7 +101,6 @@ impl DeadLetters {
         }
         let owner = payload["userId"].as_i64();
         let owners = Owners { before: owner, after: owner };
-        let origin = Origin::of(Actor::OPERATOR);
         let new = NewEvent::new(event_type, event.subject, payload.clone(), now, origin, owners);
         Ok(NewEvent { id, ..new })
     }

@@ -12,6 +12,7 @@ use crate::broker::{Delivery, message::REPLAY_OF};
 use crate::domain::event::EventTypes;
 use crate::domain::processing::history::FailedAttempt;
 use crate::domain::task::events::KIND as TASK;
+use crate::domain::text::without_nul;
 use crate::store::letters::LetterRow;
 use crate::store::letters::moving::NewLetter;
 
@@ -177,27 +178,28 @@ pub(super) fn to_be_moved(delivery: Delivery, is_ours: bool, types: &EventTypes)
     let pattern = pattern(last.map_or(error.as_deref().unwrap_or(&reason), |last| &last.error));
     let died_at =
         message.text(message::DEAD_AT).and_then(|text| DateTime::parse_from_rfc3339(text).ok());
-    let (effect, event_type) = (effect.map(|e| clean(&e)), event_type.map(|t| clean(&t)));
-    let (reason, pattern) = (clean(&reason), clean(&pattern));
+    let (effect, event_type) =
+        (effect.map(|e| without_nul(&e)), event_type.map(|t| without_nul(&t)));
+    let (reason, pattern) = (without_nul(&reason), without_nul(&pattern));
     let of_task = task_id.map(|id| (TASK.to_owned(), id));
     let (subject_kind, subject_id) = subject.map(|s| (s.kind, s.id)).or(of_task).unzip();
     NewLetter {
-        id: stamp.map_or_else(|| Uuid::now_v7().to_string(), clean),
+        id: stamp.map_or_else(|| Uuid::now_v7().to_string(), without_nul),
         unstamped: (!is_ours || stamp.is_none()).then(|| hash(&message)),
         event_id: message.message_id.as_deref().and_then(|id| Uuid::parse_str(id).ok()),
         fingerprint: fingerprint(effect.as_deref(), event_type.as_deref(), &reason, &pattern),
         event_type,
         subject_kind,
         subject_id,
-        error: error.as_deref().map(clean),
+        error: error.as_deref().map(without_nul),
         effect,
         attempts: message.attempt().min(i32::MAX as u32),
         first_failed_at: message.first_failed_at(),
         died_at: died_at.map_or_else(Utc::now, |at| at.with_timezone(&Utc)),
         pattern,
         reason,
-        message_id: message.message_id.as_deref().map(clean),
-        replay_of: message.text(REPLAY_OF).map(clean),
+        message_id: message.message_id.as_deref().map(without_nul),
+        replay_of: message.text(REPLAY_OF).map(without_nul),
         is_ours,
         recorded: is_ours && message.is_recorded(),
         redelivered,
@@ -227,11 +229,6 @@ fn hash(message: &Message) -> Vec<u8> {
     hash.update(kept(&of_broker));
     hash.update(&message.body);
     hash.finalize().to_vec()
-}
-
-/// A text without the one character that the database can't keep.
-fn clean(text: &str) -> String {
-    text.replace('\0', "\u{fffd}")
 }
 
 fn owned((name, value): (&String, &Value)) -> (String, Value) {

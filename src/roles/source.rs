@@ -37,20 +37,13 @@ impl SourceArgs {
             let store = Store::new(&url, 1)?;
             return by_database(&mut *store.connection().await?).await.map_err(refused);
         }
-        let directory = self.data.data_dir.display();
-        if let Some(answer) = reach::ask(&self.data, Method::POST, path, order).await? {
-            if answer.status().is_success() {
-                return Ok(answer.json().await?);
-            }
-            let Refusal { field, problem } = answer.json().await?;
-            return Err(match field {
-                Some(field) => ConfigError::new(format!("--{field}"), problem).into(),
-                None => anyhow::anyhow!("the `taskd up` on {directory}: {problem}"),
-            });
+        if let Some(answer) = ask_up(&self.data, path, order).await? {
+            return Ok(answer);
         }
         if let Some(stopped) = StoppedUp::open(&self.data).await? {
             return by_database(&mut *stopped.store.connection().await?).await.map_err(refused);
         }
+        let directory = self.data.data_dir.display();
         let problem = format!(
             "is not set, and no `taskd up` has run on {directory}: set it to \
              postgres://user:password@host/database, or start `taskd up`"
@@ -59,8 +52,25 @@ impl SourceArgs {
     }
 }
 
+/// Sends an order to the `taskd up` that runs on this directory; `None` if none runs.
+pub(super) async fn ask_up<T: DeserializeOwned>(
+    data: &DataArgs,
+    path: &str,
+    order: &impl Serialize,
+) -> anyhow::Result<Option<T>> {
+    let Some(answer) = reach::ask(data, Method::POST, path, order).await? else { return Ok(None) };
+    if answer.status().is_success() {
+        return Ok(Some(answer.json().await?));
+    }
+    let Refusal { field, problem } = answer.json().await?;
+    Err(match field {
+        Some(field) => ConfigError::new(format!("--{field}"), problem).into(),
+        None => anyhow::anyhow!("the `taskd up` on {}: {problem}", data.data_dir.display()),
+    })
+}
+
 /// An invalid order is a mistake on the command line, so the error names the option.
-fn refused(error: OrderError) -> anyhow::Error {
+pub(super) fn refused(error: OrderError) -> anyhow::Error {
     match error {
         OrderError::Invalid { field, problem } => {
             ConfigError::new(format!("--{field}"), problem).into()

@@ -7,6 +7,7 @@ use crate::domain::processing::failure::{Failure, Failures};
 use crate::domain::processing::history::ERROR_CHARS;
 use crate::domain::processing::retry::Route;
 use crate::domain::processing::state::EventState;
+use crate::domain::text::without_nul;
 
 /// What became of a delivery that was not done.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -109,7 +110,7 @@ fn kept(message: &str) -> String {
     if text.len() < message.len() {
         text.push('…');
     }
-    text.replace('\0', "\u{fffd}")
+    without_nul(&text)
 }
 
 #[cfg(test)]

@@ -1,18 +1,17 @@
 //! Has orders about dead letters carried out, where the database is.
 
-use reqwest::Method;
 use serde::de::DeserializeOwned;
 
-use super::super::reach::{self, StoppedUp};
-use super::super::{parts, runtime};
+use super::super::reach::StoppedUp;
+use super::super::{parts, runtime, source};
 use super::args::LetterSourceArgs;
 use crate::broker::BrokerError;
 use crate::config::ConfigError;
 use crate::dead_letters::{DeadLetters, MoveError, Mover, Order};
 use crate::domain::catalog;
 use crate::ground::output;
-use crate::http::routes::operator::socket::{self, LetterOrder, Refusal};
-use crate::operate::{Operator, OrderError};
+use crate::http::routes::operator::socket::{self, LetterOrder};
+use crate::operate::Operator;
 use crate::store::Store;
 
 /// Carries out an order. What waits in the queue is moved into the database first, so the answer is
@@ -35,8 +34,7 @@ pub(super) async fn give<T: DeserializeOwned>(
                     "{error}; this is about the letters that were moved into the database before"
                 ))
             }
-            Err(MoveError::Broker(error)) => return Err(error.into()),
-            Err(MoveError::Store(error)) => return Err(error.into()),
+            Err(error) => return Err(error.into()),
         }
         return carry_out(&store, &order, &by).await;
     }
@@ -44,7 +42,7 @@ pub(super) async fn give<T: DeserializeOwned>(
         let problem = "is not set: dead letters are moved from the broker into the database";
         return Err(ConfigError::new("DATABASE_URL", problem).into());
     }
-    ask_up(place, order, by).await
+    by_up(place, order, by).await
 }
 
 async fn carry_out<T: DeserializeOwned>(
@@ -52,12 +50,12 @@ async fn carry_out<T: DeserializeOwned>(
     order: &Order,
     by: &Operator,
 ) -> anyhow::Result<T> {
-    let answer = DeadLetters::new(store.clone()).obey(order, by).await.map_err(refused)?;
+    let answer = DeadLetters::new(store.clone()).obey(order, by).await.map_err(source::refused)?;
     Ok(serde_json::from_value(answer)?)
 }
 
 /// Has the order carried out by the `taskd up` that runs on the data directory, or on its database.
-async fn ask_up<T: DeserializeOwned>(
+async fn by_up<T: DeserializeOwned>(
     place: &LetterSourceArgs,
     order: Order,
     by: Operator,
@@ -65,15 +63,8 @@ async fn ask_up<T: DeserializeOwned>(
     let data = &place.data;
     let directory = data.data_dir.display();
     let order = LetterOrder { order, by };
-    if let Some(answer) = reach::ask(data, Method::POST, socket::LETTERS, &order).await? {
-        if answer.status().is_success() {
-            return Ok(answer.json().await?);
-        }
-        let Refusal { field, problem } = answer.json().await?;
-        return Err(match field {
-            Some(field) => ConfigError::new(format!("--{field}"), problem).into(),
-            None => anyhow::anyhow!("{problem}"),
-        });
+    if let Some(answer) = source::ask_up(data, socket::LETTERS, &order).await? {
+        return Ok(answer);
     }
     let Some(stopped) = StoppedUp::open(data).await? else {
         let problem = format!(
@@ -85,14 +76,4 @@ async fn ask_up<T: DeserializeOwned>(
     let mover = Mover::new(std::sync::Arc::new(broker), stopped.store.clone(), catalog::built_in());
     mover.move_waiting().await?;
     carry_out(&stopped.store, &order.order, &order.by).await
-}
-
-/// An invalid order is a mistake on the command line, so the error names the option.
-fn refused(error: OrderError) -> anyhow::Error {
-    match error {
-        OrderError::Invalid { field, problem } => {
-            ConfigError::new(format!("--{field}"), problem).into()
-        }
-        other => other.into(),
-    }
 }

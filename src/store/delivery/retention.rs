@@ -182,7 +182,7 @@ pub async fn delete_expired_tokens(
 }
 
 /// Runs a statement whose `$1` is a time and whose `$2` is the maximum number of rows.
-async fn delete(
+pub(in crate::store) async fn delete(
     connection: &mut AsyncPgConnection,
     sql: &str,
     before: DateTime<Utc>,

@@ -6,7 +6,9 @@ use diesel::sql_types::{BigInt, Bool, Jsonb, Nullable, Text, Timestamptz};
 use diesel_async::AsyncPgConnection;
 use serde_json::Value;
 
+use crate::domain::text::without_nul;
 use crate::store::StoreError;
+use crate::store::delivery::retention::delete;
 use crate::store::sql::{RunQueryDsl, Statement};
 
 /// Something that an operator did, or tried to do.
@@ -33,17 +35,16 @@ pub struct NewAudit {
 /// # Errors
 /// The database fails.
 pub async fn write(connection: &mut AsyncPgConnection, new: &NewAudit) -> Result<(), StoreError> {
-    let clean = |text: &String| text.replace('\0', "\u{fffd}");
     let statement = Statement::new(
         "INSERT INTO audit (actor, action, target, details, dry_run, origin, request_id)
          VALUES ($1, $2, $3, $4, $5, $6, $7)",
     )
-    .bind::<Text, _>(clean(&new.actor))
+    .bind::<Text, _>(without_nul(&new.actor))
     .bind::<Text, _>(new.action)
-    .bind::<Nullable<Text>, _>(new.target.as_ref().map(clean))
+    .bind::<Nullable<Text>, _>(new.target.as_deref().map(without_nul))
     .bind::<Jsonb, _>(new.details.clone())
     .bind::<Bool, _>(new.dry_run)
-    .bind::<Nullable<Text>, _>(new.origin.as_ref().map(clean))
+    .bind::<Nullable<Text>, _>(new.origin.as_deref().map(without_nul))
     .bind::<Nullable<Text>, _>(new.request_id.clone());
     statement.execute(connection).await?;
     Ok(())
@@ -61,15 +62,14 @@ pub async fn write_failed_sign_in(
     connection: &mut AsyncPgConnection,
     new: &NewAudit,
 ) -> Result<bool, StoreError> {
-    let clean = |text: &String| text.replace('\0', "\u{fffd}");
     let statement = Statement::new(
         "INSERT INTO audit (actor, action, details, dry_run, origin, request_id)
          SELECT $1, $2, '{}', false, $3, $4
          WHERE (SELECT count(*) FROM audit WHERE at > now() - interval '1 min' AND action = $2) < $5",
     )
-    .bind::<Text, _>(clean(&new.actor))
+    .bind::<Text, _>(without_nul(&new.actor))
     .bind::<Text, _>(new.action)
-    .bind::<Nullable<Text>, _>(new.origin.as_ref().map(clean))
+    .bind::<Nullable<Text>, _>(new.origin.as_deref().map(without_nul))
     .bind::<Nullable<Text>, _>(new.request_id.clone())
     .bind::<BigInt, _>(MOST_FAILED_SIGN_INS);
     Ok(statement.execute(connection).await? > 0)
@@ -151,10 +151,7 @@ pub async fn forget(
     horizon: DateTime<Utc>,
     limit: i64,
 ) -> Result<usize, StoreError> {
-    let statement = Statement::new(
-        "DELETE FROM audit WHERE id IN (SELECT id FROM audit WHERE at < $1 ORDER BY at LIMIT $2)",
-    )
-    .bind::<Timestamptz, _>(horizon)
-    .bind::<BigInt, _>(limit);
-    Ok(statement.execute(connection).await?)
+    let sql =
+        "DELETE FROM audit WHERE id IN (SELECT id FROM audit WHERE at < $1 ORDER BY at LIMIT $2)";
+    delete(connection, sql, horizon, limit).await
 }

@@ -2,12 +2,13 @@
 
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
-use diesel::sql_types::{BigInt, Text, Timestamptz};
+use diesel::sql_types::{BigInt, Text};
 use diesel_async::AsyncPgConnection;
 
 use super::{FILTERS, LetterFilter, filtered};
 use crate::store::StoreError;
-use crate::store::sql::{RunQueryDsl, Statement};
+use crate::store::delivery::retention::delete;
+use crate::store::sql::RunQueryDsl;
 
 #[derive(QueryableByName)]
 struct LetterId {
@@ -61,14 +62,10 @@ pub async fn forget(
     horizon: DateTime<Utc>,
     limit: i64,
 ) -> Result<usize, StoreError> {
-    let statement = Statement::new(
-        "DELETE FROM dead_letters WHERE id IN (
+    let sql = "DELETE FROM dead_letters WHERE id IN (
              SELECT id FROM dead_letters WHERE settled_at < $1 AND state NOT IN ('open', 'replaying')
-             ORDER BY settled_at LIMIT $2)",
-    )
-    .bind::<Timestamptz, _>(horizon)
-    .bind::<BigInt, _>(limit);
-    Ok(statement.execute(connection).await?)
+             ORDER BY settled_at LIMIT $2)";
+    delete(connection, sql, horizon, limit).await
 }
 
 /// Deletes replays that ended before `horizon`. Returns how many.
@@ -80,11 +77,7 @@ pub async fn forget_replays(
     horizon: DateTime<Utc>,
     limit: i64,
 ) -> Result<usize, StoreError> {
-    let statement = Statement::new(
-        "DELETE FROM replays WHERE id IN (
-             SELECT id FROM replays WHERE ended_at < $1 AND state IN ('stopped', 'done') ORDER BY id LIMIT $2)",
-    )
-    .bind::<Timestamptz, _>(horizon)
-    .bind::<BigInt, _>(limit);
-    Ok(statement.execute(connection).await?)
+    let sql = "DELETE FROM replays WHERE id IN (
+             SELECT id FROM replays WHERE ended_at < $1 AND state IN ('stopped', 'done') ORDER BY id LIMIT $2)";
+    delete(connection, sql, horizon, limit).await
 }
