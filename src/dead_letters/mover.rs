@@ -98,6 +98,14 @@ impl Mover {
     /// # Errors
     /// The broker or the database fails; what was moved until then stays moved.
     pub async fn move_waiting(&self) -> Result<Moves, MoveError> {
+        match self.move_once().await {
+            // The second time it gets past a letter over which the first has lost its connection.
+            Err(MoveError::Broker(BrokerError::Unavailable(_))) => self.move_once().await,
+            moved => moved,
+        }
+    }
+
+    async fn move_once(&self) -> Result<Moves, MoveError> {
         let mut queue = self.broker.dead_letters().await?;
         let moved = self.move_waiting_of(queue.as_mut()).await;
         queue.close().await;

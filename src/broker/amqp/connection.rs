@@ -14,8 +14,8 @@ use amqprs::{Ack, BasicProperties, Cancel, Close, CloseChannel, Nack, Return};
 use async_trait::async_trait;
 
 use super::CALL_TIMEOUT;
+use super::by_hand::refusal::{self, ACCESS_REFUSED};
 use super::confirms::Confirms;
-use super::refusal::{self, ACCESS_REFUSED};
 use super::url::AmqpUrl;
 use crate::broker::BrokerError;
 use crate::ground::tls;

@@ -2,6 +2,7 @@
 //! for.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use amqprs::channel::{BasicAckArguments, BasicGetArguments, QueueDeclareArguments};
 use amqprs::connection::Connection;
@@ -18,16 +19,20 @@ pub(super) async fn open(
     url: &AmqpUrl,
     name: &str,
     queue: &str,
+    unreadable: &Arc<AtomicBool>,
 ) -> Result<impl DeadLetterQueue + use<>, BrokerError> {
     let connection = connect(url, name).await?;
     let line = open_channel(&connection, Arc::new(Confirms::default())).await?;
-    Ok(Letters { connection, line, queue: queue.to_owned() })
+    let unreadable = Arc::clone(unreadable);
+    Ok(Letters { connection, line, queue: queue.to_owned(), unreadable })
 }
 
 struct Letters {
     connection: Connection,
     line: Line,
     queue: String,
+    /// Set when reading a letter has failed: it may be one that the client can't read.
+    unreadable: Arc<AtomicBool>,
 }
 
 #[async_trait]
@@ -46,7 +51,10 @@ impl DeadLetterQueue for Letters {
         let arguments = BasicGetArguments::new(&self.queue);
         let getting =
             self.line.ask("reading", |channel| async move { channel.basic_get(arguments).await });
-        let got = getting.await.map_err(|e| self.line.explain(e))?;
+        let got = getting.await.map_err(|error| {
+            self.unreadable.store(true, Ordering::Relaxed);
+            self.line.explain(error)
+        })?;
         Ok(got.map(|(get_ok, properties, body)| Delivery {
             tag: get_ok.delivery_tag(),
             redelivered: get_ok.redelivered(),

@@ -3,6 +3,7 @@
 //! Nothing here repairs a lost connection in the background. Whoever needs a connection opens one,
 //! and whoever meets a broken one drops it and reports an error: the callers retry with backoff.
 
+mod by_hand;
 mod confirms;
 mod connection;
 mod consumer;
@@ -12,9 +13,10 @@ mod declare;
 mod headers;
 mod ledger;
 mod publisher;
-mod refusal;
 mod url;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -36,6 +38,8 @@ pub struct AmqpBroker {
     topology: Topology,
     publisher: publisher::Publisher,
     may_declare: bool,
+    /// Whether the client has failed to read a dead letter, so that the next is read by hand.
+    unreadable: Arc<AtomicBool>,
 }
 
 impl AmqpBroker {
@@ -43,7 +47,15 @@ impl AmqpBroker {
     /// Call this inside the runtime in which the publishing connection is to live.
     pub fn new(url: AmqpUrl, topology: Topology, name: &str) -> AmqpBroker {
         let publisher = publisher::Publisher::new(url.clone(), format!("{name} publisher"));
-        AmqpBroker { url, name: name.to_owned(), topology, publisher, may_declare: true }
+        let unreadable = Arc::default();
+        AmqpBroker {
+            url,
+            name: name.to_owned(),
+            topology,
+            publisher,
+            may_declare: true,
+            unreadable,
+        }
     }
 
     /// The same, but it never declares a queue: whoever runs the broker does.
@@ -66,8 +78,14 @@ impl Broker for AmqpBroker {
     }
 
     async fn dead_letters(&self) -> Result<Box<dyn DeadLetterQueue>, BrokerError> {
+        if self.unreadable.swap(false, Ordering::Relaxed) {
+            let letters = by_hand::letters::open_letters(&self.url, self.topology.dead());
+            return Ok(Box::new(letters.await?));
+        }
         let name = format!("{} dead letters", self.name);
-        Ok(Box::new(dead_letters::open(&self.url, &name, self.topology.dead()).await?))
+        Ok(Box::new(
+            dead_letters::open(&self.url, &name, self.topology.dead(), &self.unreadable).await?,
+        ))
     }
 
     async fn declare(&self) -> Result<(), BrokerError> {

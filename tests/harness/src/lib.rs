@@ -2,6 +2,7 @@
 //! database, queues and a key prefix of its own.
 
 mod amqp;
+mod amqp_by_hand;
 mod api;
 mod authority;
 mod cleanup;
@@ -13,6 +14,7 @@ mod signer;
 mod smtp;
 
 pub use amqp::{Amqp, Raw};
+pub use amqp_by_hand::publish_unreadable;
 pub use api::{Answer, Api};
 pub use authority::{Authority, Identity, Wire};
 pub use cleanup::{delete_keys, redis_contents};
