@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use super::progress::Progress;
 use crate::config::{DatabaseArgs, TlsArgs};
 use crate::ground::output;
 use crate::store::Store;
@@ -22,6 +23,9 @@ pub struct Args {
     /// none
     #[arg(long, conflicts_with = "status")]
     example: bool,
+    /// Show no progress
+    #[arg(long)]
+    quiet: bool,
 }
 
 /// Applies the pending migrations. If another process is migrating, it waits for it.
@@ -41,7 +45,13 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         }
         return Ok(ExitCode::SUCCESS);
     }
-    let applied = migrations::bring_up_to_date(&url).await?;
+    let mut progress = Progress::new(args.quiet, "migrations");
+    let applied = migrations::bring_up_to_date_telling(&url, |done, total, name| {
+        progress.show(done, total, name);
+    });
+    let applied = applied.await;
+    progress.end();
+    let applied = applied?;
     if applied.is_empty() {
         output::print("the schema is up to date")?;
     }

@@ -10,6 +10,9 @@ use crate::ground::output;
 /// How often a plain line is written.
 const LINE_EVERY: Duration = Duration::from_secs(5);
 
+/// How often what has no events of its own is looked at.
+const SHOWN_EVERY: Duration = Duration::from_millis(500);
+
 /// Shows how far a command has come.
 pub(super) struct Progress {
     form: Form,
@@ -59,6 +62,48 @@ impl Progress {
                 }
             }
         }
+    }
+
+    /// Shows that so many are done, of nobody knows how many.
+    pub(super) fn count(&mut self, done: i64) {
+        match &mut self.form {
+            Form::Quiet => {}
+            Form::Bar(bar) => {
+                if let Ok(style) =
+                    ProgressStyle::with_template("{spinner} {pos} {msg}  {per_sec}  {elapsed}")
+                {
+                    bar.set_style(style);
+                }
+                bar.set_position(u64::try_from(done).unwrap_or_default());
+                bar.set_message(self.what);
+            }
+            Form::Lines(last) => {
+                if last.is_none_or(|at| at.elapsed() >= LINE_EVERY) {
+                    // What takes no time has nothing to show.
+                    if last.replace(Instant::now()).is_some() {
+                        output::complain(format_args!("{done} {}", self.what));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Does something long, and shows every half second how many are done by then.
+    pub(super) async fn during<T>(
+        mut self,
+        work: impl Future<Output = T>,
+        done: impl Fn() -> i64,
+    ) -> T {
+        let mut work = std::pin::pin!(work);
+        let outcome = loop {
+            self.count(done());
+            tokio::select! {
+                outcome = &mut work => break outcome,
+                () = tokio::time::sleep(SHOWN_EVERY) => {}
+            }
+        };
+        self.end();
+        outcome
     }
 
     /// Takes the bar away.

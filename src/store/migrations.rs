@@ -97,8 +97,25 @@ impl Migrator {
     /// # Errors
     /// The database fails; earlier migrations stay applied.
     pub fn up(&mut self) -> Result<Vec<String>, StoreError> {
-        let applied = self.harness.run_pending_migrations(MIGRATIONS).map_err(fault)?;
-        Ok(applied.iter().map(ToString::to_string).collect())
+        self.up_telling(|_, _, _| {})
+    }
+
+    /// The same, and says before each migration how many of how many are applied, and its name.
+    ///
+    /// # Errors
+    /// The database fails; earlier migrations stay applied.
+    pub fn up_telling(
+        &mut self,
+        mut tell: impl FnMut(i64, i64, &str),
+    ) -> Result<Vec<String>, StoreError> {
+        let pending = self.harness.pending_migrations(MIGRATIONS).map_err(fault)?;
+        let mut applied = Vec::with_capacity(pending.len());
+        for migration in &pending {
+            tell(applied.len() as i64, pending.len() as i64, &migration.name().to_string());
+            let version = self.harness.run_migration(migration).map_err(fault)?;
+            applied.push(version.to_string());
+        }
+        Ok(applied)
     }
 
     /// Reverts the newest migration and returns its version. For tests; operators restore a backup.
@@ -123,10 +140,21 @@ pub fn made_schema(applied: &[String]) -> bool {
 /// # Errors
 /// The database can't be reached, refuses, or fails.
 pub async fn bring_up_to_date(url: &PostgresUrl) -> Result<Vec<String>, StoreError> {
+    bring_up_to_date_telling(url, |_, _, _| {}).await
+}
+
+/// The same, and tells of each migration as [`Migrator::up_telling`] does.
+///
+/// # Errors
+/// The database can't be reached, refuses, or fails.
+pub async fn bring_up_to_date_telling(
+    url: &PostgresUrl,
+    tell: impl FnMut(i64, i64, &str),
+) -> Result<Vec<String>, StoreError> {
     if status(url).await?.iter().all(|migration| migration.applied) {
         return Ok(Vec::new());
     }
-    Migrator::connect(url).await?.up()
+    Migrator::connect(url).await?.up_telling(tell)
 }
 
 fn fault(error: Box<dyn std::error::Error + Send + Sync>) -> StoreError {

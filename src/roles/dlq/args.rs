@@ -168,6 +168,9 @@ pub(super) struct DiscardArgs {
     /// Don't ask
     #[arg(long)]
     pub(super) yes: bool,
+    /// Show no progress
+    #[arg(long)]
+    pub(super) quiet: bool,
     /// As JSON
     #[arg(long)]
     pub(super) json: bool,

@@ -3,6 +3,7 @@
 use std::io::IsTerminal;
 use std::process::ExitCode;
 
+use super::super::progress::Progress;
 use super::args::DiscardArgs;
 use super::order::give;
 use super::{json, missed};
@@ -22,7 +23,10 @@ pub(super) async fn discard(args: &DiscardArgs) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::FAILURE);
     }
     let order = DiscardOrder { dry_run: args.dry_run, ..order };
-    let done: Discarded = give(&args.place, Order::Discard { order }).await?;
+    // One statement discards them all, so nothing can be counted before its end.
+    let progress = Progress::new(args.quiet || args.json, "letters discarded so far");
+    let discarding = give(&args.place, Order::Discard { order });
+    let done: Discarded = progress.during(discarding, || 0).await?;
     match (args.json, args.dry_run) {
         (true, _) => json(&done)?,
         (false, true) => output::print(format_args!("{} would be discarded", done.count))?,
