@@ -3,7 +3,7 @@
 use clap::{Parser, Subcommand};
 
 use taskd::config::LogArgs;
-use taskd::roles::{audit, dlq, events, migrate, purge, serve, token, topology, up, work};
+use taskd::roles::{audit, dlq, effects, events, migrate, purge, serve, token, topology, up, work};
 
 /// A task-management API whose every change reliably becomes an event, and whose side work can
 /// fail, retry, restart and multiply without losing or repeating anything.
@@ -39,6 +39,8 @@ pub enum Role {
     Token(token::Args),
     /// Events: what became of them, and why they are not done
     Events(events::Args),
+    /// Effects: which run, and stopping one while the others go on
+    Effects(effects::Args),
     /// What operators did, and who tried to sign in
     Audit(audit::Args),
     /// Dead letters: look at them, send them round again, throw them away

@@ -25,7 +25,8 @@ use crate::domain::processing::setback::Setback;
 use crate::ground::batcher::Batcher;
 use crate::store::delivery::processed::{self, EventRecord, Finished};
 use crate::store::events::setbacks::{self, Reporter};
-use crate::store::{Store, StoreError};
+use crate::store::gates::parked::{self, ToPark};
+use crate::store::{Store, StoreError, transaction};
 
 /// How long the lease of a claim lasts. Longer than an effect may take
 /// (`effects::LONGEST_TIME_LIMIT`), but short, since another worker takes over from one that died
@@ -116,6 +117,26 @@ impl Idempotency {
         let mut connection = self.store.connection().await?;
         let by = Reporter { worker: &self.worker, owner: &self.owner, letter };
         setbacks::record(&mut connection, event, effects, setback, by).await
+    }
+
+    /// Does the same, and parks the message, all or nothing.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub async fn park(
+        &self,
+        event: EventRecord,
+        effects: &[EffectKey],
+        setback: &Setback,
+        message: &ToPark,
+    ) -> Result<(), StoreError> {
+        let mut connection = self.store.connection().await?;
+        let by = Reporter { worker: &self.worker, owner: &self.owner, letter: None };
+        transaction(&mut connection, async |connection| {
+            setbacks::record(connection, event, effects, setback, by).await?;
+            parked::park(connection, message).await
+        })
+        .await
     }
 }
 

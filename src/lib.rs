@@ -14,6 +14,7 @@ pub mod task_writer;
 pub mod task_reader;
 pub mod publisher;
 pub mod retry_router;
+pub mod gates;
 pub mod effects;
 pub mod idempotency;
 pub mod dead_letters;

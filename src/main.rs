@@ -72,6 +72,7 @@ fn keep_together(role: &Role) -> anyhow::Result<()> {
             Role::Token(args) => args.data(),
             Role::Events(args) => args.data(),
             Role::Audit(args) => args.data(),
+            Role::Effects(args) => args.data(),
             _ => return Ok(()),
         };
         let cache =
@@ -100,6 +101,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             Role::Token(args) => roles::token::run(args).await,
             Role::Events(args) => roles::events::run(args).await,
             Role::Audit(args) => roles::audit::run(args).await,
+            Role::Effects(args) => roles::effects::run(args).await,
             Role::Dlq(args) => roles::dlq::run(args).await,
         }
     });

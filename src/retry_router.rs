@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use crate::authenticity::Authenticity;
+use crate::broker::kept;
 use crate::broker::message::{self, Message};
 use crate::broker::{Broker, BrokerError, Destination, Outgoing};
 use crate::domain::processing::effect::EffectKey;
@@ -44,22 +45,18 @@ impl RetryRouter {
         Forward { route, setback, copy }
     }
 
-    /// Publishes the copy. Only when this returns `Ok` may the original be acked: the copy is then
-    /// confirmed. A copy of a message that is not ours is not signed.
+    /// Publishes the copy to the queue of its route. Only when this returns `Ok` may the original
+    /// be acked: the copy is then confirmed. A copy of a message that is not ours is not signed.
     ///
     /// # Errors
     /// The broker did not confirm, or the key to sign with can't be read.
-    pub async fn send(&self, forward: &Forward) -> Result<(), BrokerError> {
+    pub async fn send(&self, forward: &Forward, to: Destination) -> Result<(), BrokerError> {
         let mut copy = forward.copy.clone();
         if forward.route != Route::Dead(DeadReason::NotOurs) {
             let authority = self.authenticity.authority().await;
             let away = |error: StoreError| BrokerError::Unavailable(error.to_string());
             authority.map_err(away)?.sign(&mut copy);
         }
-        let to = match &forward.route {
-            Route::Retry { after, .. } | Route::Park { after } => Destination::Delay(*after),
-            Route::Dead(_) => Destination::DeadLetter,
-        };
         let answers = self.broker.publish(vec![Outgoing { to, message: copy }]).await;
         let unanswered = || Err(BrokerError::Unavailable("no answer".into()));
         answers.into_iter().next().unwrap_or_else(unanswered)
@@ -76,6 +73,20 @@ pub struct Forward {
 }
 
 impl Forward {
+    /// The queue that the copy goes to; `None` if the database keeps it.
+    pub fn queue(&self) -> Option<Destination> {
+        match self.route {
+            Route::Retry { after, .. } | Route::Park { after } => Some(Destination::Delay(after)),
+            Route::Dead(_) => Some(Destination::DeadLetter),
+            Route::Hold(_) => None,
+        }
+    }
+
+    /// The copy as the database keeps it, and its body.
+    pub fn kept(&self) -> (String, Vec<u8>) {
+        (kept::keep(&self.copy), self.copy.body.clone())
+    }
+
     /// Makes the copy say that each effect of its event has a record, which must be true by then.
     pub fn set_recorded(&mut self) {
         self.copy.set_recorded();
@@ -98,8 +109,9 @@ fn plan(
     let attempt = original.attempt();
     let mut copy = original.copy();
     copy.headers.remove(message::SIGNATURE);
+    copy.headers.remove(message::PASS);
     let route = policy.route(attempt, failures);
-    if matches!(route, Route::Park { .. }) {
+    if matches!(route, Route::Park { .. } | Route::Hold(_)) {
         return (route, copy);
     }
     let mut history = copy.history();
@@ -129,7 +141,7 @@ fn plan(
             copy.set_text(message::DEAD_AT, now.to_rfc3339());
             copy.set_text(message::DEAD_ID, Uuid::now_v7().to_string());
         }
-        Route::Park { .. } => {}
+        Route::Park { .. } | Route::Hold(_) => {}
     }
     (route, copy)
 }

@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 
+use crate::domain::processing::gate::Pass;
 use crate::domain::processing::history::FailedAttempt;
 
 /// The number of the attempt that the message is for, from 1.
@@ -23,6 +24,11 @@ pub const DEAD_ID: &str = "taskd-dead-letter-id";
 /// The dead letter that the message was before it was replayed.
 pub const REPLAY_OF: &str = "taskd-replay-of";
 
+/// Lets the message pass the gate of an effect once: the name of a
+/// [`Pass`](crate::domain::processing::gate::Pass), a space, and the effect. It is not signed: a
+/// version before would not believe the message then, and it is only about when.
+pub const PASS: &str = "taskd-pass";
+
 /// Whether each effect of the event has had a record: `true`, or absent.
 pub const RECORDED: &str = "taskd-recorded";
 
@@ -38,7 +44,7 @@ pub const SIGNATURE: &str = "taskd-signature";
 const HEADER_BYTES: usize = 48 * 1024;
 
 /// Our headers except the history, which has a limit of its own.
-const OURS: [&str; 9] = [
+const OURS: [&str; 10] = [
     ATTEMPT,
     FIRST_FAILED_AT,
     DEAD_REASON,
@@ -46,6 +52,7 @@ const OURS: [&str; 9] = [
     DEAD_AT,
     DEAD_ID,
     REPLAY_OF,
+    PASS,
     RECORDED,
     SIGNATURE,
 ];
@@ -88,6 +95,17 @@ impl Message {
     /// forgotten.
     pub fn is_recorded(&self) -> bool {
         self.headers.get(RECORDED) == Some(&Value::Bool(true))
+    }
+
+    /// The pass of this message for an effect, if it has one.
+    pub fn pass(&self, effect: &str) -> Option<Pass> {
+        let (pass, of) = self.text(PASS)?.split_once(' ')?;
+        Pass::from_name(pass).filter(|_| of == effect)
+    }
+
+    /// Gives the message a pass for an effect.
+    pub fn set_pass(&mut self, pass: Pass, effect: &str) {
+        self.set_text(PASS, format!("{} {effect}", pass.as_str()));
     }
 
     /// Notes that each effect of the event has had a record.

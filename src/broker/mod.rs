@@ -1,6 +1,7 @@
 //! The interface to a message broker: what the rest of taskd needs of one, and its types.
 
 pub mod amqp;
+pub mod kept;
 pub mod message;
 pub mod signature;
 pub mod tables;

@@ -27,7 +27,7 @@ pub use mail::{DEFAULT_MAIL_DIR, MailArgs};
 pub use process::{DataArgs, HttpArgs, LogArgs, MonitorArgs, ShutdownArgs, TlsArgs};
 pub use requests::{ApiArgs, RequestArgs};
 pub use values::{duration, name, no_declare, path, since, whole};
-pub use work::{RetentionArgs, SimulationArgs};
+pub use work::{EffectArgs, RetentionArgs, SimulationArgs};
 
 use std::borrow::Cow;
 

@@ -1,11 +1,15 @@
 //! Settings of the background work: retention times, and failures on purpose.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
-use super::{ConfigError, RetryArgs, duration};
+use super::{ConfigError, RetryArgs, duration, whole};
+use crate::domain::processing::gate::BreakerLimit;
+use crate::domain::rate::Rate;
 use crate::effects::{self, Simulation};
+use crate::gates::EffectLimits;
 use crate::retention::Retention;
 
 /// How long things are kept.
@@ -55,6 +59,64 @@ impl RetentionArgs {
             audit: self.audit_retention,
         })
     }
+}
+
+/// When effects have to wait.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Effects")]
+pub struct EffectArgs {
+    /// After how many failures in a row that may pass an effect waits until the other side is back;
+    /// or off
+    #[arg(long, env = "EFFECT_BREAKER", value_name = "EFFECT_BREAKER", default_value = "20")]
+    effect_breaker: BreakerLimit,
+    /// How often effects outside the database may run, over all workers, such as email=100/1m
+    #[arg(long, env = "EFFECT_RATE", value_name = "EFFECT_RATE", value_parser = effect_rates)]
+    effect_rate: Option<BTreeMap<String, Rate>>,
+    /// How many runs of an effect outside the database there may be at a time, over all workers,
+    /// such as email=8
+    #[arg(long, env = "EFFECT_CONCURRENCY", value_name = "EFFECT_CONCURRENCY",
+          value_parser = effect_concurrency)]
+    effect_concurrency: Option<BTreeMap<String, u16>>,
+}
+
+impl EffectArgs {
+    /// The settings of the gates.
+    pub fn limits(&self) -> EffectLimits {
+        EffectLimits {
+            breaker: self.effect_breaker,
+            rates: self.effect_rate.clone().unwrap_or_default(),
+            concurrency: self.effect_concurrency.clone().unwrap_or_default(),
+        }
+    }
+}
+
+fn effect_rates(text: &str) -> Result<BTreeMap<String, Rate>, String> {
+    by_effect(text, "email=100/1m", |value| value.parse())
+}
+
+fn effect_concurrency(text: &str) -> Result<BTreeMap<String, u16>, String> {
+    by_effect(text, "email=8", whole(1..=10_000_u16))
+}
+
+/// Reads a list of values for effects that are limited.
+fn by_effect<T>(
+    text: &str,
+    example: &str,
+    value: impl Fn(&str) -> Result<T, String>,
+) -> Result<BTreeMap<String, T>, String> {
+    let mut values = BTreeMap::new();
+    for part in text.split(',') {
+        let (name, text) = part.trim().split_once('=').ok_or_else(|| {
+            format!("{part:?} is not of the form EFFECT=VALUE, such as {example}")
+        })?;
+        effects::built_in().check(name)?;
+        let read =
+            value(text.trim()).map_err(|problem| format!("the value of {name} {problem}"))?;
+        if values.insert(name.to_owned(), read).is_some() {
+            return Err(format!("{name} is there twice"));
+        }
+    }
+    Ok(values)
 }
 
 /// What a process is for.

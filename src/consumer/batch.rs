@@ -110,8 +110,9 @@ impl Session {
         let mut wanted: Vec<&mut Job> = Vec::with_capacity(jobs.len());
         for job in jobs {
             let Some(task) = job.task(index) else { continue };
-            match self.tools.simulation.failure(effect) {
-                Some(error) => task.progress = Progress::Failed(Failure::transient(error)),
+            let simulated = || self.tools.simulation.failure(effect).map(Failure::transient);
+            match self.gates.closed(effect, None).or_else(simulated) {
+                Some(failure) => task.progress = Progress::Failed(failure),
                 None => wanted.push(job),
             }
         }

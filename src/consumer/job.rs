@@ -11,13 +11,17 @@ use crate::broker::Delivery;
 use crate::domain::event::Event;
 use crate::domain::processing::claim::Claim;
 use crate::domain::processing::effect::{EffectKey, Target};
-use crate::domain::processing::failure::{Failure, Failures};
+use crate::domain::processing::failure::{Failure, Failures, Hold};
+use crate::domain::processing::gate::Pass;
 use crate::effects::{ExternalWork, LONGEST_TIME_LIMIT, Outcome, Prepared, Started, Work};
+use crate::gates::Place;
 use crate::store::StoreError;
 use crate::store::delivery::processed::{EventRecord, Finished};
 
 /// Why an effect waits that another worker has leased.
 const LEASED: &str = "another worker is running it";
+/// Why an effect waits whose claim took too long.
+const PLACE_TOO_OLD: &str = "its place among those that run was too old";
 
 /// A delivery, its event, and how far each of its effects has come.
 pub(super) struct Job {
@@ -125,7 +129,8 @@ impl Session {
             else {
                 continue;
             };
-            match self.external(work, &task.effect, &job.event, record).await {
+            let pass = job.delivery.message.pass(task.effect.effect);
+            match self.external(work, &task.effect, &job.event, record, pass).await {
                 Ok(progress) => task.progress = progress,
                 Err(Abandoned) => {
                     let _ = self.settlement.release(&[job.delivery.tag]).await;
@@ -139,38 +144,43 @@ impl Session {
         }
     }
 
-    /// Runs one effect outside the database: prepare, claim, run, record.
+    /// Runs one effect outside the database: pass its gate, prepare, claim, run, record.
     async fn external(
         &self,
         work: &Arc<dyn ExternalWork>,
         effect: &EffectKey,
         event: &Event,
         record: EventRecord,
+        pass: Option<Pass>,
     ) -> Result<Progress, Abandoned> {
+        let gates = &self.gates;
+        let place = match gates.closed(effect.effect, pass) {
+            Some(held) => Ok(Err(held)),
+            None => self.hold(|| gates.place(effect.effect)).await?,
+        };
         // Claim only when the effect's turn has come and all it needs is at hand, so that the lease
         // covers the run alone.
         let Ok(_permit) = self.external.acquire().await else { return Err(Abandoned) };
-        let failed =
-            |error: StoreError| Ok(Progress::Failed(Failure::transient(error.to_string())));
-        let prepared = self.hold(|| work.prepare(event, &effect.target)).await?;
-        let run = match prepared {
-            Ok(Prepared::Run(run)) => run,
-            Ok(Prepared::Wait { at_most, why }) => {
-                return Ok(Progress::Failed(Failure::waiting(at_most, why)));
+        let ready = match place {
+            Ok(Ok(place)) => {
+                let ready = self.ready(work, effect, event, record, pass, &place).await?;
+                ready.map(|run| (run, place))
             }
-            Err(error) => return failed(error),
+            Ok(Err(held)) => Err(Progress::Failed(held)),
+            Err(error) => Err(Progress::Failed(Failure::transient(error.to_string()))),
         };
-        let idempotency = &self.tools.idempotency;
+        let (run, _place) = match ready {
+            Ok(ready) => ready,
+            Err(progress) => {
+                gates.probe_without_answer(effect.effect, pass).await;
+                return Ok(progress);
+            }
+        };
         let time_limit = work.time_limit().min(LONGEST_TIME_LIMIT);
-        let claim = self.hold(|| idempotency.claim(effect, record, time_limit)).await?;
-        let outcome = match claim {
-            Ok(Claim::Granted) => match self.run(effect, run, time_limit).await {
-                Ok(outcome) => outcome,
-                Err(failure) => return Ok(Progress::Failed(failure)),
-            },
-            Ok(Claim::Done) => return Ok(Progress::AlreadyDone),
-            Ok(Claim::Leased(remaining)) => return Ok(Progress::Leased(remaining)),
-            Err(error) => return failed(error),
+        let outcome = self.run(effect, run, time_limit).await;
+        let outcome = match gates.ran(effect.effect, pass, outcome).await {
+            Ok(outcome) => outcome,
+            Err(failure) => return Ok(Progress::Failed(failure)),
         };
         let note = match &outcome {
             Outcome::Done => None,
@@ -179,16 +189,60 @@ impl Session {
         let skipped = matches!(outcome, Outcome::Skipped(_));
         let finished =
             Finished { event_id: record.event_id, effect: effect.clone(), skipped, note };
-        match self.insist(|| idempotency.finish(finished.clone())).await? {
+        match self.insist(|| self.tools.idempotency.finish(finished.clone())).await? {
             Ok(()) => Ok(Progress::Ended(outcome)),
-            Err(error) => failed(error),
+            Err(error) => Ok(Progress::Failed(Failure::transient(error.to_string()))),
         }
+    }
+
+    /// Gets all that a run with this place needs: the run itself, its turn and its claim. `Err` if
+    /// the effect doesn't run now.
+    async fn ready(
+        &self,
+        work: &Arc<dyn ExternalWork>,
+        effect: &EffectKey,
+        event: &Event,
+        record: EventRecord,
+        pass: Option<Pass>,
+        place: &Place,
+    ) -> Result<Result<Run, Progress>, Abandoned> {
+        let failed =
+            |error: StoreError| Ok(Err(Progress::Failed(Failure::transient(error.to_string()))));
+        let gates = &self.gates;
+        // The gate may have closed while this waited for its place.
+        if let Some(held) = gates.closed(effect.effect, pass) {
+            return Ok(Err(Progress::Failed(held)));
+        }
+        let run = match self.hold(|| work.prepare(event, &effect.target)).await? {
+            Ok(Prepared::Run(run)) => run,
+            Ok(Prepared::Wait { at_most, why }) => {
+                return Ok(Err(Progress::Failed(Failure::waiting(at_most, why))));
+            }
+            Err(error) => return failed(error),
+        };
+        match self.hold(|| gates.turn(effect.effect, pass)).await? {
+            Ok(None) => {}
+            Ok(Some(held)) => return Ok(Err(Progress::Failed(held))),
+            Err(error) => return failed(error),
+        }
+        let idempotency = &self.tools.idempotency;
+        let time_limit = work.time_limit().min(LONGEST_TIME_LIMIT);
+        match self.hold(|| idempotency.claim(effect, record, time_limit)).await? {
+            Ok(Claim::Granted) => {}
+            Ok(Claim::Done) => return Ok(Err(Progress::AlreadyDone)),
+            Ok(Claim::Leased(remaining)) => return Ok(Err(Progress::Leased(remaining))),
+            Err(error) => return failed(error),
+        }
+        if !place.is_fresh() {
+            return Ok(Err(Progress::Failed(Failure::held(Hold::default(), PLACE_TOO_OLD))));
+        }
+        Ok(Ok(run))
     }
 
     async fn run(
         &self,
         effect: &EffectKey,
-        run: BoxFuture<'static, Result<Outcome, Failure>>,
+        run: Run,
         time_limit: Duration,
     ) -> Result<Outcome, Failure> {
         if let Some(error) = self.tools.simulation.failure(effect.effect) {
@@ -202,3 +256,6 @@ impl Session {
         outcome
     }
 }
+
+/// A run that is ready.
+type Run = BoxFuture<'static, Result<Outcome, Failure>>;

@@ -11,10 +11,11 @@
 mod batch;
 mod counts;
 mod job;
+mod outage;
 mod settle;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -24,11 +25,13 @@ use crate::authenticity::Authenticity;
 use crate::broker::{Broker, Consumption, Delivery, Settlement};
 use crate::domain::event::EventTypes;
 use crate::effects::{Simulation, Started};
+use crate::gates::{EffectLimits, Gates};
 use crate::ground::shutdown::{Backoff, Shutdown};
 use crate::ground::telemetry::Metrics;
 use crate::idempotency::Idempotency;
 use crate::retry_router::RetryRouter;
-use crate::store::{Conflicts, Store, StoreError};
+use crate::store::Store;
+use outage::{Abandoned, OutageRetry};
 
 /// How many effects outside the database run at a time at most; also how many connections to the
 /// mail server are worth having. Other deliveries wait for their turn without a claim, so that no
@@ -61,6 +64,7 @@ pub struct WorkerContext {
 /// Takes deliveries and settles them: see the module.
 pub struct Consumer {
     tools: WorkerContext,
+    gates: Gates,
     broker: Arc<dyn Broker>,
     concurrency: u16,
     external: Arc<Semaphore>,
@@ -71,12 +75,20 @@ impl Consumer {
     /// repeat that many.
     pub fn new(tools: WorkerContext, broker: Arc<dyn Broker>, concurrency: u16) -> Consumer {
         counts::expect(&tools.metrics, &tools.effects);
+        let gates = Gates::new(tools.store.clone(), &tools.worker, EffectLimits::default());
         Consumer {
             tools,
+            gates,
             broker,
             concurrency,
             external: Arc::new(Semaphore::new(EXTERNAL_AT_ONCE)),
         }
+    }
+
+    /// The same with these gates, which somebody must keep (`gates::Keeper`). Without, nothing is
+    /// kept from running.
+    pub fn with_gates(self, gates: Gates) -> Consumer {
+        Consumer { gates, ..self }
     }
 
     /// Works until stopped, then until all deliveries are settled or the time for that is up.
@@ -156,6 +168,7 @@ impl Consumer {
         let Consumption { mut deliveries, settlement } = consumption;
         let session = Session {
             tools: self.tools.clone(),
+            gates: self.gates.clone(),
             settlement,
             shutdown: shutdown.clone(),
             ended,
@@ -198,6 +211,7 @@ impl Consumer {
 #[derive(Clone)]
 struct Session {
     tools: WorkerContext,
+    gates: Gates,
     settlement: Arc<dyn Settlement>,
     shutdown: Shutdown,
     /// The consumer has ended: unsettled messages will be redelivered, so going on is of no use.
@@ -208,93 +222,4 @@ struct Session {
     external: Arc<Semaphore>,
     /// Whether the database is known to be away.
     holding: Arc<AtomicBool>,
-}
-
-/// A job gave up its delivery: the broker will redeliver it.
-struct Abandoned;
-
-impl Session {
-    /// Retries until `attempt` works or fails for another reason than an outage. `Err(Abandoned)`
-    /// if the session ends first, or if the worker is to stop while the dependency is away.
-    async fn hold<T, F, Fut>(&self, attempt: F) -> Result<Result<T, StoreError>, Abandoned>
-    where
-        F: FnMut() -> Fut,
-        Fut: Future<Output = Result<T, StoreError>>,
-    {
-        self.repeat(attempt, OutageRetry::Session).await
-    }
-
-    /// Like `hold`, for an effect that is done already and only has to be recorded: it goes on when
-    /// the session has ended, as long as the worker has time. The message will be redelivered, and
-    /// only the record keeps the effect from being repeated.
-    async fn insist<T, F, Fut>(&self, attempt: F) -> Result<Result<T, StoreError>, Abandoned>
-    where
-        F: FnMut() -> Fut,
-        Fut: Future<Output = Result<T, StoreError>>,
-    {
-        self.repeat(attempt, OutageRetry::Worker).await
-    }
-
-    async fn repeat<T, F, Fut>(
-        &self,
-        mut attempt: F,
-        until: OutageRetry,
-    ) -> Result<Result<T, StoreError>, Abandoned>
-    where
-        F: FnMut() -> Fut,
-        Fut: Future<Output = Result<T, StoreError>>,
-    {
-        let mut backoff = Backoff::default();
-        // Beyond the limit, a conflict is a failed attempt, and the message waits in a delay queue.
-        let mut conflicts = Conflicts::default();
-        loop {
-            let outcome = attempt().await;
-            if conflicts.may_try_again(&outcome) {
-                self.pause(&mut backoff, until).await?;
-                continue;
-            }
-            match outcome {
-                Err(StoreError::Unavailable(error)) => {
-                    // Many deliveries meet one outage: only the first logs it, and the first to get
-                    // through.
-                    if !self.holding.swap(true, Ordering::Relaxed) {
-                        tracing::warn!(worker = %self.tools.worker, error, "holding deliveries until the database is back");
-                    }
-                    self.pause(&mut backoff, until).await?;
-                }
-                result => {
-                    if self.holding.swap(false, Ordering::Relaxed) {
-                        tracing::info!(worker = %self.tools.worker, "the database is back");
-                    }
-                    return Ok(result);
-                }
-            }
-        }
-    }
-
-    /// Waits before another try.
-    async fn pause(&self, backoff: &mut Backoff, until: OutageRetry) -> Result<(), Abandoned> {
-        let gives_up = async {
-            match until {
-                OutageRetry::Session => tokio::select! {
-                    () = self.ended.cancelled() => {}
-                    () = self.shutdown.requested() => {}
-                },
-                OutageRetry::Worker => self.hand_back.cancelled().await,
-            }
-        };
-        tokio::select! {
-            () = gives_up => Err(Abandoned),
-            () = tokio::time::sleep(backoff.pause()) => Ok(()),
-        }
-    }
-}
-
-/// How long to retry while a dependency is away.
-#[derive(Debug, Clone, Copy)]
-enum OutageRetry {
-    /// Until the session ends or the worker is to stop.
-    Session,
-    /// Until the worker is out of time.
-    Worker,
 }

@@ -4,10 +4,11 @@ use super::job::{Job, Progress};
 use super::{Abandoned, OutageRetry, Session};
 use crate::broker::{Delivery, Tag};
 use crate::domain::event::{Event, Subject};
-use crate::domain::processing::failure::Failures;
+use crate::domain::processing::failure::{Class, Failures, Hold};
 use crate::domain::processing::retry::{Route, short};
 use crate::ground::shutdown::Backoff;
 use crate::retry_router::Forward;
+use crate::store::gates::parked::ToPark;
 
 /// Logs a line about a delivery: the same fields each time, then those of its outcome.
 macro_rules! delivery {
@@ -74,6 +75,12 @@ impl Session {
     /// database or the broker is away, the delivery is held.
     pub(super) async fn route(&self, delivery: &Delivery, job: Option<&Job>, failures: Failures) {
         let mut forward = self.tools.router.plan(&delivery.message, &failures);
+        let Some(queue) = forward.queue() else {
+            if let Some(job) = job {
+                self.park(job, forward, &failures).await;
+            }
+            return;
+        };
         if let Some(job) = job {
             match self.leave_open(job, &forward).await {
                 Ok(true) => forward.set_recorded(),
@@ -85,7 +92,7 @@ impl Session {
             }
         }
         let mut backoff = Backoff::default();
-        while let Err(error) = self.tools.router.send(&forward).await {
+        while let Err(error) = self.tools.router.send(&forward, queue).await {
             tracing::warn!(
                 event_id = delivery.message.message_id.as_deref().unwrap_or("none"),
                 worker = %self.tools.worker, %error, "can't publish a failed message to its next queue; retrying"
@@ -95,10 +102,51 @@ impl Session {
                 return;
             }
         }
+        self.ack_forwarded(delivery, job.map(|job| &job.event), &failures, forward.route).await;
+    }
+
+    /// Parks the message until its gate is open, then acks the original. While the database is
+    /// away, the delivery is held.
+    async fn park(&self, job: &Job, mut forward: Forward, failures: &Failures) {
+        let delivery = &job.delivery;
+        let Some((effect, hold)) = held(failures) else { return };
+        // With the row, each of its effects has a record.
+        forward.set_recorded();
+        let (message, body) = forward.kept();
+        let event_id = job.event.metadata.event_id;
+        let parked = ToPark { event_id, effect, hold, message, body };
+        let (record, open) = (job.event_record(), job.left_open());
+        let mut backoff = Backoff::default();
+        loop {
+            let park = || self.tools.idempotency.park(record, &open, &forward.setback, &parked);
+            match self.hold(park).await {
+                Ok(Ok(())) => break,
+                Ok(Err(error)) => {
+                    tracing::warn!(%event_id, worker = %self.tools.worker, %error, "can't park a message; retrying");
+                    if self.pause(&mut backoff, OutageRetry::Session).await.is_ok() {
+                        continue;
+                    }
+                }
+                Err(Abandoned) => {}
+            }
+            let _ = self.settlement.release(&[delivery.tag]).await;
+            return;
+        }
+        self.ack_forwarded(delivery, Some(&job.event), failures, forward.route).await;
+    }
+
+    /// Acks a message that is safe elsewhere.
+    async fn ack_forwarded(
+        &self,
+        delivery: &Delivery,
+        event: Option<&Event>,
+        failures: &Failures,
+        route: Route,
+    ) {
         if let Err(error) = self.settlement.ack(&[delivery.tag]).await {
             tracing::debug!(%error, "can't ack a message that was passed on; the copy that the broker redelivers is skipped");
         }
-        self.report(delivery, job.map(|job| &job.event), &failures, forward.route);
+        self.report(delivery, event, failures, route);
     }
 
     fn report(
@@ -125,6 +173,11 @@ impl Session {
                 metrics.deliveries.with_label_values(&["parked"]).inc();
                 delivery!(info, about, "parked", delay = short(after));
             }
+            Route::Hold(_) => {
+                metrics.deliveries.with_label_values(&["parked"]).inc();
+                let why = held_message(failures);
+                delivery!(info, about, "parked", why);
+            }
             Route::Dead(reason) => {
                 let reason = reason.as_str();
                 metrics.deliveries.with_label_values(&["dead"]).inc();
@@ -133,6 +186,20 @@ impl Session {
             }
         }
     }
+}
+
+/// The effect that a message waits for in the database, and how; `None` if it waits for none.
+fn held(failures: &Failures) -> Option<(&'static str, Hold)> {
+    failures.iter().find_map(|failure| match (&failure.effect, failure.class) {
+        (Some(effect), Class::Held(hold)) => Some((effect.effect, hold)),
+        _ => None,
+    })
+}
+
+/// Why it waits.
+fn held_message(failures: &Failures) -> &str {
+    let held = failures.iter().find(|failure| matches!(failure.class, Class::Held(_)));
+    held.map_or("", |failure| &failure.message)
 }
 
 /// The fields of each line about a delivery, whatever its outcome.

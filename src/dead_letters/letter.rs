@@ -7,6 +7,7 @@ use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use super::fingerprint::{fingerprint, pattern};
+use crate::broker::kept;
 use crate::broker::message::{self, Message};
 use crate::broker::{Delivery, message::REPLAY_OF};
 use crate::domain::event::EventTypes;
@@ -74,18 +75,6 @@ pub struct LetterSubject {
     pub version: Option<i64>,
 }
 
-/// A message without its body, as it is kept.
-#[derive(Serialize, Deserialize)]
-struct KeptMessage {
-    message_id: Option<String>,
-    message_type: Option<String>,
-    content_type: Option<String>,
-    timestamp: Option<u64>,
-    headers: Map<String, Value>,
-    broker_headers: Map<String, Value>,
-    set_aside: Option<String>,
-}
-
 /// What can be read of a message.
 struct Reading {
     body: Value,
@@ -143,22 +132,7 @@ impl DeadLetter {
 
 /// The message of a letter, as it was in the queue.
 pub(super) fn message_of(row: &LetterRow) -> Message {
-    // It was written by `to_be_moved`; if it should not be readable after all, its body remains.
-    let kept: Option<KeptMessage> = serde_json::from_str(&row.message).ok();
-    let body = row.body.clone();
-    kept.map_or_else(
-        || Message { body: row.body.clone(), ..Message::default() },
-        |kept| Message {
-            body,
-            message_id: kept.message_id,
-            message_type: kept.message_type,
-            content_type: kept.content_type,
-            timestamp: kept.timestamp,
-            headers: kept.headers,
-            broker_headers: kept.broker_headers,
-            set_aside: kept.set_aside,
-        },
-    )
+    kept::restore(&row.message, row.body.clone())
 }
 
 /// The longest id of a letter that is kept as it is, in bytes.
@@ -203,22 +177,9 @@ pub(super) fn to_be_moved(delivery: Delivery, is_ours: bool, types: &EventTypes)
         is_ours,
         recorded: is_ours && message.is_recorded(),
         redelivered,
-        message: kept(&message),
+        message: kept::keep(&message),
         body: message.body,
     }
-}
-
-fn kept(message: &Message) -> String {
-    let kept = KeptMessage {
-        message_id: message.message_id.clone(),
-        message_type: message.message_type.clone(),
-        content_type: message.content_type.clone(),
-        timestamp: message.timestamp,
-        headers: message.headers.clone(),
-        broker_headers: message.broker_headers.clone(),
-        set_aside: message.set_aside.clone(),
-    };
-    serde_json::json!(kept).to_string()
 }
 
 /// A hash of all that tells a letter from others. What the broker counts at each delivery is not
@@ -226,7 +187,7 @@ fn kept(message: &Message) -> String {
 fn hash(message: &Message) -> Vec<u8> {
     let mut hash = Sha256::new();
     let of_broker = Message { broker_headers: Map::new(), ..message.clone() };
-    hash.update(kept(&of_broker));
+    hash.update(kept::keep(&of_broker));
     hash.update(&message.body);
     hash.finalize().to_vec()
 }

@@ -174,6 +174,18 @@ impl Effects {
         self.0.iter().map(|effect| effect.name())
     }
 
+    /// Checks that there is an effect of this name.
+    ///
+    /// # Errors
+    /// There is none; the error says which there are.
+    pub fn check(&self, name: &str) -> Result<(), String> {
+        if self.names().any(|known| known == name) {
+            return Ok(());
+        }
+        let names: Vec<&str> = self.names().collect();
+        Err(format!("there is no effect {name:?}; there are: {}", names.join(", ")))
+    }
+
     /// Starts every effect.
     pub fn start(&self, context: &EffectContext) -> Vec<Started> {
         let start = |effect: &Arc<dyn Effect>| Started {

@@ -28,13 +28,8 @@ impl Simulation {
     /// # Errors
     /// One of them is not.
     pub fn of(self, effects: &Effects) -> Result<Simulation, String> {
-        match self.rates.keys().find(|name| !effects.names().any(|known| known == *name)) {
-            None => Ok(self),
-            Some(name) => {
-                let names: Vec<&str> = effects.names().collect();
-                Err(format!("there is no effect {name:?}; there are: {}", names.join(", ")))
-            }
-        }
+        self.rates.keys().try_for_each(|name| effects.check(name))?;
+        Ok(self)
     }
 }
 

@@ -3,11 +3,13 @@
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
+use crate::domain::processing::effect::split_key;
 use crate::domain::processing::setback::StepKind;
 use crate::domain::processing::state::{EventState, Situation, why_not_done};
 use crate::store::events::setbacks::{self, StepRow};
 use crate::store::events::unfinished::{self, Unfinished};
 use crate::store::events::{self, EffectState, EventDetail};
+use crate::store::gates;
 use crate::store::{Connection, StoreError};
 
 /// All that is known of an event.
@@ -37,10 +39,25 @@ pub async fn story(connection: &mut Connection, id: Uuid) -> Result<Option<Story
     let steps = setbacks::steps(connection, id).await?;
     // The statement names no other states.
     let state = EventState::from_name(&event.listed.state).unwrap_or(EventState::Queued);
-    let situation = situation(state, &event, unfinished.as_ref(), &effects, &steps);
+    let gate = gate(connection, state, unfinished.as_ref()).await?;
+    let gate = gate.as_deref();
+    let situation = situation(state, &event, unfinished.as_ref(), &effects, &steps, gate);
     let why_not_done = why_not_done(&situation, Utc::now());
     let letter = situation.letter.map(str::to_owned).filter(|_| state == EventState::Dead);
     Ok(Some(Story { state, why_not_done, letter, event, effects, steps }))
+}
+
+/// Why the effect that a parked event waits for may not run at this moment.
+async fn gate(
+    connection: &mut Connection,
+    state: EventState,
+    unfinished: Option<&Unfinished>,
+) -> Result<Option<String>, StoreError> {
+    let key = unfinished.and_then(|u| u.effect.as_deref());
+    let Some(key) = key.filter(|_| state == EventState::Parked) else { return Ok(None) };
+    let (effect, _) = split_key(key);
+    let found = gates::look(connection, &[effect]).await?;
+    Ok(found.first().and_then(|found| found.gate.closed(effect, None, Utc::now())))
 }
 
 fn situation<'a>(
@@ -49,6 +66,7 @@ fn situation<'a>(
     unfinished: Option<&'a Unfinished>,
     effects: &'a [EffectState],
     steps: &'a [StepRow],
+    gate: Option<&'a str>,
 ) -> Situation<'a> {
     let number = |n: i32| u32::try_from(n).unwrap_or_default();
     let written = event.listed.published_at.unwrap_or(event.listed.occurred_at);
@@ -64,6 +82,7 @@ fn situation<'a>(
         letter: unfinished.and_then(|u| u.letter_id.as_deref()),
         discarded: discarded.map(|step| (step.actor.as_str(), step.at)),
         running: running.and_then(|effect| Some((effect.worker()?, effect.effect.as_str()))),
+        gate,
     }
 }
 

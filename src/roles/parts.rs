@@ -18,6 +18,7 @@ use crate::domain::catalog;
 use crate::domain::processing::retry::RetryPolicy;
 use crate::domain::rate::Limit;
 use crate::effects::{self, EffectContext, Simulation};
+use crate::gates::{EffectLimits, Gates, Keeper};
 use crate::ground::shutdown::Shutdown;
 use crate::ground::telemetry::Metrics;
 use crate::ground::tls::Tls;
@@ -210,32 +211,45 @@ pub(super) fn shared_limiter(redis: Arc<RedisCache>, store: &Store) -> Arc<dyn L
     Arc::new(DatabaseLimiter::new(redis, Installation::new(store.clone())))
 }
 
-/// A worker with this name.
+/// How a worker works.
+pub(super) struct WorkerSettings {
+    /// Its name.
+    pub(super) name: String,
+    /// How many deliveries it has in hand at most.
+    pub(super) concurrency: u16,
+    pub(super) retries: RetryPolicy,
+    pub(super) simulation: Simulation,
+    pub(super) limits: EffectLimits,
+}
+
+/// A worker, and the gates of its effects.
 pub(super) fn consumer(
     context: &RoleContext,
     (mailer, mail_limit): (Arc<dyn Mailer>, Limit),
-    retries: RetryPolicy,
-    simulation: Simulation,
-    worker: &str,
-    concurrency: u16,
-) -> Consumer {
+    settings: WorkerSettings,
+) -> anyhow::Result<(Consumer, Gates)> {
     let RoleContext { store, broker, metrics } = context.clone();
+    let WorkerSettings { name: worker, concurrency, retries, simulation, limits } = settings;
     let authenticity = Authenticity::new(store.clone());
     let effect_context = EffectContext { store: store.clone(), mailer, mail_limit };
+    let effects = effects::built_in().start(&effect_context);
+    limits.check(&effects).map_err(|(variable, problem)| ConfigError::new(variable, problem))?;
+    let gates = Gates::new(store.clone(), &worker, limits);
     let tools = WorkerContext {
-        idempotency: Idempotency::new(store.clone(), worker),
-        router: RetryRouter::new(broker.clone(), authenticity.clone(), retries, worker),
+        idempotency: Idempotency::new(store.clone(), &worker),
+        router: RetryRouter::new(broker.clone(), authenticity.clone(), retries, &worker),
         authenticity,
         event_types: catalog::built_in(),
-        effects: effects::built_in().start(&effect_context).into(),
+        effects: effects.into(),
         simulation,
         metrics,
-        worker: worker.to_owned(),
+        worker,
         store,
     };
     #[cfg(feature = "defects")]
     let (tools, broker) = crate::defects::worker(tools, broker);
-    Consumer::new(tools, broker, concurrency)
+    let consumer = Consumer::new(tools, broker, concurrency).with_gates(gates.clone());
+    Ok((consumer, gates))
 }
 
 /// Runs the worker, and what it does for dead letters, until it is told to stop. It runs in a task
@@ -243,10 +257,19 @@ pub(super) fn consumer(
 /// threads that serve the connections.
 pub(super) async fn work(
     context: &RoleContext,
-    consumer: Consumer,
+    (consumer, gates): (Consumer, Gates),
     shutdown: &Shutdown,
 ) -> anyhow::Result<()> {
     let RoleContext { store, broker, .. } = context.clone();
+    let keeper = Keeper::new(gates, effects::built_in().names().collect(), broker.clone());
+    // What is paused must not run before that is known.
+    while let Err(error) = keeper.read().await {
+        tracing::warn!(%error, "can't read which effects are paused; retrying");
+        if !shutdown.sleep(Duration::from_secs(1)).await {
+            return Ok(());
+        }
+    }
+    tokio::spawn(keeper.run(shutdown.clone()));
     let mover = Mover::new(broker.clone(), store.clone(), catalog::built_in());
     tokio::spawn(mover.run(shutdown.clone()));
     tokio::spawn(Replayer::new(broker, store).run(shutdown.clone()));

@@ -2,11 +2,11 @@
 
 use std::process::ExitCode;
 
-use super::parts;
+use super::parts::{self, WorkerSettings};
 use super::runtime::{self, Setup};
 use crate::config::{
-    BrokerArgs, DatabaseArgs, MailArgs, MonitorArgs, ShutdownArgs, SimulationArgs, TlsArgs, name,
-    no_declare, whole,
+    BrokerArgs, DatabaseArgs, EffectArgs, MailArgs, MonitorArgs, ShutdownArgs, SimulationArgs,
+    TlsArgs, name, no_declare, whole,
 };
 use crate::operate::unfinished;
 use crate::store::Store;
@@ -21,6 +21,8 @@ pub struct Args {
     /// What to call this worker in logs and histories [default: host name and process id]
     #[arg(long, env = "WORKER_NAME", value_name = "WORKER_NAME", value_parser = name)]
     name: Option<String>,
+    #[command(flatten)]
+    effects: EffectArgs,
     #[command(flatten)]
     simulation: SimulationArgs,
     /// Do not declare the queues at the start
@@ -66,8 +68,14 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         tracing::info!(worker, database = %database_url, broker, mail, "working");
         tokio::spawn(unfinished::keep(context.store.clone(), shutdown.clone()));
         let retries = args.broker.retry.retry_delays.clone();
-        let (worker, deliveries) = (&worker, args.concurrency);
-        let consumer = parts::consumer(&context, mailer, retries, simulation, worker, deliveries);
+        let settings = WorkerSettings {
+            name: worker,
+            concurrency: args.concurrency,
+            retries,
+            simulation,
+            limits: args.effects.limits(),
+        };
+        let consumer = parts::consumer(&context, mailer, settings)?;
         parts::work(&context, consumer, &shutdown).await
     })
     .await

@@ -7,6 +7,7 @@ pub mod categories;
 pub mod connection;
 pub mod delivery;
 pub mod events;
+pub mod gates;
 pub mod idempotency_keys;
 pub mod installation;
 pub mod letters;

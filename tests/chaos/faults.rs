@@ -36,6 +36,11 @@ pub enum Kind {
     Slow(Service),
     Throttled(Service),
     Mail(&'static str),
+    /// The mail server is away until its breaker has opened and probed, and a worker is killed
+    /// meanwhile.
+    Outage,
+    /// An operator pauses the mails and resumes them, and a worker is killed in between.
+    Pause,
     /// Copies of messages that were published before.
     Duplicates,
     /// Copies of messages whose mails a worker is just sending: the mail server has not answered yet.
@@ -65,7 +70,7 @@ const NO_SOONER: TimeDelta = TimeDelta::seconds(20);
 const RUN_TIMEOUT: TimeDelta = TimeDelta::seconds(16);
 
 /// Every fault by its name.
-const FAULTS: [(&str, Kind); 39] = [
+const FAULTS: [(&str, Kind); 41] = [
     ("kill-serve", Kind::Kill(Role::Serve)),
     ("kill-work", Kind::Kill(Role::Work)),
     ("kill-purge", Kind::Kill(Role::Purge)),
@@ -97,6 +102,8 @@ const FAULTS: [(&str, Kind); 39] = [
     ("mail-4xx", Kind::Mail("4xx")),
     ("mail-5xx", Kind::Mail("5xx")),
     ("mail-drops", Kind::Mail("drops")),
+    ("mail-outage", Kind::Outage),
+    ("effect-paused", Kind::Pause),
     ("duplicates", Kind::Duplicates),
     ("copies-in-hand", Kind::CopiesInHand),
     ("disorder", Kind::Disorder),
@@ -160,7 +167,7 @@ impl Fault {
         let record = if held_up { FELT_AFTER } else { moment };
         let after_the_lease = again - at >= NO_SOONER;
         match self.kind {
-            Kind::Kill(Role::Work) => {
+            Kind::Kill(Role::Work) | Kind::Outage | Kind::Pause => {
                 from - record <= at && at <= until + moment && after_the_lease
             }
             // Another worker's when the lease has run out, and the frozen one's when it goes on.

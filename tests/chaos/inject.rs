@@ -26,6 +26,8 @@ const RECORDED_WITHIN: Duration = Duration::from_secs(2);
 /// For how long queues must look empty: the broker counts a quorum queue's messages every 5 s, and a
 /// request that was under way when the clients were paused is answered within 10 s.
 const EMPTY_FOR: Duration = Duration::from_secs(11);
+/// How long the mail server is away: a breaker opens, and several probes go in vain.
+const OUTAGE: Duration = Duration::from_secs(12);
 /// How many copies are published on purpose at a time, and how old their events may be: younger
 /// than the records of what is done are kept.
 const COPIES: i64 = 300;
@@ -94,6 +96,20 @@ impl Fault {
                 });
                 tokio::time::sleep(some_seconds).await;
                 system.smtp.set(Verdict::Accept);
+            }
+            Kind::Outage => {
+                system.smtp.set(Verdict::Unreachable);
+                tokio::time::sleep(OUTAGE / 2).await;
+                system.kill(Role::Work, which);
+                tokio::time::sleep(OUTAGE / 2).await;
+                system.smtp.set(Verdict::Accept);
+            }
+            Kind::Pause => {
+                system.command(&["effects", "pause", "email"]).await;
+                tokio::time::sleep(some_seconds).await;
+                system.kill(Role::Work, which);
+                tokio::time::sleep(some_seconds).await;
+                system.command(&["effects", "resume", "email"]).await;
             }
             Kind::Duplicates => copy(system, random, 1).await,
             Kind::CopiesInHand => {

@@ -100,6 +100,8 @@ impl System {
             ("RATE_LIMIT_WRITES", "off".to_owned()),
             ("MAIL_LIMIT", "off".to_owned()),
             ("RETRY_DELAYS", RETRY_DELAYS.to_owned()),
+            // With a load this small, a breaker opens before a message has used up its attempts.
+            ("EFFECT_BREAKER", "5".to_owned()),
             ("PROCESSED_RETENTION", PROCESSED_RETENTION.to_owned()),
             ("PURGE_CRON", "* * * * *".to_owned()),
         ];

@@ -15,6 +15,7 @@ const FLOORS: [&[&str]; 7] = [
         "retry_router",
         "task_writer",
         "task_reader",
+        "gates",
         "effects",
         "idempotency",
         "dead_letters",

@@ -39,7 +39,9 @@ async fn letters_of_three_causes_are_replayed_one_cause_at_a_time_and_each_effec
     let smtp = Smtp::start().await;
     let serve = world.serve().await;
     let api = serve.api();
-    let work = world.work_mailing("w", &smtp).await;
+    let url = smtp.url();
+    let settings = [("SMTP_URL", url.as_str()), ("EFFECT_BREAKER", "off")];
+    let work = world.work("w", &settings).await;
     let tasks = async |verdict: Verdict| {
         smtp.set(verdict);
         for number in 0..EACH {

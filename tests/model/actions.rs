@@ -33,6 +33,8 @@ pub enum Action {
     /// Only with a defect: what `DatabaseEffect` does, in two steps.
     Check(usize),
     Insert(usize),
+    /// The gate of its next effect is closed.
+    MeetGate(usize),
     Claim(usize),
     FailBeforeClaim(usize),
     Run(usize),
@@ -42,6 +44,8 @@ pub enum Action {
     RunRefused(usize),
     Finish(usize),
     LeaveOpen(usize),
+    /// What `LeaveOpen` does, and the row of the message.
+    Park(usize),
     PassOn(usize),
     PassOnUnconfirmed(usize),
     Ack(usize),
@@ -53,6 +57,9 @@ pub enum Action {
     Replay(usize),
     RemoveReplayed,
     CrashReplay,
+    BringBack(usize),
+    DeleteParked,
+    CrashKeeper,
     Discard(usize),
     Pass,
     Purge(usize),
@@ -70,6 +77,7 @@ impl Action {
                 | PublishRefused(_)
                 | CrashPublisher(_)
                 | DatabaseEffectFails(_)
+                | MeetGate(_)
                 | FailBeforeClaim(_)
                 | RunUnanswered(_)
                 | RunFails(_)
@@ -79,6 +87,7 @@ impl Action {
                 | Cut(_)
                 | Replay(_)
                 | CrashReplay
+                | CrashKeeper
                 | Discard(_)
                 | Pass
                 | Purge(_)
@@ -117,6 +126,12 @@ impl Protocol {
             actions.push(RemoveReplayed);
             if state.left.crashes > 0 {
                 actions.push(CrashReplay);
+            }
+        }
+        if state.returning.is_some() {
+            actions.push(DeleteParked);
+            if state.left.crashes > 0 {
+                actions.push(CrashKeeper);
             }
         }
         if state.left.ticks > 0 && self.may_pass(state) {
@@ -192,12 +207,18 @@ impl Protocol {
                 if left.failures > 0 {
                     actions.push(DatabaseEffectFails(number));
                 }
+                if left.holds > 0 {
+                    actions.push(MeetGate(number));
+                }
             }
             Step::Checked => actions.push(Insert(number)),
             Step::Unclaimed => {
                 actions.push(Claim(number));
                 if left.failures > 0 {
                     actions.push(FailBeforeClaim(number));
+                }
+                if left.holds > 0 {
+                    actions.push(MeetGate(number));
                 }
             }
             Step::Claimed => {
@@ -207,6 +228,7 @@ impl Protocol {
                 }
             }
             Step::Ran => actions.push(Finish(number)),
+            Step::Tried if self.is_held(job) => actions.push(Park(number)),
             Step::Tried if job.failures().is_some() => actions.push(LeaveOpen(number)),
             Step::LeftOpen => {
                 actions.push(PassOn(number));
@@ -235,6 +257,11 @@ impl Protocol {
                 let leased = RowState::Claimed { expired: false };
                 if event.records[OUTSIDE].is_none_or(|row| row.state != leased) {
                     actions.push(DelayEnds(number));
+                }
+            }
+            Place::Gated => {
+                if state.returning.is_none() {
+                    actions.push(BringBack(number));
                 }
             }
             Place::Dead => {

@@ -52,6 +52,8 @@ enum Defect {
     ForgetByAge,
     /// A copy is marked as recorded, and what is still to come is not on record.
     MarkUnrecorded,
+    /// Who brings back a parked message deletes its row whatever has become of it meanwhile.
+    DeleteReparked,
     /// Not the product's mistake: the assumption about time does not hold.
     LateCopy,
 }
@@ -163,6 +165,13 @@ fn events_wait_in_the_outbox_and_the_queue_while_the_retention_passes() {
 }
 
 #[test]
+fn messages_wait_for_a_gate() {
+    let budget = Budget { crashes: 1, failures: 1, holds: 2, ..Budget::default() };
+    let reaches = &[reached::PROCESSED, reached::GATED, reached::PARKED_ANEW, reached::DEAD];
+    Protocol::new(budget, reaches).holds("gates");
+}
+
+#[test]
 fn two_events_do_not_disturb_each_other() {
     let budget = Budget { crashes: 1, ..Budget::default() };
     let reaches = &[reached::PROCESSED, reached::REPEATED];
@@ -202,6 +211,14 @@ fn a_mark_without_records_drops_what_is_still_to_come() {
 }
 
 #[test]
+fn deleting_what_was_parked_anew_loses_it() {
+    let budget = Budget { holds: 2, ..Budget::default() };
+    for property in [LOST, AT_REST] {
+        Protocol::broken(Defect::DeleteReparked, budget).fails(property);
+    }
+}
+
+#[test]
 fn a_second_copy_that_outlasts_the_retention_is_the_window_that_is_left() {
     let budget = Budget { losses: 1, ticks: 1, ..Budget::default() };
     for property in [FORGOTTEN, TWICE, REPEATED] {
@@ -212,8 +229,15 @@ fn a_second_copy_that_outlasts_the_retention_is_the_window_that_is_left() {
 /// Liveness is read from states at rest, which is sound only if every path ends.
 #[test]
 fn no_path_runs_in_circles() {
-    let budget =
-        Budget { crashes: 1, failures: 1, losses: 1, replays: 1, ticks: 1, ..Budget::default() };
+    let budget = Budget {
+        crashes: 1,
+        failures: 1,
+        losses: 1,
+        replays: 1,
+        ticks: 1,
+        holds: 1,
+        ..Budget::default()
+    };
     let model = Protocol { workers: 1, ..Protocol::new(budget, &[]) };
     let began = Instant::now();
     // Whether a state is on the path that is being walked.

@@ -30,6 +30,8 @@ pub mod reached {
     pub const SIDE_BY_SIDE: &str = "two workers have copies of one message";
     pub const PARKED: &str = "a message waits for another worker's claim";
     pub const TWO_SENT: &str = "an event is published twice";
+    pub const GATED: &str = "a message waits for a gate";
+    pub const PARKED_ANEW: &str = "a message is parked anew while it comes back";
     pub const DISCARDED: &str = "a letter is discarded";
 }
 
@@ -69,6 +71,7 @@ impl Model for Protocol {
             workers: vec![Worker::Idle; self.workers],
             publishers: vec![Publisher::Idle; self.publishers],
             replaying: None,
+            returning: None,
             tick: 0,
             left: self.budget,
         }]
@@ -150,6 +153,12 @@ fn possible() -> Vec<Property<Protocol>> {
         }),
         Property::<Protocol>::sometimes(reached::PARKED, |_, state| {
             state.messages.iter().any(|message| message.place == Place::Parked)
+        }),
+        Property::<Protocol>::sometimes(reached::GATED, |_, state| {
+            state.messages.iter().any(|message| message.place == Place::Gated)
+        }),
+        Property::<Protocol>::sometimes(reached::PARKED_ANEW, |_, state| {
+            matches!(state.returning, Some((_, false)))
         }),
         Property::<Protocol>::sometimes(reached::TWO_SENT, |_, state| {
             let main = state.messages.iter().filter(|m| m.place == Place::Main && m.event == 0);

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use taskd::domain::processing::claim::Record;
-use taskd::domain::processing::failure::{Failure, Failures};
+use taskd::domain::processing::failure::{Failure, Failures, Hold};
 use taskd::domain::processing::retention::{self, Trace};
 use taskd::idempotency::LEASE;
 
@@ -33,6 +33,9 @@ pub struct State {
     pub publishers: Vec<Publisher>,
     /// The letter whose copy `taskd dlq replay` has published and which it has yet to remove.
     pub replaying: Option<Message>,
+    /// The parked message whose copy a keeper has published and whose row it has yet to delete; and
+    /// whether the row is still leased to it.
+    pub returning: Option<(Message, bool)>,
     pub tick: u8,
     pub left: Budget,
 }
@@ -52,6 +55,8 @@ pub struct Budget {
     pub stalls: u8,
     pub replays: u8,
     pub discards: u8,
+    /// Times that the gate of an effect is closed when a message comes to it.
+    pub holds: u8,
     /// Times that the retention passes.
     pub ticks: u8,
 }
@@ -119,6 +124,8 @@ pub enum Place {
     Delayed,
     /// Delayed too, for the time of another worker's lease.
     Parked,
+    /// A row of `parked_messages`.
+    Gated,
     Dead,
 }
 
@@ -164,6 +171,7 @@ pub enum Progress {
     Transient,
     Permanent,
     Leased,
+    Held,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -233,6 +241,7 @@ impl Job {
             Progress::Transient => Some(Failure::transient("")),
             Progress::Permanent => Some(Failure::permanent("")),
             Progress::Leased => Some(Failure::waiting(LEASE, "leased")),
+            Progress::Held => Some(Failure::held(Hold::default(), "paused")),
             Progress::Open | Progress::Done => None,
         });
         Failures::of(failures)

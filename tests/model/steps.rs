@@ -63,6 +63,7 @@ impl Protocol {
                 state.left.crashes -= 1;
                 state.replaying = None;
             }
+            BringBack(_) | DeleteParked | CrashKeeper => self.keeping(state, action),
             Discard(letter) => {
                 state.left.discards -= 1;
                 let letter = state.messages.remove(letter);
@@ -96,6 +97,44 @@ impl Protocol {
         }
     }
 
+    /// The steps of a keeper of gates.
+    fn keeping(&self, state: &mut State, action: Action) {
+        match action {
+            Action::BringBack(parked) => {
+                let parked = state.messages[parked];
+                state.messages.push(Message { place: Place::Main, deliveries: 0, ..parked });
+                state.returning = Some((parked, true));
+            }
+            Action::CrashKeeper => {
+                state.left.crashes -= 1;
+                state.returning = None;
+            }
+            _ => {
+                let Some((parked, is_leased)) = state.returning.take() else { return };
+                if is_leased || self.defect == Some(Defect::DeleteReparked) {
+                    remove_row(state, parked.event);
+                }
+            }
+        }
+    }
+
+    /// Writes the row of a message that waits for a gate, in place of one that is there.
+    fn park(&self, state: &mut State, message: Message) {
+        remove_row(state, message.event);
+        state.messages.push(Message { place: Place::Gated, deliveries: 0, ..message });
+        if let Some((returning, is_leased)) = &mut state.returning {
+            *is_leased &= returning.event != message.event;
+        }
+    }
+
+    /// Whether the route of what this job has left is the database.
+    pub fn is_held(&self, job: &Job) -> bool {
+        let failures = job.failures();
+        failures.is_some_and(|failures| {
+            matches!(self.policy.route(job.message.attempt.into(), &failures), Route::Hold(_))
+        })
+    }
+
     /// The steps of a worker that has a delivery.
     fn working(&self, state: &mut State, action: Action) {
         use Action::*;
@@ -103,6 +142,7 @@ impl Protocol {
         | DatabaseEffectFails(number)
         | Check(number)
         | Insert(number)
+        | MeetGate(number)
         | Claim(number)
         | FailBeforeClaim(number)
         | Run(number)
@@ -111,6 +151,7 @@ impl Protocol {
         | RunRefused(number)
         | Finish(number)
         | LeaveOpen(number)
+        | Park(number)
         | PassOn(number)
         | PassOnUnconfirmed(number)
         | Ack(number)
@@ -192,6 +233,21 @@ impl Protocol {
                 (job.claims, job.step) = (false, Step::Tried);
             }
             LeaveOpen(_) => self.leave_open(&mut state.events[event], &mut job, tick),
+            Park(_) => {
+                self.leave_open(&mut state.events[event], &mut job, tick);
+                self.park(state, job.message);
+                job.step = Step::PassedOn;
+            }
+            MeetGate(_) => {
+                state.left.holds -= 1;
+                (
+                    job.progress[if job.step == Step::Taken { DATABASE } else { OUTSIDE }],
+                    job.step,
+                ) = match job.step {
+                    Step::Taken => (Progress::Held, Step::Unclaimed),
+                    _ => (Progress::Held, Step::Tried),
+                };
+            }
             PassOn(_) | PassOnUnconfirmed(_) => {
                 if let Some(copy) = self.copy(&job) {
                     state.messages.push(copy);
@@ -237,7 +293,7 @@ impl Protocol {
     fn leave_open(&self, event: &mut Event, job: &mut Job, tick: u8) {
         let by_age = self.defect == Some(Defect::ForgetByAge);
         for (row, progress) in event.records.iter_mut().zip(job.progress) {
-            if !matches!(progress, Progress::Transient | Progress::Permanent) {
+            if !matches!(progress, Progress::Transient | Progress::Permanent | Progress::Held) {
                 continue;
             }
             let unrecorded = by_age || self.defect == Some(Defect::MarkUnrecorded);
@@ -264,6 +320,8 @@ impl Protocol {
                 ..copy
             },
             Route::Park { .. } => Message { place: Place::Parked, ..copy },
+            // It has a row instead: `park`.
+            Route::Hold(_) => return None,
             Route::Dead(_) => Message { place: Place::Dead, ..copy },
         })
     }
@@ -274,6 +332,11 @@ fn delivered_once_more(message: Message) -> Message {
     let deliveries = message.deliveries + 1;
     let place = if deliveries >= DELIVERY_LIMIT { Place::Dead } else { Place::Main };
     Message { place, deliveries, ..message }
+}
+
+/// The row of an event's message that waits for a gate: there is one at most.
+fn remove_row(state: &mut State, event: u8) {
+    state.messages.retain(|other| other.place != Place::Gated || other.event != event);
 }
 
 fn remove(state: &mut State, message: Message) {

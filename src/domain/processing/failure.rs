@@ -27,10 +27,21 @@ pub enum Class {
     /// Nothing has failed, but the effect can't run yet: another worker has leased it, or a limit
     /// is reached. The time is how long that lasts at most.
     Waiting(Duration),
+    /// The effect may not run for now. The message is parked in the database.
+    Held(Hold),
     /// The message can't be read as an event.
     Malformed,
     /// The message isn't signed by this installation.
     NotOurs,
+}
+
+/// How a message is parked in the database.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub struct Hold {
+    /// How long it stays there at least; zero if only a gate keeps it.
+    pub at_least: Duration,
+    /// Whether it has its turn then, under the effect's rate.
+    pub has_turn: bool,
 }
 
 impl Failure {
@@ -53,6 +64,11 @@ impl Failure {
         Failure::new(Class::Waiting(at_most), why)
     }
 
+    /// An effect may not run for now, for this reason.
+    pub fn held(hold: Hold, why: impl Into<String>) -> Failure {
+        Failure::new(Class::Held(hold), why)
+    }
+
     /// A message can't be read.
     pub fn malformed(message: impl Into<String>) -> Failure {
         Failure::new(Class::Malformed, message)
@@ -72,7 +88,7 @@ impl Failure {
 
     /// Whether this is a failed attempt, which goes into the message's history.
     pub fn is_failed_attempt(&self) -> bool {
-        !matches!(self.class, Class::Waiting(_))
+        !matches!(self.class, Class::Waiting(_) | Class::Held(_))
     }
 }
 
@@ -108,10 +124,11 @@ impl Failures {
     /// message becomes a dead letter only when all that is left will never work.
     pub fn deciding(&self) -> Class {
         let rank = |class: Class| match class {
-            Class::NotOurs => (4, Duration::ZERO),
-            Class::Malformed => (3, Duration::ZERO),
-            Class::Transient => (2, Duration::ZERO),
-            Class::Waiting(at_most) => (1, at_most),
+            Class::NotOurs => (5, Duration::ZERO),
+            Class::Malformed => (4, Duration::ZERO),
+            Class::Transient => (3, Duration::ZERO),
+            Class::Waiting(at_most) => (2, at_most),
+            Class::Held(hold) => (1, hold.at_least),
             Class::Permanent => (0, Duration::ZERO),
         };
         let rest = self.rest.iter().map(|failure| failure.class);

@@ -3,6 +3,7 @@
 pub mod claim;
 pub mod effect;
 pub mod failure;
+pub mod gate;
 pub mod history;
 pub mod retention;
 pub mod retry;

@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use crate::domain::processing::failure::{Class, Failures};
+use crate::domain::processing::failure::{Class, Failures, Hold};
 
 /// The delays between attempts, in order. A message has one attempt more than there are delays.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,6 +27,8 @@ pub enum Route {
         /// How long it waits.
         after: Duration,
     },
+    /// It waits in the database until its effect may run, and comes back as the same attempt.
+    Hold(Hold),
     /// It goes to the dead letters.
     Dead(DeadReason),
 }
@@ -83,6 +85,7 @@ impl RetryPolicy {
             Class::Malformed => Route::Dead(DeadReason::Malformed),
             Class::Permanent => Route::Dead(DeadReason::Permanent),
             Class::Waiting(at_most) => Route::Park { after: self.park(at_most) },
+            Class::Held(hold) => Route::Hold(hold),
             Class::Transient => {
                 let attempt = attempt.max(1);
                 let step = usize::try_from(attempt - 1).unwrap_or(usize::MAX);
@@ -198,6 +201,10 @@ mod tests {
         assert_eq!(route(&[permanent.clone(), transient.clone()]), retry);
         assert_eq!(route(&[waiting(3), transient]), retry);
         assert_eq!(route(&[waiting(3), permanent.clone(), waiting(1)]), park);
+        let hold = Hold { at_least: Duration::from_secs(9), has_turn: true };
+        let held = Failure::held(hold, "paused");
+        assert_eq!(route(&[held.clone(), permanent.clone()]), Route::Hold(hold));
+        assert_eq!(route(&[held, waiting(3)]), park);
         assert_eq!(route(&[permanent]), Route::Dead(DeadReason::Permanent));
         assert_eq!(route(&[Failure::malformed("")]), Route::Dead(DeadReason::Malformed));
         assert_eq!(route(&[Failure::not_ours()]), Route::Dead(DeadReason::NotOurs));

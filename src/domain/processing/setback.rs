@@ -18,7 +18,7 @@ pub struct Setback {
     pub attempt: u32,
     /// How many retries there are in all.
     pub retries: u32,
-    /// When the message comes back by itself; `None` for a dead letter.
+    /// When the message comes back by itself; `None` if it does not, or if that is not known.
     pub next_try_at: Option<DateTime<Utc>>,
     /// What happened, in order: what failed, then where that leads. At least one.
     pub steps: Vec<Step>,
@@ -42,6 +42,8 @@ pub enum StepKind {
     Failed,
     /// The message waits, and no attempt is counted.
     Parked,
+    /// The message came back from where it was parked.
+    Released,
     /// It became a dead letter.
     Dead,
     /// Its dead letter was replayed.
@@ -56,6 +58,7 @@ impl StepKind {
         match self {
             StepKind::Failed => "failed",
             StepKind::Parked => "parked",
+            StepKind::Released => "released",
             StepKind::Dead => "dead",
             StepKind::Replayed => "replayed",
             StepKind::Discarded => "discarded",
@@ -85,6 +88,10 @@ impl Setback {
             Route::Park { after } => {
                 steps.extend(waiting.iter().map(|f| step(StepKind::Parked, f)));
                 (EventState::Parked, Some(after))
+            }
+            Route::Hold(hold) => {
+                steps.extend(waiting.iter().map(|f| step(StepKind::Parked, f)));
+                (EventState::Parked, Some(hold.at_least).filter(|wait| !wait.is_zero()))
             }
             Route::Dead(reason) => {
                 let message = reason.as_str().to_owned();
@@ -116,6 +123,7 @@ fn kept(message: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::processing::failure::Hold;
     use crate::domain::processing::retry::DeadReason;
     use std::time::Duration;
 
@@ -154,6 +162,10 @@ mod tests {
         let setback = Setback::of(Route::Park { after: second }, 1, 5, &waiting.into(), now());
         assert_eq!(setback.steps[0].kind, StepKind::Parked);
         assert_eq!(setback.state, EventState::Parked);
+        let held = Failure::held(Hold::default(), "paused").of(EffectKey::only("email"));
+        let setback = Setback::of(Route::Hold(Hold::default()), 1, 5, &held.into(), now());
+        assert_eq!(setback.cause().unwrap().message, "paused");
+        assert_eq!((setback.state, setback.next_try_at), (EventState::Parked, None));
     }
 
     #[test]

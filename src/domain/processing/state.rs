@@ -71,6 +71,8 @@ pub struct Situation<'a> {
     pub discarded: Option<(&'a str, DateTime<Utc>)>,
     /// The worker that is running an effect, and which effect.
     pub running: Option<(&'a str, &'a str)>,
+    /// Why the effect that it waits for may not run at this moment.
+    pub gate: Option<&'a str>,
 }
 
 /// Why an event is not done, in one sentence; `None` if it is done.
@@ -102,6 +104,9 @@ pub fn why_not_done(of: &Situation<'_>, now: DateTime<Utc>) -> Option<String> {
             }
         }
         EventState::Parked => {
+            if let Some(why) = of.gate {
+                return Some(why.to_owned());
+            }
             let waits = match (of.effect, of.reason) {
                 (Some(effect), Some(reason)) => format!("{} waits ({reason})", named(effect)),
                 (_, Some(reason)) => reason.to_owned(),
@@ -131,7 +136,7 @@ fn named(key: &str) -> String {
 }
 
 /// A time of day, with the date if it is not today's.
-fn clock(at: DateTime<Utc>, now: DateTime<Utc>) -> String {
+pub(super) fn clock(at: DateTime<Utc>, now: DateTime<Utc>) -> String {
     let form = if at.date_naive() == now.date_naive() { "%H:%M:%S UTC" } else { "%F %H:%M:%S UTC" };
     at.format(form).to_string()
 }
@@ -155,6 +160,7 @@ mod tests {
             letter: None,
             discarded: None,
             running: None,
+            gate: None,
         }
     }
 
@@ -190,6 +196,8 @@ mod tests {
         let parked =
             Situation { state: EventState::Parked, reason: Some("leased"), ..failed.clone() };
         assert_eq!(why(&parked), "parked until 14:07:00 UTC: email waits (leased)");
+        let held = Situation { gate: Some("email is paused by ann"), ..parked };
+        assert_eq!(why(&held), "email is paused by ann");
         let dead = Situation { state: EventState::Dead, letter: Some("L"), ..failed };
         assert_eq!(why(&dead), "dead: letter L, since 14:02:00 UTC: email failed (451 later)");
         let yesterday = "2026-11-23T10:00:00Z".parse().unwrap();

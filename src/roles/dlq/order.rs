@@ -10,7 +10,7 @@ use crate::config::ConfigError;
 use crate::dead_letters::{DeadLetters, MoveError, Mover, Order};
 use crate::domain::catalog;
 use crate::ground::output;
-use crate::http::routes::operator::socket::{self, LetterOrder};
+use crate::http::routes::operator::socket::{self, OrderBy};
 use crate::operate::Operator;
 use crate::store::Store;
 
@@ -62,7 +62,7 @@ async fn by_up<T: DeserializeOwned>(
 ) -> anyhow::Result<T> {
     let data = &place.data;
     let directory = data.data_dir.display();
-    let order = LetterOrder { order, by };
+    let order = OrderBy { order, by };
     if let Some(answer) = source::ask_up(data, socket::LETTERS, &order).await? {
         return Ok(answer);
     }

@@ -3,10 +3,11 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use super::super::parts::{self, WorkerSettings};
 use crate::cache::RedisUrl;
 use crate::config::{
-    ApiArgs, Auth, BrokerArgs, CacheArgs, DEFAULT_MAIL_DIR, DataArgs, DatabaseArgs, MailArgs,
-    RetentionArgs, SimulationArgs, TlsArgs, duration, whole,
+    ApiArgs, Auth, BrokerArgs, CacheArgs, DEFAULT_MAIL_DIR, DataArgs, DatabaseArgs, EffectArgs,
+    MailArgs, RetentionArgs, SimulationArgs, TlsArgs, duration, whole,
 };
 use crate::domain::schedule::Schedule;
 use crate::effects::Simulation;
@@ -31,6 +32,8 @@ pub struct Args {
     /// How long a stopping process may take to finish what is in flight
     #[arg(long, env = "DRAIN_TIMEOUT", value_name = "DRAIN_TIMEOUT", default_value = "4s", value_parser = duration)]
     pub(super) drain_timeout: Duration,
+    #[command(flatten)]
+    pub(super) effects: EffectArgs,
     #[command(flatten)]
     pub(super) simulation: SimulationArgs,
     #[command(flatten)]
@@ -65,6 +68,17 @@ pub(super) struct CheckedArgs {
 }
 
 impl Args {
+    /// How the worker works.
+    pub(super) fn worker(&self, simulation: Simulation) -> WorkerSettings {
+        WorkerSettings {
+            name: parts::default_worker(),
+            concurrency: self.concurrency,
+            retries: self.broker.retry.retry_delays.clone(),
+            simulation,
+            limits: self.effects.limits(),
+        }
+    }
+
     /// Checks all that can be checked without a dependency, and puts mail into the data directory
     /// if nothing else is said.
     pub(super) fn check(&mut self) -> anyhow::Result<CheckedArgs> {

@@ -52,8 +52,7 @@ pub async fn run(mut args: Args) -> anyhow::Result<ExitCode> {
     }
     tracing::info!(%address, "up");
 
-    let (name, retries) = (parts::default_worker(), args.broker.retry.retry_delays.clone());
-    let consumer = parts::consumer(&context, mailer, retries, simulation, &name, args.concurrency);
+    let consumer = parts::consumer(&context, mailer, args.worker(simulation))?;
     let api = parts::Api {
         cache: Some(parts::cache_or_memory(redis.clone())),
         cache_ttl: args.cache.cache_ttl,

@@ -148,6 +148,11 @@ impl Smtp {
         self.state.lock().unwrap().connections
     }
 
+    /// How many mails hang now.
+    pub fn hanging(&self) -> usize {
+        self.state.lock().unwrap().hanging
+    }
+
     /// Waits until a client hangs in the middle of its mail.
     pub async fn wait_for_hanging(&self) {
         eventually("a mail hangs", || async {

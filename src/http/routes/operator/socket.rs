@@ -12,6 +12,7 @@ use uuid::Uuid;
 
 use crate::access::{self, Grant, Granted, Revocation, TokenFilter, grant};
 use crate::dead_letters::{DeadLetters, Order};
+use crate::gates::EffectOrder;
 use crate::http::routes::operator::{events, events::EventListOrder};
 use crate::operate::{AuditEntry, Operator, OrderError};
 use crate::store::accounts::tokens::{self, Kind};
@@ -29,6 +30,8 @@ const TOKEN: &str = "/tokens/{user}/{id}";
 
 /// The path to which orders about dead letters are posted.
 pub const LETTERS: &str = "/dead-letters";
+/// The path to which orders about effects are posted.
+pub const EFFECTS: &str = "/effects";
 /// The path to which orders to list the audit log are posted.
 pub const AUDIT: &str = "/audit";
 /// The path to which orders to list events are posted.
@@ -93,6 +96,7 @@ pub fn start(socket: &std::path::Path, store: Store) -> std::io::Result<Operator
             .app_data(letters.clone())
             .app_data(store.clone())
             .route(LETTERS, web::post().to(obey))
+            .route(EFFECTS, web::post().to(obey_about_effects))
             .route(AUDIT, web::post().to(list_audit))
             .route(TOKENS, web::post().to(create))
             .route(TOKEN_LIST, web::post().to(list))
@@ -132,11 +136,11 @@ async fn revoke(store: Data<Store>, order: Json<Revocation>) -> HttpResponse {
     answer(revoked.await)
 }
 
-/// An order about dead letters, and who gives it.
+/// An order, and who gives it.
 #[derive(Serialize, Deserialize)]
-pub struct LetterOrder {
+pub struct OrderBy<T> {
     /// The order.
-    pub order: Order,
+    pub order: T,
     /// Who gives it.
     pub by: Operator,
 }
@@ -168,8 +172,13 @@ impl AuditOrder {
     }
 }
 
-async fn obey(letters: Data<DeadLetters>, order: Json<LetterOrder>) -> HttpResponse {
+async fn obey(letters: Data<DeadLetters>, order: Json<OrderBy<Order>>) -> HttpResponse {
     answer(letters.obey(&order.order, &order.by).await)
+}
+
+async fn obey_about_effects(store: Data<Store>, order: Json<OrderBy<EffectOrder>>) -> HttpResponse {
+    let obeyed = async { order.order.obey(&mut *store.connection().await?, &order.by).await };
+    answer(obeyed.await)
 }
 
 async fn list_audit(store: Data<Store>, order: Json<AuditOrder>) -> HttpResponse {

@@ -1,0 +1,175 @@
+//! `/effects`, for admins: which effects run, which are paused or held, and how to change that.
+
+use actix_web::web::{self, Data};
+use actix_web::{HttpRequest, HttpResponse};
+use serde_json::{Value, json};
+
+use super::OperatorOf;
+use crate::access::Caller;
+use crate::gates::{EffectOrder, EffectView};
+use crate::http::describe::{OPERATION, answer, problem};
+use crate::http::error::{ApiError, Fault, RequestPart};
+use crate::http::extract::body::Body;
+use crate::http::extract::fields::{Fields, FromFields};
+use crate::http::route::{Need, Route};
+use crate::http::{AppState, to_the_end};
+use crate::operate::{Operator, OrderError};
+
+/// The routes of effects.
+pub(in crate::http) static ROUTES: &[Route] = &[
+    Route::plain_get(
+        "/effects",
+        Need::Admin,
+        || web::route().to(list),
+        || {
+            operation(
+                "listEffects",
+                "Which effects run, are paused, or are held by their breaker",
+                None,
+            )
+        },
+    ),
+    Route::plain_post(
+        "/effects/{name}/pause",
+        Need::Admin,
+        || web::route().to(pause),
+        || {
+            let reason = json!({ "type": "string", "description": "Why, for others to read." });
+            let summary = "Keeps an effect from running; its messages are parked";
+            operation(
+                "pauseEffect",
+                summary,
+                Some(json!({ "reason": reason, "dryRun": dry_run() })),
+            )
+        },
+    ),
+    Route::plain_post(
+        "/effects/{name}/resume",
+        Need::Admin,
+        || web::route().to(resume),
+        || {
+            let summary =
+                "Ends the pause of an effect and closes its breaker; what is parked comes back";
+            operation("resumeEffect", summary, Some(json!({ "dryRun": dry_run() })))
+        },
+    ),
+];
+
+fn dry_run() -> Value {
+    json!({ "type": "boolean", "description": "Whether to change nothing." })
+}
+
+fn operation(id: &str, summary: &str, body: Option<Value>) -> Option<Value> {
+    let mut operation = json!({
+        "operationId": id, "tags": [OPERATION], "summary": format!("{summary}; for admins"),
+        "responses": {
+            "200": answer("The effect, or all of them", "application/json", json!({})),
+            "400": problem("The request is not valid"),
+            "401": problem("A token is needed, or the token is not valid"),
+            "403": problem("This is for admins"),
+            "404": problem("There is no such effect"),
+            "503": problem("The database is away"),
+        },
+    });
+    if let (Some(operation), Some(properties)) = (operation.as_object_mut(), body) {
+        operation.insert(
+            "parameters".to_owned(),
+            json!([{ "name": "name", "in": "path", "required": true,
+            "schema": { "type": "string" }, "example": "email" }]),
+        );
+        operation.insert(
+            "requestBody".to_owned(),
+            json!({ "content": { "application/json": { "schema": {
+            "type": "object", "additionalProperties": false, "properties": properties,
+        } } } }),
+        );
+    }
+    Some(operation)
+}
+
+/// The body of an order, which may be missing.
+struct OrderBody {
+    reason: Option<String>,
+    dry_run: bool,
+}
+
+impl FromFields for OrderBody {
+    fn from_fields(fields: &mut Fields) -> OrderBody {
+        OrderBody {
+            reason: fields.optional("reason"),
+            dry_run: fields.optional("dryRun").unwrap_or(false),
+        }
+    }
+}
+
+/// The body of an order to resume.
+struct ResumeBody {
+    dry_run: bool,
+}
+
+impl FromFields for ResumeBody {
+    fn from_fields(fields: &mut Fields) -> ResumeBody {
+        ResumeBody { dry_run: fields.optional("dryRun").unwrap_or(false) }
+    }
+}
+
+async fn list(state: Data<AppState>, by: OperatorOf) -> Result<HttpResponse, ApiError> {
+    let effects = obey(&state, EffectOrder::List, &by.0).await?;
+    Ok(HttpResponse::Ok().json(json!({ "data": effects })))
+}
+
+async fn pause(
+    state: Data<AppState>,
+    caller: Caller,
+    request: HttpRequest,
+    by: OperatorOf,
+    body: Body<OrderBody>,
+) -> Result<HttpResponse, ApiError> {
+    let OrderBody { reason, dry_run } = body.0;
+    let effect = request.match_info().query("name").to_owned();
+    one(state, caller, by, EffectOrder::Pause { effect, reason, dry_run }).await
+}
+
+async fn resume(
+    state: Data<AppState>,
+    caller: Caller,
+    request: HttpRequest,
+    by: OperatorOf,
+    body: Body<ResumeBody>,
+) -> Result<HttpResponse, ApiError> {
+    let effect = request.match_info().query("name").to_owned();
+    one(state, caller, by, EffectOrder::Resume { effect, dry_run: body.0.dry_run }).await
+}
+
+/// Carries out an order about one effect, to its end.
+async fn one(
+    state: Data<AppState>,
+    caller: Caller,
+    by: OperatorOf,
+    order: EffectOrder,
+) -> Result<HttpResponse, ApiError> {
+    let mut effects =
+        to_the_end(
+            &state.clone(),
+            caller.user_id(),
+            async move { obey(&state, order, &by.0).await },
+        )
+        .await?;
+    let effect = effects.pop().ok_or(ApiError::NotFound("effect"))?;
+    Ok(HttpResponse::Ok().json(effect))
+}
+
+async fn obey(
+    state: &AppState,
+    order: EffectOrder,
+    by: &Operator,
+) -> Result<Vec<EffectView>, ApiError> {
+    let mut connection = state.store.connection().await?;
+    order.obey(&mut connection, by).await.map_err(|error| match error {
+        OrderError::Invalid { field, problem } => {
+            ApiError::Validation(vec![Fault::new(RequestPart::Body, field, problem)])
+        }
+        OrderError::Store(error) => error.into(),
+        OrderError::Missing(_) | OrderError::NotShown(_) => ApiError::NotFound("effect"),
+    })
+}
