@@ -6,13 +6,14 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
 
-use super::{Abandoned, Session, counts};
+use super::{Abandoned, Session, counts, spans};
 use crate::broker::Delivery;
 use crate::domain::event::Event;
 use crate::domain::processing::claim::Claim;
 use crate::domain::processing::effect::{EffectKey, Target};
 use crate::domain::processing::failure::{Failure, Failures};
 use crate::effects::{ExternalWork, LONGEST_TIME_LIMIT, Outcome, Prepared, Started, Work};
+use crate::ground::traces::Span;
 use crate::store::StoreError;
 use crate::store::delivery::processed::{EventRecord, Finished};
 
@@ -24,6 +25,8 @@ pub(super) struct Job {
     pub(super) delivery: Delivery,
     pub(super) event: Event,
     pub(super) tasks: Vec<Task>,
+    /// It ends when the job does.
+    pub(super) span: Span,
 }
 
 /// One effect of the event, for one of its targets.
@@ -50,7 +53,7 @@ pub(super) enum Progress {
 }
 
 impl Job {
-    pub(super) fn new(delivery: Delivery, event: Event, effects: &[Started]) -> Job {
+    pub(super) fn new(delivery: Delivery, event: Event, effects: &[Started], span: Span) -> Job {
         let applying =
             effects.iter().enumerate().filter(|(_, started)| started.effect.applies(&event));
         let tasks = applying.flat_map(|(index, started)| {
@@ -66,7 +69,7 @@ impl Job {
                 progress: Progress::Open,
             })
         });
-        Job { delivery, tasks: tasks.collect(), event }
+        Job { delivery, tasks: tasks.collect(), event, span }
     }
 
     /// The task of the effect at `index` of the worker's list, if the event has it.
@@ -125,7 +128,8 @@ impl Session {
             else {
                 continue;
             };
-            match self.external(work, &task.effect, &job.event, record).await {
+            let running = self.external(work, &task.effect, &job.event, record);
+            match spans::effect(&job.span, &task.effect, running).await {
                 Ok(progress) => task.progress = progress,
                 Err(Abandoned) => {
                     let _ = self.settlement.release(&[job.delivery.tag]).await;
@@ -135,7 +139,10 @@ impl Session {
         }
         match job.failures() {
             None => self.settle_finished(vec![job]).await,
-            Some(failures) => self.route(&job.delivery, Some(&job), failures).await,
+            Some(failures) => {
+                spans::end(&mut job.span, &failures);
+                self.route(&job.delivery, Some(&job), failures).await;
+            }
         }
     }
 
@@ -191,13 +198,13 @@ impl Session {
         run: BoxFuture<'static, Result<Outcome, Failure>>,
         time_limit: Duration,
     ) -> Result<Outcome, Failure> {
-        if let Some(error) = self.tools.simulation.failure(effect.effect) {
-            return Err(Failure::transient(error));
-        }
         let started = Instant::now();
-        let outcome = tokio::time::timeout(time_limit, run).await.unwrap_or_else(|_| {
-            Err(Failure::transient(format!("not done within {} s", time_limit.as_secs_f32())))
-        });
+        let outcome = match self.tools.simulation.failure(effect.effect) {
+            Some(error) => Err(Failure::transient(error)),
+            None => tokio::time::timeout(time_limit, run).await.unwrap_or_else(|_| {
+                Err(Failure::transient(format!("not done within {} s", time_limit.as_secs_f32())))
+            }),
+        };
         counts::observe(&self.tools.metrics, effect.effect, &outcome, started.elapsed());
         outcome
     }

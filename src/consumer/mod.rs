@@ -12,6 +12,7 @@ mod batch;
 mod counts;
 mod job;
 mod settle;
+mod spans;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -108,8 +109,7 @@ impl Consumer {
         hand_back: &CancellationToken,
     ) {
         let mut backoff = Backoff::default();
-        let mut lost = false;
-        let mut careful = false;
+        let (mut lost, mut careful) = (false, false);
         while !shutdown.stopped() {
             let prefetch = if careful { 1 } else { self.concurrency };
             match self.broker.consume(prefetch).await {

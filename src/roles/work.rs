@@ -5,8 +5,8 @@ use std::process::ExitCode;
 use super::parts;
 use super::runtime::{self, Setup};
 use crate::config::{
-    BrokerArgs, DatabaseArgs, MailArgs, MonitorArgs, ShutdownArgs, SimulationArgs, TlsArgs, name,
-    no_declare, whole,
+    BrokerArgs, DatabaseArgs, MailArgs, MonitorArgs, ShutdownArgs, SimulationArgs, TelemetryArgs,
+    TlsArgs, name, no_declare, whole,
 };
 use crate::operate::unfinished;
 use crate::store::Store;
@@ -38,6 +38,8 @@ pub struct Args {
     monitor: MonitorArgs,
     #[command(flatten)]
     shutdown: ShutdownArgs,
+    #[command(flatten)]
+    telemetry: TelemetryArgs,
 }
 
 /// Runs a worker until it is told to stop.
@@ -46,6 +48,7 @@ pub struct Args {
 /// The configuration is wrong, or a dependency is not as it must be.
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let tls = args.tls.load()?;
+    args.telemetry.start(&tls)?;
     let database_url = args.database.required_url(&tls)?;
     let simulation = args.simulation.checked()?;
     let worker = args.name.unwrap_or_else(parts::default_worker);

@@ -70,6 +70,7 @@ mod subjects;
 mod snapshots;
 mod story;
 mod tls;
+mod traces;
 mod up;
 mod worker;
 mod worker_failures;

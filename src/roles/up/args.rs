@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::cache::RedisUrl;
 use crate::config::{
     ApiArgs, Auth, BrokerArgs, CacheArgs, DEFAULT_MAIL_DIR, DataArgs, DatabaseArgs, MailArgs,
-    RetentionArgs, SimulationArgs, TlsArgs, duration, whole,
+    RetentionArgs, SimulationArgs, TelemetryArgs, TlsArgs, duration, whole,
 };
 use crate::domain::schedule::Schedule;
 use crate::effects::Simulation;
@@ -45,6 +45,8 @@ pub struct Args {
     pub(super) tls: TlsArgs,
     #[command(flatten)]
     pub(super) retention: RetentionArgs,
+    #[command(flatten)]
+    pub(super) telemetry: TelemetryArgs,
 }
 
 impl Args {
@@ -76,6 +78,7 @@ impl Args {
         let tls = self.tls.load()?;
         let redis_url = self.cache.url(&tls)?;
         self.broker.topology()?;
+        self.telemetry.start(&tls)?;
         let address = self.api.http.address();
         // On an address that others can reach, requests need a token.
         let usual = if address.ip().is_loopback() { Auth::None } else { Auth::Tokens };
