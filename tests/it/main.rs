@@ -49,6 +49,7 @@ mod lists_stretches;
 mod mail_limit;
 mod mail_record;
 mod mail_server;
+mod monitoring;
 mod openapi;
 mod outages;
 mod plans;
