@@ -2,12 +2,14 @@
 //! (<https://opentelemetry.io/docs/specs/semconv/db/postgresql/>). They have the operation and the
 //! table, and neither the statement nor its parameters.
 
+use std::collections::BTreeSet;
+
 use diesel::result::{Error, QueryResult};
 
 use crate::domain::event::NewEvent;
 use crate::ground::traces::{self, Span, SpanKind, names};
 
-/// The spans of one statement: one in the trace of each event that it writes.
+/// The spans of one statement: one below each request whose events it writes.
 #[must_use = "the spans last until the statement has ended"]
 pub(in crate::store) struct StatementSpans(Vec<Span>);
 
@@ -21,8 +23,10 @@ pub(in crate::store) fn writing<'a>(
     }
     let events: Vec<&NewEvent> = events.into_iter().collect();
     let (operation, table) = summary.split_once(' ').unwrap_or((summary, ""));
-    let parents = events.iter().filter_map(|event| traces::parse(event.origin.traceparent()?));
-    let spans = parents.map(|parent| {
+    // A deletion of a user changes many tasks in one request.
+    let parents: BTreeSet<&str> =
+        events.iter().filter_map(|event| event.origin.traceparent()).collect();
+    let spans = parents.into_iter().filter_map(traces::parse).map(|parent| {
         let mut span = Span::below(&parent, SpanKind::Client, summary);
         span.set(names::DB_SYSTEM_NAME, "postgresql");
         span.set(names::DB_QUERY_SUMMARY, summary);

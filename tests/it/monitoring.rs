@@ -69,7 +69,8 @@ fn fault(expression: &str, metrics: &BTreeMap<String, BTreeSet<String>>) -> Opti
         count += 1;
         let name = &found[1];
         let base = ["_bucket", "_count", "_sum"].iter().find_map(|end| name.strip_suffix(end));
-        let known = metrics.get(name).or_else(|| metrics.get(base?).filter(|_| !name.contains("_total")));
+        let known =
+            metrics.get(name).or_else(|| metrics.get(base?).filter(|_| !name.contains("_total")));
         let Some(own) = known else { return Some(format!("no metric {name}")) };
         labels.extend(own.iter().map(String::as_str));
         let named = found.get(2).map_or("", |named| named.as_str());

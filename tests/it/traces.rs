@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use taskd_testing::{Collector, Process, Seen, Smtp, Verdict, World, eventually};
+use taskd_testing::{Authority, Collector, Process, Seen, Smtp, Verdict, World, eventually};
 
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 const CLIENT: &str = "b7ad6b7169203331";
@@ -270,6 +270,50 @@ async fn a_collector_that_is_away_or_refuses_costs_a_warning_and_nothing_else() 
         // The drain of an idle process takes a fraction of a second, and the last spans two seconds.
         assert!(stopping.elapsed() < Duration::from_secs(8), "{url}: {:?}", stopping.elapsed());
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_collector_with_tls_is_trusted_like_any_other_server() {
+    let world = World::embedded();
+    let authority = Authority::new(&world.directory, "ca");
+    let collector = Collector::start_encrypted(&authority.issue("localhost")).await;
+    let url = format!("https://localhost:{}", collector.port());
+    let up = world.serve_with(&variables(&url, &[])).await;
+    create(&up, "t", "01").await;
+    let refused = |line: &serde_json::Value| {
+        line["error"].as_str().is_some_and(|error| error.contains("TLS_CA_FILE"))
+    };
+    up.log("advice", refused).await;
+    up.signal("TERM");
+    up.exit().await;
+    assert!(collector.heads().is_empty(), "{:?}", collector.heads());
+    let up = world.serve_with(&variables(&url, &[("TLS_CA_FILE", authority.path())])).await;
+    create(&up, "t", "01").await;
+    step(&collector, "POST /tasks").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_changes_many_tasks_has_one_statement() {
+    let world = World::embedded();
+    let collector = Collector::start().await;
+    let url = collector.url();
+    let up = world.serve_with(&variables(&url, &[])).await;
+    for _ in 0..3 {
+        up.api().task("t", Some(1)).await;
+    }
+    up.api().request("DELETE", "/users/1").send().await.unwrap();
+    let request = collector.span("the request", |span| span.name == "DELETE /users/{id}").await;
+    let below = |span: &Seen| span.parent == request.id;
+    let statement =
+        collector.span("its statement", |span| below(span) && span.name == "UPDATE tasks").await;
+    has(&statement, &[("db.operation.batch.size", "3")]);
+    let sent = format!("create {}", world.queue);
+    eventually("its events", || async {
+        let spans = collector.spans();
+        (spans.iter().filter(|span| below(span) && span.name == sent).count() == 3).then_some(())
+    })
+    .await;
+    assert_eq!(collector.spans().iter().filter(|s| below(s) && s.kind == "CLIENT").count(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,7 +2,7 @@
 //! here, and with bounds on time and size.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -29,6 +29,28 @@ const ANSWER_BYTES: usize = 64 * 1024;
 pub(super) struct Client {
     runtime: Handle,
     target: Arc<Target>,
+    lost: Lost,
+}
+
+/// Why the last request got no answer. The exporter only passes on that it did not.
+#[derive(Clone, Default)]
+pub(super) struct Lost(Arc<Mutex<Option<String>>>);
+
+impl Lost {
+    /// The reason, which this forgets.
+    pub(super) fn take(&self) -> Option<String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    fn note(&self, error: &HttpError) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(error.to_string());
+    }
+}
+
+impl fmt::Debug for Lost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lost").finish_non_exhaustive()
+    }
 }
 
 struct Target {
@@ -45,7 +67,12 @@ impl Client {
     ///
     /// # Errors
     /// The endpoint names no host that TLS could check: a sentence that says so.
-    pub(super) fn new(endpoint: &Endpoint, headers: Headers, tls: &Tls) -> Result<Client, String> {
+    pub(super) fn new(
+        endpoint: &Endpoint,
+        headers: Headers,
+        tls: &Tls,
+        lost: Lost,
+    ) -> Result<Client, String> {
         let (host, port) = endpoint.place();
         // Reading the system's authorities takes a moment, and plain HTTP needs none.
         let tls = match endpoint.is_encrypted() {
@@ -59,7 +86,7 @@ impl Client {
         let authority = HeaderValue::from_str(&endpoint.authority())
             .map_err(|_| format!("{host} can't be the name of a host"))?;
         let target = Target { host, port, authority, tls, headers };
-        Ok(Client { runtime: Handle::current(), target: Arc::new(target) })
+        Ok(Client { runtime: Handle::current(), target: Arc::new(target), lost })
     }
 }
 
@@ -74,8 +101,12 @@ impl HttpClient for Client {
     async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
         let target = Arc::clone(&self.target);
         let sending = async move { tokio::time::timeout(PATIENCE, target.send(request)).await };
-        let sent = self.runtime.spawn(sending).await?;
-        sent.map_err(|_| format!("no answer within {} s", PATIENCE.as_secs()))?
+        let answer = match self.runtime.spawn(sending).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(_)) => Err(format!("no answer within {} s", PATIENCE.as_secs()).into()),
+            Err(ended) => Err(ended.into()),
+        };
+        answer.inspect_err(|error| self.lost.note(error))
     }
 }
 

@@ -15,7 +15,7 @@ use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::trace::{SpanData, SpanExporter};
 use url::Url;
 
-use super::client::Client;
+use super::client::{Client, Lost};
 use super::names;
 use crate::ground::tls::{self, Tls};
 
@@ -157,7 +157,8 @@ pub(super) fn exporter(
     headers: &Headers,
     tls: &Tls,
 ) -> Result<impl SpanExporter + 'static, String> {
-    let client = Client::new(endpoint, headers.clone(), tls)?;
+    let lost = Lost::default();
+    let client = Client::new(endpoint, headers.clone(), tls, lost.clone())?;
     let otlp = opentelemetry_otlp::SpanExporter::builder()
         .with_http()
         .with_http_client(client)
@@ -166,7 +167,7 @@ pub(super) fn exporter(
         .with_endpoint(endpoint.0.as_str())
         .build()
         .map_err(|error| error.to_string())?;
-    Ok(Watched { otlp, trouble: Mutex::default() })
+    Ok(Watched { otlp, lost, trouble: Mutex::default() })
 }
 
 /// Tells when the collector takes nothing, and when it does again; the library keeps that to
@@ -174,6 +175,7 @@ pub(super) fn exporter(
 #[derive(Debug)]
 struct Watched {
     otlp: opentelemetry_otlp::SpanExporter,
+    lost: Lost,
     /// When the log last told of the trouble that goes on.
     trouble: Mutex<Option<Instant>>,
 }
@@ -189,7 +191,8 @@ impl Watched {
             }
             Err(error) if trouble.is_none_or(|told| told.elapsed() > WARN_EVERY) => {
                 *trouble = Some(Instant::now());
-                let error = tls::with_advice(error);
+                let why = self.lost.take().unwrap_or_else(|| error.to_string());
+                let error = tls::with_advice(why);
                 tracing::warn!(
                     error,
                     spans,

@@ -19,8 +19,8 @@ use std::time::Duration;
 
 use opentelemetry::InstrumentationScope;
 use opentelemetry::trace::TracerProvider;
-use opentelemetry_semantic_conventions::SCHEMA_URL;
 use opentelemetry_sdk::trace::{BatchSpanProcessor, SdkTracer, SdkTracerProvider};
+use opentelemetry_semantic_conventions::SCHEMA_URL;
 
 pub use context::{is_traceparent, parse, text};
 pub use export::{Endpoint, Headers, ResourceAttributes};

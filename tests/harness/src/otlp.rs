@@ -10,10 +10,11 @@ use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::{KeyValue, any_value::Value};
 use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::Message;
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
+use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
 
-use super::eventually;
+use super::{Identity, eventually};
 
 /// A span as it arrived. Ids are in hexadecimal; `parent` is empty for the first of a trace.
 #[derive(Debug, Clone)]
@@ -56,15 +57,29 @@ pub struct Collector {
 
 impl Collector {
     pub async fn start() -> Collector {
+        Collector::start_with(None).await
+    }
+
+    /// One that speaks TLS.
+    pub async fn start_encrypted(identity: &Identity) -> Collector {
+        Collector::start_with(Some(identity.acceptor())).await
+    }
+
+    async fn start_with(tls: Option<TlsAcceptor>) -> Collector {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let collector =
             Collector { address: listener.local_addr().unwrap(), state: Arc::default() };
         let state = Arc::clone(&collector.state);
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                let state = Arc::clone(&state);
+                let (state, tls) = (Arc::clone(&state), tls.clone());
                 // A client that hangs up ends its request, and nothing else.
-                tokio::spawn(async move { drop(serve(stream, &state).await) });
+                tokio::spawn(async move {
+                    match tls {
+                        None => serve(stream, &state).await,
+                        Some(tls) => serve(tls.accept(stream).await?, &state).await,
+                    }
+                });
             }
         });
         collector
@@ -72,6 +87,10 @@ impl Collector {
 
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
+    }
+
+    pub fn port(&self) -> u16 {
+        self.address.port()
     }
 
     /// Whether it answers 400 from now on.
@@ -134,7 +153,10 @@ fn write_span(text: &mut String, spans: &[Seen], span: &Seen, begin: u64, depth:
     }
 }
 
-async fn serve(stream: TcpStream, state: &Mutex<State>) -> std::io::Result<()> {
+async fn serve<S>(stream: S, state: &Mutex<State>) -> std::io::Result<()>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
     let mut stream = BufReader::new(stream);
     loop {
         let (mut head, mut length) = (String::new(), 0);
