@@ -9,7 +9,7 @@ use clap::{CommandFactory, Parser};
 
 use cli::{Cli, Role};
 use taskd::config::ConfigError;
-use taskd::ground::output;
+use taskd::ground::{output, traces};
 use taskd::roles;
 
 /// Requests and messages are many small values, allocated by one thread and freed by another. The C
@@ -105,6 +105,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             Role::Dlq(args) => roles::dlq::run(args).await,
         }
     });
+    runtime.block_on(traces::finish());
     // Don't wait for what still runs in the background: everything that had to finish has finished.
     runtime.shutdown_background();
     code

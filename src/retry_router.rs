@@ -36,6 +36,11 @@ impl RetryRouter {
         RetryRouter { broker, authenticity, policy, worker: worker.to_owned() }
     }
 
+    /// What kind of broker the messages come from, and from which of its queues.
+    pub fn source(&self) -> (&'static str, &str) {
+        (self.broker.system(), self.broker.main_queue())
+    }
+
     /// Decides where these failures send a message, and makes the copy that goes there.
     pub fn plan(&self, original: &Message, failures: &Failures) -> Forward {
         let now = Utc::now();

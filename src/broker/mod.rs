@@ -6,6 +6,7 @@ pub mod message;
 pub mod signature;
 pub mod tables;
 pub mod topology;
+mod watch;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,6 +15,7 @@ use async_trait::async_trait;
 
 pub use message::Message;
 pub use signature::Signer;
+pub use watch::QueueWatch;
 
 /// A message broker with durable queues, publisher confirms and manual acknowledgement.
 #[async_trait]
@@ -35,6 +37,15 @@ pub trait Broker: Send + Sync {
 
     /// Checks that the broker answers.
     async fn ping(&self) -> Result<(), BrokerError>;
+
+    /// What the broker says of each queue now. A queue that doesn't exist is left out.
+    async fn queues(&self) -> Result<Vec<QueueState>, BrokerError>;
+
+    /// The main queue's name.
+    fn main_queue(&self) -> &str;
+
+    /// What kind of broker this is, by the name that traces have for it.
+    fn system(&self) -> &'static str;
 
     /// Closes what is open; unsettled deliveries go back to the queue.
     async fn close(&self);
@@ -58,6 +69,42 @@ pub enum Destination {
     Delay(Duration),
     /// The dead-letter queue, for messages that can't be processed.
     DeadLetter,
+}
+
+/// What the broker says of a queue.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QueueState {
+    /// The queue's name. Where delayed messages have no queue of their own, they are counted under
+    /// that of the main queue.
+    pub name: String,
+    /// What the queue is for.
+    pub role: QueueRole,
+    /// How many messages wait in it, those that workers have in hand not included.
+    pub messages: u64,
+    /// How many consumers it has; `None` if this broker doesn't know.
+    pub consumers: Option<u32>,
+}
+
+/// What a queue is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum QueueRole {
+    /// Workers consume from it.
+    Main,
+    /// Failed messages wait in it.
+    Delay,
+    /// Dead letters are in it until they are moved to the database.
+    Dead,
+}
+
+impl QueueRole {
+    /// Its name in metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            QueueRole::Main => "main",
+            QueueRole::Delay => "delay",
+            QueueRole::Dead => "dead",
+        }
+    }
 }
 
 /// An open consumer. When both halves are dropped, unsettled deliveries go back to the queue.

@@ -15,6 +15,7 @@ mod limits;
 mod mail;
 mod process;
 mod requests;
+mod telemetry;
 mod values;
 mod work;
 
@@ -26,6 +27,7 @@ pub use limits::LimitArgs;
 pub use mail::{DEFAULT_MAIL_DIR, MailArgs};
 pub use process::{DataArgs, HttpArgs, LogArgs, MonitorArgs, ShutdownArgs, TlsArgs};
 pub use requests::{ApiArgs, RequestArgs};
+pub use telemetry::TelemetryArgs;
 pub use values::{duration, name, no_declare, path, since, whole};
 pub use work::{EffectArgs, RetentionArgs, SimulationArgs};
 

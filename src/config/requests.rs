@@ -43,9 +43,9 @@ pub struct RequestArgs {
     #[arg(long, env = "CORS_ORIGINS", value_name = "CORS_ORIGINS")]
     cors_origins: Option<Origins>,
     /// Which requests have a line in the log: all of them, errors and what takes over a second, or
-    /// none [default: all in up, errors in serve]
-    #[arg(long, env = "ACCESS_LOG", value_name = "ACCESS_LOG")]
-    access_log: Option<AccessLog>,
+    /// none
+    #[arg(long, env = "ACCESS_LOG", value_name = "ACCESS_LOG", default_value = "all")]
+    access_log: AccessLog,
     /// Names of hosts under which an instance that asks nobody for a token is served besides
     /// localhost, with commas between them
     #[arg(long, env = "ALLOWED_HOSTS", value_name = "ALLOWED_HOSTS")]
@@ -53,10 +53,10 @@ pub struct RequestArgs {
 }
 
 impl RequestArgs {
-    /// The limits. The role says with `usual` which requests are logged if nothing is set.
-    pub fn limits(&self, usual: AccessLog) -> Limits {
+    /// The limits.
+    pub fn limits(&self) -> Limits {
         Limits {
-            access_log: self.access_log.unwrap_or(usual),
+            access_log: self.access_log,
             request_timeout: self.request_timeout,
             max_connections: self.max_connections as usize,
             allowed: AllowedHosts {

@@ -1,15 +1,17 @@
 //! The first step: reads a batch of deliveries and runs its database effects.
 
 use std::collections::{HashMap, HashSet};
+use std::time::{Duration, SystemTime};
 
 use chrono::Utc;
 use uuid::Uuid;
 
 use super::job::{Job, Progress};
-use super::{Abandoned, OutageRetry, Session, counts};
+use super::{Abandoned, OutageRetry, Session, counts, spans};
 use crate::authenticity::Authority;
 use crate::broker::Delivery;
 use crate::domain::event::Event;
+use crate::domain::processing::effect::EffectKey;
 use crate::domain::processing::failure::Failure;
 use crate::effects::{DatabaseWork, Outcome, Work};
 use crate::ground::shutdown::Backoff;
@@ -43,7 +45,8 @@ impl Session {
             match decoded {
                 Ok(event) => {
                     self.observe_start(&delivery, &event);
-                    jobs.push(Job::new(delivery, event, &self.tools.effects));
+                    let span = self.span(&delivery);
+                    jobs.push(Job::new(delivery, event, &self.tools.effects, span));
                 }
                 Err(malformed) => {
                     let session = self.clone();
@@ -110,16 +113,23 @@ impl Session {
         let mut wanted: Vec<&mut Job> = Vec::with_capacity(jobs.len());
         for job in jobs {
             let Some(task) = job.task(index) else { continue };
-            let simulated = || self.tools.simulation.failure(effect).map(Failure::transient);
-            match self.gates.closed(effect, None).or_else(simulated) {
-                Some(failure) => task.progress = Progress::Failed(failure),
+            if let Some(held) = self.gates.closed(effect, None) {
+                task.progress = Progress::Failed(held);
+                continue;
+            }
+            match self.tools.simulation.failure(effect) {
+                Some(error) => {
+                    let failed = Err(Failure::transient(error));
+                    counts::observe(&self.tools.metrics, effect, &failed, Duration::ZERO);
+                    task.progress = failed.map_or_else(Progress::Failed, Progress::Ended);
+                }
                 None => wanted.push(job),
             }
         }
         if wanted.is_empty() {
             return Ok(());
         }
-        let started = std::time::Instant::now();
+        let (started, begun) = (std::time::Instant::now(), SystemTime::now());
         let recorded = self.record(work, &wanted).await?;
         let took = started.elapsed();
         let mut fresh = recorded.fresh;
@@ -135,6 +145,8 @@ impl Session {
                 }
             };
             counts::observe(&self.tools.metrics, effect, &ended, took);
+            let key = EffectKey::only(effect);
+            spans::together(&job.span, &key, begun, ended.as_ref().err());
             set(job, index, ended.map_or_else(Progress::Failed, Progress::Ended));
         }
         Ok(())

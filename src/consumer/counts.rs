@@ -14,9 +14,7 @@ const REASONS: [DeadReason; 4] =
 /// Creates the series from the start: one that exists can be watched before it first counts.
 pub(super) fn expect(metrics: &Metrics, effects: &[Started]) {
     for started in effects {
-        let name = started.effect.name();
-        metrics.retries.with_label_values(&[name]);
-        metrics.duplicates_skipped.with_label_values(&[name]);
+        metrics.expect_effect(started.effect.name());
     }
     for reason in REASONS {
         metrics.dead_letters.with_label_values(&[reason.as_str()]);

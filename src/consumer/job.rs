@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
 
-use super::{Abandoned, Session, counts};
+use super::{Abandoned, Session, counts, spans};
 use crate::broker::Delivery;
 use crate::domain::event::Event;
 use crate::domain::processing::claim::Claim;
@@ -15,6 +15,7 @@ use crate::domain::processing::failure::{Failure, Failures, Hold};
 use crate::domain::processing::gate::Pass;
 use crate::effects::{ExternalWork, LONGEST_TIME_LIMIT, Outcome, Prepared, Started, Work};
 use crate::gates::Place;
+use crate::ground::traces::Span;
 use crate::store::StoreError;
 use crate::store::delivery::processed::{EventRecord, Finished};
 
@@ -28,6 +29,8 @@ pub(super) struct Job {
     pub(super) delivery: Delivery,
     pub(super) event: Event,
     pub(super) tasks: Vec<Task>,
+    /// It ends when the job does.
+    pub(super) span: Span,
 }
 
 /// One effect of the event, for one of its targets.
@@ -54,7 +57,7 @@ pub(super) enum Progress {
 }
 
 impl Job {
-    pub(super) fn new(delivery: Delivery, event: Event, effects: &[Started]) -> Job {
+    pub(super) fn new(delivery: Delivery, event: Event, effects: &[Started], span: Span) -> Job {
         let applying =
             effects.iter().enumerate().filter(|(_, started)| started.effect.applies(&event));
         let tasks = applying.flat_map(|(index, started)| {
@@ -70,7 +73,7 @@ impl Job {
                 progress: Progress::Open,
             })
         });
-        Job { delivery, tasks: tasks.collect(), event }
+        Job { delivery, tasks: tasks.collect(), event, span }
     }
 
     /// The task of the effect at `index` of the worker's list, if the event has it.
@@ -130,7 +133,8 @@ impl Session {
                 continue;
             };
             let pass = job.delivery.message.pass(task.effect.effect);
-            match self.external(work, &task.effect, &job.event, record, pass).await {
+            let running = self.external(work, &task.effect, &job.event, record, pass);
+            match spans::effect(&job.span, &task.effect, running).await {
                 Ok(progress) => task.progress = progress,
                 Err(Abandoned) => {
                     let _ = self.settlement.release(&[job.delivery.tag]).await;
@@ -140,7 +144,10 @@ impl Session {
         }
         match job.failures() {
             None => self.settle_finished(vec![job]).await,
-            Some(failures) => self.route(&job.delivery, Some(&job), failures).await,
+            Some(failures) => {
+                spans::end(&mut job.span, &failures);
+                self.route(&job.delivery, Some(&job), failures).await;
+            }
         }
     }
 
@@ -245,13 +252,13 @@ impl Session {
         run: Run,
         time_limit: Duration,
     ) -> Result<Outcome, Failure> {
-        if let Some(error) = self.tools.simulation.failure(effect.effect) {
-            return Err(Failure::transient(error));
-        }
         let started = Instant::now();
-        let outcome = tokio::time::timeout(time_limit, run).await.unwrap_or_else(|_| {
-            Err(Failure::transient(format!("not done within {} s", time_limit.as_secs_f32())))
-        });
+        let outcome = match self.tools.simulation.failure(effect.effect) {
+            Some(error) => Err(Failure::transient(error)),
+            None => tokio::time::timeout(time_limit, run).await.unwrap_or_else(|_| {
+                Err(Failure::transient(format!("not done within {} s", time_limit.as_secs_f32())))
+            }),
+        };
         counts::observe(&self.tools.metrics, effect.effect, &outcome, started.elapsed());
         outcome
     }

@@ -13,6 +13,7 @@ mod counts;
 mod job;
 mod outage;
 mod settle;
+mod spans;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -120,8 +121,7 @@ impl Consumer {
         hand_back: &CancellationToken,
     ) {
         let mut backoff = Backoff::default();
-        let mut lost = false;
-        let mut careful = false;
+        let (mut lost, mut careful) = (false, false);
         while !shutdown.stopped() {
             let prefetch = if careful { 1 } else { self.concurrency };
             match self.broker.consume(prefetch).await {

@@ -10,21 +10,26 @@ use crate::ground::shutdown::Backoff;
 use crate::retry_router::Forward;
 use crate::store::gates::parked::ToPark;
 
-/// Logs a line about a delivery: the same fields each time, then those of its outcome.
+/// Logs a line about a delivery: the same fields whatever the outcome, so that whoever collects
+/// lines has one form of them. What an outcome does not have is empty, or zero.
 macro_rules! delivery {
-    ($level:ident, $about:expr, $outcome:expr $(, $($more:tt)+)?) => {
+    ($level:ident, $about:expr, $end:expr) => {{
+        let (about, end): (DeliveryFields<'_>, DeliveryEnd<'_>) = ($about, $end);
         tracing::$level!(
-            event_id = $about.event_id,
-            event_type = $about.event_type,
-            task_id = $about.subject.and_then(|subject| subject.task_id()),
-            subject = $about.other_subject().map(tracing::field::display),
-            attempt = $about.attempt,
-            worker = $about.worker,
-            outcome = $outcome,
-            $($($more)+,)?
+            event_id = about.event_id,
+            event_type = about.event_type,
+            task_id = about.subject.and_then(|subject| subject.task_id()).unwrap_or_default(),
+            subject = about.subject.map(|subject| subject.to_string()).unwrap_or_default(),
+            attempt = about.attempt,
+            worker = about.worker,
+            outcome = end.outcome,
+            error = end.error,
+            reason = end.reason,
+            next_attempt = end.next_attempt,
+            delay = end.delay,
             "delivery"
         )
-    };
+    }};
 }
 
 impl Session {
@@ -52,7 +57,7 @@ impl Session {
             let outcome = if job.is_duplicate() { "duplicate" } else { "processed" };
             metrics.deliveries.with_label_values(&[outcome]).inc();
             let about = DeliveryFields::new(&self.tools.worker, &job.delivery, Some(&job.event));
-            delivery!(info, about, outcome);
+            delivery!(info, about, DeliveryEnd { outcome, ..DeliveryEnd::default() });
         }
     }
 
@@ -74,6 +79,7 @@ impl Session {
     /// Sends a copy of the message where the policy says, then acks the original. While the
     /// database or the broker is away, the delivery is held.
     pub(super) async fn route(&self, delivery: &Delivery, job: Option<&Job>, failures: Failures) {
+        let _refused = job.is_none().then(|| self.span_of_refused(delivery, &failures));
         let mut forward = self.tools.router.plan(&delivery.message, &failures);
         let Some(queue) = forward.queue() else {
             if let Some(job) = job {
@@ -159,30 +165,45 @@ impl Session {
         let metrics = &self.tools.metrics;
         let about = DeliveryFields::new(&self.tools.worker, delivery, event);
         let error = failures.to_string();
+        let effects = |failed: bool| {
+            let such = failures.iter().filter(move |failure| failure.is_failed_attempt() == failed);
+            such.filter_map(|failure| failure.effect.as_ref()).map(|effect| effect.effect)
+        };
         match route {
             Route::Retry { after, attempt: next_attempt } => {
                 metrics.deliveries.with_label_values(&["retried"]).inc();
-                let failed = failures.iter().filter(|failure| failure.is_failed_attempt());
-                for effect in failed.filter_map(|failure| failure.effect.as_ref()) {
-                    metrics.retries.with_label_values(&[effect.effect]).inc();
-                }
-                let delay = short(after);
-                delivery!(warn, about, "retried", error, next_attempt, delay);
+                effects(true).for_each(|name| metrics.retries.with_label_values(&[name]).inc());
+                let (outcome, delay) = ("retried", short(after));
+                let end = DeliveryEnd { outcome, error, next_attempt, delay, reason: "" };
+                delivery!(warn, about, end);
             }
-            Route::Park { after } => {
+            Route::Park { .. } | Route::Hold(_) => {
                 metrics.deliveries.with_label_values(&["parked"]).inc();
-                delivery!(info, about, "parked", delay = short(after));
-            }
-            Route::Hold(_) => {
-                metrics.deliveries.with_label_values(&["parked"]).inc();
-                let why = held_message(failures);
-                delivery!(info, about, "parked", why);
+                let waiting = effects(false);
+                waiting.for_each(|name| metrics.effect_parked.with_label_values(&[name]).inc());
+                let reason = failures.iter().find(|failure| !failure.is_failed_attempt());
+                let reason = reason.map_or("", |failure| failure.message.as_str());
+                let delay = match route {
+                    Route::Park { after } => short(after),
+                    Route::Hold(hold) if !hold.at_least.is_zero() => short(hold.at_least),
+                    // It lasts as long as its gate is closed.
+                    _ => String::new(),
+                };
+                let (outcome, next_attempt) = ("parked", about.attempt);
+                let end = DeliveryEnd { outcome, error, next_attempt, delay, reason };
+                delivery!(info, about, end);
             }
             Route::Dead(reason) => {
                 let reason = reason.as_str();
                 metrics.deliveries.with_label_values(&["dead"]).inc();
                 metrics.dead_letters.with_label_values(&[reason]).inc();
-                delivery!(error, about, "dead", error, reason);
+                effects(true).for_each(|name| metrics.effect_dead.with_label_values(&[name]).inc());
+                let outcome = "dead";
+                delivery!(
+                    error,
+                    about,
+                    DeliveryEnd { outcome, error, reason, ..DeliveryEnd::default() }
+                );
             }
         }
     }
@@ -194,12 +215,6 @@ fn held(failures: &Failures) -> Option<(&'static str, Hold)> {
         (Some(effect), Class::Held(hold)) => Some((effect.effect, hold)),
         _ => None,
     })
-}
-
-/// Why it waits.
-fn held_message(failures: &Failures) -> &str {
-    let held = failures.iter().find(|failure| matches!(failure.class, Class::Held(_)));
-    held.map_or("", |failure| &failure.message)
 }
 
 /// The fields of each line about a delivery, whatever its outcome.
@@ -214,11 +229,6 @@ struct DeliveryFields<'a> {
 }
 
 impl<'a> DeliveryFields<'a> {
-    /// The subject, unless it is a task, which has a field of its own.
-    fn other_subject(&self) -> Option<Subject> {
-        self.subject.filter(|subject| subject.task_id().is_none())
-    }
-
     fn new(
         worker: &'a str,
         delivery: &'a Delivery,
@@ -234,4 +244,18 @@ impl<'a> DeliveryFields<'a> {
             worker,
         }
     }
+}
+
+/// How a delivery ended, for its line.
+#[derive(Default)]
+struct DeliveryEnd<'a> {
+    outcome: &'static str,
+    /// What failed in this attempt.
+    error: String,
+    /// Why it is a dead letter, or what it waits for.
+    reason: &'a str,
+    /// The attempt that it comes back for, if it does.
+    next_attempt: u32,
+    /// How long until then.
+    delay: String,
 }

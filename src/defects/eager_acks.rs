@@ -5,7 +5,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use crate::broker::{
-    Broker, BrokerError, Consumption, DeadLetterQueue, Deliveries, Delivery, Outgoing, Settlement,
+    Broker, BrokerError, Consumption, DeadLetterQueue, Deliveries, Delivery, Outgoing, QueueState,
+    Settlement,
 };
 
 /// A broker whose consumer acks what it hands out. Later acks of the same delivery do nothing,
@@ -34,6 +35,18 @@ impl Broker for EagerAcks {
 
     async fn ping(&self) -> Result<(), BrokerError> {
         self.0.ping().await
+    }
+
+    async fn queues(&self) -> Result<Vec<QueueState>, BrokerError> {
+        self.0.queues().await
+    }
+
+    fn main_queue(&self) -> &str {
+        self.0.main_queue()
+    }
+
+    fn system(&self) -> &'static str {
+        self.0.system()
     }
 
     async fn close(&self) {

@@ -88,10 +88,11 @@ impl ExternalWork for Notifier {
             return Ok(Prepared::Wait { at_most: wait, why });
         }
         let (mail, mailer) = (compose(event, &task, &user), Arc::clone(&self.mailer));
+        let event_id = event.metadata.event_id;
         Ok(Prepared::run(async move {
             mailer.send(&mail).await?;
             let (recipient, message_id) = (mail.to.as_str(), mail.message_id.as_str());
-            tracing::info!(recipient, message_id, "mail");
+            tracing::info!(recipient, message_id, %event_id, "mail");
             Ok(Outcome::Noted(mail.to))
         }))
     }

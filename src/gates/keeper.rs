@@ -1,8 +1,9 @@
 //! Keeps the gates: reads them, lets probes through, and brings back what was parked.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use prometheus::IntGaugeVec;
 use uuid::Uuid;
 
 use super::Gates;
@@ -10,6 +11,7 @@ use crate::authenticity::Authenticity;
 use crate::broker::{Broker, BrokerError, Destination, Outgoing, kept};
 use crate::domain::processing::gate::{PROBE_PAUSES, Pass};
 use crate::ground::shutdown::{Backoff, Shutdown};
+use crate::ground::telemetry::Metrics;
 use crate::store::gates::{self as store, EffectGate, parked};
 use crate::store::{Store, StoreError};
 
@@ -20,6 +22,8 @@ const TURN: Duration = Duration::from_millis(400);
 const LEASE: Duration = Duration::from_secs(30);
 /// How long a probe may take before another goes.
 const PROBE: Duration = Duration::from_secs(45);
+/// How often parked messages are counted, for the metrics.
+const COUNTED_EVERY: Duration = Duration::from_secs(10);
 /// How many messages come back together.
 const BATCH: i64 = 500;
 
@@ -30,6 +34,7 @@ pub struct Keeper {
     broker: Arc<dyn Broker>,
     store: Store,
     authenticity: Authenticity,
+    metrics: Metrics,
 }
 
 /// What keeps parked messages from coming back.
@@ -43,10 +48,15 @@ enum KeepError {
 
 impl Keeper {
     /// A keeper of the gates of these effects.
-    pub fn new(gates: Gates, effects: Vec<&'static str>, broker: Arc<dyn Broker>) -> Keeper {
+    pub fn new(
+        gates: Gates,
+        effects: Vec<&'static str>,
+        broker: Arc<dyn Broker>,
+        metrics: Metrics,
+    ) -> Keeper {
         let store = gates.store.clone();
         let authenticity = Authenticity::new(store.clone());
-        Keeper { gates, effects, broker, store, authenticity }
+        Keeper { gates, effects, broker, store, authenticity, metrics }
     }
 
     /// Reads the gates once, so that nothing runs before they are known.
@@ -63,11 +73,14 @@ impl Keeper {
     pub async fn run(self, shutdown: Shutdown) {
         let mut backoff = Backoff::default();
         let mut failing = false;
+        let mut counted: Option<Instant> = None;
         while shutdown.sleep(TURN).await {
-            match self.turn().await {
+            let counts = counted.is_none_or(|at| at.elapsed() > COUNTED_EVERY);
+            match self.turn(counts).await {
                 Ok(()) => {
                     backoff.reset();
                     failing = false;
+                    counted = if counts { Some(Instant::now()) } else { counted };
                 }
                 Err(error) => {
                     if !std::mem::replace(&mut failing, true) {
@@ -79,9 +92,24 @@ impl Keeper {
         }
     }
 
-    async fn turn(&self) -> Result<(), KeepError> {
+    /// Reads the gates, and does what they allow. With `counts`, also counts what is parked.
+    async fn turn(&self, counts: bool) -> Result<(), KeepError> {
         let found = store::look(&mut *self.store.connection().await?, &self.effects).await?;
         self.gates.set(found.clone());
+        for EffectGate { effect, gate, .. } in &found {
+            let set = |gauge: &IntGaugeVec, on: bool| {
+                gauge.with_label_values(&[effect.as_str()]).set(on.into());
+            };
+            set(&self.metrics.effect_breaker_open, gate.outage.is_some());
+            set(&self.metrics.effect_paused, gate.pause.is_some());
+        }
+        if counts {
+            let parked = parked::counts(&mut *self.store.connection().await?).await?;
+            for effect in &self.effects {
+                let count = parked.get(*effect).copied().unwrap_or_default();
+                self.metrics.events_parked.with_label_values(&[*effect]).set(count);
+            }
+        }
         for EffectGate { effect, gate, probe_is_due, any_due } in found {
             if !any_due || gate.pause.is_some() {
                 continue;

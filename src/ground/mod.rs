@@ -8,5 +8,6 @@ pub mod secret;
 pub mod service_url;
 pub mod shutdown;
 pub mod telemetry;
+pub mod traces;
 pub mod tls;
 pub mod keyed_semaphore;

@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use crate::access::Caller;
 use crate::domain::event::{Origin, RequestContext};
+use crate::ground::traces;
 
 pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// A longer id is replaced: it may have been made up to fill logs.
@@ -57,7 +58,7 @@ impl RequestId {
     /// The request with its id and its trace context.
     pub(super) fn read(request: &ServiceRequest) -> RequestContext {
         let given = request.headers().get(TRACEPARENT).and_then(|value| value.to_str().ok());
-        let traceparent = given.filter(|text| is_traceparent(text)).map(str::to_owned);
+        let traceparent = given.filter(|text| traces::is_traceparent(text)).map(str::to_owned);
         RequestContext { id: RequestId::of(request), traceparent }
     }
 
@@ -69,40 +70,5 @@ impl RequestId {
                 && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.:/+=".contains(&b))
         };
         given.filter(fit).map_or_else(RequestId::fresh, str::to_owned)
-    }
-}
-
-/// Whether this is a trace context: version 00 of
-/// <https://www.w3.org/TR/trace-context/#traceparent-header>, with ids that are not zero.
-fn is_traceparent(text: &str) -> bool {
-    let parts: Vec<&str> = text.split('-').collect();
-    let [version, trace, parent, flags] = parts[..] else { return false };
-    let hex = |part: &str, length: usize| {
-        part.len() == length
-            && part.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
-    };
-    let id = |part: &str, length: usize| hex(part, length) && part.bytes().any(|b| b != b'0');
-    version == "00" && id(trace, 32) && id(parent, 16) && hex(flags, 2)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_trace_context_is_taken_only_whole() {
-        let good = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
-        assert!(is_traceparent(good));
-        for bad in [
-            "",
-            "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331",
-            "01-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
-            "00-0AF7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
-            "00-00000000000000000000000000000000-b7ad6b7169203331-01",
-            "00-0af7651916cd43dd8448eb211c80319c-0000000000000000-01",
-            "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-x",
-        ] {
-            assert!(!is_traceparent(bad), "{bad}");
-        }
     }
 }

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use lettre::message::Mailbox;
 use tokio::io::AsyncWriteExt;
 
-use super::{Mail, Mailer, message};
+use super::{Mail, Mailer, message, spans};
 use crate::domain::processing::failure::Failure;
 use crate::ground::private;
 
@@ -48,6 +48,9 @@ impl Mailer for FileMailer {
             file.flush().await?;
             tokio::fs::rename(&half, &path).await
         };
-        written.await.map_err(|e| Failure::transient(format!("{}: {e}", path.display())))
+        let written = async {
+            written.await.map_err(|e| Failure::transient(format!("{}: {e}", path.display())))
+        };
+        spans::writing(mail, written).await
     }
 }

@@ -5,6 +5,7 @@ mod files;
 mod greetings;
 mod smtp;
 mod smtp_url;
+mod spans;
 mod starttls;
 
 use async_trait::async_trait;

@@ -15,7 +15,7 @@ use lettre::transport::smtp::Error;
 
 use super::greetings::{CONNECT_TIMEOUT, Greetings, Line, SmtpManners};
 use super::smtp_url::SmtpUrl;
-use super::{Mail, Mailer, message};
+use super::{Mail, Mailer, message, spans};
 use crate::domain::processing::failure::Failure;
 use crate::ground::tls;
 
@@ -27,6 +27,8 @@ const TRUSTED_IDLE: Duration = Duration::from_secs(5);
 pub struct SmtpMailer {
     pool: Pool<Server>,
     from: Mailbox,
+    /// Host and port, for traces.
+    server: (String, u16),
 }
 
 impl SmtpMailer {
@@ -47,18 +49,21 @@ impl SmtpMailer {
             .create_timeout(Some(CONNECT_TIMEOUT))
             .recycle_timeout(Some(CONNECT_TIMEOUT))
             .build()?;
-        Ok(SmtpMailer { pool, from })
+        Ok(SmtpMailer { pool, from, server: (url.host.clone(), url.port) })
     }
 }
 
 #[async_trait]
 impl Mailer for SmtpMailer {
     async fn send(&self, mail: &Mail) -> Result<(), Failure> {
-        let message = message(&self.from, mail)?;
-        let connection =
-            self.pool.get().await.map_err(|e| Failure::transient(no_connection(&e)))?;
-        let mut dialogue = Dialogue { connection: Some(connection) };
-        dialogue.send(&message).await.map_err(classify)
+        let sending = async {
+            let message = message(&self.from, mail)?;
+            let connection =
+                self.pool.get().await.map_err(|e| Failure::transient(no_connection(&e)))?;
+            let mut dialogue = Dialogue { connection: Some(connection) };
+            dialogue.send(&message).await.map_err(classify)
+        };
+        spans::sending((&self.server.0, self.server.1), mail, sending).await
     }
 }
 

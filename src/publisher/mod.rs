@@ -9,6 +9,7 @@
 mod error;
 mod handover;
 mod message;
+mod spans;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -192,9 +193,7 @@ impl Publisher {
     }
 
     fn take_handed(&mut self) {
-        while let Ok(handed) = self.handed.try_recv() {
-            self.pending.push(handed);
-        }
+        self.pending.extend(std::iter::from_fn(|| self.handed.try_recv().ok()));
     }
 
     /// Releases handed-over events whose lease could end before the broker answers, and all that
@@ -223,7 +222,7 @@ impl Publisher {
     /// Publishes events leased until `leased_until`, and notes which ones the broker has confirmed.
     async fn publish(
         &mut self,
-        events: Vec<Publishable>,
+        mut events: Vec<Publishable>,
         leased_until: Instant,
     ) -> Result<(), PublishError> {
         if events.is_empty() {
@@ -232,6 +231,7 @@ impl Publisher {
         let authority = self.authenticity.authority().await?;
         self.sent_at = Instant::now();
         let ids: Vec<Uuid> = events.iter().map(|event| event.id).collect();
+        let spans = spans::sending(&mut events, self.broker.as_ref());
         let batch = events.into_iter().map(|Publishable { mut message, .. }| {
             authority.sign(&mut message);
             Outgoing { to: Destination::Main, message }
@@ -241,7 +241,7 @@ impl Publisher {
         let answers = timeout_at(until, publishing)
             .await
             .unwrap_or_else(|_| vec![Err(BrokerError::ConfirmTimeout(PUBLISH_TIMEOUT)); ids.len()]);
-
+        spans.end(&answers);
         let mut unconfirmed = Vec::new();
         let mut first_error = None;
         let before = self.confirmed.len();

@@ -23,7 +23,6 @@ use crate::ground::shutdown::Shutdown;
 use crate::ground::telemetry::Metrics;
 use crate::ground::tls::Tls;
 use crate::http::middleware::admission::Policy;
-use crate::http::middleware::observe::AccessLog;
 use crate::http::middleware::rate_limits::RateLimits;
 use crate::http::routes::health::{HealthSources, LastReport};
 use crate::http::{self, ProcessState, SharedState};
@@ -109,8 +108,6 @@ pub(super) struct Api {
     pub(super) cache: Option<Arc<dyn Cache>>,
     pub(super) cache_ttl: Duration,
     pub(super) limiter: Option<Arc<dyn Limiter>>,
-    /// Which requests are logged if nothing is set.
-    pub(super) access_log: AccessLog,
     /// How long connections are still accepted after the stop signal, for the sake of a proxy.
     pub(super) farewell: Duration,
 }
@@ -145,7 +142,7 @@ pub(super) async fn serve(
         policy: api.policy,
     };
     let shared = ProcessState::new(api.pools.unwrap_or_else(|| store.into()), cache, common);
-    let limits = api.args.requests.limits(api.access_log);
+    let limits = api.args.requests.limits();
     http::serve(listener, shared, broker, limits, &shutdown, api.farewell).await?;
     publisher_shutdown.stop();
     let ending = async { tokio::try_join!(publishing, indexing) };
@@ -169,6 +166,7 @@ pub(super) fn monitor(
         cache: SharedCache::new(None, store.clone(), metrics.clone(), Duration::ZERO).on_thread(),
         needs_broker: true,
         last: LastReport::default(),
+        queues: Arc::default(),
         pools: store.into(),
         broker,
         metrics,
@@ -260,8 +258,9 @@ pub(super) async fn work(
     (consumer, gates): (Consumer, Gates),
     shutdown: &Shutdown,
 ) -> anyhow::Result<()> {
-    let RoleContext { store, broker, .. } = context.clone();
-    let keeper = Keeper::new(gates, effects::built_in().names().collect(), broker.clone());
+    let RoleContext { store, broker, metrics } = context.clone();
+    let names = effects::built_in().names().collect();
+    let keeper = Keeper::new(gates, names, broker.clone(), metrics);
     // What is paused must not run before that is known.
     while let Err(error) = keeper.read().await {
         tracing::warn!(%error, "can't read which effects are paused; retrying");

@@ -8,9 +8,9 @@ use super::parts;
 use super::runtime::{self, Setup};
 use crate::cache::Cache;
 use crate::config::{
-    ApiArgs, Auth, BrokerArgs, CacheArgs, DatabaseArgs, ShutdownArgs, TlsArgs, no_declare,
+    ApiArgs, Auth, BrokerArgs, CacheArgs, DatabaseArgs, ShutdownArgs, TelemetryArgs, TlsArgs,
+    no_declare,
 };
-use crate::http::middleware::observe::AccessLog;
 use crate::store::Pools;
 
 /// How long connections are still accepted after the stop signal. A proxy that still sends requests
@@ -32,6 +32,8 @@ pub struct Args {
     tls: TlsArgs,
     #[command(flatten)]
     shutdown: ShutdownArgs,
+    #[command(flatten)]
+    telemetry: TelemetryArgs,
     /// Do not declare the queues at the start
     #[arg(long, env = "NO_DECLARE", value_parser = no_declare, help_heading = "Broker")]
     no_declare: bool,
@@ -45,8 +47,9 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let address = args.api.http.address();
     let policy = args.api.access.policy(Auth::Tokens, address.ip())?;
     let tls = args.tls.load()?;
+    args.telemetry.start(&tls)?;
     let (database_url, redis_url) = (args.database.required_url(&tls)?, args.cache.url(&tls)?);
-    let (threads, _) = args.api.requests.limits(AccessLog::Errors).threads();
+    let (threads, _) = args.api.requests.limits().threads();
     let pools = Pools::divided(&database_url, args.database.database_pool_size.into(), threads)?;
     let store = pools.shared().clone();
     let broker = parts::broker(&args.broker, &tls, "taskd serve", &store, args.no_declare)?;
@@ -67,7 +70,6 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
             limiter: redis.map(|redis| parts::shared_limiter(redis, &context.store)),
             args: args.api,
             pools: Some(pools),
-            access_log: AccessLog::Errors,
             farewell: FAREWELL.min(drain_timeout / 4),
             policy,
         };

@@ -6,7 +6,7 @@ use super::parts::{self, WorkerSettings};
 use super::runtime::{self, Setup};
 use crate::config::{
     BrokerArgs, DatabaseArgs, EffectArgs, MailArgs, MonitorArgs, ShutdownArgs, SimulationArgs,
-    TlsArgs, name, no_declare, whole,
+    TelemetryArgs, TlsArgs, name, no_declare, whole,
 };
 use crate::operate::unfinished;
 use crate::store::Store;
@@ -40,6 +40,8 @@ pub struct Args {
     monitor: MonitorArgs,
     #[command(flatten)]
     shutdown: ShutdownArgs,
+    #[command(flatten)]
+    telemetry: TelemetryArgs,
 }
 
 /// Runs a worker until it is told to stop.
@@ -48,6 +50,7 @@ pub struct Args {
 /// The configuration is wrong, or a dependency is not as it must be.
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let tls = args.tls.load()?;
+    args.telemetry.start(&tls)?;
     let database_url = args.database.required_url(&tls)?;
     let simulation = args.simulation.checked()?;
     let worker = args.name.unwrap_or_else(parts::default_worker);

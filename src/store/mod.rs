@@ -15,6 +15,7 @@ pub mod mail_limits;
 pub mod migrations;
 mod schema;
 mod sql;
+mod spans;
 pub mod task_list;
 pub mod tasks;
 

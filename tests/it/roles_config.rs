@@ -138,6 +138,13 @@ const WRONG: &[(&str, &str, &str, &str)] = &[
     ("TASKD_ENV", "up", "staging", "development, production"),
     ("RATE_LIMIT_READS", "up", "0/1m", "whole number from 1"),
     ("MAIL_DIR", "work", "/proc", "/proc"),
+    ("OTEL_EXPORTER_OTLP_ENDPOINT", "serve", "h:4318", "http://localhost:4318"),
+    ("OTEL_EXPORTER_OTLP_HEADERS", "work", "secret", "api-key=secret"),
+    ("OTEL_EXPORTER_OTLP_PROTOCOL", "up", "grpc", "http/protobuf"),
+    ("OTEL_SERVICE_NAME", "serve", " ", "1 to 200 bytes"),
+    ("OTEL_RESOURCE_ATTRIBUTES", "serve", "x", "deployment.environment.name=production"),
+    ("OTEL_TRACES_SAMPLER", "work", "some", "parentbased_traceidratio"),
+    ("OTEL_TRACES_SAMPLER_ARG", "serve", "2", "from 0 to 1"),
 ];
 
 /// The variables in the first column of the README's table.

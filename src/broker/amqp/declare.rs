@@ -13,8 +13,8 @@ use super::confirms::Confirms;
 use super::connection::{call, connect, open_channel};
 use super::convert::to_table;
 use super::url::AmqpUrl;
-use crate::broker::BrokerError;
 use crate::broker::topology::{Queue, Topology};
+use crate::broker::{BrokerError, QueueRole, QueueState};
 use crate::domain::processing::retry::short;
 
 /// `NOT_FOUND` and `PRECONDITION_FAILED`
@@ -72,7 +72,7 @@ pub async fn check(url: &AmqpUrl, topology: &Topology) -> Result<Vec<Finding>, B
         if wanted.contains(name.as_str()) {
             continue;
         }
-        if let Some(messages) = exists(&connection, &name).await? {
+        if let Some((messages, _)) = exists(&connection, &name).await? {
             let problem = match messages {
                 0 => "is left over from other RETRY_DELAYS and empty: it can be deleted".to_owned(),
                 n => format!(
@@ -96,8 +96,28 @@ fn usual_delays() -> impl Iterator<Item = Duration> {
     ms.chain(seconds).chain(minutes).chain(hours)
 }
 
-/// The number of messages in a queue; `None` if there is no such queue.
-async fn exists(connection: &Connection, name: &str) -> Result<Option<u32>, BrokerError> {
+/// What the broker says of each queue. One that doesn't exist is left out.
+pub(super) async fn states(
+    connection: &Connection,
+    topology: &Topology,
+) -> Result<Vec<QueueState>, BrokerError> {
+    let mut states = Vec::with_capacity(topology.queues.len());
+    for name in topology.queues.iter().map(|queue| queue.name.as_str()) {
+        let role = match name {
+            name if name == topology.main() => QueueRole::Main,
+            name if name == topology.dead() => QueueRole::Dead,
+            _ => QueueRole::Delay,
+        };
+        if let Some((messages, consumers)) = exists(connection, name).await? {
+            let (name, messages) = (name.to_owned(), messages.into());
+            states.push(QueueState { name, role, messages, consumers: Some(consumers) });
+        }
+    }
+    Ok(states)
+}
+
+/// The numbers of messages in a queue and of its consumers; `None` if there is no such queue.
+async fn exists(connection: &Connection, name: &str) -> Result<Option<(u32, u32)>, BrokerError> {
     // If there is no such queue, the broker closes the channel.
     let line = open_channel(connection, Arc::new(Confirms::default())).await?;
     let mut arguments = QueueDeclareArguments::new(name);
@@ -110,7 +130,7 @@ async fn exists(connection: &Connection, name: &str) -> Result<Option<u32>, Brok
     match looking.await {
         Ok(found) => {
             line.close().await;
-            Ok(Some(found.map_or(0, |(_, messages, _)| messages)))
+            Ok(Some(found.map_or((0, 0), |(_, messages, consumers)| (messages, consumers))))
         }
         Err(error) => match line.closed_because() {
             Some((NOT_FOUND, _)) => Ok(None),

@@ -25,7 +25,7 @@ pub use declare::{Finding, check};
 pub use url::AmqpUrl;
 
 use crate::broker::topology::Topology;
-use crate::broker::{Broker, BrokerError, Consumption, DeadLetterQueue, Outgoing};
+use crate::broker::{Broker, BrokerError, Consumption, DeadLetterQueue, Outgoing, QueueState};
 
 /// How long one call may take; longer means that the broker is in trouble.
 const CALL_TIMEOUT: Duration = Duration::from_secs(5);
@@ -97,6 +97,18 @@ impl Broker for AmqpBroker {
 
     async fn ping(&self) -> Result<(), BrokerError> {
         self.publisher.ping().await
+    }
+
+    async fn queues(&self) -> Result<Vec<QueueState>, BrokerError> {
+        declare::states(&self.publisher.connection().await?, &self.topology).await
+    }
+
+    fn main_queue(&self) -> &str {
+        self.topology.main()
+    }
+
+    fn system(&self) -> &'static str {
+        "rabbitmq"
     }
 
     async fn close(&self) {

@@ -98,6 +98,11 @@ impl Publisher {
         answer
     }
 
+    /// The connection in use, or a new one, to ask something on a channel of one's own.
+    pub(super) async fn connection(&self) -> Result<Connection, BrokerError> {
+        Ok(self.session().await?.connection.clone())
+    }
+
     pub(super) async fn close(&self) {
         if let Some(session) = self.session.lock().await.take() {
             let connection = session.connection.clone();

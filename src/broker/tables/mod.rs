@@ -18,7 +18,8 @@ use serde_json::{Map, Value};
 use tokio::sync::Notify;
 
 use crate::broker::{
-    Broker, BrokerError, Consumption, DeadLetterQueue, Destination, Message, Outgoing,
+    Broker, BrokerError, Consumption, DeadLetterQueue, Destination, Message, Outgoing, QueueRole,
+    QueueState,
 };
 use crate::store::delivery::queue::{self, LeasedMessage, NewRow};
 use crate::store::{Store, StoreError};
@@ -121,6 +122,35 @@ impl Broker for TableBroker {
 
     async fn ping(&self) -> Result<(), BrokerError> {
         self.shared.store.ping().await.map(drop).map_err(unavailable)
+    }
+
+    /// Which consumers there are, nobody notes.
+    async fn queues(&self) -> Result<Vec<QueueState>, BrokerError> {
+        let counting = async {
+            let mut connection = self.shared.store.connection().await?;
+            queue::depths(&mut connection, [&self.main, &self.dead]).await
+        };
+        let depths = counting.await.map_err(unavailable)?;
+        let mut states = Vec::new();
+        for (name, role, delayed) in [
+            (&self.main, QueueRole::Main, false),
+            (&self.main, QueueRole::Delay, true),
+            (&self.dead, QueueRole::Dead, false),
+        ] {
+            let depth = depths.iter().find(|depth| depth.queue == *name);
+            let messages = depth.map_or(0, |depth| if delayed { depth.delayed } else { depth.due });
+            let messages = u64::try_from(messages).unwrap_or_default();
+            states.push(QueueState { name: name.clone(), role, messages, consumers: None });
+        }
+        Ok(states)
+    }
+
+    fn main_queue(&self) -> &str {
+        &self.main
+    }
+
+    fn system(&self) -> &'static str {
+        "postgresql"
     }
 
     async fn close(&self) {}

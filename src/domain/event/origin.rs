@@ -1,5 +1,7 @@
 //! Where a change comes from: who made it, in which request, and why.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -89,6 +91,14 @@ impl ActorKind {
     /// The kind with this name.
     pub fn from_name(name: &str) -> Option<ActorKind> {
         ActorKind::ALL.into_iter().find(|kind| kind.as_str() == name)
+    }
+}
+
+/// As in log lines: `user 7`, `operator`.
+impl fmt::Display for Actor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.kind.as_str())?;
+        self.id.map_or(Ok(()), |id| write!(f, " {id}"))
     }
 }
 

@@ -10,3 +10,4 @@ pub mod limits;
 pub mod observe;
 mod pieces;
 pub mod rate_limits;
+mod spans;

@@ -10,10 +10,12 @@ use actix_web::http::{ConnectionType, Method, StatusCode};
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage, ResponseError, web};
 
+use crate::access::Caller;
 use crate::ground::shutdown::Shutdown;
 use crate::http::AppState;
 use crate::http::error::{ApiError, PROBLEM_JSON};
 use crate::http::middleware::admission::MatchedRoute;
+use crate::http::middleware::spans;
 use crate::http::request_id::RequestId;
 
 /// Middleware around routing and all rules, so that refusals are measured and logged too.
@@ -22,7 +24,8 @@ pub async fn observe<B: MessageBody + 'static>(
     next: Next<B>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
     let started = Instant::now();
-    let context = RequestId::read(&request);
+    let mut context = RequestId::read(&request);
+    let span = spans::begin(&request, &mut context);
     let id = context.id.clone();
     let method = request.method().clone();
     // RFC 9110, section 9.3.2: HEAD is GET without a body. The server leaves the body out itself.
@@ -44,23 +47,23 @@ pub async fn observe<B: MessageBody + 'static>(
     let status = response.status();
     let matched = response.request().extensions_mut().remove::<MatchedRoute>();
     let route = matched.map_or_else(|| response.request().match_pattern(), |matched| matched.path);
+    spans::end(span, &method, route.as_deref(), status);
     let route = route.unwrap_or_else(|| "unmatched".to_owned());
     let elapsed = started.elapsed();
     if let Some(state) = response.request().app_data::<web::Data<AppState>>() {
+        let metrics = &state.common.metrics;
         let labels = [known(&method), route.as_str(), status.as_str()];
-        state
-            .common
-            .metrics
-            .http_requests
-            .with_label_values(&labels)
-            .observe(elapsed.as_secs_f64());
+        metrics.http_requests.with_label_values(&labels).observe(elapsed.as_secs_f64());
+        metrics.http_answers.with_label_values(&[route.as_str(), class(status)]).inc();
     }
     let log = response.request().app_data::<web::Data<AccessLog>>().map(|log| *log.get_ref());
     if log.is_some_and(|log| log.has(status, elapsed)) {
         // The path without the query: search terms are private.
         let path = response.request().path();
         let (status, ms) = (status.as_u16(), (elapsed.as_secs_f64() * 1e4).round() / 10.0);
-        tracing::info!(%method, path, status, ms, request_id = id, "request");
+        let caller = response.request().extensions().get::<Caller>().map(Caller::actor);
+        let caller = caller.map_or("none".to_owned(), |actor| actor.to_string());
+        tracing::info!(%method, route, path, status, ms, request_id = id, caller, "request");
     }
     Ok(response)
 }
@@ -120,16 +123,37 @@ fn as_problem(response: ServiceResponse<BoxBody>) -> ServiceResponse<BoxBody> {
 }
 
 /// The metric label of a method. Clients can make methods up, and each label is kept forever.
-fn known(method: &Method) -> &str {
+pub(super) fn known(method: &Method) -> &str {
     match method.as_str() {
         known @ ("GET" | "HEAD" | "POST" | "PUT" | "PATCH" | "DELETE" | "OPTIONS") => known,
         _ => "other",
     }
 }
 
+/// The metric label of a status: its class, or 429, which alerts tell from other faults of clients.
+fn class(status: StatusCode) -> &'static str {
+    match status.as_u16() {
+        429 => "429",
+        500.. => "5xx",
+        400.. => "4xx",
+        300.. => "3xx",
+        200.. => "2xx",
+        _ => "1xx",
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn too_many_requests_are_a_class_of_their_own() {
+        for (status, label) in
+            [(200, "2xx"), (304, "3xx"), (404, "4xx"), (429, "429"), (503, "5xx")]
+        {
+            assert_eq!(class(StatusCode::from_u16(status).unwrap()), label);
+        }
+    }
 
     #[test]
     fn errors_and_slow_requests_are_what_errors_are() {

@@ -12,7 +12,7 @@ use tokio::sync::Mutex;
 use tokio::time::timeout;
 
 use crate::access::Tokens;
-use crate::broker::Broker;
+use crate::broker::{Broker, QueueWatch};
 use crate::ground::telemetry::Metrics;
 use crate::http::describe::{OPERATION, answer, problem};
 use crate::http::error::ApiError;
@@ -43,6 +43,8 @@ pub struct HealthSources {
     pub metrics_for_admins: Option<Tokens>,
     /// The last result of `/readyz`.
     pub last: LastReport,
+    /// When the broker was last asked about its queues.
+    pub queues: Arc<QueueWatch>,
 }
 
 /// The last report of `/readyz`, and when it was made. Probes that come while a check runs share
@@ -256,13 +258,17 @@ async fn metrics(
     let metrics = &monitored.metrics;
     let pool = monitored.pools.status();
     metrics.pool_size.set(pool.size as i64);
+    metrics.pool_limit.set(pool.limit as i64);
     metrics.pool_available.set(pool.available as i64);
     metrics.pool_waiting.set(pool.waiting as i64);
     let backlog =
         async { outbox::backlog(&mut *monitored.pools.shared().connection().await?).await };
     // If the database can't be asked, the last figures remain. A scrape has to be answered within a
     // second too.
-    if let Ok(Ok(backlog)) = timeout(PATIENCE / 2, backlog).await {
+    let counting = QueueWatch::refresh(&monitored.queues, &monitored.broker, metrics);
+    let (backlog, _) =
+        tokio::join!(timeout(PATIENCE / 2, backlog), timeout(PATIENCE / 2, counting));
+    if let Ok(Ok(backlog)) = backlog {
         metrics.events_unpublished.set(backlog.unpublished);
         let age = backlog.oldest.map_or(0.0, |oldest| (Utc::now() - oldest).as_seconds_f64());
         metrics.events_unpublished_age.set(age.max(0.0));

@@ -57,6 +57,7 @@ pub async fn serve(
         // The admission table has a rule for the metrics.
         metrics_for_admins: None,
         last: LastReport::default(),
+        queues: Arc::default(),
     };
     let monitored = Data::new(monitored);
     let document = Data::new(docs::Document(openapi::document().to_string().into()));

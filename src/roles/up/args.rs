@@ -7,7 +7,7 @@ use super::super::parts::{self, WorkerSettings};
 use crate::cache::RedisUrl;
 use crate::config::{
     ApiArgs, Auth, BrokerArgs, CacheArgs, DEFAULT_MAIL_DIR, DataArgs, DatabaseArgs, EffectArgs,
-    MailArgs, RetentionArgs, SimulationArgs, TlsArgs, duration, whole,
+    MailArgs, RetentionArgs, SimulationArgs, TelemetryArgs, TlsArgs, duration, whole,
 };
 use crate::domain::schedule::Schedule;
 use crate::effects::Simulation;
@@ -48,6 +48,8 @@ pub struct Args {
     pub(super) tls: TlsArgs,
     #[command(flatten)]
     pub(super) retention: RetentionArgs,
+    #[command(flatten)]
+    pub(super) telemetry: TelemetryArgs,
 }
 
 impl Args {
@@ -90,6 +92,7 @@ impl Args {
         let tls = self.tls.load()?;
         let redis_url = self.cache.url(&tls)?;
         self.broker.topology()?;
+        self.telemetry.start(&tls)?;
         let address = self.api.http.address();
         // On an address that others can reach, requests need a token.
         let usual = if address.ip().is_loopback() { Auth::None } else { Auth::Tokens };

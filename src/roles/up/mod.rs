@@ -14,7 +14,6 @@ use self::args::CheckedArgs;
 use self::database::Database;
 use super::parts::{self, RoleContext};
 use super::{runtime, upkeep};
-use crate::http::middleware::observe::AccessLog;
 
 /// Runs everything until told to stop.
 ///
@@ -59,7 +58,6 @@ pub async fn run(mut args: Args) -> anyhow::Result<ExitCode> {
         limiter: redis.map(|redis| parts::shared_limiter(redis, &store)),
         args: args.api.clone(),
         pools: None,
-        access_log: AccessLog::All,
         farewell: Duration::ZERO,
         policy,
     };

@@ -65,6 +65,8 @@ pub enum Service {
 pub struct PoolStatus {
     /// Open connections.
     pub size: usize,
+    /// Connections that may be open.
+    pub limit: usize,
     /// Idle connections among them.
     pub available: usize,
     /// Callers that wait for a connection.
@@ -137,7 +139,12 @@ impl Store {
     /// How much of the pool is in use.
     pub(super) fn status(&self) -> PoolStatus {
         let status = self.pool.status();
-        PoolStatus { size: status.size, available: status.available, waiting: status.waiting }
+        PoolStatus {
+            size: status.size,
+            limit: status.max_size,
+            available: status.available,
+            waiting: status.waiting,
+        }
     }
 }
 

@@ -48,9 +48,10 @@ impl Pools {
 
     /// How many connections there are in all, and how many are in use.
     pub fn status(&self) -> PoolStatus {
-        let mut sum = PoolStatus { size: 0, available: 0, waiting: 0 };
+        let mut sum = PoolStatus { size: 0, limit: 0, available: 0, waiting: 0 };
         for status in [&self.shared].into_iter().chain(self.of_threads.iter()).map(Store::status) {
             sum.size += status.size;
+            sum.limit += status.limit;
             sum.available += status.available;
             sum.waiting += status.waiting;
         }

@@ -186,6 +186,37 @@ pub async fn due(connection: &mut AsyncPgConnection, queue: &str) -> Result<i64,
     Ok(due.due)
 }
 
+/// How many messages of a queue wait.
+#[derive(Debug, QueryableByName)]
+pub struct Depth {
+    /// The queue's name.
+    #[diesel(sql_type = Text)]
+    pub queue: String,
+    /// Those that are due and nobody has taken.
+    #[diesel(sql_type = BigInt)]
+    pub due: i64,
+    /// Those that are due later and have never been taken: they wait for their delay.
+    #[diesel(sql_type = BigInt)]
+    pub delayed: i64,
+}
+
+/// How many messages of these queues wait; a queue without any is left out.
+///
+/// # Errors
+/// The database fails.
+pub async fn depths(
+    connection: &mut AsyncPgConnection,
+    queues: [&str; 2],
+) -> Result<Vec<Depth>, StoreError> {
+    let statement = Statement::new(
+        "SELECT queue, count(*) FILTER (WHERE due_at <= clock_timestamp()) AS due,
+                count(*) FILTER (WHERE due_at > clock_timestamp() AND deliveries = 0) AS delayed
+         FROM queued_messages WHERE queue = ANY($1) GROUP BY queue",
+    )
+    .bind::<Array<Text>, _>(queues.map(str::to_owned).to_vec());
+    Ok(statement.load(connection).await?)
+}
+
 /// Makes every taken message of a queue due again, for a process that knows that no other is at
 /// work. Messages that wait for a delay have never been taken, and go on waiting.
 ///

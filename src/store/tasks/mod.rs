@@ -12,10 +12,10 @@ use uuid::Uuid;
 
 use crate::domain::event::NewEvent;
 use crate::domain::task::Task;
-use crate::store::StoreError;
 use crate::store::delivery::new_events::{self, bind_lease};
 use crate::store::delivery::outbox::Lease;
 use crate::store::sql::{RunQueryDsl, Statement, unseen};
+use crate::store::{StoreError, spans};
 pub(in crate::store) use owners::detach;
 pub use owners::{Owner, missing_owners};
 pub(in crate::store) use row::{COLUMNS, ColumnTypes};
@@ -71,7 +71,9 @@ pub async fn insert_all(
     ));
     let statement = bind_writes(statement, tasks)
         .bind::<Array<Timestamptz>, _>(tasks.iter().map(|(t, _)| t.created_at).collect::<Vec<_>>());
-    let inserted: Vec<WrittenTask> = bind_lease(statement, lease).load(connection).await?;
+    let spans = spans::writing("INSERT tasks", tasks.iter().map(|(_, event)| event));
+    let inserted = bind_lease(statement, lease).load::<WrittenTask>(connection).await;
+    let inserted = spans.end(inserted)?;
     Ok(inserted.into_iter().map(|row| (row.event_id, row.subject_id)).collect())
 }
 
@@ -111,7 +113,8 @@ pub async fn insert(
     .bind::<Nullable<Timestamptz>, _>(task.completed_at)
     .bind::<Timestamptz, _>(task.created_at);
     let statement = bind_lease(new_events::bind(statement, event), lease);
-    let written: WrittenTask = statement.get_result(connection).await?;
+    let spans = spans::writing("INSERT tasks", [event]);
+    let written: WrittenTask = spans.end(statement.get_result(connection).await)?;
     Ok(written.subject_id)
 }
 
@@ -147,7 +150,9 @@ pub async fn update(
     ));
     let statement = bind_writes(statement, writes)
         .bind::<Array<BigInt>, _>(writes.iter().map(|(t, _)| t.id).collect::<Vec<_>>());
-    let written: Vec<WrittenTask> = bind_lease(statement, lease).load(connection).await?;
+    let spans = spans::writing("UPDATE tasks", writes.iter().map(|(_, event)| event));
+    let written = bind_lease(statement, lease).load::<WrittenTask>(connection).await;
+    let written = spans.end(written)?;
     Ok(written.into_iter().map(|row| row.subject_id).collect())
 }
 
@@ -197,6 +202,7 @@ pub async fn delete(
     .bind::<BigInt, _>(last.id)
     .bind::<BigInt, _>(last.version);
     let statement = bind_lease(new_events::bind(statement, event), lease);
-    let deleted: Vec<WrittenTask> = statement.load(connection).await?;
+    let spans = spans::writing("DELETE tasks", [event]);
+    let deleted: Vec<WrittenTask> = spans.end(statement.load(connection).await)?;
     Ok(!deleted.is_empty())
 }
