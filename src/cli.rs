@@ -3,7 +3,7 @@
 use clap::{Parser, Subcommand};
 
 use taskd::config::LogArgs;
-use taskd::roles::{audit, dlq, events, migrate, purge, serve, token, topology, up, work};
+use taskd::roles::{audit, dlq, events, migrate, ps, purge, serve, token, topology, up, work};
 
 /// A task-management API whose every change reliably becomes an event, and whose side work can
 /// fail, retry, restart and multiply without losing or repeating anything.
@@ -37,6 +37,8 @@ pub enum Role {
     Migrate(migrate::Args),
     /// Tokens for the API: make the first one, list and revoke any
     Token(token::Args),
+    /// Who is there: the processes that serve and work
+    Ps(ps::Args),
     /// Events: what became of them, and why they are not done
     Events(events::Args),
     /// What operators did, and who tried to sign in

@@ -5,6 +5,7 @@ pub mod message;
 pub mod signature;
 pub mod tables;
 pub mod topology;
+pub mod watched;
 
 use std::sync::Arc;
 use std::time::Duration;

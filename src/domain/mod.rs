@@ -5,6 +5,7 @@ pub mod catalog;
 pub mod event;
 pub mod field;
 pub mod moment;
+pub mod presence;
 pub mod processing;
 pub mod rate;
 pub mod schedule;

@@ -1,8 +1,10 @@
 //! Logging, and the metrics of a process.
 
 mod escape;
+mod load;
 
 pub use escape::printable;
+pub use load::{InHand, Load};
 
 use clap::ValueEnum;
 use prometheus::{
@@ -107,6 +109,10 @@ pub struct Metrics {
     pub pool_available: IntGauge,
     pub pool_waiting: IntGauge,
     pub purged: IntCounterVec,
+    /// Requests under way; shown by `taskd ps` alone.
+    pub requests: Load,
+    /// Deliveries in hand; shown by `taskd ps` alone.
+    pub in_hand: Load,
 }
 
 impl Metrics {
@@ -217,6 +223,8 @@ impl Metrics {
                 "Rows deleted by purge, by table",
                 &["table"],
             )?,
+            requests: Load::default(),
+            in_hand: Load::default(),
             registry,
         };
         // A series that exists from the start can be watched before it first counts.

@@ -2,6 +2,7 @@
 
 mod operator;
 mod order;
+pub mod presence;
 pub mod story;
 pub mod unfinished;
 

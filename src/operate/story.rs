@@ -3,11 +3,13 @@
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
+use crate::domain::presence;
 use crate::domain::processing::setback::StepKind;
 use crate::domain::processing::state::{EventState, Situation, why_not_done};
 use crate::store::events::setbacks::{self, StepRow};
 use crate::store::events::unfinished::{self, Unfinished};
 use crate::store::events::{self, EffectState, EventDetail};
+use crate::store::operation::processes;
 use crate::store::{Connection, StoreError};
 
 /// All that is known of an event.
@@ -37,7 +39,14 @@ pub async fn story(connection: &mut Connection, id: Uuid) -> Result<Option<Story
     let steps = setbacks::steps(connection, id).await?;
     // The statement names no other states.
     let state = EventState::from_name(&event.listed.state).unwrap_or(EventState::Queued);
-    let situation = situation(state, &event, unfinished.as_ref(), &effects, &steps);
+    let no_worker = match state {
+        EventState::Queued => presence::no_worker(&processes::list(connection).await?, Utc::now()),
+        _ => None,
+    };
+    let situation = Situation {
+        no_worker: no_worker.as_deref(),
+        ..situation(state, &event, unfinished.as_ref(), &effects, &steps)
+    };
     let why_not_done = why_not_done(&situation, Utc::now());
     let letter = situation.letter.map(str::to_owned).filter(|_| state == EventState::Dead);
     Ok(Some(Story { state, why_not_done, letter, event, effects, steps }))
@@ -64,6 +73,7 @@ fn situation<'a>(
         letter: unfinished.and_then(|u| u.letter_id.as_deref()),
         discarded: discarded.map(|step| (step.actor.as_str(), step.at)),
         running: running.and_then(|effect| Some((effect.worker()?, effect.effect.as_str()))),
+        no_worker: None,
     }
 }
 

@@ -8,6 +8,7 @@ pub mod events;
 pub mod migrate;
 mod parts;
 mod progress;
+pub mod ps;
 pub mod purge;
 mod reach;
 mod runtime;

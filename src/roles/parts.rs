@@ -10,11 +10,13 @@ use crate::authenticity::Authenticity;
 use crate::broker::Broker;
 use crate::broker::amqp::AmqpBroker;
 use crate::broker::tables::TableBroker;
+use crate::broker::watched::Watched;
 use crate::cache::{Cache, DatabaseLimiter, Limiter, MemoryCache, RedisCache, RedisUrl};
 use crate::config::{ApiArgs, BrokerArgs, CacheArgs, ConfigError, MailArgs};
 use crate::consumer::{Consumer, EXTERNAL_AT_ONCE, WorkerContext};
 use crate::dead_letters::{Mover, Replayer};
 use crate::domain::catalog;
+use crate::domain::presence::Role;
 use crate::domain::processing::retry::RetryPolicy;
 use crate::domain::rate::Limit;
 use crate::effects::{self, EffectContext, Simulation};
@@ -29,6 +31,7 @@ use crate::http::{self, ProcessState, SharedState};
 use crate::idempotency::Idempotency;
 use crate::mail::{FileMailer, Mailer, SmtpMailer};
 use crate::operate;
+use crate::operate::presence::Presence;
 use crate::publisher::Publisher;
 use crate::read_cache::SharedCache;
 use crate::retry_router::RetryRouter;
@@ -46,6 +49,11 @@ pub(super) struct RoleContext {
 impl RoleContext {
     pub(super) fn new(store: Store, broker: Arc<dyn Broker>) -> anyhow::Result<RoleContext> {
         Ok(RoleContext { store, broker, metrics: Metrics::new()? })
+    }
+
+    /// Notes from now on that this process is there.
+    pub(super) fn presence(&self, role: Role, name: &str) -> Presence {
+        Presence::start(self.store.clone(), role, name, &self.metrics)
     }
 }
 
@@ -233,6 +241,8 @@ pub(super) fn consumer(
         worker: worker.to_owned(),
         store,
     };
+    let watched = Watched::new(broker, tools.metrics.in_hand.clone());
+    let broker: Arc<dyn Broker> = Arc::new(watched);
     #[cfg(feature = "defects")]
     let (tools, broker) = crate::defects::worker(tools, broker);
     Consumer::new(tools, broker, concurrency)

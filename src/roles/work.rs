@@ -8,6 +8,7 @@ use crate::config::{
     BrokerArgs, DatabaseArgs, MailArgs, MonitorArgs, ShutdownArgs, SimulationArgs, TlsArgs, name,
     no_declare, whole,
 };
+use crate::domain::presence;
 use crate::operate::unfinished;
 use crate::store::Store;
 
@@ -54,6 +55,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let broker = parts::broker(&args.broker, &tls, &name, &store, args.no_declare)?;
     let mailer = parts::mailer(&args.mail, &tls)?;
     let setup = Setup {
+        identity: (presence::Role::Work, &worker),
         database_url: &database_url,
         store,
         broker,

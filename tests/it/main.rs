@@ -53,6 +53,7 @@ mod openapi;
 mod outages;
 mod plans;
 mod pool;
+mod presence;
 mod pooling;
 mod probes;
 mod properties;

@@ -29,6 +29,8 @@ pub async fn observe<B: MessageBody + 'static>(
     if method == Method::HEAD {
         request.head_mut().method = Method::GET;
     }
+    let under_way =
+        request.app_data::<web::Data<AppState>>().map(|s| s.common.metrics.requests.begin());
     let answering = async move {
         match next.call(request).await {
             Ok(response) => Ok(as_problem(response.map_into_boxed_body())),
@@ -54,6 +56,9 @@ pub async fn observe<B: MessageBody + 'static>(
             .http_requests
             .with_label_values(&labels)
             .observe(elapsed.as_secs_f64());
+    }
+    if let Some(under_way) = under_way {
+        under_way.finish(1);
     }
     let log = response.request().app_data::<web::Data<AccessLog>>().map(|log| *log.get_ref());
     if log.is_some_and(|log| log.has(status, elapsed)) {

@@ -38,6 +38,7 @@ pub fn all() -> &'static Routes {
             docs::ROUTES,
             operator::letters::ROUTES,
             operator::audit::ROUTES,
+            operator::processes::ROUTES,
         ])
     });
     &ALL
@@ -133,6 +134,6 @@ mod tests {
     fn each_route_is_there_once() {
         let routes: Vec<(&str, &str)> = all().iter().map(|r| (r.method, r.path)).collect();
         assert_eq!(routes.iter().collect::<BTreeSet<_>>().len(), routes.len());
-        assert_eq!(routes.len(), 52);
+        assert_eq!(routes.len(), 53);
     }
 }

@@ -34,12 +34,14 @@ pub async fn run(mut args: Args) -> anyhow::Result<ExitCode> {
     let mailer = parts::mailer(&args.mail, &tls)?;
     let context = RoleContext::new(store.clone(), broker.clone())?;
 
+    let (name, retries) = (parts::default_worker(), args.broker.retry.retry_delays.clone());
+    let presence = context.presence(crate::domain::presence::Role::Up, &name);
     let operated = database.take_orders(&store)?;
     let parting = async {
         if let Some(operated) = operated {
             operated.stop().await;
         }
-        broker.close().await;
+        tokio::join!(presence.leave(), broker.close());
     };
     let panel = |token: Option<&_>| {
         panel::panel(&args, &tls, address, policy, &database, redis_url.as_ref(), token)
@@ -52,7 +54,6 @@ pub async fn run(mut args: Args) -> anyhow::Result<ExitCode> {
     }
     tracing::info!(%address, "up");
 
-    let (name, retries) = (parts::default_worker(), args.broker.retry.retry_delays.clone());
     let consumer = parts::consumer(&context, mailer, retries, simulation, &name, args.concurrency);
     let api = parts::Api {
         cache: Some(parts::cache_or_memory(redis.clone())),

@@ -13,7 +13,7 @@ use uuid::Uuid;
 use crate::access::{self, Grant, Granted, Revocation, TokenFilter, grant};
 use crate::dead_letters::{DeadLetters, Order};
 use crate::http::routes::operator::{events, events::EventListOrder};
-use crate::operate::{AuditEntry, Operator, OrderError};
+use crate::operate::{AuditEntry, Operator, OrderError, presence};
 use crate::store::accounts::tokens::{self, Kind};
 use crate::store::letters::audit::{self, AuditFilter};
 use crate::store::{Connection, Store};
@@ -35,6 +35,9 @@ pub const AUDIT: &str = "/audit";
 pub const EVENT_LIST: &str = "/events/list";
 /// The path to which the id of an event is posted whose story is wanted.
 pub const EVENT_STORY: &str = "/events/story";
+
+/// The path to which the question is posted who is there.
+pub const PROCESSES: &str = "/processes";
 
 /// A token that was made, as it is answered.
 #[derive(Serialize, Deserialize)]
@@ -100,6 +103,7 @@ pub fn start(socket: &std::path::Path, store: Store) -> std::io::Result<Operator
             .route(TOKEN, web::delete().to(take_back))
             .route(EVENT_LIST, web::post().to(list_events))
             .route(EVENT_STORY, web::post().to(show_event))
+            .route(PROCESSES, web::post().to(list_processes))
     });
     let server =
         server.workers(1).shutdown_timeout(1).disable_signals().listen_uds(listener)?.run();
@@ -185,6 +189,11 @@ async fn list_events(store: Data<Store>, order: Json<EventListOrder>) -> HttpRes
 async fn show_event(store: Data<Store>, id: Json<Uuid>) -> HttpResponse {
     let shown = async { events::show(&mut *store.connection().await?, *id).await };
     answer(shown.await)
+}
+
+async fn list_processes(store: Data<Store>) -> HttpResponse {
+    let listed = async { Ok(presence::list(&mut *store.connection().await?).await?) };
+    answer(listed.await)
 }
 
 fn answer(outcome: Result<impl Serialize, OrderError>) -> HttpResponse {

@@ -1,0 +1,3 @@
+//! What operators look at, and nothing correct depends on.
+
+pub mod processes;
