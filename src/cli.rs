@@ -3,7 +3,9 @@
 use clap::{Parser, Subcommand};
 
 use taskd::config::LogArgs;
-use taskd::roles::{audit, dlq, events, migrate, ps, purge, serve, token, topology, up, work};
+use taskd::roles::{
+    audit, dlq, doctor, events, migrate, ps, purge, serve, token, topology, up, work,
+};
 
 /// A task-management API whose every change reliably becomes an event, and whose side work can
 /// fail, retry, restart and multiply without losing or repeating anything.
@@ -39,6 +41,10 @@ pub enum Role {
     Token(token::Args),
     /// Who is there: the processes that serve and work
     Ps(ps::Args),
+    /// What is wrong, and the command that mends it
+    ///
+    /// Exits with 1 if something doesn't work; warnings alone are 0.
+    Doctor(Box<doctor::Args>),
     /// Events: what became of them, and why they are not done
     Events(events::Args),
     /// What operators did, and who tried to sign in

@@ -4,6 +4,7 @@
 
 pub mod audit;
 pub mod dlq;
+pub mod doctor;
 pub mod events;
 pub mod migrate;
 mod parts;

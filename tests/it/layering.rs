@@ -128,8 +128,8 @@ fn no_role_imports_another() {
             imports(&source).into_iter().find(|import| module_of(import).starts_with("roles"));
         assert_eq!(upward, None, "src/{path}");
         for role in [
-            "audit", "dlq", "events", "migrate", "ps", "purge", "serve", "token", "topology",
-            "work", "up",
+            "audit", "dlq", "doctor", "events", "migrate", "ps", "purge", "serve", "token",
+            "topology", "work", "up",
         ] {
             let own = path == "roles/mod.rs"
                 || path == format!("roles/{role}.rs")

@@ -23,6 +23,7 @@ mod contract_broker;
 mod contract_cache;
 mod contract_limiter;
 mod dlq;
+mod doctor;
 mod error_codes;
 mod events;
 mod extending;

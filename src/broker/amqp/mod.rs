@@ -20,6 +20,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 pub use declare::{Finding, check};
+pub use refusal::{Probe, probe};
 pub use url::AmqpUrl;
 
 use crate::broker::topology::Topology;

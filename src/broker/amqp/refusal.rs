@@ -6,12 +6,16 @@
 //! module takes the first steps of the protocol once more, by hand: header, `Start`, `StartOk`,
 //! `Tune`, `TuneOk`, `Open` (<https://www.rabbitmq.com/amqp-0-9-1-reference#connection>).
 
+mod probe;
+
 use std::io;
 
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
+
+pub use probe::{Probe, probe};
 
 use super::CALL_TIMEOUT;
 use super::url::AmqpUrl;
@@ -50,6 +54,12 @@ pub(super) async fn of(url: &AmqpUrl) -> Option<String> {
         }
     };
     let (code, text) = timeout(CALL_TIMEOUT, asking).await.ok()?.ok()??;
+    refused(url, code, &text)
+}
+
+/// Why the broker refuses us if it closes a connection with this code and this text; `None` if that
+/// is no refusal, or passes.
+fn refused(url: &AmqpUrl, code: u16, text: &str) -> Option<String> {
     match code {
         ACCESS_REFUSED => Some(format!(
             "the broker refuses the user {:?}: the name or the password is wrong, or it may not \
@@ -97,7 +107,8 @@ fn broken() -> io::Error {
 }
 
 fn start_ok(url: &AmqpUrl) -> Vec<u8> {
-    let able = [&short("authentication_failure_close")[..], b"t\x01"].concat();
+    let able = |name: &str| [&short(name)[..], b"t\x01"].concat();
+    let able = [able("authentication_failure_close"), able("connection.blocked")].concat();
     let capabilities = [&short("capabilities")[..], b"F", &long(&able)].concat();
     let response = format!("\0{}\0{}", url.user, url.password);
     [
@@ -131,22 +142,40 @@ fn closed(arguments: &[u8]) -> io::Result<(u16, String)> {
 }
 
 async fn read_method<S: AsyncRead + Unpin>(stream: &mut S) -> io::Result<Vec<u8>> {
+    match read_frame(stream).await? {
+        (METHOD_FRAME, payload) => Ok(payload),
+        _ => Err(broken()),
+    }
+}
+
+/// The type of a frame, and what is in it.
+async fn read_frame<S: AsyncRead + Unpin>(stream: &mut S) -> io::Result<(u8, Vec<u8>)> {
     let kind = stream.read_u8().await?;
     let _channel = stream.read_u16().await?;
     let length = stream.read_u32().await?;
-    if kind != METHOD_FRAME || length > LONGEST_FRAME {
+    // Beyond these types it is no frame, and what follows is no length.
+    if !(1..=8).contains(&kind) || length > LONGEST_FRAME {
         return Err(broken());
     }
     let mut payload = vec![0; length as usize];
     stream.read_exact(&mut payload).await?;
     match stream.read_u8().await? {
-        FRAME_END => Ok(payload),
+        FRAME_END => Ok((kind, payload)),
         _ => Err(broken()),
     }
 }
 
 async fn write_method<S: AsyncWrite + Unpin>(stream: &mut S, payload: &[u8]) -> io::Result<()> {
-    let frame = [&[METHOD_FRAME, 0, 0][..], &long(payload), &[FRAME_END]].concat();
+    write_frame(stream, METHOD_FRAME, 0, payload).await
+}
+
+async fn write_frame<S: AsyncWrite + Unpin>(
+    stream: &mut S,
+    kind: u8,
+    channel: u8,
+    payload: &[u8],
+) -> io::Result<()> {
+    let frame = [&[kind, 0, channel][..], &long(payload), &[FRAME_END]].concat();
     stream.write_all(&frame).await?;
     stream.flush().await
 }

@@ -13,6 +13,7 @@ use uuid::Uuid;
 use crate::access::{self, Grant, Granted, Revocation, TokenFilter, grant};
 use crate::dead_letters::{DeadLetters, Order};
 use crate::http::routes::operator::{events, events::EventListOrder};
+use crate::operate::doctor::{self, Patient};
 use crate::operate::{AuditEntry, Operator, OrderError, presence};
 use crate::store::accounts::tokens::{self, Kind};
 use crate::store::letters::audit::{self, AuditFilter};
@@ -38,6 +39,9 @@ pub const EVENT_STORY: &str = "/events/story";
 
 /// The path to which the question is posted who is there.
 pub const PROCESSES: &str = "/processes";
+
+/// The path to which the order is posted to examine the database.
+pub const DOCTOR: &str = "/doctor";
 
 /// A token that was made, as it is answered.
 #[derive(Serialize, Deserialize)]
@@ -104,6 +108,7 @@ pub fn start(socket: &std::path::Path, store: Store) -> std::io::Result<Operator
             .route(EVENT_LIST, web::post().to(list_events))
             .route(EVENT_STORY, web::post().to(show_event))
             .route(PROCESSES, web::post().to(list_processes))
+            .route(DOCTOR, web::post().to(examine))
     });
     let server =
         server.workers(1).shutdown_timeout(1).disable_signals().listen_uds(listener)?.run();
@@ -194,6 +199,13 @@ async fn show_event(store: Data<Store>, id: Json<Uuid>) -> HttpResponse {
 async fn list_processes(store: Data<Store>) -> HttpResponse {
     let listed = async { Ok(presence::list(&mut *store.connection().await?).await?) };
     answer(listed.await)
+}
+
+/// How long a canary may take, in milliseconds, if one is to be sent.
+async fn examine(store: Data<Store>, canary: Json<Option<u64>>) -> HttpResponse {
+    let patient = Patient { store: store.get_ref().clone(), embedded: true };
+    let canary = canary.map(std::time::Duration::from_millis);
+    HttpResponse::Ok().json(doctor::examine_database(&patient, canary).await)
 }
 
 fn answer(outcome: Result<impl Serialize, OrderError>) -> HttpResponse {
