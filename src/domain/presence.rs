@@ -216,7 +216,7 @@ mod tests {
     #[test]
     fn a_worker_that_is_idle_or_gets_on_is_not_remarkable() {
         let idle = worker("w", "1");
-        assert!(codes(&[idle.clone()], None).is_empty());
+        assert!(codes(std::slice::from_ref(&idle), None).is_empty());
         let just_begun = Seen { in_hand: 1, busy_since: Some(at("13:59:10")), ..idle.clone() };
         assert!(codes(&[just_begun], None).is_empty());
         let long_busy = Seen {
@@ -232,7 +232,7 @@ mod tests {
     #[test]
     fn the_three_troubles_are_told_apart() {
         let silent = Seen { seen_at: at("13:40:00"), ..worker("w", "1") };
-        let of_silent = found(&[silent.clone()], Some(at("13:20:00")));
+        let of_silent = found(std::slice::from_ref(&silent), Some(at("13:20:00")));
         assert_eq!(of_silent.len(), 1, "of a silent process nothing else is known");
         let why = &of_silent[0].message;
         assert!(why.contains("none has been seen since 13:40:00 UTC"), "{why}");

@@ -14,6 +14,7 @@
 mod access;
 mod access_log;
 mod advisories;
+mod audit;
 mod access_changes;
 mod access_leaks;
 mod cache;

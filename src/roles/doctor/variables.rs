@@ -117,8 +117,8 @@ fn flag(invocation: &Invocation, arg: &Arg) -> Option<String> {
     Some(raw.collect::<Vec<_>>().join(","))
 }
 
-/// Variables in the environment that seem to be meant for taskd and are not known, each with the one
-/// that may be meant.
+/// Variables in the environment that seem to be meant for taskd and are not known, each with the
+/// one that may be meant.
 pub(super) fn misspelt(variables: &[Variable]) -> Vec<(String, Option<String>)> {
     let known: Vec<&str> = variables.iter().map(|variable| variable.name.as_str()).collect();
     let set = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
