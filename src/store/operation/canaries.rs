@@ -125,8 +125,8 @@ pub async fn abandoned(connection: &mut AsyncPgConnection) -> Result<Vec<Uuid>, 
     ids_of(statement, connection).await
 }
 
-/// Deletes all there is of these canaries. A worker that doesn't know what a canary is may have made
-/// one a dead letter.
+/// Deletes all there is of these canaries. A worker that doesn't know what a canary is may have
+/// made one a dead letter.
 ///
 /// # Errors
 /// The database fails; then nothing was deleted.
