@@ -3,7 +3,9 @@
 use clap::{Parser, Subcommand};
 
 use taskd::config::LogArgs;
-use taskd::roles::{audit, dlq, effects, events, migrate, purge, serve, token, topology, up, work};
+use taskd::roles::{
+    audit, dlq, doctor, effects, events, migrate, ps, purge, serve, token, topology, up, work,
+};
 
 /// A task-management API whose every change reliably becomes an event, and whose side work can
 /// fail, retry, restart and multiply without losing or repeating anything.
@@ -37,6 +39,12 @@ pub enum Role {
     Migrate(migrate::Args),
     /// Tokens for the API: make the first one, list and revoke any
     Token(token::Args),
+    /// Who is there: the processes that serve and work
+    Ps(ps::Args),
+    /// What is wrong, and the command that mends it
+    ///
+    /// Exits with 1 if something doesn't work; warnings alone are 0.
+    Doctor(Box<doctor::Args>),
     /// Events: what became of them, and why they are not done
     Events(events::Args),
     /// Effects: which run, and stopping one while the others go on

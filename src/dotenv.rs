@@ -11,16 +11,16 @@ use taskd::config::ConfigError;
 
 const FILE: &str = ".env";
 
-/// Sets the variables in the file that the environment doesn't have.
+/// Sets the variables in the file that the environment doesn't have, and returns their names.
 ///
 /// # Errors
 /// The file can't be read, belongs to another user, or has a line that can't be parsed. The error
 /// names the line by its number, since the line itself may contain a password.
-pub fn load() -> Result<(), ConfigError> {
+pub fn load() -> Result<Vec<String>, ConfigError> {
     let wrong = |problem: String| ConfigError::new(FILE, problem);
     let unreadable = |error: &dyn Display| wrong(format!("can't be read: {error}"));
     let entry = match Path::new(FILE).symlink_metadata() {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => return Err(unreadable(&error)),
         Ok(entry) => entry,
     };
@@ -32,7 +32,7 @@ pub fn load() -> Result<(), ConfigError> {
     let opened = file.metadata().map_err(|error| unreadable(&error))?;
     if opened.is_dir() {
         // Such as a virtual environment of Python.
-        return Ok(());
+        return Ok(Vec::new());
     }
     let us = taskd::ground::private::user().map_err(|error| unreadable(&error))?;
     if let Some(other) = [entry.uid(), opened.uid()].into_iter().find(|uid| ![0, us].contains(uid))
@@ -49,11 +49,14 @@ pub fn load() -> Result<(), ConfigError> {
     })?;
     let literal = literal(&text).map_err(wrong)?;
     // Parse all of it before setting anything.
-    let lines = dotenvy::from_read_iter(literal.as_bytes());
-    if let Some(error) = lines.filter_map(Result::err).next() {
-        return Err(wrong(not_understood(&literal, &error)));
-    }
-    dotenvy::from_read(literal.as_bytes()).map_err(|error| wrong(not_understood(&literal, &error)))
+    let lines: Result<Vec<(String, String)>, _> =
+        dotenvy::from_read_iter(literal.as_bytes()).collect();
+    let lines = lines.map_err(|error| wrong(not_understood(&literal, &error)))?;
+    let names = lines.into_iter().map(|(name, _)| name);
+    let new = names.filter(|name| std::env::var_os(name).is_none()).collect();
+    dotenvy::from_read(literal.as_bytes())
+        .map_err(|error| wrong(not_understood(&literal, &error)))?;
+    Ok(new)
 }
 
 /// Sets variables of this process, replacing their values. Call this only while no other thread

@@ -5,12 +5,13 @@ mod dotenv;
 
 use std::process::ExitCode;
 
-use clap::{CommandFactory, Parser};
+use clap::{CommandFactory, FromArgMatches};
 
 use cli::{Cli, Role};
 use taskd::config::ConfigError;
 use taskd::ground::{output, traces};
 use taskd::roles;
+use taskd::roles::doctor::Invocation;
 
 /// Requests and messages are many small values, allocated by one thread and freed by another. The C
 /// library's allocator is slow at that.
@@ -25,11 +26,20 @@ fn main() -> ExitCode {
     let told = ["-h", "--help", "help", "-V", "--version"];
     let asks =
         std::env::args_os().skip(1).any(|argument| told.iter().any(|told| argument == *told));
-    if !asks && let Err(error) = dotenv::load().and_then(|()| readable(&Cli::command())) {
-        return ended(Err(error.into()));
+    let mut from_file = Vec::new();
+    if !asks {
+        match dotenv::load().and_then(|names| readable(&Cli::command()).map(|()| names)) {
+            Ok(names) => from_file = names,
+            Err(error) => return ended(Err(error.into())),
+        }
     }
-    let cli = match Cli::try_parse() {
-        Ok(cli) => cli,
+    let parsed = Cli::command().try_get_matches().and_then(|matches| {
+        let cli =
+            Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut Cli::command()));
+        Ok((cli?, matches))
+    });
+    let (cli, matches) = match parsed {
+        Ok(parsed) => parsed,
         // Help and the version are no errors.
         Err(told) if !told.use_stderr() => {
             let printed = output::printed(told.print());
@@ -37,7 +47,7 @@ fn main() -> ExitCode {
         }
         Err(refused) => refused.exit(),
     };
-    ended(run(cli))
+    ended(run(cli, Invocation { command: Cli::command(), matches, from_file }))
 }
 
 fn ended(outcome: anyhow::Result<ExitCode>) -> ExitCode {
@@ -70,6 +80,8 @@ fn keep_together(role: &Role) -> anyhow::Result<()> {
             Role::Up(args) => args.data(),
             Role::Dlq(args) => args.data(),
             Role::Token(args) => args.data(),
+            Role::Ps(args) => args.data(),
+            Role::Doctor(args) => args.data(),
             Role::Events(args) => args.data(),
             Role::Audit(args) => args.data(),
             Role::Effects(args) => args.data(),
@@ -85,7 +97,7 @@ fn keep_together(role: &Role) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn run(cli: Cli) -> anyhow::Result<ExitCode> {
+fn run(cli: Cli, invocation: Invocation) -> anyhow::Result<ExitCode> {
     keep_together(&cli.role)?;
     cli.log.init();
     // Migrations need the multi-threaded runtime.
@@ -99,6 +111,8 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             Role::Purge(args) => roles::purge::run(args).await,
             Role::Migrate(args) => roles::migrate::run(args).await,
             Role::Token(args) => roles::token::run(args).await,
+            Role::Ps(args) => roles::ps::run(args).await,
+            Role::Doctor(args) => roles::doctor::run(*args, &invocation).await,
             Role::Events(args) => roles::events::run(args).await,
             Role::Audit(args) => roles::audit::run(args).await,
             Role::Effects(args) => roles::effects::run(args).await,

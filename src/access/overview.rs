@@ -5,9 +5,9 @@ use serde_json::json;
 
 use super::grant::user_id;
 use crate::operate::{Operator, OrderError};
-use crate::store::Connection;
 use crate::store::accounts::tokens::{self, Kind, TokenWithUser};
 use crate::store::accounts::{credentials, users};
+use crate::store::{Connection, transaction};
 
 /// How many rows are read at a time.
 const PAGE: i64 = 1_000;
@@ -75,20 +75,31 @@ pub async fn revoke(
     let by = Operator::of_command_line();
     match order {
         Revocation::Ids(ids) => {
-            let ids = credentials::revoke(connection, ids.clone()).await?;
-            let details = json!({ "tokens": ids });
-            by.audit(connection, "revoke token", None, details, false).await?;
+            let ids = transaction(connection, async |connection| {
+                let ids = credentials::revoke(connection, ids.clone()).await?;
+                let details = json!({ "tokens": ids });
+                by.audit(connection, "revoke token", None, details, false).await?;
+                Ok(ids)
+            })
+            .await?;
             Ok(Revoked { count: ids.len(), ids })
         }
         Revocation::AllOf(who) => {
             let user = existing(connection, who).await?;
-            let mut count = 0;
-            for kind in [Kind::Api, Kind::Session] {
-                let ended = credentials::end_all(connection, user, kind).await?;
-                count += ended.ok_or_else(|| no_such_user(who))?;
-            }
-            let target = Some(format!("token * of user {user}"));
-            by.audit(connection, "revoke token", target, json!({ "count": count }), false).await?;
+            let count = transaction(connection, async |connection| {
+                let mut count = 0;
+                for kind in [Kind::Api, Kind::Session] {
+                    let ended = credentials::end_all(connection, user, kind).await?;
+                    let Some(ended) = ended else { return Ok(None) };
+                    count += ended;
+                }
+                let (target, details) =
+                    (Some(format!("token * of user {user}")), json!({ "count": count }));
+                by.audit(connection, "revoke token", target, details, false).await?;
+                Ok(Some(count))
+            })
+            .await?;
+            let count = count.ok_or_else(|| no_such_user(who))?;
             Ok(Revoked { count, ids: Vec::new() })
         }
     }

@@ -7,6 +7,7 @@ pub mod signature;
 pub mod tables;
 pub mod topology;
 mod watch;
+pub mod watched;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -48,6 +48,16 @@ impl ConfigError {
     pub fn new(variable: impl Into<Cow<'static, str>>, problem: impl Into<String>) -> ConfigError {
         ConfigError { variable: variable.into(), problem: problem.into() }
     }
+
+    /// The variable that is missing or invalid.
+    pub fn variable(&self) -> &str {
+        &self.variable
+    }
+
+    /// What is wrong with it.
+    pub fn problem(&self) -> &str {
+        &self.problem
+    }
 }
 
 /// Parses the URL in a variable; `None` if it is not set.

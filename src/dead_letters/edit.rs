@@ -9,6 +9,7 @@ use super::{DeadLetters, letter};
 use crate::domain::event::{self, Actor, Metadata, NewEvent, Origin, Owners};
 use crate::operate::{Operator, OrderError};
 use crate::store::letters::{self, LetterState, edits};
+use crate::store::transaction;
 
 /// An order to send a corrected payload in place of a letter.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -59,17 +60,21 @@ impl DeadLetters {
             None => Vec::new(),
         };
         let id = event.id;
-        if !order.dry_run {
-            let written =
-                edits::replace(&mut connection, &row.id, &event, &done_before, &by.name).await?;
-            if !written {
-                return Err(OrderError::Missing(format!("open dead letter {}", order.id)));
-            }
-        }
         let target = Some(format!("dead letter {}", row.id));
         let details =
             json!({ "eventId": (!order.dry_run).then_some(id), "causationId": causation_id });
-        by.audit(&mut connection, "edit", target, details, order.dry_run).await?;
+        let written = transaction(&mut connection, async |connection| {
+            let written = order.dry_run
+                || edits::replace(connection, &row.id, &event, &done_before, &by.name).await?;
+            if written {
+                by.audit(connection, "edit", target, details, order.dry_run).await?;
+            }
+            Ok(written)
+        })
+        .await?;
+        if !written {
+            return Err(OrderError::Missing(format!("open dead letter {}", order.id)));
+        }
         let event_id = (!order.dry_run).then_some(id);
         Ok(Edited { event_id, causation_id, done_before })
     }

@@ -11,6 +11,7 @@ use super::{DeadLetter, DeadLetters};
 use crate::operate::{Operator, OrderError};
 use crate::store::letters::replays::{self, NewReplay};
 use crate::store::letters::{self, LetterFilter, LetterState, groups, settling};
+use crate::store::transaction;
 
 /// How many letters are discarded in one statement.
 const DISCARDED_AT_ONCE: i64 = 10_000;
@@ -104,15 +105,19 @@ impl DeadLetters {
         let details = json!({ "selection": order.selection, "canary": order.canary, "rate": order.rate,
             "maxFailures": order.max_failures,
             "letters": forecast.iter().map(|cause| cause.letters).sum::<i64>() });
-        let replay = match some && !order.dry_run {
-            true => {
-                let id = replays::create(&mut connection, &plan, &order.selection).await?;
-                replays::find(&mut connection, id).await?.map(Replay::from)
-            }
-            false => None,
-        };
-        let target = replay.as_ref().map(|replay| format!("replay {}", replay.id));
-        by.audit(&mut connection, "replay", target, details, order.dry_run).await?;
+        let replay = transaction(&mut connection, async |connection| {
+            let replay = match some && !order.dry_run {
+                true => {
+                    let id = replays::create(connection, &plan, &order.selection).await?;
+                    replays::find(connection, id).await?.map(Replay::from)
+                }
+                false => None,
+            };
+            let target = replay.as_ref().map(|replay| format!("replay {}", replay.id));
+            by.audit(connection, "replay", target, details, order.dry_run).await?;
+            Ok(replay)
+        })
+        .await?;
         let forecast = forecast.into_iter().map(Forecast::from).collect();
         Ok(ReplayAnswer { forecast, not_found, replay })
     }
@@ -142,10 +147,14 @@ impl DeadLetters {
     pub async fn stop(&self, id: i64, by: &Operator) -> Result<Replay, OrderError> {
         let mut connection = self.store.connection().await?;
         let reason = format!("stopped by {}", by.name);
-        if replays::stop(&mut connection, id, &reason).await? {
-            let target = Some(format!("replay {id}"));
-            by.audit(&mut connection, "stop replay", target, json!({}), false).await?;
-        }
+        transaction(&mut connection, async |connection| {
+            if replays::stop(connection, id, &reason).await? {
+                let target = Some(format!("replay {id}"));
+                by.audit(connection, "stop replay", target, json!({}), false).await?;
+            }
+            Ok(())
+        })
+        .await?;
         drop(connection);
         self.progress(id).await
     }
@@ -156,10 +165,14 @@ impl DeadLetters {
     /// There is no such replay, or the database fails.
     pub async fn resume(&self, id: i64, by: &Operator) -> Result<Replay, OrderError> {
         let mut connection = self.store.connection().await?;
-        if replays::resume(&mut connection, id).await? {
-            let target = Some(format!("replay {id}"));
-            by.audit(&mut connection, "resume replay", target, json!({}), false).await?;
-        }
+        transaction(&mut connection, async |connection| {
+            if replays::resume(connection, id).await? {
+                let target = Some(format!("replay {id}"));
+                by.audit(connection, "resume replay", target, json!({}), false).await?;
+            }
+            Ok(())
+        })
+        .await?;
         drop(connection);
         self.progress(id).await
     }

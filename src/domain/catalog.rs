@@ -2,6 +2,7 @@
 
 use std::sync::LazyLock;
 
+use crate::domain::canary;
 use crate::domain::event::EventTypes;
 use crate::domain::task::events::{CREATED, DELETED, UPDATED};
 
@@ -18,6 +19,14 @@ pub fn built_in() -> EventTypes {
     TYPES.clone()
 }
 
+/// What workers know: these, and canaries, which nobody else is told of.
+#[expect(clippy::expect_used, reason = "the list is compiled in, and a test makes it")]
+pub fn of_workers() -> EventTypes {
+    static TYPES: LazyLock<EventTypes> =
+        LazyLock::new(|| built_in().with(canary::SENT).expect("no other type has this name"));
+    TYPES.clone()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -30,5 +39,10 @@ mod tests {
             assert_eq!(schema["properties"]["type"]["const"], event_type.name);
         }
         assert!(types.iter().count() >= 3);
+        assert!(types.find(canary::SENT.name).is_none());
+        let event = crate::domain::event::Event::from(canary::event());
+        let id = event.metadata.event_id.to_string();
+        let decoded = of_workers().decode(&event.encode(), Some(&id), Some(canary::SENT.name));
+        assert_eq!(decoded.unwrap().subject, event.subject);
     }
 }

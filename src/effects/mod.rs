@@ -5,6 +5,7 @@
 //! of that message say which effects its event has.
 
 mod activity;
+mod canary;
 mod email;
 mod mail_state;
 mod mail_limit;
@@ -17,6 +18,7 @@ use async_trait::async_trait;
 use futures_util::future::BoxFuture;
 use uuid::Uuid;
 
+use crate::domain::canary::{EFFECT as CANARY_EFFECT, KIND as CANARY_KIND};
 use crate::domain::event::Event;
 pub use crate::domain::processing::effect::Target;
 use crate::domain::processing::effect::is_name;
@@ -27,6 +29,7 @@ use crate::store::delivery::processed::EventRecord;
 use crate::store::{Connection, Store, StoreError};
 
 use activity::Activity;
+use canary::Canary;
 use email::Email;
 pub use mail_state::{MailState, mail_states};
 pub use simulation::Simulation;
@@ -34,6 +37,14 @@ pub use simulation::Simulation;
 /// The effects of taskd. To add one, write it in a file of its own and add it here.
 pub fn built_in() -> Effects {
     Effects(vec![Arc::new(Activity), Arc::new(Email)])
+}
+
+/// What a worker with this name runs: the effects of taskd, and that of canaries, which is in no
+/// list.
+pub fn of_worker(worker: &str) -> Effects {
+    let mut effects = built_in();
+    effects.0.push(Arc::new(Canary { worker: worker.to_owned() }));
+    effects
 }
 
 /// A kind of side work.
@@ -203,6 +214,15 @@ pub struct Started {
     pub effect: Arc<dyn Effect>,
     /// What does its work.
     pub work: Work,
+}
+
+impl Started {
+    /// Whether there is anything to do for this event. A canary has an effect of its own and no
+    /// other, whatever others apply to.
+    pub fn applies(&self, event: &Event) -> bool {
+        let is_its_own = self.effect.name() == CANARY_EFFECT;
+        is_its_own == (event.subject.kind == CANARY_KIND) && self.effect.applies(event)
+    }
 }
 
 #[cfg(test)]

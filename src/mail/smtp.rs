@@ -51,6 +51,15 @@ impl SmtpMailer {
             .build()?;
         Ok(SmtpMailer { pool, from, server: (url.host.clone(), url.port) })
     }
+
+    /// Makes sure that the server is ready for mail. Returns what it calls itself.
+    ///
+    /// # Errors
+    /// It can't be reached, or refuses us.
+    pub async fn probe(&self) -> Result<String, Failure> {
+        let line = self.pool.get().await.map_err(|e| Failure::transient(no_connection(&e)))?;
+        Ok(line.connection.server_info().name().to_owned())
+    }
 }
 
 #[async_trait]

@@ -1,7 +1,9 @@
 //! What operators ask and order: the story of an event, and what is not done.
 
+pub mod doctor;
 mod operator;
 mod order;
+pub mod presence;
 pub mod story;
 pub mod unfinished;
 

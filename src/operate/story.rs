@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
+use crate::domain::presence;
 use crate::domain::processing::effect::split_key;
 use crate::domain::processing::setback::StepKind;
 use crate::domain::processing::state::{EventState, Situation, why_not_done};
@@ -10,6 +11,7 @@ use crate::store::events::setbacks::{self, StepRow};
 use crate::store::events::unfinished::{self, Unfinished};
 use crate::store::events::{self, EffectState, EventDetail};
 use crate::store::gates;
+use crate::store::operation::processes;
 use crate::store::{Connection, StoreError};
 
 /// All that is known of an event.
@@ -40,8 +42,15 @@ pub async fn story(connection: &mut Connection, id: Uuid) -> Result<Option<Story
     // The statement names no other states.
     let state = EventState::from_name(&event.listed.state).unwrap_or(EventState::Queued);
     let gate = gate(connection, state, unfinished.as_ref()).await?;
-    let gate = gate.as_deref();
-    let situation = situation(state, &event, unfinished.as_ref(), &effects, &steps, gate);
+    let no_worker = match state {
+        EventState::Queued => presence::no_worker(&processes::list(connection).await?, Utc::now()),
+        _ => None,
+    };
+    let situation = Situation {
+        gate: gate.as_deref(),
+        no_worker: no_worker.as_deref(),
+        ..situation(state, &event, unfinished.as_ref(), &effects, &steps)
+    };
     let why_not_done = why_not_done(&situation, Utc::now());
     let letter = situation.letter.map(str::to_owned).filter(|_| state == EventState::Dead);
     Ok(Some(Story { state, why_not_done, letter, event, effects, steps }))
@@ -66,7 +75,6 @@ fn situation<'a>(
     unfinished: Option<&'a Unfinished>,
     effects: &'a [EffectState],
     steps: &'a [StepRow],
-    gate: Option<&'a str>,
 ) -> Situation<'a> {
     let number = |n: i32| u32::try_from(n).unwrap_or_default();
     let written = event.listed.published_at.unwrap_or(event.listed.occurred_at);
@@ -82,7 +90,8 @@ fn situation<'a>(
         letter: unfinished.and_then(|u| u.letter_id.as_deref()),
         discarded: discarded.map(|step| (step.actor.as_str(), step.at)),
         running: running.and_then(|effect| Some((effect.worker()?, effect.effect.as_str()))),
-        gate,
+        gate: None,
+        no_worker: None,
     }
 }
 

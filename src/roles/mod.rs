@@ -4,11 +4,13 @@
 
 pub mod audit;
 pub mod dlq;
+pub mod doctor;
 pub mod effects;
 pub mod events;
 pub mod migrate;
 mod parts;
 mod progress;
+pub mod ps;
 pub mod purge;
 mod reach;
 mod runtime;

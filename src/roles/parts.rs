@@ -10,11 +10,13 @@ use crate::authenticity::Authenticity;
 use crate::broker::Broker;
 use crate::broker::amqp::AmqpBroker;
 use crate::broker::tables::TableBroker;
+use crate::broker::watched::Watched;
 use crate::cache::{Cache, DatabaseLimiter, Limiter, MemoryCache, RedisCache, RedisUrl};
 use crate::config::{ApiArgs, BrokerArgs, CacheArgs, ConfigError, MailArgs};
 use crate::consumer::{Consumer, EXTERNAL_AT_ONCE, WorkerContext};
 use crate::dead_letters::{Mover, Replayer};
 use crate::domain::catalog;
+use crate::domain::presence::Role;
 use crate::domain::processing::retry::RetryPolicy;
 use crate::domain::rate::Limit;
 use crate::effects::{self, EffectContext, Simulation};
@@ -29,6 +31,7 @@ use crate::http::{self, ProcessState, SharedState};
 use crate::idempotency::Idempotency;
 use crate::mail::{FileMailer, Mailer, SmtpMailer};
 use crate::operate;
+use crate::operate::presence::Presence;
 use crate::publisher::Publisher;
 use crate::read_cache::SharedCache;
 use crate::retry_router::RetryRouter;
@@ -46,6 +49,11 @@ pub(super) struct RoleContext {
 impl RoleContext {
     pub(super) fn new(store: Store, broker: Arc<dyn Broker>) -> anyhow::Result<RoleContext> {
         Ok(RoleContext { store, broker, metrics: Metrics::new()? })
+    }
+
+    /// Notes from now on that this process is there.
+    pub(super) fn presence(&self, role: Role, name: &str) -> Presence {
+        Presence::start(self.store.clone(), role, name, &self.metrics)
     }
 }
 
@@ -230,20 +238,22 @@ pub(super) fn consumer(
     let WorkerSettings { name: worker, concurrency, retries, simulation, limits } = settings;
     let authenticity = Authenticity::new(store.clone());
     let effect_context = EffectContext { store: store.clone(), mailer, mail_limit };
-    let effects = effects::built_in().start(&effect_context);
+    let effects = effects::of_worker(&worker).start(&effect_context);
     limits.check(&effects).map_err(|(variable, problem)| ConfigError::new(variable, problem))?;
     let gates = Gates::new(store.clone(), &worker, limits);
     let tools = WorkerContext {
         idempotency: Idempotency::new(store.clone(), &worker),
         router: RetryRouter::new(broker.clone(), authenticity.clone(), retries, &worker),
         authenticity,
-        event_types: catalog::built_in(),
+        event_types: catalog::of_workers(),
         effects: effects.into(),
         simulation,
         metrics,
         worker,
         store,
     };
+    let watched = Watched::new(broker, tools.metrics.in_hand.clone());
+    let broker: Arc<dyn Broker> = Arc::new(watched);
     #[cfg(feature = "defects")]
     let (tools, broker) = crate::defects::worker(tools, broker);
     let consumer = Consumer::new(tools, broker, concurrency).with_gates(gates.clone());

@@ -11,12 +11,15 @@ use tokio::net::TcpSocket;
 use super::parts::{self, RoleContext};
 use crate::broker::{Broker, BrokerError};
 use crate::config::MonitorArgs;
+use crate::domain::presence::Role;
 use crate::ground::shutdown::{Shutdown, stop_on_signals};
 use crate::store::connection::pooling::pools_transactions;
 use crate::store::{PostgresUrl, Store, StoreError, migrations};
 
 /// What a role that runs until it is told to stop is started with.
 pub(super) struct Setup<'a> {
+    /// What the process is, and what it is called.
+    pub(super) identity: (Role, &'a str),
     pub(super) database_url: &'a PostgresUrl,
     pub(super) store: Store,
     pub(super) broker: Arc<dyn Broker>,
@@ -36,7 +39,7 @@ pub(super) async fn run(
     setup: Setup<'_>,
     role: impl AsyncFnOnce(RoleContext, Shutdown) -> anyhow::Result<()>,
 ) -> anyhow::Result<ExitCode> {
-    let Setup { database_url, store, broker, no_declare, monitor, drain_timeout } = setup;
+    let Setup { identity, database_url, store, broker, no_declare, monitor, drain_timeout } = setup;
     let listen_on = |address| listen(address, "METRICS_ADDR", "METRICS_ADDR");
     let listener = monitor.and_then(|args| args.metrics_addr).map(listen_on).transpose()?;
     let shutdown = stop_signal(drain_timeout)?;
@@ -46,8 +49,13 @@ pub(super) async fn run(
     if let (Some(listener), Some(args)) = (listener, monitor) {
         parts::monitor(listener, &context, args.metrics_public)?;
     }
-    role(context, shutdown.clone()).await?;
-    shutdown.last_step(broker.close()).await;
+    let presence = context.presence(identity.0, identity.1);
+    let ran = role(context, shutdown.clone()).await;
+    let parting = async {
+        tokio::join!(presence.leave(), broker.close());
+    };
+    shutdown.last_step(parting).await;
+    ran?;
     tracing::info!("stopped");
     Ok(ExitCode::SUCCESS)
 }

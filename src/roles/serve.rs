@@ -11,6 +11,7 @@ use crate::config::{
     ApiArgs, Auth, BrokerArgs, CacheArgs, DatabaseArgs, ShutdownArgs, TelemetryArgs, TlsArgs,
     no_declare,
 };
+use crate::domain::presence::Role;
 use crate::store::Pools;
 
 /// How long connections are still accepted after the stop signal. A proxy that still sends requests
@@ -55,15 +56,15 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let broker = parts::broker(&args.broker, &tls, "taskd serve", &store, args.no_declare)?;
     let listener = runtime::listen(address, "TASKD_HOST", "PORT")?;
     let drain_timeout = args.shutdown.drain_timeout;
-    let (database, no_declare) = (&database_url, args.no_declare);
-    let setup =
-        Setup { database_url: database, store, broker, no_declare, monitor: None, drain_timeout };
+    let (database_url, no_declare, monitor) = (&database_url, args.no_declare, None);
+    let identity = (Role::Serve, &*parts::default_worker());
+    let setup = Setup { identity, database_url, store, broker, no_declare, monitor, drain_timeout };
     runtime::run(setup, async |context, shutdown| {
         let redis = parts::shared_cache(redis_url.as_ref(), &args.cache).await?;
         let address = listener.local_addr()?;
         let cache = redis_url.map_or("off".to_owned(), |url| url.to_string());
         let broker = parts::broker_name(&args.broker, &tls)?;
-        tracing::info!(%address, %database, broker, cache, "serving; documentation at /docs");
+        tracing::info!(%address, database = %database_url, broker, cache, "serving; documentation at /docs");
         let api = parts::Api {
             cache: redis.clone().map(|redis| redis as Arc<dyn Cache>),
             cache_ttl: args.cache.cache_ttl,

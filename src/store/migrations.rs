@@ -35,6 +35,24 @@ pub struct Status {
 /// # Errors
 /// The database can't be reached, refuses, or fails.
 pub async fn status(url: &PostgresUrl) -> Result<Vec<Status>, StoreError> {
+    let mut connection = connect_and_lock(url, "pg_advisory_lock_shared").await?;
+    Ok(read(&mut connection).await?.migrations)
+}
+
+/// Which migrations a database has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Schema {
+    /// Those of this program, oldest first.
+    pub migrations: Vec<Status>,
+    /// The versions of those that it has and this program doesn't know.
+    pub newer: Vec<String>,
+}
+
+/// Reads which migrations a database has at the moment, whether or not somebody is migrating.
+///
+/// # Errors
+/// The database fails.
+pub async fn read(connection: &mut AsyncPgConnection) -> Result<Schema, StoreError> {
     #[derive(QueryableByName)]
     struct Exists {
         #[diesel(sql_type = Bool)]
@@ -45,13 +63,12 @@ pub async fn status(url: &PostgresUrl) -> Result<Vec<Status>, StoreError> {
         #[diesel(sql_type = Text)]
         version: String,
     }
-    let mut connection = connect_and_lock(url, "pg_advisory_lock_shared").await?;
     let known = "SELECT to_regclass('__diesel_schema_migrations') IS NOT NULL AS exists";
-    let Exists { exists } = Statement::new(known).get_result(&mut connection).await?;
+    let Exists { exists } = Statement::new(known).get_result(connection).await?;
     let applied: Vec<Applied> = match exists {
         true => {
             let versions = "SELECT version FROM __diesel_schema_migrations";
-            Statement::new(versions).load(&mut connection).await?
+            Statement::new(versions).load(connection).await?
         }
         false => Vec::new(),
     };
@@ -65,7 +82,11 @@ pub async fn status(url: &PostgresUrl) -> Result<Vec<Status>, StoreError> {
         })
         .collect();
     all.sort_by(|one, other| one.name.cmp(&other.name));
-    Ok(all)
+    let is_known = |version: &str| {
+        migrations.iter().any(|known| known.name().version().to_string() == version)
+    };
+    let newer = applied.iter().map(|row| row.version.clone()).filter(|version| !is_known(version));
+    Ok(Schema { newer: newer.collect(), migrations: all })
 }
 
 /// A connection that holds the lock. It has no time limit, since the process with the lock may

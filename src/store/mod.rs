@@ -13,6 +13,7 @@ pub mod installation;
 pub mod letters;
 pub mod mail_limits;
 pub mod migrations;
+pub mod operation;
 mod schema;
 mod sql;
 mod spans;

@@ -128,9 +128,10 @@ fn no_role_imports_another() {
         let upward =
             imports(&source).into_iter().find(|import| module_of(import).starts_with("roles"));
         assert_eq!(upward, None, "src/{path}");
-        for role in
-            ["dlq", "events", "migrate", "purge", "serve", "token", "topology", "work", "up"]
-        {
+        for role in [
+            "audit", "dlq", "doctor", "events", "migrate", "ps", "purge", "serve", "token",
+            "topology", "work", "up",
+        ] {
             let own = path == "roles/mod.rs"
                 || path == format!("roles/{role}.rs")
                 || path.starts_with(&format!("roles/{role}/"));

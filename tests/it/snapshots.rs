@@ -35,6 +35,8 @@ async fn the_help_of_every_role_is_as_it_was() {
         "topology declare",
         "topology show",
         "topology check",
+        "ps",
+        "doctor",
         "events",
         "events list",
         "events show",

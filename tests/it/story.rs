@@ -60,7 +60,8 @@ async fn an_event_tells_its_story_while_it_waits_and_after_it_has_died() {
     let waiting = event(&api, "it is queued", in_state("queued")).await;
     assert_eq!((&waiting["requestId"], &waiting["traceId"]), (&json!("req-1"), &json!(TRACE)));
     let why = waiting["whyNotDone"].as_str().unwrap();
-    assert!(why.starts_with("waiting in the queue since "), "{why}");
+    assert!(why.contains("waiting in the queue since "), "{why}");
+    assert!(why.starts_with("no worker is consuming (none is running); "), "{why}");
     assert_eq!(listed(&api, "queued").await, [waiting["eventId"].clone()]);
 
     let _work =
@@ -223,4 +224,53 @@ async fn what_the_broker_has_not_got_waits_for_it() {
     );
     let missing = world.run(&["events", "show", "01a20c26-baf3-7396-8c9e-8c32b8533154"]).await;
     assert!(missing.exited(1).stderr.contains("there is no event"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs services: scripts/test"]
+async fn a_story_has_two_failures_a_pause_a_death_and_a_replay() {
+    let world = World::new().await;
+    let smtp = Smtp::start().await;
+    smtp.set(Verdict::DeferFirst(usize::MAX));
+    let serve = world.serve().await;
+    let api = serve.api();
+    let settings = [("SMTP_URL", &*smtp.url()), ("RETRY_DELAYS", "500ms,5s")];
+    let _work = world.work("w", &settings).await;
+    api.task("t", Some(1)).await;
+    let failures =
+        |event: &Value| outcomes(event).iter().filter(|line| *line == "failed email").count();
+    let why = |event: &Value| event["whyNotDone"].as_str().unwrap_or("done").to_owned();
+
+    let twice = event(&api, "it has failed twice", |event| failures(event) == 2).await;
+    assert!(why(&twice).starts_with("retry 2 of 2 at "), "{}", why(&twice));
+    api.post("/effects/email/pause", json!({ "reason": "look at it" })).await.expect(200);
+    let parked = event(&api, "it is parked", in_state("parked")).await;
+    assert!(why(&parked).starts_with("email is paused by operator since "), "{}", why(&parked));
+    api.post("/effects/email/resume", json!({})).await.expect(200);
+    let dead = event(&api, "it dies", in_state("dead")).await;
+    let letter = dead["deadLetterId"].as_str().unwrap();
+    assert!(why(&dead).starts_with(&format!("dead: letter {letter}")), "{}", why(&dead));
+    smtp.set(Verdict::Accept);
+    world.run(&["dlq", "replay", letter]).await.succeeded();
+    let done = event(&api, "it is done", in_state("done")).await;
+    assert_eq!(
+        outcomes(&done),
+        [
+            "written -",
+            "published -",
+            "done activity",
+            "failed email",
+            "failed email",
+            "parked email",
+            "released email",
+            "failed email",
+            "dead -",
+            "replayed -",
+            "done email",
+        ]
+    );
+    let id = done["eventId"].as_str().unwrap();
+    let shown = world.run(&["events", "show", id]).await.succeeded().stdout;
+    println!("{shown}\n{}\n{}\n{}", why(&twice), why(&parked), why(&dead));
+    assert!(shown.contains("look at it") && shown.contains("replay 1"), "{shown}");
 }

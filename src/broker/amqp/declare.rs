@@ -31,6 +31,9 @@ pub struct Finding {
     pub problem: String,
     /// Whether taskd can't work with it: a left-over queue is only untidy.
     pub drift: bool,
+    /// Whether there is no such queue.
+    #[serde(skip)]
+    pub missing: bool,
 }
 
 /// Declares every queue.
@@ -61,6 +64,7 @@ pub async fn check(url: &AmqpUrl, topology: &Topology) -> Result<Vec<Finding>, B
                 queue: queue.name.clone(),
                 problem: "does not exist: run taskd topology declare".into(),
                 drift: true,
+                missing: true,
             });
         } else {
             findings.extend(declare_one(&connection, queue).await?);
@@ -79,7 +83,7 @@ pub async fn check(url: &AmqpUrl, topology: &Topology) -> Result<Vec<Finding>, B
                     "is left over from other RETRY_DELAYS; its {n} messages return by themselves"
                 ),
             };
-            findings.push(Finding { queue: name, problem, drift: false });
+            findings.push(Finding { queue: name, problem, drift: false, missing: false });
         }
     }
     let _ = call("closing", async move { connection.close().await }).await;
@@ -158,7 +162,13 @@ async fn declare_one(
         }
         Err(error) => match line.closed_because() {
             Some((PRECONDITION_FAILED, why)) => {
-                Ok(Some(Finding { queue: queue.name.clone(), problem: explain(&why), drift: true }))
+                let problem = explain(&why);
+                Ok(Some(Finding {
+                    queue: queue.name.clone(),
+                    problem,
+                    drift: true,
+                    missing: false,
+                }))
             }
             _ => Err(line.explain(error)),
         },

@@ -21,6 +21,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
+pub use by_hand::probe::{Probe, probe};
 pub use declare::{Finding, check};
 pub use url::AmqpUrl;
 

@@ -37,6 +37,16 @@ impl AmqpTls {
 }
 
 impl AmqpUrl {
+    /// The user's name.
+    pub fn user(&self) -> &str {
+        &self.user
+    }
+
+    /// The virtual host.
+    pub fn virtual_host(&self) -> &str {
+        &self.virtual_host
+    }
+
     /// Reads `amqp://user:password@host:port/vhost`; what is absent has RabbitMQ's default. With
     /// `amqps` the broker must have a trusted certificate that names the host.
     ///

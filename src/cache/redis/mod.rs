@@ -5,6 +5,7 @@ mod commands;
 mod copies;
 mod limiter;
 mod link;
+mod probe;
 mod url;
 
 use std::collections::{HashMap, HashSet};

@@ -73,6 +73,8 @@ pub struct Situation<'a> {
     pub running: Option<(&'a str, &'a str)>,
     /// Why the effect that it waits for may not run at this moment.
     pub gate: Option<&'a str>,
+    /// That no worker is alive, in words; `None` if one is.
+    pub no_worker: Option<&'a str>,
 }
 
 /// Why an event is not done, in one sentence; `None` if it is done.
@@ -89,7 +91,10 @@ pub fn why_not_done(of: &Situation<'_>, now: DateTime<Utc>) -> Option<String> {
         EventState::Unpublished => format!("waiting for the broker since {since}"),
         EventState::Queued => match of.running {
             Some((worker, effect)) => format!("{worker} is running {}", named(effect)),
-            None => format!("waiting in the queue since {since}"),
+            None => {
+                let no_worker = of.no_worker.map_or(String::new(), |why| format!("{why}; "));
+                format!("{no_worker}waiting in the queue since {since}")
+            }
         },
         EventState::Retrying => {
             let retry = match of.attempts {
@@ -136,7 +141,7 @@ fn named(key: &str) -> String {
 }
 
 /// A time of day, with the date if it is not today's.
-pub(super) fn clock(at: DateTime<Utc>, now: DateTime<Utc>) -> String {
+pub(in crate::domain) fn clock(at: DateTime<Utc>, now: DateTime<Utc>) -> String {
     let form = if at.date_naive() == now.date_naive() { "%H:%M:%S UTC" } else { "%F %H:%M:%S UTC" };
     at.format(form).to_string()
 }
@@ -161,6 +166,7 @@ mod tests {
             discarded: None,
             running: None,
             gate: None,
+            no_worker: None,
         }
     }
 
@@ -176,6 +182,8 @@ mod tests {
         assert_eq!(why(&of(EventState::Queued)), "waiting in the queue since 14:02:00 UTC");
         let running = Situation { running: Some(("w1", "webhook/7")), ..of(EventState::Queued) };
         assert_eq!(why(&running), "w1 is running webhook (to 7)");
+        let alone = Situation { no_worker: Some("no worker"), ..of(EventState::Queued) };
+        assert_eq!(why(&alone), "no worker; waiting in the queue since 14:02:00 UTC");
     }
 
     #[test]

@@ -8,6 +8,7 @@ use prometheus::{
     IntGaugeVec, Opts, Registry, Result, TextEncoder,
 };
 
+use super::load::Load;
 use super::process::ProcessCollector;
 
 /// Half a millisecond to ten seconds, in seconds.
@@ -51,6 +52,10 @@ pub struct Metrics {
     pub pool_available: IntGauge,
     pub pool_waiting: IntGauge,
     pub purged: IntCounterVec,
+    /// Requests under way; shown by `taskd ps` alone.
+    pub requests: Load,
+    /// Deliveries in hand; shown by `taskd ps` alone.
+    pub in_hand: Load,
 }
 
 impl Metrics {
@@ -188,6 +193,8 @@ impl Metrics {
                 "Rows deleted by purge, by table",
                 &["table"],
             )?,
+            requests: Load::default(),
+            in_hand: Load::default(),
             descriptions: new.descriptions.take(),
             registry: new.registry,
         };

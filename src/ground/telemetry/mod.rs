@@ -1,10 +1,12 @@
 //! Logging, and the metrics of a process.
 
 mod escape;
+mod load;
 mod logs;
 mod metrics;
 mod process;
 
 pub use escape::printable;
+pub use load::{InHand, Load};
 pub use logs::{LogFormat, check, init};
 pub use metrics::Metrics;

@@ -32,6 +32,8 @@ pub async fn observe<B: MessageBody + 'static>(
     if method == Method::HEAD {
         request.head_mut().method = Method::GET;
     }
+    let under_way =
+        request.app_data::<web::Data<AppState>>().map(|s| s.common.metrics.requests.begin());
     let answering = async move {
         match next.call(request).await {
             Ok(response) => Ok(as_problem(response.map_into_boxed_body())),
@@ -55,6 +57,9 @@ pub async fn observe<B: MessageBody + 'static>(
         let labels = [known(&method), route.as_str(), status.as_str()];
         metrics.http_requests.with_label_values(&labels).observe(elapsed.as_secs_f64());
         metrics.http_answers.with_label_values(&[route.as_str(), class(status)]).inc();
+    }
+    if let Some(under_way) = under_way {
+        under_way.finish(1);
     }
     let log = response.request().app_data::<web::Data<AccessLog>>().map(|log| *log.get_ref());
     if log.is_some_and(|log| log.has(status, elapsed)) {

@@ -39,6 +39,7 @@ pub fn all() -> &'static Routes {
             operator::letters::ROUTES,
             operator::audit::ROUTES,
             operator::effects::ROUTES,
+            operator::processes::ROUTES,
         ])
     });
     &ALL
@@ -134,6 +135,6 @@ mod tests {
     fn each_route_is_there_once() {
         let routes: Vec<(&str, &str)> = all().iter().map(|r| (r.method, r.path)).collect();
         assert_eq!(routes.iter().collect::<BTreeSet<_>>().len(), routes.len());
-        assert_eq!(routes.len(), 55);
+        assert_eq!(routes.len(), 56);
     }
 }

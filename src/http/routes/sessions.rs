@@ -23,7 +23,7 @@ use crate::operate::Operator;
 use crate::store::accounts::tokens::{Kind, NewToken};
 use crate::store::accounts::users;
 use crate::store::idempotency_keys::PartsHash;
-use crate::store::{Connection, StoreError, unless_in_conflict};
+use crate::store::{Connection, StoreError, transaction, unless_in_conflict};
 
 /// The routes of sessions.
 pub(super) static ROUTES: &[Route] = &[
@@ -75,26 +75,29 @@ pub async fn create(
             created_at: now,
             expires_at: Some(expires_at),
         };
+        let by = Operator { name: format!("user {user_id}"), ..by.0 };
         let written = unless_in_conflict!({
             let write = async |connection: &mut Connection| {
-                let token = issue_session(connection, session.clone(), &hash).await?;
-                let user = users::find(connection, user_id).await?;
-                let user = user.ok_or_else(|| StoreError::Missing("the user".to_owned()))?.into();
-                let session = SessionView { token: token.expose().to_owned(), expires_at, user };
-                Ok(Created::at("/sessions/current".to_owned(), &session))
+                transaction(connection, async |connection| {
+                    let token = issue_session(connection, session.clone(), &hash).await?;
+                    let user = users::find(connection, user_id).await?;
+                    let user = user.ok_or_else(|| StoreError::Missing("the user".to_owned()))?;
+                    by.audit(connection, "sign-in", None, json!({}), false).await?;
+                    let (token, user) = (token.expose().to_owned(), user.into());
+                    let session = SessionView { token, expires_at, user };
+                    Ok(Created::at("/sessions/current".to_owned(), &session))
+                })
+                .await
             };
             key.write(&state, write).await
         });
-        let session = written.map_err(|refused| {
+        written.map_err(|refused| {
             refused.or(|error| match error {
                 // The user was deleted or changed the password a moment ago.
                 StoreError::Missing(_) | StoreError::Denied(_) => ApiError::BadCredentials,
                 other => other.into(),
             })
-        })?;
-        let by = Operator { name: format!("user {user_id}"), ..by.0 };
-        by.audit(&mut *state.store.connection().await?, "sign-in", None, json!({}), false).await?;
-        Ok(session)
+        })
     })
     .await
 }

@@ -22,7 +22,7 @@ use crate::http::{AppState, to_the_end};
 use crate::operate::Operator;
 use crate::store::accounts::credentials;
 use crate::store::accounts::tokens::{self, Kind, NewToken};
-use crate::store::{Connection, StoreError, unless_in_conflict};
+use crate::store::{Connection, StoreError, transaction, unless_in_conflict};
 
 /// The routes of API tokens.
 pub(super) static ROUTES: &[Route] = &[
@@ -73,13 +73,16 @@ pub async fn create(
             NewToken { user_id, kind: Kind::Api, name: Some(name.clone()), created_at, expires_at };
         let written = unless_in_conflict!({
             let write = async |connection: &mut Connection| {
-                let (id, token) = issue_token(connection, new.clone(), by).await?;
-                let (name, token) = (name.clone(), token.expose().to_owned());
-                let target = Some(format!("token {id} of user {user_id}"));
-                let details = json!({ "name": name, "expiresAt": expires_at });
-                operator.0.audit(connection, "create token", target, details, false).await?;
-                let made = NewTokenView { id, name, token, created_at, expires_at };
-                Ok(Created::at(format!("/tokens/{id}"), &made))
+                transaction(connection, async |connection| {
+                    let (id, token) = issue_token(connection, new.clone(), by).await?;
+                    let (name, token) = (name.clone(), token.expose().to_owned());
+                    let target = Some(format!("token {id} of user {user_id}"));
+                    let details = json!({ "name": name, "expiresAt": expires_at });
+                    operator.0.audit(connection, "create token", target, details, false).await?;
+                    let made = NewTokenView { id, name, token, created_at, expires_at };
+                    Ok(Created::at(format!("/tokens/{id}"), &made))
+                })
+                .await
             };
             key.write(&state, write).await
         });
@@ -232,10 +235,19 @@ pub(in crate::http) async fn end(
 ) -> Result<Deleted, ApiError> {
     to_the_end(&state.clone(), caller.user_id(), async move {
         let mut connection = state.store.connection().await?;
-        if unless_in_conflict!(tokens::delete(&mut connection, user_id, id, kind).await)? {
+        let found = unless_in_conflict!({
+            let end = async |connection: &mut Connection| {
+                let found = tokens::delete(connection, user_id, id, kind).await?;
+                if found {
+                    let (action, target) = ended(kind, id.to_string(), user_id);
+                    by.audit(connection, action, target, json!({}), false).await?;
+                }
+                Ok(found)
+            };
+            transaction(&mut connection, end).await
+        })?;
+        if found {
             state.tokens.changed(user_id);
-            let (action, target) = ended(kind, id.to_string(), user_id);
-            by.audit(&mut connection, action, target, json!({}), false).await?;
             return Ok(Deleted);
         }
         Err(ApiError::NotFound(if kind == Kind::Api { "token" } else { "session" }))
@@ -253,12 +265,19 @@ pub(in crate::http) async fn end_all(
     visible(caller, user_id)?;
     to_the_end(&state.clone(), caller.user_id(), async move {
         let mut connection = state.store.connection().await?;
-        let ended =
-            unless_in_conflict!(credentials::end_all(&mut connection, user_id, kind).await)?;
-        ended.ok_or(ApiError::NotFound("user"))?;
+        let count = unless_in_conflict!({
+            let end = async |connection: &mut Connection| {
+                let count = credentials::end_all(connection, user_id, kind).await?;
+                if count.is_some() {
+                    let (action, target) = ended(kind, "*".to_owned(), user_id);
+                    by.audit(connection, action, target, json!({}), false).await?;
+                }
+                Ok(count)
+            };
+            transaction(&mut connection, end).await
+        })?;
+        count.ok_or(ApiError::NotFound("user"))?;
         state.tokens.changed(user_id);
-        let (action, target) = self::ended(kind, "*".to_owned(), user_id);
-        by.audit(&mut connection, action, target, json!({}), false).await?;
         Ok(Deleted)
     })
     .await

@@ -23,7 +23,7 @@ use crate::http::routes::operator::OperatorOf;
 use crate::http::{AppState, to_the_end};
 use crate::store::accounts::credentials::{self, ChangePolicy};
 use crate::store::accounts::users::{self, UserChange};
-use crate::store::{Connection, StoreError, unless_in_conflict};
+use crate::store::{Connection, StoreError, transaction, unless_in_conflict};
 
 /// The routes of users.
 pub(super) static ROUTES: &[Route] = &[
@@ -58,6 +58,7 @@ pub async fn create(
     state: Data<AppState>,
     caller: Caller,
     client: Client,
+    operator: OperatorOf,
     request: IdempotentBody<UserInput>,
 ) -> Result<Created<UserView>, ApiError> {
     let IdempotentBody(input, key) = request;
@@ -74,9 +75,15 @@ pub async fn create(
         let written = unless_in_conflict!({
             let write = async |connection: &mut Connection| {
                 let now = Utc::now().trunc_subsecs(6);
-                let (change, by) = (change.clone(), caller.holder());
-                let user = credentials::add_user(connection, change, by, now).await?;
-                Ok(Created::at(format!("/users/{}", user.id), &UserView::from(user)))
+                transaction(connection, async |connection| {
+                    let (change, by) = (change.clone(), caller.holder());
+                    let details = json!({ "role": change.role, "isNewUser": true });
+                    let user = credentials::add_user(connection, change, by, now).await?;
+                    let target = Some(format!("user {}", user.id));
+                    operator.0.audit(connection, "change role", target, details, false).await?;
+                    Ok(Created::at(format!("/users/{}", user.id), &UserView::from(user)))
+                })
+                .await
             };
             key.write(&state, write).await
         });
@@ -153,9 +160,18 @@ pub async fn patch(
         let mut connection = state.store.connection().await?;
         let access_changes = change.password_hash.is_some() || change.role.is_some();
         let now = Utc::now().trunc_subsecs(6);
-        let updated = unless_in_conflict!(
-            credentials::revise(&mut connection, id, change.clone(), terms.clone(), now).await
-        );
+        let updated = unless_in_conflict!({
+            let revise = async |connection: &mut Connection| {
+                let (change, terms, role) = (change.clone(), terms.clone(), change.role);
+                let user = credentials::revise(connection, id, change, terms, now).await?;
+                if let (Some(_), Some(role)) = (&user, role) {
+                    let (target, details) = (Some(format!("user {id}")), json!({ "role": role }));
+                    by.0.audit(connection, "change role", target, details, false).await?;
+                }
+                Ok(user)
+            };
+            transaction(&mut connection, revise).await
+        });
         let user = updated.map_err(|error| match error {
             StoreError::Taken(_) if !caller.is_admin() => unusable(),
             other => taken(other),
@@ -163,13 +179,7 @@ pub async fn patch(
         if access_changes {
             state.tokens.changed(id);
         }
-        let user = user.ok_or(ApiError::NotFound("user"))?;
-        if let Some(role) = change.role {
-            let target = Some(format!("user {id}"));
-            let details = json!({ "role": role });
-            by.0.audit(&mut connection, "change role", target, details, false).await?;
-        }
-        Ok(user)
+        user.ok_or(ApiError::NotFound("user"))
     })
     .await?;
     Ok(JsonResponse::ok(&UserView::from(user)))

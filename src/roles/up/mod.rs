@@ -33,12 +33,15 @@ pub async fn run(mut args: Args) -> anyhow::Result<ExitCode> {
     let mailer = parts::mailer(&args.mail, &tls)?;
     let context = RoleContext::new(store.clone(), broker.clone())?;
 
+    let consumer = parts::consumer(&context, mailer, args.worker(simulation))?;
+    let name = parts::default_worker();
+    let presence = context.presence(crate::domain::presence::Role::Up, &name);
     let operated = database.take_orders(&store)?;
     let parting = async {
         if let Some(operated) = operated {
             operated.stop().await;
         }
-        broker.close().await;
+        tokio::join!(presence.leave(), broker.close());
     };
     let panel = |token: Option<&_>| {
         panel::panel(&args, &tls, address, policy, &database, redis_url.as_ref(), token)
@@ -51,7 +54,6 @@ pub async fn run(mut args: Args) -> anyhow::Result<ExitCode> {
     }
     tracing::info!(%address, "up");
 
-    let consumer = parts::consumer(&context, mailer, args.worker(simulation))?;
     let api = parts::Api {
         cache: Some(parts::cache_or_memory(redis.clone())),
         cache_ttl: args.cache.cache_ttl,

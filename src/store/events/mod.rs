@@ -112,7 +112,7 @@ fn state() -> String {
 const FILTERS: &str =
     "($1 IS NULL OR e.task_id = $1 AND e.subject_kind = 'task') AND ($2 IS NULL OR e.type = $2)
      AND ($3 IS NULL OR (e.published_at IS NOT NULL) = $3)
-     AND ($4 IS NULL OR e.occurred_at >= $4 AND e.id >= $5)";
+     AND ($4 IS NULL OR e.occurred_at >= $4 AND e.id >= $5) AND e.subject_kind <> 'canary'";
 
 /// The events in one state, as a condition on `e` and, where that is few of many, the list to start
 /// from.
@@ -248,8 +248,10 @@ pub async fn find(
     connection: &mut AsyncPgConnection,
     id: Uuid,
 ) -> Result<Option<EventDetail>, StoreError> {
-    let statement =
-        Statement::new(format!("SELECT {}, e.payload FROM events e WHERE e.id = $1", columns()))
-            .bind::<SqlUuid, _>(id);
+    let statement = Statement::new(format!(
+        "SELECT {}, e.payload FROM events e WHERE e.id = $1 AND e.subject_kind <> 'canary'",
+        columns()
+    ))
+    .bind::<SqlUuid, _>(id);
     Ok(statement.get_result(connection).await.optional()?)
 }

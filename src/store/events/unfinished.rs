@@ -148,13 +148,13 @@ async fn add(
     // it is old, and older than every record that there is.
     let statement = Statement::new(format!(
         "WITH looked AS MATERIALIZED (
-             SELECT id, seq, occurred_at, published_at FROM events
+             SELECT id, seq, occurred_at, published_at, subject_kind FROM events
              WHERE seq > $1 AND seq <= $2 ORDER BY seq LIMIT $3),
          oldest AS MATERIALIZED (SELECT min(touched_at) AS at FROM processed_messages),
          added AS (
              INSERT INTO unfinished_events (event_id, state, since)
              SELECT id, 'queued', coalesce(published_at, occurred_at) FROM looked, oldest
-             WHERE NOT {finished}
+             WHERE NOT {finished} AND subject_kind <> 'canary'
                  AND (published_at IS NULL OR published_at >= least(coalesce(oldest.at, '-infinity'), now() - interval '1 day')
                       OR EXISTS (SELECT FROM processed_messages p WHERE p.event_id = looked.id))
              ON CONFLICT (event_id) DO NOTHING)

@@ -167,6 +167,13 @@ impl Private {
         assert!(self.rabbitmqctl(&["set_disk_free_limit", limit]), "rabbitmqctl");
     }
 
+    /// A user of RabbitMQ who may read everything, and neither declare nor publish.
+    pub fn add_reader(&self, name: &str, password: &str) {
+        let made = self.rabbitmqctl(&["add_user", name, password])
+            && self.rabbitmqctl(&["set_permissions", name, "^$", "^$", ".*"]);
+        assert!(made, "rabbitmqctl");
+    }
+
     /// How many messages are in these queues, waiting or in a consumer's hand; `None` if the broker
     /// doesn't know all of them.
     pub fn messages(&self, queues: &[String]) -> Option<u64> {

@@ -12,16 +12,14 @@ use tokio::io::AsyncWriteExt;
 use tokio::time::timeout;
 
 use super::{
-    BODY_FRAME, CLOSE, Frame, HEADER_FRAME, METHOD_FRAME, Stream, broken, closed, connect, open,
-    properties, read_frame, short, write_method,
+    BODY_FRAME, CHANNEL_CLOSE, CHANNEL_OPEN, CHANNEL_OPEN_OK, CLOSE, Frame, HEADER_FRAME,
+    METHOD_FRAME, Stream, broken, closed, connect, open, properties, read_frame, short,
+    write_method,
 };
 use crate::broker::amqp::url::AmqpUrl;
 use crate::broker::{BrokerError, DeadLetterQueue, Delivery, Message, Tag};
 
 const CHANNEL: u16 = 1;
-const CHANNEL_OPEN: [u8; 4] = [0, 20, 0, 10];
-const CHANNEL_OPEN_OK: [u8; 4] = [0, 20, 0, 11];
-const CHANNEL_CLOSE: [u8; 4] = [0, 20, 0, 40];
 const DECLARE: [u8; 4] = [0, 50, 0, 10];
 const DECLARE_OK: [u8; 4] = [0, 50, 0, 11];
 const GET: [u8; 4] = [0, 60, 0, 70];

@@ -8,6 +8,7 @@
 //! (<https://www.rabbitmq.com/docs/auth-notification>), which this one does.
 
 pub(super) mod letters;
+pub(super) mod probe;
 mod properties;
 pub(super) mod refusal;
 
@@ -37,6 +38,10 @@ const TUNE_OK: [u8; 4] = [0, 10, 0, 31];
 const OPEN: [u8; 4] = [0, 10, 0, 40];
 const OPEN_OK: [u8; 4] = [0, 10, 0, 41];
 const CLOSE: [u8; 4] = [0, 10, 0, 50];
+/// And of the channel class.
+const CHANNEL_OPEN: [u8; 4] = [0, 20, 0, 10];
+const CHANNEL_OPEN_OK: [u8; 4] = [0, 20, 0, 11];
+const CHANNEL_CLOSE: [u8; 4] = [0, 20, 0, 40];
 
 /// A stream to a broker, encrypted or not.
 trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -94,7 +99,8 @@ fn broken() -> io::Error {
 }
 
 fn start_ok(url: &AmqpUrl) -> Vec<u8> {
-    let able = [&short("authentication_failure_close")[..], b"t\x01"].concat();
+    let able = |name: &str| [&short(name)[..], b"t\x01"].concat();
+    let able = [able("authentication_failure_close"), able("connection.blocked")].concat();
     let capabilities = [&short("capabilities")[..], b"F", &long(&able)].concat();
     let response = format!("\0{}\0{}", url.user, url.password);
     [
@@ -131,7 +137,8 @@ async fn read_frame<S: Stream>(stream: &mut S) -> io::Result<Frame> {
     let kind = stream.read_u8().await?;
     let channel = stream.read_u16().await?;
     let length = stream.read_u32().await?;
-    if !(METHOD_FRAME..=BODY_FRAME).contains(&kind) || length > LONGEST_FRAME {
+    // Beyond these types, of which 8 is a heartbeat, it is no frame, and what follows is no length.
+    if !(METHOD_FRAME..=8).contains(&kind) || length > LONGEST_FRAME {
         return Err(broken());
     }
     let mut payload = vec![0; length as usize];
@@ -150,8 +157,17 @@ async fn read_method<S: Stream>(stream: &mut S) -> io::Result<Vec<u8>> {
 }
 
 async fn write_method<S: Stream>(stream: &mut S, channel: u16, payload: &[u8]) -> io::Result<()> {
+    write_frame(stream, METHOD_FRAME, channel, payload).await
+}
+
+async fn write_frame<S: Stream>(
+    stream: &mut S,
+    kind: u8,
+    channel: u16,
+    payload: &[u8],
+) -> io::Result<()> {
     let [high, low] = channel.to_be_bytes();
-    let frame = [&[METHOD_FRAME, high, low][..], &long(payload), &[FRAME_END]].concat();
+    let frame = [&[kind, high, low][..], &long(payload), &[FRAME_END]].concat();
     stream.write_all(&frame).await?;
     stream.flush().await
 }

@@ -15,6 +15,12 @@ const NOT_ALLOWED: u16 = 530;
 pub(in crate::broker::amqp) async fn of(url: &AmqpUrl) -> Option<String> {
     let asking = async { open(&mut connect(url).await?, url).await };
     let (code, text) = timeout(CALL_TIMEOUT, asking).await.ok()?.ok()??;
+    refused(url, code, &text)
+}
+
+/// Why the broker refuses us if it closes a connection with this code and this text; `None` if that
+/// is no refusal, or passes.
+pub(super) fn refused(url: &AmqpUrl, code: u16, text: &str) -> Option<String> {
     match code {
         ACCESS_REFUSED => Some(format!(
             "the broker refuses the user {:?}: the name or the password is wrong, or it may not \

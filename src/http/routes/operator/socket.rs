@@ -14,7 +14,8 @@ use crate::access::{self, Grant, Granted, Revocation, TokenFilter, grant};
 use crate::dead_letters::{DeadLetters, Order};
 use crate::gates::EffectOrder;
 use crate::http::routes::operator::{events, events::EventListOrder};
-use crate::operate::{AuditEntry, Operator, OrderError};
+use crate::operate::doctor::{self, Patient};
+use crate::operate::{AuditEntry, Operator, OrderError, presence};
 use crate::store::accounts::tokens::{self, Kind};
 use crate::store::letters::audit::{self, AuditFilter};
 use crate::store::{Connection, Store};
@@ -38,6 +39,12 @@ pub const AUDIT: &str = "/audit";
 pub const EVENT_LIST: &str = "/events/list";
 /// The path to which the id of an event is posted whose story is wanted.
 pub const EVENT_STORY: &str = "/events/story";
+
+/// The path to which the question is posted who is there.
+pub const PROCESSES: &str = "/processes";
+
+/// The path to which the order is posted to examine the database.
+pub const DOCTOR: &str = "/doctor";
 
 /// A token that was made, as it is answered.
 #[derive(Serialize, Deserialize)]
@@ -104,6 +111,8 @@ pub fn start(socket: &std::path::Path, store: Store) -> std::io::Result<Operator
             .route(TOKEN, web::delete().to(take_back))
             .route(EVENT_LIST, web::post().to(list_events))
             .route(EVENT_STORY, web::post().to(show_event))
+            .route(PROCESSES, web::post().to(list_processes))
+            .route(DOCTOR, web::post().to(examine))
     });
     let server =
         server.workers(1).shutdown_timeout(1).disable_signals().listen_uds(listener)?.run();
@@ -194,6 +203,18 @@ async fn list_events(store: Data<Store>, order: Json<EventListOrder>) -> HttpRes
 async fn show_event(store: Data<Store>, id: Json<Uuid>) -> HttpResponse {
     let shown = async { events::show(&mut *store.connection().await?, *id).await };
     answer(shown.await)
+}
+
+async fn list_processes(store: Data<Store>) -> HttpResponse {
+    let listed = async { Ok(presence::list(&mut *store.connection().await?).await?) };
+    answer(listed.await)
+}
+
+/// How long a canary may take, in milliseconds, if one is to be sent.
+async fn examine(store: Data<Store>, canary: Json<Option<u64>>) -> HttpResponse {
+    let patient = Patient { store: store.get_ref().clone(), embedded: true };
+    let canary = canary.map(std::time::Duration::from_millis);
+    HttpResponse::Ok().json(doctor::examine_database(&patient, canary).await)
 }
 
 fn answer(outcome: Result<impl Serialize, OrderError>) -> HttpResponse {

@@ -1,48 +1,15 @@
 //! `taskd work`: a worker.
 
+mod args;
+
 use std::process::ExitCode;
 
+pub use self::args::Args;
 use super::parts::{self, WorkerSettings};
 use super::runtime::{self, Setup};
-use crate::config::{
-    BrokerArgs, DatabaseArgs, EffectArgs, MailArgs, MonitorArgs, ShutdownArgs, SimulationArgs,
-    TelemetryArgs, TlsArgs, name, no_declare, whole,
-};
+use crate::domain::presence;
 use crate::operate::unfinished;
 use crate::store::Store;
-
-/// Options of `taskd work`.
-#[derive(clap::Args)]
-pub struct Args {
-    /// How many deliveries to have in hand at most: also the prefetch
-    #[arg(long, env = "CONCURRENCY", value_name = "CONCURRENCY", default_value_t = 128,
-          value_parser = whole(1..=2000_u16))]
-    concurrency: u16,
-    /// What to call this worker in logs and histories [default: host name and process id]
-    #[arg(long, env = "WORKER_NAME", value_name = "WORKER_NAME", value_parser = name)]
-    name: Option<String>,
-    #[command(flatten)]
-    effects: EffectArgs,
-    #[command(flatten)]
-    simulation: SimulationArgs,
-    /// Do not declare the queues at the start
-    #[arg(long, env = "NO_DECLARE", value_parser = no_declare, help_heading = "Broker")]
-    no_declare: bool,
-    #[command(flatten)]
-    database: DatabaseArgs,
-    #[command(flatten)]
-    broker: BrokerArgs,
-    #[command(flatten)]
-    mail: MailArgs,
-    #[command(flatten)]
-    tls: TlsArgs,
-    #[command(flatten)]
-    monitor: MonitorArgs,
-    #[command(flatten)]
-    shutdown: ShutdownArgs,
-    #[command(flatten)]
-    telemetry: TelemetryArgs,
-}
 
 /// Runs a worker until it is told to stop.
 ///
@@ -59,6 +26,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let broker = parts::broker(&args.broker, &tls, &name, &store, args.no_declare)?;
     let mailer = parts::mailer(&args.mail, &tls)?;
     let setup = Setup {
+        identity: (presence::Role::Work, &worker),
         database_url: &database_url,
         store,
         broker,
@@ -72,7 +40,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         tokio::spawn(unfinished::keep(context.store.clone(), shutdown.clone()));
         let retries = args.broker.retry.retry_delays.clone();
         let settings = WorkerSettings {
-            name: worker,
+            name: worker.clone(),
             concurrency: args.concurrency,
             retries,
             simulation,

@@ -1,0 +1,2 @@
+DROP TABLE canaries;
+DROP TABLE processes;

@@ -1,0 +1,5 @@
+//! What operators look at, and nothing correct depends on.
+
+pub mod canaries;
+pub mod inspect;
+pub mod processes;
