@@ -21,11 +21,11 @@ fn alerts() -> Vec<BTreeMap<String, String>> {
     let text = file("deploy/prometheus/taskd.rules.yml");
     let mut alerts: Vec<BTreeMap<String, String>> = Vec::new();
     let mut folding: Option<String> = None;
-    let known = r"^(alert|expr|for|labels|annotations|summary|runbook_url): ?(.*)$";
-    let known = Regex::new(known).unwrap();
+    let form = r"^(alert|expr|for|labels|annotations|summary|runbook_url): ?(.*)$";
+    let form = Regex::new(form).unwrap();
     for line in text.lines().filter(|line| !line.trim_start().starts_with('#')) {
         let content = line.trim_start().trim_start_matches("- ");
-        let field = known.captures(content);
+        let field = form.captures(content);
         match (field, &folding) {
             (Some(field), _) => {
                 let (name, value) = (field[1].to_owned(), field[2].trim_matches('"').to_owned());
@@ -63,7 +63,7 @@ fn expressions(value: &Value, found: &mut Vec<String>) {
 fn fault(expression: &str, metrics: &BTreeMap<String, BTreeSet<String>>) -> Option<String> {
     const OF_PROMETHEUS: [&str; 3] = ["job", "instance", "le"];
     let selector = Regex::new(r"\b((?:taskd|process)_[a-z0-9_]+|up\b)(?:\{([^}]*)\})?").unwrap();
-    let label = Regex::new(r#"([a-z_]+) ?[=!]~?""#).unwrap();
+    let label_of = Regex::new(r#"([a-z_]+) ?[=!]~?""#).unwrap();
     let mut labels: BTreeSet<&str> = BTreeSet::from(OF_PROMETHEUS);
     let mut count = 0;
     for found in selector.captures_iter(expression) {
@@ -75,8 +75,7 @@ fn fault(expression: &str, metrics: &BTreeMap<String, BTreeSet<String>>) -> Opti
         let Some(own) = known else { return Some(format!("no metric {name}")) };
         labels.extend(own.iter().map(String::as_str));
         let named = found.get(2).map_or("", |named| named.as_str());
-        let named = label.captures_iter(named).collect::<Vec<_>>();
-        for label in named.iter().map(|label| label.get(1).unwrap().as_str()) {
+        for label in label_of.captures_iter(named).map(|label| label.extract::<1>().1[0]) {
             if !own.contains(label) && !OF_PROMETHEUS.contains(&label) {
                 return Some(format!("{name} has no label {label}"));
             }
