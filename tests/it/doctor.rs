@@ -36,7 +36,7 @@ fn has(report: &Value, check: &str, state: &str, about: &str, found: &str, mend:
             && text("mend").contains(mend)
     };
     let faults = of(report, check);
-    assert!(faults.iter().any(|fault| like(&fault)), "{check}, {about}: {faults:#?}");
+    assert!(faults.iter().any(like), "{check}, {about}: {faults:#?}");
 }
 
 /// That a check has nothing to complain of.
