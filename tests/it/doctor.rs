@@ -36,7 +36,7 @@ fn has(report: &Value, check: &str, state: &str, about: &str, found: &str, mend:
             && text("mend").contains(mend)
     };
     let faults = of(report, check);
-    assert!(faults.iter().any(|fault| like(&fault)), "{check}, {about}: {faults:#?}");
+    assert!(faults.iter().any(like), "{check}, {about}: {faults:#?}");
 }
 
 /// That a check has nothing to complain of.
@@ -504,4 +504,31 @@ async fn an_alarm_of_the_broker_and_a_user_who_may_not_publish_are_told() {
         (of(&report, "broker")[0]["state"] == "ok").then_some(())
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_gives_no_answer_is_told_in_time_and_hides_nothing() {
+    let world = World::alone();
+    // It takes connections, and says nothing.
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let at = silent.local_addr().unwrap();
+    let of_scheme = |scheme: &str| format!("{scheme}://{at}");
+    let (broker, cache, mail) = (of_scheme("amqp"), of_scheme("redis"), of_scheme("smtp"));
+    let database = format!("postgres://{at}/d");
+    let dependencies = [
+        ("database", "DATABASE_URL", database.as_str()),
+        ("broker", "RABBITMQ_URL", &broker),
+        ("cache", "REDIS_URL", &cache),
+        ("mail", "SMTP_URL", &mail),
+    ];
+    let began = std::time::Instant::now();
+    let (report, code) = examined(&world, &dependencies.map(|(_, name, url)| (name, url))).await;
+    assert_eq!(code, 1);
+    // Each has five seconds, all at the same time.
+    assert!(began.elapsed().as_secs() < 15, "{:?}", began.elapsed());
+    for (check, variable, _) in dependencies {
+        has(&report, check, "fail", variable, "", "docker compose up -d");
+    }
+    is_well(&report, "retention");
+    assert_eq!(of(&report, "outbox")[0]["found"], "not checked: the database can't be used");
 }
