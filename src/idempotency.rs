@@ -133,8 +133,9 @@ impl Idempotency {
         let mut connection = self.store.connection().await?;
         let by = Reporter { worker: &self.worker, owner: &self.owner, letter: None };
         transaction(&mut connection, async |connection| {
-            setbacks::record(connection, event, effects, setback, by).await?;
-            parked::park(connection, message).await
+            // In the order of whoever brings messages back, so that the two don't deadlock.
+            parked::park(connection, message).await?;
+            setbacks::record(connection, event, effects, setback, by).await
         })
         .await
     }

@@ -13,7 +13,7 @@ use crate::domain::processing::claim::Claim;
 use crate::domain::processing::effect::{EffectKey, Target};
 use crate::domain::processing::failure::{Failure, Failures, Hold};
 use crate::domain::processing::gate::Pass;
-use crate::effects::{ExternalWork, LONGEST_TIME_LIMIT, Outcome, Prepared, Started, Work};
+use crate::effects::{ExternalWork, LONGEST_TIME_LIMIT, Outcome, Prepared, Started, Work, probing};
 use crate::gates::Place;
 use crate::ground::traces::Span;
 use crate::store::StoreError;
@@ -219,24 +219,31 @@ impl Session {
         if let Some(held) = gates.closed(effect.effect, pass) {
             return Ok(Err(Progress::Failed(held)));
         }
-        let run = match self.hold(|| work.prepare(event, &effect.target)).await? {
+        // Before all that is counted elsewhere: a message that comes back for its turn counts once.
+        match self.hold(|| gates.turn(effect.effect, pass)).await? {
+            Ok(None) => {}
+            Ok(Some(held)) => return Ok(Err(Progress::Failed(held))),
+            Err(error) => return failed(error),
+        }
+        let prepare = || probing(pass == Some(Pass::Probe), work.prepare(event, &effect.target));
+        let run = match self.hold(prepare).await? {
             Ok(Prepared::Run(run)) => run,
             Ok(Prepared::Wait { at_most, why }) => {
                 return Ok(Err(Progress::Failed(Failure::waiting(at_most, why))));
             }
             Err(error) => return failed(error),
         };
-        match self.hold(|| gates.turn(effect.effect, pass)).await? {
-            Ok(None) => {}
-            Ok(Some(held)) => return Ok(Err(Progress::Failed(held))),
-            Err(error) => return failed(error),
-        }
         let idempotency = &self.tools.idempotency;
         let time_limit = work.time_limit().min(LONGEST_TIME_LIMIT);
         match self.hold(|| idempotency.claim(effect, record, time_limit)).await? {
             Ok(Claim::Granted) => {}
             Ok(Claim::Done) => return Ok(Err(Progress::AlreadyDone)),
             Ok(Claim::Leased(remaining)) => return Ok(Err(Progress::Leased(remaining))),
+            Err(error) => return failed(error),
+        }
+        match self.hold(|| gates.start(effect.effect)).await? {
+            Ok(None) => {}
+            Ok(Some(held)) => return Ok(Err(Progress::Failed(held))),
             Err(error) => return failed(error),
         }
         if !place.is_fresh() {

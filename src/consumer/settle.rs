@@ -4,7 +4,7 @@ use super::job::{Job, Progress};
 use super::{Abandoned, OutageRetry, Session};
 use crate::broker::{Delivery, Tag};
 use crate::domain::event::{Event, Subject};
-use crate::domain::processing::failure::{Class, Failures, Hold};
+use crate::domain::processing::failure::{Failures, Hold};
 use crate::domain::processing::retry::{Route, short};
 use crate::ground::shutdown::Backoff;
 use crate::retry_router::Forward;
@@ -211,10 +211,8 @@ impl Session {
 
 /// The effect that a message waits for in the database, and how; `None` if it waits for none.
 fn held(failures: &Failures) -> Option<(&'static str, Hold)> {
-    failures.iter().find_map(|failure| match (&failure.effect, failure.class) {
-        (Some(effect), Class::Held(hold)) => Some((effect.effect, hold)),
-        _ => None,
-    })
+    let holds = failures.iter().filter_map(|f| Some((f.effect.as_ref()?.effect, f.hold()?)));
+    holds.max_by_key(|(_, hold)| hold.at_least)
 }
 
 /// The fields of each line about a delivery, whatever its outcome.

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use serde_json::Value;
 
 use super::mail_limit::MailLimit;
-use super::{Effect, EffectContext, ExternalWork, Outcome, Prepared, Target, Work};
+use super::{Effect, EffectContext, ExternalWork, Outcome, Prepared, Target, Work, is_probe};
 use crate::domain::event::Event;
 use crate::domain::task::Task;
 use crate::domain::task::events::{CREATED, DELETED};
@@ -82,6 +82,7 @@ impl ExternalWork for Notifier {
             return Ok(skipped("the user is gone"));
         };
         if let Some(limit) = &self.limit
+            && !is_probe()
             && let Some(wait) = limit.take(user.id).await?
         {
             let why = "MAIL_LIMIT: the user has had as many mails as are allowed".to_owned();

@@ -142,6 +142,21 @@ impl Prepared {
     }
 }
 
+tokio::task_local! {
+    static PROBE: bool;
+}
+
+/// Prepares a run that is, or is not, the probe of an open breaker.
+pub async fn probing<T>(is_probe: bool, preparing: impl Future<Output = T>) -> T {
+    PROBE.scope(is_probe, preparing).await
+}
+
+/// Whether what is being prepared is a probe of an open breaker. It is most likely in vain, so it
+/// should not count against a limit of its user.
+pub fn is_probe() -> bool {
+    PROBE.try_with(|is_probe| *is_probe).unwrap_or_default()
+}
+
 /// The result of an effect that did not fail.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {

@@ -74,15 +74,19 @@ impl Keeper {
         let mut backoff = Backoff::default();
         let mut failing = false;
         let mut counted: Option<Instant> = None;
-        while shutdown.sleep(TURN).await {
+        let mut more = false;
+        // While much comes back, the gates are read before each batch.
+        while !shutdown.stopped() && (more || shutdown.sleep(TURN).await) {
             let counts = counted.is_none_or(|at| at.elapsed() > COUNTED_EVERY);
             match self.turn(counts).await {
-                Ok(()) => {
+                Ok(left) => {
+                    more = left;
                     backoff.reset();
                     failing = false;
                     counted = if counts { Some(Instant::now()) } else { counted };
                 }
                 Err(error) => {
+                    more = false;
                     if !std::mem::replace(&mut failing, true) {
                         tracing::warn!(%error, "gates can't be kept; retrying");
                     }
@@ -92,8 +96,9 @@ impl Keeper {
         }
     }
 
-    /// Reads the gates, and does what they allow. With `counts`, also counts what is parked.
-    async fn turn(&self, counts: bool) -> Result<(), KeepError> {
+    /// Reads the gates, and does what they allow. Returns whether more may come back at once. With
+    /// `counts`, also counts what is parked.
+    async fn turn(&self, counts: bool) -> Result<bool, KeepError> {
         let found = store::look(&mut *self.store.connection().await?, &self.effects).await?;
         self.gates.set(found.clone());
         for EffectGate { effect, gate, .. } in &found {
@@ -103,22 +108,28 @@ impl Keeper {
             set(&self.metrics.effect_breaker_open, gate.outage.is_some());
             set(&self.metrics.effect_paused, gate.pause.is_some());
         }
-        if counts {
-            let parked = parked::counts(&mut *self.store.connection().await?).await?;
-            for effect in &self.effects {
-                let count = parked.get(*effect).copied().unwrap_or_default();
-                self.metrics.events_parked.with_label_values(&[*effect]).set(count);
-            }
-        }
+        let mut more = false;
         for EffectGate { effect, gate, probe_is_due, any_due } in found {
             if !any_due || gate.pause.is_some() {
                 continue;
             }
             if gate.outage.is_none() {
-                while self.bring_back(&effect, None, BATCH).await? == BATCH {}
+                more |= self.bring_back(&effect, None, BATCH).await? == BATCH;
             } else if probe_is_due {
                 self.probe(&effect).await?;
             }
+        }
+        if counts && let Err(error) = self.count().await {
+            tracing::debug!(%error, "parked messages were not counted");
+        }
+        Ok(more)
+    }
+
+    /// Counts what is parked, for the metrics.
+    async fn count(&self) -> Result<(), StoreError> {
+        let connection = &mut self.store.connection().await?;
+        for (effect, count) in parked::counts(connection, &self.effects).await? {
+            self.metrics.events_parked.with_label_values(&[effect.as_str()]).set(count);
         }
         Ok(())
     }

@@ -60,6 +60,9 @@ const ASK_EVERY: Duration = Duration::from_millis(50);
 /// How many turns are taken in one statement.
 const BATCH: u32 = 128;
 
+/// How much further apart turns are than the period: a run begins a moment after its turn.
+const SPACING: Duration = Duration::from_millis(50);
+
 type Turns = Batcher<(), Result<Option<Duration>, StoreError>>;
 
 /// The limits of a worker's effects.
@@ -67,10 +70,17 @@ type Turns = Batcher<(), Result<Option<Duration>, StoreError>>;
 pub(super) struct Limits {
     store: Store,
     breaker: BreakerLimit,
-    rates: Arc<BTreeMap<String, (Rate, Turns)>>,
+    rates: Arc<BTreeMap<String, LimitedRate>>,
     /// As many permits as there are places. The callers of one process queue here, so that only
     /// those who can have a place ask the database for it.
     places: Arc<BTreeMap<String, (u16, Arc<Semaphore>)>>,
+}
+
+/// A rate, with the turns to come back and those to begin.
+struct LimitedRate {
+    rate: Rate,
+    turns: Turns,
+    starts: Turns,
 }
 
 /// A place of an effect, given back when this is dropped.
@@ -82,14 +92,17 @@ struct PlaceLease {
     place: i32,
     lease: Uuid,
     since: Instant,
-    _permit: OwnedSemaphorePermit,
+    /// Its caller's turn to ask, for the next once the place is free.
+    permit: Option<OwnedSemaphorePermit>,
 }
 
 impl Limits {
     pub(super) fn new(store: Store, limits: EffectLimits) -> Limits {
         let rates = limits.rates.into_iter().map(|(effect, rate)| {
-            let turns = take_turns(store.clone(), effect.clone(), rate);
-            (effect, (rate, turns))
+            let ring = |name: String| take_turns(store.clone(), effect.clone(), rate, name);
+            let turns = ring(rate.to_string());
+            let starts = ring(format!("{rate} starts"));
+            (effect.clone(), LimitedRate { rate, turns, starts })
         });
         let places = limits
             .concurrency
@@ -109,10 +122,23 @@ impl Limits {
 
     /// Takes a turn: how long until then, and under which rate, if it isn't now.
     pub(super) async fn turn(&self, effect: &str) -> Result<Option<(Duration, Rate)>, StoreError> {
-        let Some((rate, turns)) = self.rates.get(effect) else { return Ok(None) };
+        self.take(effect, |limited| &limited.turns).await
+    }
+
+    /// Takes a start: how long until then, and under which rate, if it isn't now.
+    pub(super) async fn start(&self, effect: &str) -> Result<Option<(Duration, Rate)>, StoreError> {
+        self.take(effect, |limited| &limited.starts).await
+    }
+
+    async fn take(
+        &self,
+        effect: &str,
+        of: impl FnOnce(&LimitedRate) -> &Turns,
+    ) -> Result<Option<(Duration, Rate)>, StoreError> {
+        let Some(limited) = self.rates.get(effect) else { return Ok(None) };
         let ended = || Err(StoreError::Fault("taking turns has failed".into()));
-        let wait = turns.call(()).await.unwrap_or_else(ended)?;
-        Ok(wait.map(|wait| (wait, *rate)))
+        let wait = of(limited).call(()).await.unwrap_or_else(ended)?;
+        Ok(wait.map(|wait| (wait, limited.rate)))
     }
 
     /// Takes a place; the limit, if none comes free for a while.
@@ -132,7 +158,7 @@ impl Limits {
             let take = places::take(&mut connection, effect, *limit, (lease, PLACE_LEASE));
             if let Some(place) = take.await? {
                 let store = self.store.clone();
-                let held = PlaceLease { store, effect, place, lease, since, _permit: permit };
+                let held = PlaceLease { store, effect, place, lease, since, permit: Some(permit) };
                 return Ok(Ok(Place(Some(held))));
             }
             if !made {
@@ -160,6 +186,7 @@ impl Drop for PlaceLease {
     fn drop(&mut self) {
         let (store, effect, place, lease) =
             (self.store.clone(), self.effect, self.place, self.lease);
+        let permit = self.permit.take();
         let given_back = async move {
             let given = async {
                 places::give_back(&mut *store.connection().await?, effect, place, lease).await
@@ -167,6 +194,7 @@ impl Drop for PlaceLease {
             if let Err(error) = given.await {
                 tracing::debug!(%error, effect, "the lease of a place ends by itself");
             }
+            drop(permit);
         };
         // Outside a runtime the process ends, and so does the lease.
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
@@ -176,14 +204,19 @@ impl Drop for PlaceLease {
 }
 
 /// Takes turns of an effect, many in one statement.
-fn take_turns(store: Store, effect: String, rate: Rate) -> Turns {
+fn take_turns(store: Store, effect: String, rate: Rate, ring: String) -> Turns {
     let most = BATCH.min(rate.count());
     Batcher::start(most as usize, move |callers: Vec<()>| {
-        let (store, effect) = (store.clone(), effect.clone());
+        let (store, effect, ring) = (store.clone(), effect.clone(), ring.clone());
         async move {
+            let ring = turns::Ring {
+                effect: &effect,
+                name: &ring,
+                count: rate.count(),
+                apart: rate.period() + SPACING,
+            };
             let count = u32::try_from(callers.len()).unwrap_or(most);
-            let taken =
-                async { turns::take(&mut *store.connection().await?, &effect, rate, count).await };
+            let taken = async { turns::take(&mut *store.connection().await?, &ring, count).await };
             match taken.await {
                 Ok(turns) => {
                     turns.iter().map(|turn| Ok((turn.at - turn.now).to_std().ok())).collect()

@@ -30,6 +30,9 @@ use crate::store::gates::{self as store, EffectGate};
 use crate::store::{Store, StoreError};
 use limits::Limits;
 
+/// How long a run that is claimed may wait for its start: the claim's lease goes on.
+const LONGEST_START: Duration = Duration::from_secs(2);
+
 /// The gates of a worker's effects.
 #[derive(Clone)]
 pub struct Gates {
@@ -85,6 +88,22 @@ impl Gates {
         }))
     }
 
+    /// Waits until a run of the effect may begin under its rate: what keeps it from running, if that
+    /// is too long to wait for. Turns say when to come back; this says when to begin, since what
+    /// comes back may be late.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub async fn start(&self, effect: &'static str) -> Result<Option<Failure>, StoreError> {
+        let Some((wait, rate)) = self.limits.start(effect).await? else { return Ok(None) };
+        if wait <= LONGEST_START {
+            tokio::time::sleep(wait).await;
+            return Ok(None);
+        }
+        let hold = Hold { at_least: wait, has_turn: true };
+        Ok(Some(Failure::held(hold, format!("its rate of {rate} is used up"))))
+    }
+
     /// Takes one of the places of an effect of which only so many may run at a time. Waits for one
     /// for a while; then the message has to wait elsewhere.
     ///
@@ -107,7 +126,9 @@ impl Gates {
         pass: Option<Pass>,
         outcome: Result<Outcome, Failure>,
     ) -> Result<Outcome, Failure> {
-        let is_probe = pass == Some(Pass::Probe);
+        let is_open = self.state().gates.get(effect).is_some_and(|gate| gate.outage.is_some());
+        // A probe that comes after the breaker has closed is a run like any other.
+        let is_probe = is_open && pass == Some(Pass::Probe);
         let failure = match &outcome {
             Err(failure) if failure.class == Class::Transient => failure,
             // Nobody was asked.
@@ -198,6 +219,11 @@ impl Gates {
     fn set(&self, found: Vec<EffectGate>) {
         let mut state = self.state();
         for found in found {
+            let was_open = state.gates.get(&found.effect).is_some_and(|gate| gate.outage.is_some());
+            if was_open && found.gate.outage.is_none() {
+                // Somebody has closed the breaker: the failures that opened it count no more.
+                state.runs.retain(|effect, _| *effect != found.effect);
+            }
             state.gates.insert(found.effect, found.gate);
         }
     }

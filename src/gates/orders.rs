@@ -57,7 +57,7 @@ pub struct EffectView {
     pub error: Option<String>,
     /// When the next message is let through.
     pub next_probe_at: Option<DateTime<Utc>>,
-    /// How many messages wait for it.
+    /// How many messages wait for it; counted up to 100,000.
     pub parked: i64,
 }
 
@@ -124,7 +124,10 @@ impl EffectOrder {
                 (false, true) => {
                     store::pause(connection, name, &by.name, reason.as_deref()).await?
                 }
-                (false, false) => store::resume(connection, name).await?,
+                (false, false) => {
+                    parked::hurry(connection, name).await?;
+                    store::resume(connection, name).await?
+                }
             };
             let details = json!({ "reason": reason, "changed": changed });
             let action = if pauses { "pause" } else { "resume" };
@@ -143,7 +146,7 @@ async fn views(
     names: &[&'static str],
 ) -> Result<Vec<EffectView>, crate::store::StoreError> {
     let gates = store::look(connection, names).await?;
-    let counts = parked::counts(connection).await?;
+    let counts = parked::counts(connection, names).await?;
     let view = |found: store::EffectGate| {
         let parked = counts.get(&found.effect).copied().unwrap_or_default();
         EffectView::of(found.effect, found.gate, parked)

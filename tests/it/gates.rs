@@ -117,8 +117,9 @@ async fn an_operator_stops_one_effect_while_the_others_go_on() {
     assert_eq!(again["pauseReason"], "the relay moves", "who came first stays named");
     let listed = api.get("/effects").await.expect(200);
     assert_eq!(listed["data"][1]["parked"], TASKS);
-    let resumed = api.post("/effects/email/resume", json!({})).await.expect(200);
-    assert_eq!(resumed["state"], "running");
+    let resumed = api.request("POST", "/effects/email/resume").send().await.unwrap();
+    assert_eq!(resumed.status(), 200, "an order without a body");
+    assert_eq!(resumed.json::<Value>().await.unwrap()["state"], "running");
     assert_eq!(smtp.wait_for(TASKS).await.len(), TASKS);
     effect(&world, "email", "nothing waits", |e| e["parked"] == 0).await;
 
@@ -171,6 +172,32 @@ async fn an_effect_in_the_database_can_be_paused_too() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs services: scripts/test"]
+async fn a_breaker_that_was_closed_counts_anew() {
+    let world = World::new().await;
+    let smtp = Smtp::start().await;
+    smtp.set(Verdict::Unreachable);
+    let serve = world.serve().await;
+    let api = serve.api();
+    let url = smtp.url();
+    let settings = [("SMTP_URL", url.as_str()), ("EFFECT_BREAKER", "4"), ("CONCURRENCY", "1")];
+    let _work = world.work("w", &settings).await;
+    make_tasks(&api, 12).await;
+    let db = world.db().await;
+    let failed = "SELECT count(*) FROM event_steps WHERE kind = 'failed'";
+    let first = effect(&world, "email", "it is held", |e| e["parked"] == 12).await;
+    let before = db.number(failed).await;
+    world.run(&["effects", "resume", "email"]).await.succeeded();
+    effect(&world, "email", "it is held again", |e| {
+        e["state"] == "held" && e["openedAt"] != first["openedAt"] && e["parked"] == 12
+    })
+    .await;
+    assert!(db.number(failed).await >= before + 4, "{before} and {}", db.number(failed).await);
+    smtp.set(Verdict::Accept);
+    assert_eq!(smtp.wait_for(12).await.len(), 12);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs services: scripts/test"]
 async fn workers_share_a_rate() {
     const TASKS: usize = 12;
     let world = World::new().await;
@@ -184,7 +211,12 @@ async fn workers_share_a_rate() {
     smtp.wait_for(TASKS).await;
     // Four at once, four a second later, four another second later.
     assert!(began.elapsed() >= Duration::from_secs(2));
-    assert_eq!(smtp.mails().len(), TASKS);
+    let mails = smtp.mails();
+    assert_eq!(mails.len(), TASKS);
+    for five in mails.windows(5) {
+        // A second apart, but for the time that a mail takes.
+        assert!((five[4].at - five[0].at).num_milliseconds() > 700, "{mails:?}");
+    }
     let db = world.db().await;
     let late = "SELECT count(*) FROM event_steps WHERE message LIKE '%rate of 4/1s is used up'";
     assert!(db.number(late).await >= 8, "{}", db.number(late).await);

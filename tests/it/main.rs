@@ -46,6 +46,7 @@ mod http_users;
 mod injection;
 mod layering;
 mod letters;
+mod letters_killed;
 mod letters_unreadable;
 mod licences;
 mod lists;

@@ -86,6 +86,14 @@ impl Failure {
         Failure { effect: Some(effect), ..self }
     }
 
+    /// How the effect is held, if it is.
+    pub fn hold(&self) -> Option<Hold> {
+        match self.class {
+            Class::Held(hold) => Some(hold),
+            _ => None,
+        }
+    }
+
     /// Whether this is a failed attempt, which goes into the message's history.
     pub fn is_failed_attempt(&self) -> bool {
         !matches!(self.class, Class::Waiting(_) | Class::Held(_))
@@ -118,6 +126,11 @@ impl Failures {
     /// Each of them, in their order.
     pub fn iter(&self) -> impl Iterator<Item = &Failure> {
         std::iter::once(&self.first).chain(&self.rest)
+    }
+
+    /// How the message is parked if it has to be: the longest of its holds.
+    pub fn hold(&self) -> Option<Hold> {
+        self.iter().filter_map(Failure::hold).max_by_key(|hold| hold.at_least)
     }
 
     /// The class that decides the route. Failures that may pass come before those that will not: a

@@ -91,7 +91,8 @@ impl RetryPolicy {
                 let step = usize::try_from(attempt - 1).unwrap_or(usize::MAX);
                 match self.delays.get(step) {
                     Some(&after) => Route::Retry { after, attempt: attempt.saturating_add(1) },
-                    None => Route::Dead(DeadReason::Exhausted),
+                    // What has only waited must not die with what has failed.
+                    None => failures.hold().map_or(Route::Dead(DeadReason::Exhausted), Route::Hold),
                 }
             }
         }
@@ -204,6 +205,10 @@ mod tests {
         let hold = Hold { at_least: Duration::from_secs(9), has_turn: true };
         let held = Failure::held(hold, "paused");
         assert_eq!(route(&[held.clone(), permanent.clone()]), Route::Hold(hold));
+        let last = |failures: &[Failure]| {
+            policy.route(3, &Failures::of(failures.iter().cloned()).unwrap())
+        };
+        assert_eq!(last(&[Failure::transient("451"), held.clone()]), Route::Hold(hold));
         assert_eq!(route(&[held, waiting(3)]), park);
         assert_eq!(route(&[permanent]), Route::Dead(DeadReason::Permanent));
         assert_eq!(route(&[Failure::malformed("")]), Route::Dead(DeadReason::Malformed));

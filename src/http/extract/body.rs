@@ -47,6 +47,32 @@ impl<T: FromFields> Body<T> {
     }
 }
 
+/// A JSON body that may be missing, which is the same as one without members.
+#[derive(Debug)]
+pub struct OptionalBody<T>(pub T);
+
+impl<T: FromFields> FromRequest for OptionalBody<T> {
+    type Error = ApiError;
+    type Future = LocalBoxFuture<'static, Result<Self, ApiError>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let headers = request.headers();
+        let length = headers.get("content-length");
+        let empty = match length {
+            Some(length) => length.as_bytes() == b"0",
+            None => !headers.contains_key("transfer-encoding"),
+        };
+        let reading = (!empty).then(|| Body::<T>::members(request, payload));
+        Box::pin(async move {
+            let members = match reading {
+                Some(reading) => reading.await?,
+                None => Map::new(),
+            };
+            Body::of(members).map(|Body(value)| OptionalBody(value))
+        })
+    }
+}
+
 /// Reads the members of a body that has one of these media types.
 pub fn members(
     request: &HttpRequest,

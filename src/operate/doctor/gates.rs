@@ -14,7 +14,7 @@ pub(super) async fn effects(of: Patient) -> Vec<Verdict> {
         let names: Vec<&'static str> = effects::built_in().names().collect();
         let mut connection = of.store.connection().await?;
         let found = gates::look(&mut connection, &names).await?;
-        let parked = parked::counts(&mut connection).await?;
+        let parked = parked::counts(&mut connection, &names).await?;
         let mut verdicts = Vec::new();
         for gates::EffectGate { effect, gate, .. } in found {
             let waiting = parked.get(&effect).copied().unwrap_or_default();

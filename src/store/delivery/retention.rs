@@ -115,7 +115,9 @@ pub async fn delete_published(
         Uuid::new_v7(Timestamp::from_unix(NoContext, seconds, horizon.timestamp_subsec_nanos()));
     let statement = Statement::new(
         "DELETE FROM events WHERE id IN (
-             SELECT id FROM events WHERE id < $1 AND published_at < $2 ORDER BY id LIMIT $3)",
+             SELECT id FROM events e WHERE id < $1 AND published_at < $2
+                 AND NOT EXISTS (SELECT FROM parked_messages p WHERE p.event_id = e.id)
+             ORDER BY id LIMIT $3)",
     )
     .bind::<SqlUuid, _>(made_before)
     .bind::<Timestamptz, _>(horizon)

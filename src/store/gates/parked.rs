@@ -128,12 +128,16 @@ pub async fn delete(
     Ok(())
 }
 
-/// How many messages wait for each effect that has any.
+/// How far parked messages are counted.
+pub const COUNTED: i64 = 100_000;
+
+/// How many messages wait for each of these effects, [`COUNTED`] at most.
 ///
 /// # Errors
 /// The database fails.
 pub async fn counts(
     connection: &mut AsyncPgConnection,
+    effects: &[&str],
 ) -> Result<HashMap<String, i64>, StoreError> {
     #[derive(QueryableByName)]
     struct Count {
@@ -142,8 +146,27 @@ pub async fn counts(
         #[diesel(sql_type = BigInt)]
         parked: i64,
     }
-    let statement =
-        Statement::new("SELECT effect, count(*) AS parked FROM parked_messages GROUP BY effect");
+    let statement = Statement::new(
+        "SELECT n.effect, (SELECT count(*) FROM (SELECT FROM parked_messages p WHERE p.effect = n.effect
+                                                 LIMIT $2) AS some) AS parked
+         FROM unnest((SELECT $1)) AS n (effect)",
+    )
+    .bind::<Array<Text>, _>(effects.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>())
+    .bind::<BigInt, _>(COUNTED);
     let counts: Vec<Count> = statement.load(connection).await?;
     Ok(counts.into_iter().map(|count| (count.effect, count.parked)).collect())
+}
+
+/// Lets the messages of an effect come back at once, also those that have a turn to come.
+///
+/// # Errors
+/// The database fails.
+pub async fn hurry(connection: &mut AsyncPgConnection, effect: &str) -> Result<(), StoreError> {
+    let statement = Statement::new(
+        "UPDATE parked_messages SET due_at = now(), has_turn = false
+         WHERE effect = $1 AND due_at > now() AND lease IS NULL",
+    )
+    .bind::<Text, _>(effect.to_owned());
+    statement.execute(connection).await?;
+    Ok(())
 }

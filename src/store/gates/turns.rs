@@ -3,12 +3,13 @@
 //! Turn number *n* comes a period after turn number *n* minus the count, or at once. So it is
 //! enough to keep the last turns, as many as the count.
 
+use std::time::Duration;
+
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Text, Timestamptz};
 use diesel_async::AsyncPgConnection;
 
-use crate::domain::rate::Rate;
 use crate::store::StoreError;
 use crate::store::sql::{RunQueryDsl, Statement};
 
@@ -23,15 +24,26 @@ pub struct Turn {
     pub now: DateTime<Utc>,
 }
 
-/// Takes the next turns of an effect, in order: as many as asked for, but no more than the rate has
-/// in a period.
+/// The last turns of an effect.
+#[derive(Debug, Clone, Copy)]
+pub struct Ring<'a> {
+    /// The effect's name.
+    pub effect: &'a str,
+    /// The ring's name: an effect can have several.
+    pub name: &'a str,
+    /// How many turns it has.
+    pub count: u32,
+    /// How far apart a turn is from the one so many before it.
+    pub apart: Duration,
+}
+
+/// Takes the next turns of a ring, in order: as many as asked for, but no more than it has.
 ///
 /// # Errors
 /// The database fails; then none is taken.
 pub async fn take(
     connection: &mut AsyncPgConnection,
-    effect: &str,
-    rate: Rate,
+    ring: &Ring<'_>,
     wanted: u32,
 ) -> Result<Vec<Turn>, StoreError> {
     // The row of the count is locked until the end of the statement, so the turn a period before
@@ -48,11 +60,11 @@ pub async fn take(
              SET at = greatest(clock_timestamp(), t.at + $5 * interval '1 us')
          RETURNING at, clock_timestamp() AS now",
     )
-    .bind::<Text, _>(effect.to_owned())
-    .bind::<Text, _>(rate.to_string())
-    .bind::<BigInt, _>(i64::from(wanted.min(rate.count())))
-    .bind::<BigInt, _>(i64::from(rate.count()))
-    .bind::<BigInt, _>(i64::try_from(rate.period().as_micros()).unwrap_or(i64::MAX));
+    .bind::<Text, _>(ring.effect.to_owned())
+    .bind::<Text, _>(ring.name.to_owned())
+    .bind::<BigInt, _>(i64::from(wanted.min(ring.count)))
+    .bind::<BigInt, _>(i64::from(ring.count))
+    .bind::<BigInt, _>(i64::try_from(ring.apart.as_micros()).unwrap_or(i64::MAX));
     let mut turns: Vec<Turn> = statement.load(connection).await?;
     turns.sort_unstable_by_key(|turn| turn.at);
     Ok(turns)

@@ -76,10 +76,16 @@ async fn open<S: Stream>(stream: &mut S, url: &AmqpUrl) -> io::Result<Option<Clo
         let (name, arguments) = method.split_at_checked(4).ok_or_else(broken)?;
         let answer = match <[u8; 4]>::try_from(name).map_err(|_| broken())? {
             START => start_ok(url),
-            // Accept what the broker proposes for channels and frames.
+            // Accept what the broker proposes for channels, and frames up to our limit.
             TUNE => {
-                let proposed = arguments.get(..6).ok_or_else(broken)?;
-                [&TUNE_OK[..], proposed, &[0, 0]].concat()
+                let (channels, rest) = arguments.split_first_chunk::<2>().ok_or_else(broken)?;
+                let longest = rest.first_chunk::<4>().ok_or_else(broken)?;
+                // Zero is no limit.
+                let longest = match u32::from_be_bytes(*longest) {
+                    0 => LONGEST_FRAME,
+                    longest => longest.min(LONGEST_FRAME),
+                };
+                [&TUNE_OK[..], channels, &longest.to_be_bytes(), &[0, 0]].concat()
             }
             OPEN_OK => return Ok(None),
             CLOSE => return closed(arguments).map(Some),

@@ -9,7 +9,7 @@ use crate::access::Caller;
 use crate::gates::{EffectOrder, EffectView};
 use crate::http::describe::{OPERATION, answer, problem};
 use crate::http::error::{ApiError, Fault, RequestPart};
-use crate::http::extract::body::Body;
+use crate::http::extract::body::OptionalBody;
 use crate::http::extract::fields::{Fields, FromFields};
 use crate::http::route::{Need, Route};
 use crate::http::{AppState, to_the_end};
@@ -123,7 +123,7 @@ async fn pause(
     caller: Caller,
     request: HttpRequest,
     by: OperatorOf,
-    body: Body<OrderBody>,
+    body: OptionalBody<OrderBody>,
 ) -> Result<HttpResponse, ApiError> {
     let OrderBody { reason, dry_run } = body.0;
     let effect = request.match_info().query("name").to_owned();
@@ -135,7 +135,7 @@ async fn resume(
     caller: Caller,
     request: HttpRequest,
     by: OperatorOf,
-    body: Body<ResumeBody>,
+    body: OptionalBody<ResumeBody>,
 ) -> Result<HttpResponse, ApiError> {
     let effect = request.match_info().query("name").to_owned();
     one(state, caller, by, EffectOrder::Resume { effect, dry_run: body.0.dry_run }).await
