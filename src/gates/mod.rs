@@ -88,9 +88,9 @@ impl Gates {
         }))
     }
 
-    /// Waits until a run of the effect may begin under its rate: what keeps it from running, if that
-    /// is too long to wait for. Turns say when to come back; this says when to begin, since what
-    /// comes back may be late.
+    /// Waits until a run of the effect may begin under its rate: what keeps it from running, if
+    /// that is too long to wait for. Turns say when to come back; this says when to begin, since
+    /// what comes back may be late.
     ///
     /// # Errors
     /// The database fails.

@@ -148,7 +148,7 @@ pub async fn counts(
     }
     let statement = Statement::new(
         "SELECT n.effect, (SELECT count(*) FROM (SELECT FROM parked_messages p WHERE p.effect = n.effect
-                                                 LIMIT $2) AS some) AS parked
+                                                 LIMIT $2) AS counted) AS parked
          FROM unnest((SELECT $1)) AS n (effect)",
     )
     .bind::<Array<Text>, _>(effects.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>())
