@@ -24,9 +24,9 @@ pub const DEAD_ID: &str = "taskd-dead-letter-id";
 /// The dead letter that the message was before it was replayed.
 pub const REPLAY_OF: &str = "taskd-replay-of";
 
-/// Lets the message pass the gate of an effect once: the name of a
-/// [`Pass`](crate::domain::processing::gate::Pass), a space, and the effect. It is not signed: a
-/// version before would not believe the message then, and it is only about when.
+/// Lets the message pass the gate of an effect once: the name of a [`Pass`], a space, and the
+/// effect. It is not signed: a version before would not believe the message then, and it is only
+/// about when.
 pub const PASS: &str = "taskd-pass";
 
 /// Whether each effect of the event has had a record: `true`, or absent.
