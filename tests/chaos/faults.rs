@@ -1,5 +1,7 @@
 //! The faults, and what each explains.
 
+use std::time::Duration;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
@@ -66,6 +68,9 @@ pub const FELT_AFTER: TimeDelta = TimeDelta::seconds(30);
 
 /// No effect of a worker that is gone is run again sooner: its claim holds for 25 s.
 const NO_SOONER: TimeDelta = TimeDelta::seconds(20);
+/// How long a fault waits, once its worker goes on, until what it had in hand is recorded: a worker
+/// that is killed before that repeats it.
+pub const RECORDED_WITHIN: Duration = Duration::from_secs(2);
 /// How long a mail may take.
 const RUN_TIMEOUT: TimeDelta = TimeDelta::seconds(16);
 
@@ -172,7 +177,8 @@ impl Fault {
             }
             // Another worker's when the lease has run out, and the frozen one's when it goes on.
             Kind::LeaseRunsOut => {
-                let goes_on = until - moment <= again && again <= until + RUN_TIMEOUT;
+                let went_on = until - RECORDED_WITHIN - moment;
+                let goes_on = went_on <= again && again <= until + RUN_TIMEOUT;
                 from - record <= at && at <= until + moment && (after_the_lease || goes_on)
             }
             Kind::Mail("drops") => from <= at && at <= until + moment,

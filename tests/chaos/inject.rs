@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use taskd::broker::message::RECORDED;
 
 use super::faults::Service::{self, Postgres, Rabbitmq, Redis};
-use super::faults::{Fault, Injected, Kind};
+use super::faults::{Fault, Injected, Kind, RECORDED_WITHIN};
 use super::system::{Role, SETTLED, System};
 use taskd_testing::{Proxy, Raw, Signer, Verdict, Weather, eventually_within};
 
@@ -21,8 +21,6 @@ const SLOW: Weather = Weather::Slow(Duration::from_millis(200));
 const THROTTLED: Weather = Weather::Throttled(30_000);
 /// Longer than the lease of a claim (25 s).
 const PAST_THE_LEASE: Duration = Duration::from_secs(28);
-/// How long it may take to record the mails that were held: a worker killed before that repeats them.
-const RECORDED_WITHIN: Duration = Duration::from_secs(2);
 /// For how long queues must look empty: the broker counts a quorum queue's messages every 5 s, and a
 /// request that was under way when the clients were paused is answered within 10 s.
 const EMPTY_FOR: Duration = Duration::from_secs(11);
