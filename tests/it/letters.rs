@@ -221,6 +221,9 @@ async fn the_routes_do_what_the_commands_do() {
         (format!("group={group}"), 1),
         ("group=0".to_owned(), 0),
         ("effect=email&type=TASK_CREATED&taskId=1".to_owned(), 1),
+        ("effect=email&type=TASK_CREATED".to_owned(), 1),
+        ("effect=activity".to_owned(), 0),
+        ("type=TASK_DELETED".to_owned(), 0),
         ("state=discarded".to_owned(), 0),
         ("before=2000-01-01T00:00:00Z".to_owned(), 0),
     ] {

@@ -186,8 +186,8 @@ pub async fn list(
     Ok(statement.load(connection).await?)
 }
 
-/// How many letters in a state pass the filter. Without a filter, open letters are not counted one
-/// by one.
+/// How many letters in a state pass the filter. Open letters are not counted one by one where the
+/// counts of their groups tell it: the letters of a group have one effect and one type.
 ///
 /// # Errors
 /// The database fails.
@@ -201,13 +201,16 @@ pub async fn count(
         #[diesel(sql_type = BigInt)]
         total: i64,
     }
-    let all = LetterFilter { group: None, ..filter.clone() } == LetterFilter::default();
-    let statement = if all && state == LetterState::Open {
+    let others = LetterFilter { group: None, event_type: None, effect: None, ..filter.clone() };
+    let statement = if others == LetterFilter::default() && state == LetterState::Open {
         Statement::new(
             "SELECT coalesce(sum(open), 0)::bigint AS total FROM dead_letter_groups
-             WHERE $1 IS NULL OR fingerprint = $1",
+             WHERE ($1 IS NULL OR fingerprint = $1) AND ($2 IS NULL OR event_type = $2)
+                 AND ($3 IS NULL OR effect = $3)",
         )
         .bind::<Nullable<Text>, _>(filter.group.clone())
+        .bind::<Nullable<Text>, _>(filter.event_type.clone())
+        .bind::<Nullable<Text>, _>(filter.effect.clone())
     } else {
         let sql =
             format!("SELECT count(*) AS total FROM dead_letters WHERE {FILTERS} AND state = $8");
