@@ -24,6 +24,7 @@ use chrono::Utc;
 
 use crate::domain::processing::failure::{Class, Failure, Hold};
 use crate::domain::processing::gate::{FailureRun, Gate, PROBE_PAUSES, Pass};
+use crate::domain::rate::Rate;
 use crate::domain::text::without_nul;
 use crate::effects::Outcome;
 use crate::store::gates::{self as store, EffectGate};
@@ -48,6 +49,19 @@ struct State {
     gates: HashMap<String, Gate>,
     /// How many runs of each effect have failed in a row in this process.
     runs: HashMap<&'static str, FailureRun>,
+}
+
+impl State {
+    /// Whether the breaker of an effect is open.
+    fn is_broken(&self, effect: &str) -> bool {
+        self.gates.get(effect).is_some_and(|gate| gate.outage.is_some())
+    }
+}
+
+/// An effect waits for its turn under this rate.
+fn used_up(wait: Duration, rate: Rate) -> Failure {
+    let hold = Hold { at_least: wait, has_turn: true };
+    Failure::held(hold, format!("its rate of {rate} is used up"))
 }
 
 impl Gates {
@@ -81,11 +95,7 @@ impl Gates {
         if pass == Some(Pass::Turn) {
             return Ok(None);
         }
-        let wait = self.limits.turn(effect).await?;
-        Ok(wait.map(|(wait, rate)| {
-            let hold = Hold { at_least: wait, has_turn: true };
-            Failure::held(hold, format!("its rate of {rate} is used up"))
-        }))
+        Ok(self.limits.turn(effect).await?.map(|(wait, rate)| used_up(wait, rate)))
     }
 
     /// Waits until a run of the effect may begin under its rate: what keeps it from running, if
@@ -100,8 +110,7 @@ impl Gates {
             tokio::time::sleep(wait).await;
             return Ok(None);
         }
-        let hold = Hold { at_least: wait, has_turn: true };
-        Ok(Some(Failure::held(hold, format!("its rate of {rate} is used up"))))
+        Ok(Some(used_up(wait, rate)))
     }
 
     /// Takes one of the places of an effect of which only so many may run at a time. Waits for one
@@ -126,9 +135,8 @@ impl Gates {
         pass: Option<Pass>,
         outcome: Result<Outcome, Failure>,
     ) -> Result<Outcome, Failure> {
-        let is_open = self.state().gates.get(effect).is_some_and(|gate| gate.outage.is_some());
         // A probe that comes after the breaker has closed is a run like any other.
-        let is_probe = is_open && pass == Some(Pass::Probe);
+        let is_probe = self.state().is_broken(effect) && pass == Some(Pass::Probe);
         let failure = match &outcome {
             Err(failure) if failure.class == Class::Transient => failure,
             // Nobody was asked.
@@ -219,8 +227,7 @@ impl Gates {
     fn set(&self, found: Vec<EffectGate>) {
         let mut state = self.state();
         for found in found {
-            let was_open = state.gates.get(&found.effect).is_some_and(|gate| gate.outage.is_some());
-            if was_open && found.gate.outage.is_none() {
+            if state.is_broken(&found.effect) && found.gate.outage.is_none() {
                 // Somebody has closed the breaker: the failures that opened it count no more.
                 state.runs.retain(|effect, _| *effect != found.effect);
             }

@@ -19,3 +19,21 @@ pub fn problem(description: &str) -> Value {
     let schema = json!({ "$ref": "#/components/schemas/Problem" });
     answer(description, PROBLEM_JSON, schema)
 }
+
+/// A route for admins that reads parameters or a body, with what else there is to say of it.
+pub fn for_admins(id: &str, summary: &str, more: Value, ok: Value) -> Option<Value> {
+    let mut operation = json!({
+        "operationId": id, "tags": [OPERATION], "summary": format!("{summary}; for admins"),
+        "responses": {
+            "200": ok,
+            "400": problem("The request is not valid"),
+            "401": problem("A token is needed, or the token is not valid"),
+            "403": problem("This is for admins"),
+            "503": problem("The database is away"),
+        },
+    });
+    if let (Some(operation), Value::Object(more)) = (operation.as_object_mut(), more) {
+        operation.extend(more);
+    }
+    Some(operation)
+}

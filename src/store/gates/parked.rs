@@ -67,8 +67,8 @@ pub struct ParkedMessage {
     pub body: Vec<u8>,
 }
 
-/// A turn that is missed by more than this has gone: else all that a pause has made late would run
-/// at once.
+/// A turn that is missed by more than this has gone: else all that a pause has made late would come
+/// back at once, and each message would wait for its start in the hand of a worker.
 const LATE: &str = "interval '2 s'";
 
 /// Leases messages that wait for this effect and are due, those that are due longest first. Their

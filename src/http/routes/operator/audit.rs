@@ -5,7 +5,7 @@ use actix_web::web::{self, Data};
 use serde_json::{Value, json};
 
 use crate::http::AppState;
-use crate::http::describe::{OPERATION, answer, problem};
+use crate::http::describe::{answer, for_admins};
 use crate::http::error::ApiError;
 use crate::http::extract::fields::{Fields, FromFields, Params};
 use crate::http::extract::moment::moment;
@@ -16,32 +16,23 @@ use crate::store::letters::audit::{self, AuditFilter, AuditRow};
 
 /// The route of the audit log.
 pub(in crate::http) static ROUTES: &[Route] =
-    &[Route::plain_get("/audit", Need::Admin, || web::route().to(list), || Some(operation()))
+    &[Route::plain_get("/audit", Need::Admin, || web::route().to(list), operation)
         .reads_parameters()];
 
-fn operation() -> Value {
+fn operation() -> Option<Value> {
     let parameter = |name: &str, description: &str, example: &str| {
         json!({ "name": name, "in": "query", "description": description,
                 "schema": { "type": "string" }, "example": example })
     };
-    json!({
-        "operationId": "listAudit", "tags": [OPERATION],
-        "summary": "What operators did, and who tried to sign in, newest first; for admins",
-        "parameters": [
-            parameter("action", "Only this action.", "replay"),
-            parameter("actor", "Only by this actor.", "user 1"),
-            parameter("since", "Only since this time (RFC 3339).", "2026-01-01T00:00:00Z"),
-            { "name": "cursor", "in": "query", "description": "`nextCursor` of the page before.", "schema": { "type": "string" } },
-            parameter("limit", "How many at most.", "20"),
-        ],
-        "responses": {
-            "200": answer("A page", "application/json", json!({})),
-            "400": problem("The request is not valid"),
-            "401": problem("A token is needed, or the token is not valid"),
-            "403": problem("This is for admins"),
-            "503": problem("The database is away"),
-        },
-    })
+    let more = json!({ "parameters": [
+        parameter("action", "Only this action.", "replay"),
+        parameter("actor", "Only by this actor.", "user 1"),
+        parameter("since", "Only since this time (RFC 3339).", "2026-01-01T00:00:00Z"),
+        { "name": "cursor", "in": "query", "description": "`nextCursor` of the page before.", "schema": { "type": "string" } },
+        parameter("limit", "How many at most.", "20"),
+    ] });
+    let summary = "What operators did, and who tried to sign in, newest first";
+    for_admins("listAudit", summary, more, answer("A page", "application/json", json!({})))
 }
 
 struct AuditParams {

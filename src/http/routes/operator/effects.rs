@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::OperatorOf;
 use crate::access::Caller;
 use crate::gates::{EffectOrder, EffectView};
-use crate::http::describe::{OPERATION, answer, problem};
+use crate::http::describe::{answer, for_admins, problem};
 use crate::http::error::{ApiError, Fault, RequestPart};
 use crate::http::extract::body::OptionalBody;
 use crate::http::extract::fields::{Fields, FromFields};
@@ -60,30 +60,18 @@ fn dry_run() -> Value {
 }
 
 fn operation(id: &str, summary: &str, body: Option<Value>) -> Option<Value> {
-    let mut operation = json!({
-        "operationId": id, "tags": [OPERATION], "summary": format!("{summary}; for admins"),
-        "responses": {
-            "200": answer("The effect, or all of them", "application/json", json!({})),
-            "400": problem("The request is not valid"),
-            "401": problem("A token is needed, or the token is not valid"),
-            "403": problem("This is for admins"),
-            "404": problem("There is no such effect"),
-            "503": problem("The database is away"),
-        },
+    let more = body.map_or_else(Value::default, |properties| {
+        json!({
+            "parameters": [{ "name": "name", "in": "path", "required": true,
+                             "schema": { "type": "string" }, "example": "email" }],
+            "requestBody": { "content": { "application/json": { "schema": {
+                "type": "object", "additionalProperties": false, "properties": properties,
+            } } } },
+        })
     });
-    if let (Some(operation), Some(properties)) = (operation.as_object_mut(), body) {
-        operation.insert(
-            "parameters".to_owned(),
-            json!([{ "name": "name", "in": "path", "required": true,
-            "schema": { "type": "string" }, "example": "email" }]),
-        );
-        operation.insert(
-            "requestBody".to_owned(),
-            json!({ "content": { "application/json": { "schema": {
-            "type": "object", "additionalProperties": false, "properties": properties,
-        } } } }),
-        );
-    }
+    let ok = answer("The effect, or all of them", "application/json", json!({}));
+    let mut operation = for_admins(id, summary, more, ok)?;
+    operation["responses"]["404"] = problem("There is no such effect");
     Some(operation)
 }
 

@@ -2,24 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::http::describe::{OPERATION, answer, problem};
-
-fn operation(id: &str, summary: &str, more: Value, ok: Value) -> Option<Value> {
-    let mut operation = json!({
-        "operationId": id, "tags": [OPERATION], "summary": format!("{summary}; for admins"),
-        "responses": {
-            "200": ok,
-            "400": problem("The request is not valid"),
-            "401": problem("A token is needed, or the token is not valid"),
-            "403": problem("This is for admins"),
-            "503": problem("The database is away"),
-        },
-    });
-    if let (Some(operation), Value::Object(more)) = (operation.as_object_mut(), more) {
-        operation.extend(more);
-    }
-    Some(operation)
-}
+use crate::http::describe::{answer, for_admins as operation, problem};
 
 fn document(description: &str) -> Value {
     answer(description, "application/json", json!({}))
