@@ -170,7 +170,7 @@ pub(super) fn monitor(
     let address = listener.local_addr()?;
     let RoleContext { store, broker, metrics } = context.clone();
     let monitored = HealthSources {
-        metrics_for_admins: (!metrics_public).then(|| Tokens::new(store.clone())),
+        metrics_for_operators: (!metrics_public).then(|| Tokens::new(store.clone())),
         cache: SharedCache::new(None, store.clone(), metrics.clone(), Duration::ZERO).on_thread(),
         needs_broker: true,
         last: LastReport::default(),

@@ -17,6 +17,7 @@ mod advisories;
 mod audit;
 mod access_changes;
 mod access_leaks;
+mod access_viewer;
 mod cache;
 mod cache_identity;
 mod commit;

@@ -55,7 +55,7 @@ pub async fn serve(
         cache: shared.cache.on_thread(),
         metrics: shared.common.metrics.clone(),
         // The admission table has a rule for the metrics.
-        metrics_for_admins: None,
+        metrics_for_operators: None,
         last: LastReport::default(),
         queues: Arc::default(),
     };

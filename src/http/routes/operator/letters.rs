@@ -1,5 +1,5 @@
-//! `/dead-letters`, for admins: listed, grouped, replayed by plan, edited and discarded. The user
-//! who runs the process has the [`socket`](super::socket) instead.
+//! `/dead-letters`: listed and grouped, for admins and viewers; replayed by plan, edited and
+//! discarded, for admins. The user who runs the process has the [`socket`](super::socket) instead.
 
 use actix_web::web::{self, Data};
 use actix_web::{HttpRequest, HttpResponse};
@@ -20,10 +20,15 @@ use crate::operate::OrderError;
 
 /// The routes of dead letters. Those with a fixed path come first.
 pub(in crate::http) static ROUTES: &[Route] = &[
-    Route::plain_get("/dead-letters", Need::Admin, || web::route().to(list), docs::list)
+    Route::plain_get("/dead-letters", Need::Operation, || web::route().to(list), docs::list)
         .reads_parameters(),
-    Route::plain_get("/dead-letters/groups", Need::Admin, || web::route().to(groups), docs::groups),
-    Route::plain_get(REPLAYS, Need::Admin, || web::route().to(replays), docs::replays),
+    Route::plain_get(
+        "/dead-letters/groups",
+        Need::Operation,
+        || web::route().to(groups),
+        docs::groups,
+    ),
+    Route::plain_get(REPLAYS, Need::Operation, || web::route().to(replays), docs::replays),
     Route::plain_post(REPLAYS, Need::Admin, || web::route().to(replay), docs::replay),
     Route::plain_post(
         "/dead-letters/discard",
@@ -33,7 +38,7 @@ pub(in crate::http) static ROUTES: &[Route] = &[
     ),
     Route::plain_get(
         "/dead-letters/replays/{replayId}",
-        Need::Admin,
+        Need::Operation,
         || web::route().to(progress),
         docs::progress,
     ),
@@ -49,7 +54,12 @@ pub(in crate::http) static ROUTES: &[Route] = &[
         || web::route().to(resume),
         docs::resume,
     ),
-    Route::plain_get("/dead-letters/{letterId}", Need::Admin, || web::route().to(show), docs::show),
+    Route::plain_get(
+        "/dead-letters/{letterId}",
+        Need::Operation,
+        || web::route().to(show),
+        docs::show,
+    ),
     Route::plain_post(
         "/dead-letters/{letterId}/edit",
         Need::Admin,
