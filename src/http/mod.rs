@@ -30,6 +30,7 @@ use crate::http::error::ApiError;
 use crate::http::middleware::admission::Policy;
 use crate::http::middleware::rate_limits::RateLimits;
 use crate::http::request_id::RequestId;
+use crate::operate::pulse::Pulse;
 use crate::publisher::Handover;
 use crate::read_cache::{ReadCache, SharedCache};
 use crate::store::{Pools, Store};
@@ -75,6 +76,8 @@ pub struct SharedState {
     pub token_lifetime: Duration,
     /// How strict this instance is.
     pub policy: Policy,
+    /// Tells live pages that something has changed.
+    pub pulse: Pulse,
 }
 
 /// What the handlers of one thread use. The thread has a runtime of its own, and with it its own

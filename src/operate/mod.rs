@@ -4,6 +4,7 @@ pub mod doctor;
 mod operator;
 mod order;
 pub mod presence;
+pub mod pulse;
 pub mod story;
 pub mod unfinished;
 

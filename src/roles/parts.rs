@@ -32,6 +32,7 @@ use crate::idempotency::Idempotency;
 use crate::mail::{FileMailer, Mailer, SmtpMailer};
 use crate::operate;
 use crate::operate::presence::Presence;
+use crate::operate::pulse::Pulse;
 use crate::publisher::Publisher;
 use crate::read_cache::SharedCache;
 use crate::retry_router::RetryRouter;
@@ -148,6 +149,7 @@ pub(super) async fn serve(
         session_lifetime: api.args.access.session_lifetime,
         token_lifetime: api.args.access.token_max_lifetime,
         policy: api.policy,
+        pulse: Pulse::new(store.clone(), shutdown.clone()),
     };
     let shared = ProcessState::new(api.pools.unwrap_or_else(|| store.into()), cache, common);
     let limits = api.args.requests.limits();

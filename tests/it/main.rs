@@ -62,6 +62,7 @@ mod plans;
 mod pool;
 mod presence;
 mod pooling;
+mod pulse;
 mod probes;
 mod properties;
 mod records;

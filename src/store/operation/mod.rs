@@ -3,3 +3,4 @@
 pub mod canaries;
 pub mod inspect;
 pub mod processes;
+pub mod pulse;
