@@ -132,10 +132,10 @@ impl ProcessState {
 }
 
 impl AppState {
-    /// Call this after a committed write whose events are left in the outbox, and before its
-    /// answer.
-    async fn written(&self, scopes: Vec<Scope>) {
-        self.common.publisher.written();
+    /// Call this after a committed write, so many events of which are left in the outbox, and before
+    /// its answer.
+    async fn written(&self, events: usize, scopes: Vec<Scope>) {
+        self.common.publisher.written(events);
         self.cache.invalidate(scopes).await;
     }
 }

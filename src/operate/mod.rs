@@ -1,6 +1,7 @@
 //! What operators ask and order: the story of an event, and what is not done.
 
 pub mod doctor;
+pub mod history;
 mod operator;
 mod order;
 pub mod presence;

@@ -1,6 +1,6 @@
 //! The roles: each file or folder puts the library's modules together for one subcommand. `runtime`
-//! starts and stops the roles that run until they are told to stop, `parts` builds what several
-//! roles need, and `upkeep` keeps their database fast.
+//! starts and stops the roles that run until they are told to stop, `parts` and `worker` build what
+//! several roles need, and `upkeep` keeps their database fast.
 
 pub mod audit;
 pub mod dlq;
@@ -21,3 +21,4 @@ pub mod topology;
 pub mod up;
 mod upkeep;
 pub mod work;
+mod worker;

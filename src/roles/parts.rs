@@ -6,21 +6,15 @@ use std::time::Duration;
 
 use super::upkeep;
 use crate::access::{Passwords, Tokens};
-use crate::authenticity::Authenticity;
 use crate::broker::Broker;
 use crate::broker::amqp::AmqpBroker;
 use crate::broker::tables::TableBroker;
-use crate::broker::watched::Watched;
 use crate::cache::{Cache, DatabaseLimiter, Limiter, MemoryCache, RedisCache, RedisUrl};
 use crate::config::{ApiArgs, BrokerArgs, CacheArgs, ConfigError, MailArgs};
-use crate::consumer::{Consumer, EXTERNAL_AT_ONCE, WorkerContext};
-use crate::dead_letters::{Mover, Replayer};
+use crate::consumer::EXTERNAL_AT_ONCE;
 use crate::domain::catalog;
 use crate::domain::presence::Role;
-use crate::domain::processing::retry::RetryPolicy;
 use crate::domain::rate::Limit;
-use crate::effects::{self, EffectContext, Simulation};
-use crate::gates::{EffectLimits, Gates, Keeper};
 use crate::ground::shutdown::Shutdown;
 use crate::ground::telemetry::Metrics;
 use crate::ground::tls::Tls;
@@ -28,14 +22,13 @@ use crate::http::middleware::admission::Policy;
 use crate::http::middleware::rate_limits::RateLimits;
 use crate::http::routes::health::{HealthSources, LastReport};
 use crate::http::{self, ProcessState, SharedState};
-use crate::idempotency::Idempotency;
 use crate::mail::{FileMailer, Mailer, SmtpMailer};
 use crate::operate;
+use crate::operate::history::History;
 use crate::operate::presence::Presence;
 use crate::operate::pulse::Pulse;
 use crate::publisher::Publisher;
 use crate::read_cache::SharedCache;
-use crate::retry_router::RetryRouter;
 use crate::store::installation::Installation;
 use crate::store::{Pools, Store};
 
@@ -55,6 +48,11 @@ impl RoleContext {
     /// Notes from now on that this process is there.
     pub(super) fn presence(&self, role: Role, name: &str) -> Presence {
         Presence::start(self.store.clone(), role, name, &self.metrics)
+    }
+
+    /// Adds from now on to the history what this process does.
+    pub(super) fn history(&self) -> History {
+        History::start(self.store.clone(), &self.metrics)
     }
 }
 
@@ -217,77 +215,6 @@ pub(super) fn cache_or_memory(redis: Option<Arc<RedisCache>>) -> Arc<dyn Cache> 
 /// Rate limits that are counted in Redis, under keys of this database.
 pub(super) fn shared_limiter(redis: Arc<RedisCache>, store: &Store) -> Arc<dyn Limiter> {
     Arc::new(DatabaseLimiter::new(redis, Installation::new(store.clone())))
-}
-
-/// How a worker works.
-pub(super) struct WorkerSettings {
-    /// Its name.
-    pub(super) name: String,
-    /// How many deliveries it has in hand at most.
-    pub(super) concurrency: u16,
-    pub(super) retries: RetryPolicy,
-    pub(super) simulation: Simulation,
-    pub(super) limits: EffectLimits,
-}
-
-/// A worker, and the gates of its effects.
-pub(super) fn consumer(
-    context: &RoleContext,
-    (mailer, mail_limit): (Arc<dyn Mailer>, Limit),
-    settings: WorkerSettings,
-) -> anyhow::Result<(Consumer, Gates)> {
-    let RoleContext { store, broker, metrics } = context.clone();
-    let WorkerSettings { name: worker, concurrency, retries, simulation, limits } = settings;
-    let authenticity = Authenticity::new(store.clone());
-    let effect_context = EffectContext { store: store.clone(), mailer, mail_limit };
-    let effects = effects::of_worker(&worker).start(&effect_context);
-    limits.check(&effects).map_err(|(variable, problem)| ConfigError::new(variable, problem))?;
-    let gates = Gates::new(store.clone(), &worker, limits);
-    let tools = WorkerContext {
-        idempotency: Idempotency::new(store.clone(), &worker),
-        router: RetryRouter::new(broker.clone(), authenticity.clone(), retries, &worker),
-        authenticity,
-        event_types: catalog::of_workers(),
-        effects: effects.into(),
-        simulation,
-        metrics,
-        worker,
-        store,
-    };
-    let watched = Watched::new(broker, tools.metrics.in_hand.clone());
-    let broker: Arc<dyn Broker> = Arc::new(watched);
-    #[cfg(feature = "defects")]
-    let (tools, broker) = crate::defects::worker(tools, broker);
-    let consumer = Consumer::new(tools, broker, concurrency).with_gates(gates.clone());
-    Ok((consumer, gates))
-}
-
-/// Runs the worker, and what it does for dead letters, until it is told to stop. It runs in a task
-/// of its own: on the main thread, each delivery would cost a wake-up across threads, by the
-/// threads that serve the connections.
-pub(super) async fn work(
-    context: &RoleContext,
-    (consumer, gates): (Consumer, Gates),
-    shutdown: &Shutdown,
-) -> anyhow::Result<()> {
-    let RoleContext { store, broker, metrics } = context.clone();
-    let names = effects::built_in().names().collect();
-    let keeper = Keeper::new(gates, names, broker.clone(), metrics);
-    // What is paused must not run before that is known.
-    while let Err(error) = keeper.read().await {
-        tracing::warn!(%error, "can't read which effects are paused; retrying");
-        if !shutdown.sleep(Duration::from_secs(1)).await {
-            return Ok(());
-        }
-    }
-    tokio::spawn(keeper.run(shutdown.clone()));
-    let mover = Mover::new(broker.clone(), store.clone(), catalog::built_in());
-    tokio::spawn(mover.run(shutdown.clone()));
-    tokio::spawn(Replayer::new(broker, store).run(shutdown.clone()));
-    let ended = tokio::spawn(consumer.run(shutdown.clone())).await;
-    // A worker that has panicked stops the whole process.
-    shutdown.stop();
-    Ok(ended?)
 }
 
 /// The default name of a worker: this host and this process.

@@ -3,7 +3,8 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::super::parts::{self, WorkerSettings};
+use super::super::parts;
+use super::super::worker::WorkerSettings;
 use crate::cache::RedisUrl;
 use crate::config::{
     ApiArgs, Auth, BrokerArgs, CacheArgs, DEFAULT_MAIL_DIR, DataArgs, DatabaseArgs, EffectArgs,

@@ -13,7 +13,7 @@ pub use self::args::Args;
 use self::args::CheckedArgs;
 use self::database::Database;
 use super::parts::{self, RoleContext};
-use super::{runtime, upkeep};
+use super::{runtime, upkeep, worker};
 
 /// Runs everything until told to stop.
 ///
@@ -33,15 +33,16 @@ pub async fn run(mut args: Args) -> anyhow::Result<ExitCode> {
     let mailer = parts::mailer(&args.mail, &tls)?;
     let context = RoleContext::new(store.clone(), broker.clone())?;
 
-    let consumer = parts::consumer(&context, mailer, args.worker(simulation))?;
+    let consumer = worker::consumer(&context, mailer, args.worker(simulation))?;
     let name = parts::default_worker();
     let presence = context.presence(crate::domain::presence::Role::Up, &name);
+    let history = context.history();
     let operated = database.take_orders(&store)?;
     let parting = async {
         if let Some(operated) = operated {
             operated.stop().await;
         }
-        tokio::join!(presence.leave(), broker.close());
+        tokio::join!(presence.leave(), history.end(), broker.close());
     };
     let panel = |token: Option<&_>| {
         panel::panel(&args, &tls, address, policy, &database, redis_url.as_ref(), token)
@@ -66,7 +67,7 @@ pub async fn run(mut args: Args) -> anyhow::Result<ExitCode> {
     let upkeep = upkeep::Upkeep { schedule: &args.cron, keep, vacuums: database.is_embedded() };
     let (served, worked, ()) = tokio::join!(
         parts::serve(listener, context.clone(), api, shutdown.clone()),
-        parts::work(&context, consumer, &shutdown),
+        worker::work(&context, consumer, &shutdown),
         upkeep.run(&context, &shutdown),
     );
     shutdown.last_step(parting).await;

@@ -67,7 +67,7 @@ pub async fn lacking_rights(
                            'processed_messages', 'event_steps', 'unfinished_events', 'queued_messages',
                            'dead_letters', 'replays', 'replay_letters', 'idempotency_keys', 'processes',
                            'canaries', 'effect_gates', 'parked_messages', 'effect_rates', 'effect_turns',
-                           'effect_places']) AS name,
+                           'effect_places', 'activity_minutes']) AS name,
               unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) AS privilege
          WHERE to_regclass(name) IS NOT NULL AND NOT has_table_privilege(to_regclass(name)::oid, privilege)
          GROUP BY name ORDER BY name",

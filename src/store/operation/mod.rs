@@ -2,5 +2,6 @@
 
 pub mod canaries;
 pub mod inspect;
+pub mod minutes;
 pub mod processes;
 pub mod pulse;

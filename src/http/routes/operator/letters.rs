@@ -174,7 +174,7 @@ async fn edit(
     let edited = to_the_end(&state.clone(), caller.user_id(), async move {
         let edited = letters(&state).edit(&order, &by.0).await.map_err(refused)?;
         if edited.event_id.is_some() {
-            state.written(Vec::new()).await;
+            state.written(1, Vec::new()).await;
         }
         Ok(edited)
     })
