@@ -76,6 +76,8 @@ pub struct SharedState {
     pub token_lifetime: Duration,
     /// How strict this instance is.
     pub policy: Policy,
+    /// Whether the database is embedded, and all is in this one process.
+    pub embedded: bool,
     /// Tells live pages that something has changed.
     pub pulse: Pulse,
 }

@@ -4,6 +4,7 @@ pub mod doctor;
 pub mod history;
 mod operator;
 mod order;
+pub mod overview;
 pub mod presence;
 pub mod pulse;
 pub mod story;

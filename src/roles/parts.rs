@@ -115,6 +115,8 @@ pub(super) struct Api {
     pub(super) cache: Option<Arc<dyn Cache>>,
     pub(super) cache_ttl: Duration,
     pub(super) limiter: Option<Arc<dyn Limiter>>,
+    /// Whether the database is embedded.
+    pub(super) embedded: bool,
     /// How long connections are still accepted after the stop signal, for the sake of a proxy.
     pub(super) farewell: Duration,
 }
@@ -147,6 +149,7 @@ pub(super) async fn serve(
         session_lifetime: api.args.access.session_lifetime,
         token_lifetime: api.args.access.token_max_lifetime,
         policy: api.policy,
+        embedded: api.embedded,
         pulse: Pulse::new(store.clone(), shutdown.clone()),
     };
     let shared = ProcessState::new(api.pools.unwrap_or_else(|| store.into()), cache, common);

@@ -71,6 +71,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
             limiter: redis.map(|redis| parts::shared_limiter(redis, &context.store)),
             args: args.api,
             pools: Some(pools),
+            embedded: false,
             farewell: FAREWELL.min(drain_timeout / 4),
             policy,
         };

@@ -58,6 +58,7 @@ mod mail_server;
 mod monitoring;
 mod openapi;
 mod outages;
+mod overview;
 mod plans;
 mod pool;
 mod presence;

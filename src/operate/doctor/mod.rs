@@ -6,10 +6,10 @@
 
 pub mod canary;
 mod database;
-mod gates;
+pub(in crate::operate) mod gates;
 mod outside;
-mod wording;
-mod work;
+pub(in crate::operate) mod wording;
+pub(in crate::operate) mod work;
 
 use std::time::Duration;
 
@@ -66,7 +66,7 @@ pub struct Patient {
 
 impl Patient {
     /// The command that starts a process of this role.
-    fn start(&self, role: Role) -> String {
+    pub(in crate::operate) fn start(&self, role: Role) -> String {
         let role = if self.embedded { Role::Up } else { role };
         format!("taskd {}", role.as_str())
     }

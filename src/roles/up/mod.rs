@@ -61,6 +61,7 @@ pub async fn run(mut args: Args) -> anyhow::Result<ExitCode> {
         limiter: redis.map(|redis| parts::shared_limiter(redis, &store)),
         args: args.api.clone(),
         pools: None,
+        embedded: database.is_embedded(),
         farewell: Duration::ZERO,
         policy,
     };

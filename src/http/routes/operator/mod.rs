@@ -7,6 +7,7 @@ pub mod events;
 mod letter_docs;
 mod letter_orders;
 pub(in crate::http) mod letters;
+pub(in crate::http) mod overview;
 pub(in crate::http) mod processes;
 pub mod socket;
 
