@@ -1,6 +1,7 @@
 //! The HTTP API.
 
 pub mod server;
+pub(in crate::http) mod console;
 pub mod openapi;
 pub mod routes;
 pub mod middleware;
@@ -80,6 +81,8 @@ pub struct SharedState {
     pub embedded: bool,
     /// Tells live pages that something has changed.
     pub pulse: Pulse,
+    /// Whether there are pages for people at `/console`.
+    pub console: bool,
 }
 
 /// What the handlers of one thread use. The thread has a runtime of its own, and with it its own

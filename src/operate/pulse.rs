@@ -40,6 +40,15 @@ impl Topics {
         self != Topics::default()
     }
 
+    /// Whether both have one of them.
+    pub fn share(self, others: Topics) -> bool {
+        (self.events && others.events)
+            || (self.work && others.work)
+            || (self.letters && others.letters)
+            || (self.gates && others.gates)
+            || (self.processes && others.processes)
+    }
+
     /// What differs between two fingerprints.
     fn between(before: Fingerprint, now: Fingerprint) -> Topics {
         Topics {

@@ -151,6 +151,7 @@ pub(super) async fn serve(
         policy: api.policy,
         embedded: api.embedded,
         pulse: Pulse::new(store.clone(), shutdown.clone()),
+        console: api.args.requests.console(),
     };
     let shared = ProcessState::new(api.pools.unwrap_or_else(|| store.into()), cache, common);
     let limits = api.args.requests.limits();

@@ -21,6 +21,7 @@ mod access_viewer;
 mod cache;
 mod cache_identity;
 mod commit;
+mod console;
 mod contract_broker;
 mod contract_cache;
 mod contract_limiter;
