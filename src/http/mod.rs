@@ -31,6 +31,7 @@ use crate::http::error::ApiError;
 use crate::http::middleware::admission::Policy;
 use crate::http::middleware::rate_limits::RateLimits;
 use crate::http::request_id::RequestId;
+use crate::operate::doctor::Examination;
 use crate::operate::pulse::Pulse;
 use crate::publisher::Handover;
 use crate::read_cache::{ReadCache, SharedCache};
@@ -79,6 +80,8 @@ pub struct SharedState {
     pub policy: Policy,
     /// Whether the database is embedded, and all is in this one process.
     pub embedded: bool,
+    /// Examines this process.
+    pub examination: Arc<Examination>,
     /// Tells live pages that something has changed.
     pub pulse: Pulse,
     /// Whether there are pages for people at `/console`.

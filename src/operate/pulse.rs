@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -92,6 +93,8 @@ struct Inner {
     shutdown: Shutdown,
     beats: watch::Sender<Beats>,
     state: Mutex<State>,
+    /// Where the task runs: subscribers come and go on threads that end before others.
+    runtime: Handle,
 }
 
 #[derive(Default)]
@@ -111,7 +114,7 @@ pub struct Subscription {
 }
 
 impl Pulse {
-    /// Watches this database until the process is told to stop.
+    /// Watches this database, by a task on this runtime, until the process is told to stop.
     pub fn new(store: Store, shutdown: Shutdown) -> Pulse {
         let ask = move || -> BoxFuture<'static, Result<Fingerprint, StoreError>> {
             let store = store.clone();
@@ -122,7 +125,8 @@ impl Pulse {
 
     fn asking(ask: Box<Ask>, every: Duration, shutdown: Shutdown) -> Pulse {
         let beats = watch::Sender::new(Beats::default());
-        Pulse(Arc::new(Inner { ask, every, shutdown, beats, state: Mutex::default() }))
+        let (state, runtime) = (Mutex::default(), Handle::current());
+        Pulse(Arc::new(Inner { ask, every, shutdown, beats, state, runtime }))
     }
 
     /// Wants to know of every change from now on: subscribe first, then read what is to be shown.
@@ -131,7 +135,7 @@ impl Pulse {
         let beats = self.0.beats.subscribe();
         if !state.watching && !self.0.shutdown.stopped() {
             state.watching = true;
-            tokio::spawn(Arc::clone(&self.0).watch());
+            self.0.runtime.spawn(Arc::clone(&self.0).watch());
         }
         let seen = *beats.borrow();
         Subscription { beats, seen, shutdown: self.0.shutdown.clone() }

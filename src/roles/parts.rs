@@ -24,6 +24,7 @@ use crate::http::routes::health::{HealthSources, LastReport};
 use crate::http::{self, ProcessState, SharedState};
 use crate::mail::{FileMailer, Mailer, SmtpMailer};
 use crate::operate;
+use crate::operate::doctor::Examination;
 use crate::operate::history::History;
 use crate::operate::presence::Presence;
 use crate::operate::pulse::Pulse;
@@ -45,14 +46,25 @@ impl RoleContext {
         Ok(RoleContext { store, broker, metrics: Metrics::new()? })
     }
 
-    /// Notes from now on that this process is there.
-    pub(super) fn presence(&self, role: Role, name: &str) -> Presence {
-        Presence::start(self.store.clone(), role, name, &self.metrics)
+    /// Notes from now on that this process is there, and what it does.
+    pub(super) fn noted(&self, role: Role, name: &str) -> Noted {
+        Noted {
+            presence: Presence::start(self.store.clone(), role, name, &self.metrics),
+            history: History::start(self.store.clone(), &self.metrics),
+        }
     }
+}
 
-    /// Adds from now on to the history what this process does.
-    pub(super) fn history(&self) -> History {
-        History::start(self.store.clone(), &self.metrics)
+/// What a process notes of itself while it runs.
+pub(super) struct Noted {
+    presence: Presence,
+    history: History,
+}
+
+impl Noted {
+    /// Notes the end, once the process has done all it does.
+    pub(super) async fn end(self) {
+        tokio::join!(self.presence.leave(), self.history.end());
     }
 }
 
@@ -117,6 +129,8 @@ pub(super) struct Api {
     pub(super) limiter: Option<Arc<dyn Limiter>>,
     /// Whether the database is embedded.
     pub(super) embedded: bool,
+    /// How the process examines itself.
+    pub(super) examination: Examination,
     /// How long connections are still accepted after the stop signal, for the sake of a proxy.
     pub(super) farewell: Duration,
 }
@@ -150,6 +164,7 @@ pub(super) async fn serve(
         token_lifetime: api.args.access.token_max_lifetime,
         policy: api.policy,
         embedded: api.embedded,
+        examination: Arc::new(api.examination),
         pulse: Pulse::new(store.clone(), shutdown.clone()),
         console: api.args.requests.console(),
     };

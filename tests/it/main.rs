@@ -29,6 +29,7 @@ mod dlq;
 mod doctor;
 mod error_codes;
 mod events;
+mod examination;
 mod extending;
 mod failover;
 mod gates;

@@ -3,6 +3,12 @@
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use taskd::ground::tls::Tls;
+use taskd::operate::presence;
+use taskd::store::gates::parked;
+use taskd::store::letters::groups;
+use taskd::store::operation::{inspect, minutes, pulse};
+use taskd::store::{PostgresUrl, Store};
 
 use taskd_testing::{Api, World, eventually};
 
@@ -207,4 +213,59 @@ async fn without_the_database_it_says_just_that() {
     for unknown in ["effects", "processes", "history"] {
         assert_eq!(found[unknown], json!([]));
     }
+}
+
+/// As large as makes reading one of them whole the wrong plan.
+const LARGE: &str = "
+    INSERT INTO events (id, task_id, task_version, type, payload, occurred_at, published_at)
+    SELECT gen_random_uuid(), 1, 1, 'TASK_CREATED', '{}', now(), CASE WHEN n % 100 > 0 THEN now() END
+    FROM generate_series(1, 30000) n;
+    INSERT INTO processed_messages (event_id, effect, state)
+    SELECT id, 'email', 'done' FROM events;
+    INSERT INTO unfinished_events (event_id, state) SELECT id, 'queued' FROM events;
+    INSERT INTO event_steps (event_id, kind, attempt, retries, actor, message)
+    SELECT id, 'failed', 1, 5, 'w', 'm' FROM events;
+    INSERT INTO task_activity (event_id, task_id, task_version, type, occurred_at)
+    SELECT id, 1, 1, 'TASK_CREATED', now() FROM events;
+    INSERT INTO dead_letters (id, reason, attempts, died_at, fingerprint, pattern, message, body, is_ours, recorded)
+    SELECT 'l' || n, 'permanent', 1, now(), 'f' || n % 50, 'p', '{}', '', true, true
+    FROM generate_series(1, 30000) n;
+    ANALYZE";
+
+/// How many rows the transaction has read without an index, of the tables that may be large.
+const READ_WHOLE: &str = "
+    SELECT sum(pg_stat_get_xact_tuples_returned(name))::bigint AS count
+    FROM unnest(ARRAY['events', 'processed_messages', 'unfinished_events', 'event_steps', 'task_activity',
+                      'dead_letters']::regclass[]) AS name";
+
+#[derive(diesel::QueryableByName)]
+struct Count {
+    #[diesel(sql_type = diesel::sql_types::BigInt)]
+    count: i64,
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs services: scripts/test"]
+async fn no_large_table_is_read_whole_for_it_or_for_live_pages() {
+    let world = World::new().await;
+    world.db().await.run(LARGE).await;
+    let url = PostgresUrl::parse(world.database_url(), &Tls::default()).unwrap();
+    let store = Store::new(&url, 1).unwrap();
+    let mut connection = store.connection().await.unwrap();
+    let connection = &mut connection;
+    let run = diesel_async::RunQueryDsl::execute(diesel::sql_query("BEGIN"), connection);
+    run.await.unwrap();
+    let outbox = inspect::outbox(connection, 100).await.unwrap();
+    assert_eq!((outbox.unpublished, outbox.oldest_seconds.is_some()), (100, true));
+    assert_eq!(inspect::open_letters(connection).await.unwrap().letters, 30_000);
+    assert_eq!(groups::worst(connection, 20).await.unwrap().len(), 20);
+    assert_eq!(parked::counts(connection, &["email"], 100).await.unwrap()["email"], 0);
+    presence::look(connection).await.unwrap();
+    assert_eq!(minutes::list(connection, 1_440).await.unwrap().len(), 1_440);
+    pulse::fingerprint(connection).await.unwrap();
+    let read: Count =
+        diesel_async::RunQueryDsl::get_result(diesel::sql_query(READ_WHOLE), connection)
+            .await
+            .unwrap();
+    assert_eq!(read.count, 0);
 }

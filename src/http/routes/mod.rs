@@ -41,6 +41,7 @@ pub fn all() -> &'static Routes {
             operator::effects::ROUTES,
             operator::processes::ROUTES,
             operator::overview::ROUTES,
+            operator::examination::ROUTES,
         ])
     });
     &ALL
@@ -136,6 +137,6 @@ mod tests {
     fn each_route_is_there_once() {
         let routes: Vec<(&str, &str)> = all().iter().map(|r| (r.method, r.path)).collect();
         assert_eq!(routes.iter().collect::<BTreeSet<_>>().len(), routes.len());
-        assert_eq!(routes.len(), 58);
+        assert_eq!(routes.len(), 60);
     }
 }

@@ -6,8 +6,10 @@
 
 pub mod canary;
 mod database;
+mod examination;
 pub(in crate::operate) mod gates;
 mod outside;
+mod variable;
 pub(in crate::operate) mod wording;
 pub(in crate::operate) mod work;
 
@@ -17,7 +19,9 @@ use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 
 pub use self::database::reach;
+pub use self::examination::{Configuration, Examination, Report};
 pub use self::outside::{Dependencies, Mail, Setting};
+pub use self::variable::{Source, Variable};
 pub use self::wording::{quoted, rename};
 use crate::domain::presence::Role;
 use crate::store::Store;

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use super::super::configuration::Examined;
 use super::super::parts;
 use super::super::worker::WorkerSettings;
 use crate::cache::RedisUrl;
@@ -79,6 +80,18 @@ impl Args {
             retries: self.broker.retry.retry_delays.clone(),
             simulation,
             limits: self.effects.limits(),
+        }
+    }
+
+    /// What it can be examined by.
+    pub(super) fn examined(&self) -> Examined<'_> {
+        Examined {
+            database: &self.database,
+            broker: &self.broker,
+            cache: &self.cache,
+            tls: &self.tls,
+            mail: Some((&self.mail, &self.data)),
+            retention: Some(&self.retention),
         }
     }
 
