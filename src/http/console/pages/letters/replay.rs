@@ -30,7 +30,7 @@ pub(super) async fn list(viewer: Viewer) -> Result<HttpResponse, Problem> {
             }
         })
         .collect();
-    let heads = ["Replay", "State", "Letters", "Done", "Failed again", "By", "Ordered"];
+    let heads = ["Replay", "State", "#Letters", "#Done", "#Failed again", "By", "Ordered"];
     let content = table(&heads, &rows, "Nobody has replayed anything yet.");
     let page = Page { place: Place::DeadLetters, title: "Replays", live: "letters" };
     Ok(page.show(&viewer, &content))
