@@ -50,7 +50,7 @@ async fn keep(store: Store, metrics: Metrics, ending: CancellationToken) {
             match adding.await {
                 Ok(()) => added = now,
                 Err(StoreError::Unavailable(_)) => {}
-                Err(error) => tracing::debug!(%error, "the history can't be written; trying later"),
+                Err(error) => tracing::warn!(%error, "the history can't be written; retrying"),
             }
         }
         if last {

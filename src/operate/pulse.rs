@@ -204,8 +204,9 @@ impl Inner {
         state.asked = Some(Instant::now());
         let now = match answer {
             Ok(now) => now,
+            Err(StoreError::Unavailable(_)) => return,
             Err(error) => {
-                tracing::debug!(%error, "can't look for changes; live pages wait");
+                tracing::warn!(%error, "can't look for changes, for which live pages wait; retrying");
                 return;
             }
         };
