@@ -23,6 +23,7 @@ pub use server::{serve, serve_monitor};
 
 use crate::access::{Passwords, Tokens};
 use crate::cache::Scope;
+use crate::demo::Demo;
 use crate::domain::event::EventTypes;
 use crate::ground::keyed_semaphore::KeyedSemaphore;
 use crate::ground::telemetry::Metrics;
@@ -75,6 +76,8 @@ pub struct SharedState {
     pub token_lifetime: Duration,
     /// How strict this instance is.
     pub policy: Policy,
+    /// What it breaks on purpose, of a demo.
+    pub demo: Option<Demo>,
 }
 
 /// What the handlers of one thread use. The thread has a runtime of its own, and with it its own

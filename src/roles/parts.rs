@@ -15,6 +15,7 @@ use crate::cache::{Cache, DatabaseLimiter, Limiter, MemoryCache, RedisCache, Red
 use crate::config::{ApiArgs, BrokerArgs, CacheArgs, ConfigError, MailArgs};
 use crate::consumer::{Consumer, EXTERNAL_AT_ONCE, WorkerContext};
 use crate::dead_letters::{Mover, Replayer};
+use crate::demo::Demo;
 use crate::domain::catalog;
 use crate::domain::presence::Role;
 use crate::domain::processing::retry::RetryPolicy;
@@ -44,11 +45,13 @@ pub(super) struct RoleContext {
     pub(super) store: Store,
     pub(super) broker: Arc<dyn Broker>,
     pub(super) metrics: Metrics,
+    /// What is broken on purpose, by `taskd up --demo` alone.
+    pub(super) demo: Option<Demo>,
 }
 
 impl RoleContext {
     pub(super) fn new(store: Store, broker: Arc<dyn Broker>) -> anyhow::Result<RoleContext> {
-        Ok(RoleContext { store, broker, metrics: Metrics::new()? })
+        Ok(RoleContext { store, broker, metrics: Metrics::new()?, demo: None })
     }
 
     /// Notes from now on that this process is there.
@@ -127,7 +130,7 @@ pub(super) async fn serve(
     api: Api,
     shutdown: Shutdown,
 ) -> anyhow::Result<()> {
-    let RoleContext { store, broker, metrics } = context;
+    let RoleContext { store, broker, metrics, demo } = context;
     let cache = SharedCache::new(api.cache, store.clone(), metrics.clone(), api.cache_ttl);
     // The publisher stops after the API, so that it also publishes what the last requests wrote.
     let publisher_shutdown = shutdown.later();
@@ -148,6 +151,7 @@ pub(super) async fn serve(
         session_lifetime: api.args.access.session_lifetime,
         token_lifetime: api.args.access.token_max_lifetime,
         policy: api.policy,
+        demo,
     };
     let shared = ProcessState::new(api.pools.unwrap_or_else(|| store.into()), cache, common);
     let limits = api.args.requests.limits();
@@ -168,7 +172,7 @@ pub(super) fn monitor(
     metrics_public: bool,
 ) -> anyhow::Result<()> {
     let address = listener.local_addr()?;
-    let RoleContext { store, broker, metrics } = context.clone();
+    let RoleContext { store, broker, metrics, .. } = context.clone();
     let monitored = HealthSources {
         metrics_for_admins: (!metrics_public).then(|| Tokens::new(store.clone())),
         cache: SharedCache::new(None, store.clone(), metrics.clone(), Duration::ZERO).on_thread(),
@@ -218,6 +222,7 @@ pub(super) fn shared_limiter(redis: Arc<RedisCache>, store: &Store) -> Arc<dyn L
 }
 
 /// How a worker works.
+#[derive(Clone)]
 pub(super) struct WorkerSettings {
     /// Its name.
     pub(super) name: String,
@@ -234,7 +239,7 @@ pub(super) fn consumer(
     (mailer, mail_limit): (Arc<dyn Mailer>, Limit),
     settings: WorkerSettings,
 ) -> anyhow::Result<(Consumer, Gates)> {
-    let RoleContext { store, broker, metrics } = context.clone();
+    let RoleContext { store, broker, metrics, .. } = context.clone();
     let WorkerSettings { name: worker, concurrency, retries, simulation, limits } = settings;
     let authenticity = Authenticity::new(store.clone());
     let effect_context = EffectContext { store: store.clone(), mailer, mail_limit };
@@ -268,7 +273,7 @@ pub(super) async fn work(
     (consumer, gates): (Consumer, Gates),
     shutdown: &Shutdown,
 ) -> anyhow::Result<()> {
-    let RoleContext { store, broker, metrics } = context.clone();
+    let RoleContext { store, broker, metrics, .. } = context.clone();
     let names = effects::built_in().names().collect();
     let keeper = Keeper::new(gates, names, broker.clone(), metrics);
     // What is paused must not run before that is known.

@@ -23,6 +23,7 @@ mod commit;
 mod contract_broker;
 mod contract_cache;
 mod contract_limiter;
+mod demo;
 mod dlq;
 mod doctor;
 mod error_codes;

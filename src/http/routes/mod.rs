@@ -40,6 +40,7 @@ pub fn all() -> &'static Routes {
             operator::audit::ROUTES,
             operator::effects::ROUTES,
             operator::processes::ROUTES,
+            operator::demo::ROUTES,
         ])
     });
     &ALL
@@ -135,6 +136,6 @@ mod tests {
     fn each_route_is_there_once() {
         let routes: Vec<(&str, &str)> = all().iter().map(|r| (r.method, r.path)).collect();
         assert_eq!(routes.iter().collect::<BTreeSet<_>>().len(), routes.len());
-        assert_eq!(routes.len(), 56);
+        assert_eq!(routes.len(), 68);
     }
 }

@@ -3,6 +3,7 @@
 
 mod args;
 mod database;
+mod demo;
 mod greeting;
 mod panel;
 
@@ -31,11 +32,10 @@ pub async fn run(mut args: Args) -> anyhow::Result<ExitCode> {
     runtime::meet(broker.as_ref(), false).await?;
     let redis = parts::shared_cache(redis_url.as_ref(), &args.cache).await?;
     let mailer = parts::mailer(&args.mail, &tls)?;
-    let context = RoleContext::new(store.clone(), broker.clone())?;
+    let context = demo::around(&args, RoleContext::new(store.clone(), broker.clone())?).await?;
 
-    let consumer = parts::consumer(&context, mailer, args.worker(simulation))?;
-    let name = parts::default_worker();
-    let presence = context.presence(crate::domain::presence::Role::Up, &name);
+    let workers = demo::Workers::new(&context, mailer, args.worker(simulation))?;
+    let presence = context.presence(workers.role(), &parts::default_worker());
     let operated = database.take_orders(&store)?;
     let parting = async {
         if let Some(operated) = operated {
@@ -66,7 +66,7 @@ pub async fn run(mut args: Args) -> anyhow::Result<ExitCode> {
     let upkeep = upkeep::Upkeep { schedule: &args.cron, keep, vacuums: database.is_embedded() };
     let (served, worked, ()) = tokio::join!(
         parts::serve(listener, context.clone(), api, shutdown.clone()),
-        parts::work(&context, consumer, &shutdown),
+        workers.run(&context, address, &shutdown),
         upkeep.run(&context, &shutdown),
     );
     shutdown.last_step(parting).await;

@@ -1,5 +1,6 @@
 //! What operators look at, and nothing correct depends on.
 
 pub mod canaries;
+pub mod demo;
 pub mod inspect;
 pub mod processes;

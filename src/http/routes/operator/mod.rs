@@ -2,6 +2,7 @@
 
 pub(in crate::http) mod audit;
 mod caller;
+pub(in crate::http) mod demo;
 pub(in crate::http) mod effects;
 pub mod events;
 mod letter_docs;
