@@ -90,7 +90,8 @@ impl Broker for BreakableBroker {
 
     async fn dead_letters(&self) -> Result<Box<dyn DeadLetterQueue>, BrokerError> {
         self.outage.check()?;
-        self.broker.dead_letters().await
+        let letters = self.broker.dead_letters().await?;
+        Ok(Box::new(BreakableLetters { letters, outage: self.outage.clone() }))
     }
 
     async fn declare(&self) -> Result<(), BrokerError> {
@@ -185,5 +186,32 @@ impl Settlement for BreakableSettlement {
 
     async fn release(&self, tags: &[Tag]) -> Result<(), BrokerError> {
         self.settlement()?.release(tags).await
+    }
+}
+
+struct BreakableLetters {
+    letters: Box<dyn DeadLetterQueue>,
+    outage: Outage,
+}
+
+#[async_trait]
+impl DeadLetterQueue for BreakableLetters {
+    async fn waiting(&mut self) -> Result<u64, BrokerError> {
+        self.outage.check()?;
+        self.letters.waiting().await
+    }
+
+    async fn next(&mut self) -> Result<Option<Delivery>, BrokerError> {
+        self.outage.check()?;
+        self.letters.next().await
+    }
+
+    async fn remove(&mut self, tag: Tag) -> Result<(), BrokerError> {
+        self.outage.check()?;
+        self.letters.remove(tag).await
+    }
+
+    async fn close(self: Box<Self>) {
+        self.letters.close().await;
     }
 }

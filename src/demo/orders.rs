@@ -83,8 +83,9 @@ impl Demo {
                 let published = self.0.messages.garbage(count).await?;
                 self.0.garbage.fetch_add(published, Ordering::Relaxed);
             }
-            DemoOrder::PauseTrickle => drop(self.0.trickles.send_replace(false)),
-            DemoOrder::ResumeTrickle => drop(self.0.trickles.send_replace(true)),
+            DemoOrder::PauseTrickle | DemoOrder::ResumeTrickle => {
+                self.0.trickles.send_replace(order == DemoOrder::ResumeTrickle);
+            }
             DemoOrder::Mend => faults.mend(),
         }
         Ok(())

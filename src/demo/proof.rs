@@ -44,7 +44,7 @@ struct TrickleView {
 /// The figures, of the last hour where nothing else is said.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Proof {
+pub(super) struct Proof {
     since: DateTime<Utc>,
     /// Versions of tasks, counted by the tasks.
     written: i64,

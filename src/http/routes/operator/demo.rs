@@ -51,15 +51,14 @@ type Given = (Data<AppState>, Caller, OperatorOf);
 /// Carries out an order to its end, and answers how things are then.
 async fn obey((state, caller, by): Given, order: DemoOrder) -> Result<HttpResponse, ApiError> {
     let demo = demo(&state)?.clone();
-    let obeyed = async move {
+    let view = to_the_end(&state, caller.user_id(), async move {
         demo.obey(order, &by.0).await.map_err(|error| match error {
             DemoError::Store(error) => error.into(),
             DemoError::Broker(_) => ApiError::Unavailable,
         })?;
         Ok(demo.view().await?)
-    };
-    let view = to_the_end(&state, caller.user_id(), obeyed).await?;
-    Ok(HttpResponse::Ok().json(view))
+    });
+    Ok(HttpResponse::Ok().json(view.await?))
 }
 
 /// Defines the handlers of orders that say all by their path.
