@@ -1,5 +1,5 @@
-//! Which mails were sent, and how often each: counted where they are handed to the mailer, so that a
-//! mail that is sent twice shows, whatever the records say.
+//! Which mails were sent, and how often each: counted where they are handed to the mailer, so that
+//! a mail that is sent twice shows, whatever the records say.
 
 use std::collections::HashMap;
 use std::ffi::OsStr;

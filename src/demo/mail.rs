@@ -1,4 +1,5 @@
-//! A mailer that fails on purpose, counts what it sends, and freezes its worker in the worst moment.
+//! A mailer that fails on purpose, counts what it sends, and freezes its worker at the worst
+//! moment.
 
 use std::sync::Arc;
 use std::time::Duration;

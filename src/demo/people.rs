@@ -1,5 +1,5 @@
-//! The people of the story as clients of the API, each with a token of their own, so that events say
-//! who made a change.
+//! The people of the story as clients of the API, each with a token of their own, so that events
+//! say who made a change.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -84,7 +84,7 @@ impl Api {
         Ok(Api { client, base: format!("http://{address}") })
     }
 
-    /// Sends a request of a member. Returns the document that is answered, or null if there is none.
+    /// Sends a request of a member. Returns the document of the answer, or null if it has none.
     ///
     /// # Errors
     /// There is no answer, or it is an error.

@@ -47,8 +47,8 @@ enum Status {
     Completed,
 }
 
-/// Chooses what somebody with these tasks, the oldest first, does next. `below` gives a number below
-/// its argument.
+/// Chooses what somebody with these tasks, the oldest first, does next. `below` gives a number
+/// below its argument.
 fn choose(tasks: &[(i64, Status)], mut below: impl FnMut(usize) -> usize) -> Deed {
     let mut one = |status| {
         let such: Vec<i64> =

@@ -24,8 +24,8 @@ pub(super) const DEMO_DATA_DIR: &str = ".taskd-demo";
 /// How many workers it has: one that freezes, and one that takes over.
 const WORKERS: usize = 2;
 
-/// Refuses a demo where it would touch something real, and sets what is different in one. Returns how
-/// long it keeps things.
+/// Refuses a demo where it would touch something real, and sets what is different in one. Returns
+/// how long it keeps things.
 pub(super) fn prepare(args: &mut Args, tls: &Tls) -> Result<Retention, ConfigError> {
     let refused = |problem: String| Err(ConfigError::new("--demo", problem));
     if args.simulation.is_production() {

@@ -183,8 +183,8 @@ pub async fn delete_expired_tokens(
     delete(connection, sql, now, limit).await
 }
 
-/// The tables that a purge deletes from or that are written with every change, but for the queue and
-/// the canaries.
+/// The tables that a purge deletes from or that are written with every change, but for the queue,
+/// which is vacuumed by its broker.
 pub const VACUUMED: [&str; 8] = [
     "processed_messages",
     "events",

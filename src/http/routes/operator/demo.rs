@@ -1,6 +1,6 @@
-//! `/demo`, for admins of a `taskd up --demo`: what is broken on purpose, what shows that nothing is
-//! lost, and orders to break and to mend. Any other process answers that there is no such path, so
-//! the OpenAPI document has none of it.
+//! `/demo`, for admins of a `taskd up --demo`: what is broken on purpose, what shows that nothing
+//! is lost, and orders to break and to mend. Any other process answers that there is no such path,
+//! so the OpenAPI document has none of it.
 
 use actix_web::HttpResponse;
 use actix_web::web::{self, Data};
