@@ -76,6 +76,12 @@ need_cargo() {
     need cc gcc libc6-dev
 }
 
+# Makes sure of the browser that the console is tried in, and of what drives it.
+need_browser() {
+    need chromium chromium
+    need chromedriver chromium-driver
+}
+
 # Builds taskd as users do, unless TASKD_BIN names one that is built already; sets TASKD_BIN.
 need_release_binary() {
     if [[ -z ${TASKD_BIN:-} ]]; then

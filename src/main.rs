@@ -10,8 +10,7 @@ use clap::{CommandFactory, FromArgMatches};
 use cli::{Cli, Role};
 use taskd::config::ConfigError;
 use taskd::ground::{output, traces};
-use taskd::roles;
-use taskd::roles::doctor::Invocation;
+use taskd::roles::{self, Invocation};
 
 /// Requests and messages are many small values, allocated by one thread and freed by another. The C
 /// library's allocator is slow at that.
@@ -103,8 +102,8 @@ fn run(cli: Cli, invocation: Invocation) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let code = runtime.block_on(async {
         match cli.role {
-            Role::Up(args) => roles::up::run(*args).await,
-            Role::Serve(args) => roles::serve::run(args).await,
+            Role::Up(args) => roles::up::run(*args, &invocation).await,
+            Role::Serve(args) => roles::serve::run(args, &invocation).await,
             Role::Work(args) => roles::work::run(args).await,
             Role::Topology(args) => roles::topology::run(args).await,
             Role::Purge(args) => roles::purge::run(args).await,

@@ -10,6 +10,7 @@ use crate::ground::shutdown::Shutdown;
 use crate::ground::telemetry::Metrics;
 use crate::store::delivery::retention::{self, PurgeBatch};
 use crate::store::letters::{audit, settling};
+use crate::store::operation::minutes;
 use crate::store::{Connection, Store, StoreError};
 
 /// How many rows one statement deletes: the work of a fraction of a second, so that nothing waits
@@ -32,6 +33,8 @@ pub struct Retention {
     pub letters: Duration,
     /// The audit log.
     pub audit: Duration,
+    /// What was done in each minute.
+    pub history: Duration,
 }
 
 /// What was deleted.
@@ -52,6 +55,8 @@ pub struct Purged {
     pub replays: usize,
     /// Rows of `audit`.
     pub audit: usize,
+    /// Rows of `activity_minutes`.
+    pub activity_minutes: usize,
     /// Rows of `idempotency_keys`.
     pub idempotency_keys: usize,
     /// Rows of `tokens`.
@@ -93,6 +98,7 @@ async fn delete(
     let (processed, events) = (horizon(now, keep.processed), horizon(now, keep.events));
     let (activity, attempts) = (horizon(now, keep.activity), horizon(now, keep.attempts));
     let (letters, audited) = (horizon(now, keep.letters), horizon(now, keep.audit));
+    let history = horizon(now, keep.history);
     Ok(Purged {
         processed_messages: delete
             .all("processed_messages", async |c| {
@@ -120,6 +126,9 @@ async fn delete(
             .await?,
         audit: delete
             .all("audit", async |c| audit::forget(c, audited, BATCH).await.map(all))
+            .await?,
+        activity_minutes: delete
+            .all("activity_minutes", async |c| minutes::forget(c, history, BATCH).await.map(all))
             .await?,
         idempotency_keys: delete
             .all("idempotency_keys", async |c| {

@@ -21,8 +21,8 @@ use crate::store::{Connection, StoreError, transaction};
 pub struct Grant {
     /// The user it is for: an id or an e-mail address. A new address creates a user.
     pub user: String,
-    /// Whether the user becomes an admin.
-    pub admin: bool,
+    /// What the user becomes; `None` leaves it what it is, and makes a new user a member.
+    pub role: Option<Role>,
     /// The token's name: what it is for.
     pub name: String,
     /// How many seconds it is valid; `None` is forever.
@@ -85,7 +85,7 @@ async fn make(connection: &mut Connection, order: &Grant) -> Result<Granted, Ord
                 .ok_or_else(|| invalid("expires-in", "is beyond the end of time".into()))?,
         ),
     };
-    let role = order.admin.then_some(Role::Admin.as_str());
+    let role = order.role.map(Role::as_str);
     let who = order.user.as_str();
     let id = user_id(connection, who).await?;
     let user_id = match id {
@@ -94,6 +94,9 @@ async fn make(connection: &mut Connection, order: &Grant) -> Result<Granted, Ord
             users::insert(connection, change, created_at).await?.id
         }
         Some(id) => {
+            if order.role.is_some_and(|role| role != Role::Admin) {
+                spare_admins(connection, id).await?;
+            }
             let change = UserChange { role, ..UserChange::default() };
             let found = match role {
                 Some(_) => users::update(connection, id, change, created_at).await?,
@@ -111,10 +114,23 @@ async fn make(connection: &mut Connection, order: &Grant) -> Result<Granted, Ord
     };
     let (token_id, token) = issue(connection, new).await?;
     let target = Some(format!("token {token_id} of user {user_id}"));
-    let details = json!({ "name": order.name, "expiresAt": expires_at, "admin": order.admin });
+    let details = json!({ "name": order.name, "expiresAt": expires_at, "role": order.role });
     let by = Operator::of_command_line();
     by.audit(connection, "create token", target, details, false).await?;
     Ok(Granted { token_id, token, user_id, is_new_user: id.is_none() })
+}
+
+/// An admin is not made something less by the way: it may be the only one.
+async fn spare_admins(connection: &mut Connection, id: i64) -> Result<(), OrderError> {
+    match users::find(connection, id).await? {
+        Some(user) if user.role == Role::Admin.as_str() => Err(OrderError::Invalid {
+            field: "user",
+            problem: format!(
+                "user {id} is an admin; another admin changes that: PATCH /users/{id}"
+            ),
+        }),
+        _ => Ok(()),
+    }
 }
 
 /// The id of a user who is named by an id or an e-mail address; `None` if no user has this address.

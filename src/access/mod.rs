@@ -50,18 +50,32 @@ impl Caller {
         }
     }
 
-    /// Whether the caller may see and change what belongs to others.
-    pub fn is_admin(&self) -> bool {
+    /// What the caller is to the system. Whoever needs no token may do what an admin may.
+    pub fn role(&self) -> Role {
         match self {
-            Caller::Anybody => true,
-            Caller::Holder(holder) => holder.role == Role::Admin,
+            Caller::Anybody => Role::Admin,
+            Caller::Holder(holder) => holder.role,
         }
     }
 
-    /// The user whose resources alone the caller may see and change; `None` if it may do so with
-    /// all.
+    /// Whether the caller may see and change what belongs to others.
+    pub fn is_admin(&self) -> bool {
+        self.role() == Role::Admin
+    }
+
+    /// Whether the caller looks and changes nothing.
+    pub fn is_viewer(&self) -> bool {
+        self.role() == Role::Viewer
+    }
+
+    /// Whether the caller may see how taskd operates: events, dead letters, processes, metrics.
+    pub fn sees_operation(&self) -> bool {
+        matches!(self.role(), Role::Viewer | Role::Admin)
+    }
+
+    /// The user whose resources alone the caller may see and change; `None` if it may see all.
     pub fn confined_to(&self) -> Option<i64> {
-        self.user_id().filter(|_| !self.is_admin())
+        self.user_id().filter(|_| self.role() == Role::Member)
     }
 
     /// Whether the caller may see a resource of this owner.
@@ -79,7 +93,7 @@ mod tests {
     use crate::store::accounts::tokens::Kind;
 
     #[test]
-    fn a_member_sees_its_own_and_an_admin_all() {
+    fn a_member_sees_its_own_and_others_see_all() {
         let holder = Holder {
             token_id: 1,
             kind: Kind::Api,
@@ -89,9 +103,13 @@ mod tests {
         };
         let member = Caller::Holder(holder);
         let admin = Caller::Holder(Holder { role: Role::Admin, ..holder });
+        let viewer = Caller::Holder(Holder { role: Role::Viewer, ..holder });
         assert!(member.sees(Some(7)) && !member.sees(Some(8)) && !member.sees(None));
-        for caller in [admin, Caller::Anybody] {
+        for caller in [admin, viewer, Caller::Anybody] {
             assert!(caller.sees(Some(7)) && caller.sees(Some(8)) && caller.sees(None));
+            assert!(caller.sees_operation());
         }
+        assert!(admin.is_admin() && Caller::Anybody.is_admin());
+        assert!(viewer.is_viewer() && !viewer.is_admin() && !member.sees_operation());
     }
 }

@@ -16,7 +16,7 @@ use async_trait::async_trait;
 
 pub use message::Message;
 pub use signature::Signer;
-pub use watch::QueueWatch;
+pub use watch::{QueueReport, QueueWatch};
 
 /// A message broker with durable queues, publisher confirms and manual acknowledgement.
 #[async_trait]

@@ -24,7 +24,7 @@ pub struct AccessArgs {
     /// What a request must bring [default: tokens; for `up` on a loopback address: none]
     #[arg(long, env = "TASKD_AUTH", value_name = "TASKD_AUTH")]
     auth: Option<Auth>,
-    /// Whether anybody may read /metrics; otherwise it takes an admin's token
+    /// Whether anybody may read /metrics; otherwise it takes a token of an admin or a viewer
     #[arg(long, env = "METRICS_PUBLIC", value_name = "METRICS_PUBLIC", default_value_t = true,
           action = clap::ArgAction::Set)]
     pub metrics_public: bool,

@@ -105,7 +105,7 @@ pub struct MonitorArgs {
     /// Address for /healthz, /readyz and /metrics, such as 127.0.0.1:9464; none by default
     #[arg(long, env = "METRICS_ADDR", value_name = "METRICS_ADDR", value_parser = values::host_and_port)]
     pub metrics_addr: Option<SocketAddr>,
-    /// Whether anybody may read /metrics there; otherwise it takes an admin's token
+    /// Whether anybody may read /metrics there; otherwise it takes a token of an admin or a viewer
     #[arg(long, env = "METRICS_PUBLIC", value_name = "METRICS_PUBLIC", default_value_t = true,
           action = clap::ArgAction::Set)]
     pub metrics_public: bool,

@@ -46,13 +46,28 @@ pub struct RequestArgs {
     /// none
     #[arg(long, env = "ACCESS_LOG", value_name = "ACCESS_LOG", default_value = "all")]
     access_log: AccessLog,
+    /// Whether there are pages for people at /console
+    #[arg(long, env = "CONSOLE", value_name = "CONSOLE", default_value = "on")]
+    console: Switch,
     /// Names of hosts under which an instance that asks nobody for a token is served besides
     /// localhost, with commas between them
     #[arg(long, env = "ALLOWED_HOSTS", value_name = "ALLOWED_HOSTS")]
     allowed_hosts: Option<Hosts>,
 }
 
+/// Whether something is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Switch {
+    On,
+    Off,
+}
+
 impl RequestArgs {
+    /// Whether the console is served.
+    pub fn console(&self) -> bool {
+        self.console == Switch::On
+    }
+
     /// The limits.
     pub fn limits(&self) -> Limits {
         Limits {

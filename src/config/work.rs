@@ -34,6 +34,9 @@ pub struct RetentionArgs {
     /// How long to keep the audit log
     #[arg(long, env = "AUDIT_RETENTION", value_name = "AUDIT_RETENTION", default_value = "365d", value_parser = duration)]
     pub audit_retention: Duration,
+    /// How long to keep what was done in each minute
+    #[arg(long, env = "HISTORY_RETENTION", value_name = "HISTORY_RETENTION", default_value = "7d", value_parser = duration)]
+    pub history_retention: Duration,
 }
 
 impl RetentionArgs {
@@ -57,6 +60,7 @@ impl RetentionArgs {
             attempts: self.attempt_retention,
             letters: self.dead_letter_retention,
             audit: self.audit_retention,
+            history: self.history_retention,
         })
     }
 }

@@ -53,6 +53,7 @@ pub const KEPT: Retention = Retention {
     attempts: DAY,
     letters: DAY,
     audit: DAY,
+    history: DAY,
 };
 const DAY: Duration = Duration::from_secs(24 * 3600);
 /// When a demo purges, in UTC: every hour.

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::story::{PEOPLE, Person};
 use crate::access::{self, Grant, Revocation, TokenFilter, grant};
+use crate::domain::user::Role;
 use crate::ground::secret::Secret;
 use crate::operate::OrderError;
 use crate::store::Store;
@@ -49,7 +50,7 @@ pub(super) async fn gather(store: &Store) -> Result<Vec<Member>, OrderError> {
     for (index, person) in PEOPLE.iter().enumerate() {
         let order = Grant {
             user: person.email.to_owned(),
-            admin: index == 0,
+            role: (index == 0).then_some(Role::Admin),
             name: TOKEN_NAME.to_owned(),
             lifetime: None,
         };

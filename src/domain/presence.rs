@@ -117,6 +117,8 @@ pub struct Finding {
     pub code: &'static str,
     /// What it is, for people.
     pub message: String,
+    /// Since when, if that is known.
+    pub since: Option<DateTime<Utc>>,
     /// The process it is about, if it is one.
     pub process: Option<Process>,
 }
@@ -135,9 +137,11 @@ pub fn findings(
     queued_since: Option<DateTime<Utc>>,
     now: DateTime<Utc>,
 ) -> Vec<Finding> {
-    let finding = |code, message| Finding { code, message, process: None };
-    let mut found: Vec<Finding> =
-        no_worker(processes, now).map(|why| finding(NO_WORKER, why)).into_iter().collect();
+    let finding = |code, message, since| Finding { code, message, since, process: None };
+    let mut found = Vec::new();
+    if let Some(why) = no_worker(processes, now) {
+        found.push(finding(NO_WORKER, why, last_seen_worker(processes)));
+    }
     let mut versions: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for seen in processes.iter().filter(|seen| seen.is_alive() && seen.process.role.works()) {
         let Process { name, version, host, pid, .. } = &seen.process;
@@ -152,16 +156,24 @@ pub fn findings(
                 clock(since, seen.read_at)
             );
             let process = Some(seen.process.clone());
-            found.push(Finding { code: WITHOUT_PROGRESS, message, process });
+            let since = Some(since);
+            found.push(Finding { code: WITHOUT_PROGRESS, message, since, process });
         }
     }
     if versions.len() > 1 {
         let each =
             versions.iter().map(|(version, names)| format!("{version} ({})", names.join(", ")));
         let each = each.collect::<Vec<_>>().join(" and ");
-        found.push(finding(TWO_VERSIONS, format!("workers of two versions are running: {each}")));
+        let message = format!("workers of two versions are running: {each}");
+        found.push(finding(TWO_VERSIONS, message, None));
     }
     found
+}
+
+/// When a worker was last seen.
+fn last_seen_worker(processes: &[Seen]) -> Option<DateTime<Utc>> {
+    let workers = processes.iter().filter(|seen| seen.process.role.works());
+    workers.map(|seen| seen.seen_at).max()
 }
 
 /// That no worker is alive, in words; `None` if one is.
@@ -170,7 +182,7 @@ pub fn no_worker(processes: &[Seen], now: DateTime<Utc>) -> Option<String> {
     if workers().any(Seen::is_alive) {
         return None;
     }
-    Some(match workers().map(|seen| seen.seen_at).max() {
+    Some(match last_seen_worker(processes) {
         Some(at) => {
             format!("no worker is consuming (none has been seen since {})", clock(at, now))
         }
@@ -236,6 +248,7 @@ mod tests {
         assert_eq!(of_silent.len(), 1, "of a silent process nothing else is known");
         let why = &of_silent[0].message;
         assert!(why.contains("none has been seen since 13:40:00 UTC"), "{why}");
+        assert_eq!(of_silent[0].since, Some(at("13:40:00")));
         assert_eq!(codes(&[], None), [NO_WORKER]);
         let serve = Seen {
             process: Process { role: Role::Serve, ..silent.process.clone() },
@@ -245,7 +258,7 @@ mod tests {
 
         let busy = Seen { in_hand: 2, busy_since: Some(at("13:58:00")), ..worker("w", "1") };
         let of_busy = found(&[busy], None);
-        assert_eq!(of_busy[0].code, WITHOUT_PROGRESS);
+        assert_eq!((of_busy[0].code, of_busy[0].since), (WITHOUT_PROGRESS, Some(at("13:58:00"))));
         let why = &of_busy[0].message;
         assert!(why.contains("since 13:58:00 UTC, and it has 2 deliveries in hand"), "{why}");
         assert_eq!(codes(&[worker("w", "1")], Some(at("13:30:00"))), [WITHOUT_PROGRESS]);

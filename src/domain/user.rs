@@ -22,18 +22,22 @@ pub enum Role {
     /// Sees and changes its own tasks and itself, and reads the categories.
     #[default]
     Member,
+    /// Sees what an admin sees of tasks, users, categories and the operation of taskd, and changes
+    /// nothing but its own password.
+    Viewer,
     /// Sees and changes everything.
     Admin,
 }
 
 impl Role {
     /// Every role.
-    pub const ALL: [Role; 2] = [Role::Member, Role::Admin];
+    pub const ALL: [Role; 3] = [Role::Member, Role::Viewer, Role::Admin];
 
     /// The name in JSON and in the database.
     pub fn as_str(self) -> &'static str {
         match self {
             Role::Member => "member",
+            Role::Viewer => "viewer",
             Role::Admin => "admin",
         }
     }

@@ -128,7 +128,7 @@ impl Keeper {
     /// Counts what is parked, for the metrics.
     async fn count(&self) -> Result<(), StoreError> {
         let connection = &mut self.store.connection().await?;
-        for (effect, count) in parked::counts(connection, &self.effects).await? {
+        for (effect, count) in parked::counts(connection, &self.effects, parked::COUNTED).await? {
             self.metrics.events_parked.with_label_values(&[effect.as_str()]).set(count);
         }
         Ok(())

@@ -146,7 +146,7 @@ async fn views(
     names: &[&'static str],
 ) -> Result<Vec<EffectView>, crate::store::StoreError> {
     let gates = store::look(connection, names).await?;
-    let counts = parked::counts(connection, names).await?;
+    let counts = parked::counts(connection, names, parked::COUNTED).await?;
     let view = |found: store::EffectGate| {
         let parked = counts.get(&found.effect).copied().unwrap_or_default();
         EffectView::of(found.effect, found.gate, parked)

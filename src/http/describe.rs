@@ -20,15 +20,24 @@ pub fn problem(description: &str) -> Value {
     answer(description, PROBLEM_JSON, schema)
 }
 
-/// A route for admins that reads parameters or a body, with what else there is to say of it.
+/// A route for admins, with what there is to say of it besides the errors of all of them.
 pub fn for_admins(id: &str, summary: &str, more: Value, ok: Value) -> Option<Value> {
+    operation((id, summary), "admins", more, ok)
+}
+
+/// The same of a route for admins and viewers: one that shows how taskd operates.
+pub fn for_viewers(id: &str, summary: &str, more: Value, ok: Value) -> Option<Value> {
+    operation((id, summary), "admins and viewers", more, ok)
+}
+
+fn operation((id, summary): (&str, &str), whom: &str, more: Value, ok: Value) -> Option<Value> {
     let mut operation = json!({
-        "operationId": id, "tags": [OPERATION], "summary": format!("{summary}; for admins"),
+        "operationId": id, "tags": [OPERATION], "summary": format!("{summary}; for {whom}"),
         "responses": {
             "200": ok,
             "400": problem("The request is not valid"),
             "401": problem("A token is needed, or the token is not valid"),
-            "403": problem("This is for admins"),
+            "403": problem(&format!("This is for {whom}")),
             "503": problem("The database is away"),
         },
     });

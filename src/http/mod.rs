@@ -1,6 +1,7 @@
 //! The HTTP API.
 
 pub mod server;
+pub(in crate::http) mod console;
 pub mod openapi;
 pub mod routes;
 pub mod middleware;
@@ -31,6 +32,8 @@ use crate::http::error::ApiError;
 use crate::http::middleware::admission::Policy;
 use crate::http::middleware::rate_limits::RateLimits;
 use crate::http::request_id::RequestId;
+use crate::operate::doctor::Examination;
+use crate::operate::pulse::Pulse;
 use crate::publisher::Handover;
 use crate::read_cache::{ReadCache, SharedCache};
 use crate::store::{Pools, Store};
@@ -76,6 +79,14 @@ pub struct SharedState {
     pub token_lifetime: Duration,
     /// How strict this instance is.
     pub policy: Policy,
+    /// Whether the database is embedded, and all is in this one process.
+    pub embedded: bool,
+    /// Examines this process.
+    pub examination: Arc<Examination>,
+    /// Tells live pages that something has changed.
+    pub pulse: Pulse,
+    /// Whether there are pages for people at `/console`.
+    pub console: bool,
     /// What it breaks on purpose, of a demo.
     pub demo: Option<Demo>,
 }
@@ -132,10 +143,10 @@ impl ProcessState {
 }
 
 impl AppState {
-    /// Call this after a committed write whose events are left in the outbox, and before its
-    /// answer.
-    async fn written(&self, scopes: Vec<Scope>) {
-        self.common.publisher.written();
+    /// Call this after a committed write, so many events of which are left in the outbox, and before
+    /// its answer.
+    async fn written(&self, events: usize, scopes: Vec<Scope>) {
+        self.common.publisher.written(events);
         self.cache.invalidate(scopes).await;
     }
 }

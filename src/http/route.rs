@@ -15,6 +15,8 @@ pub struct Route {
     pub path: &'static str,
     /// What it requires of its caller.
     pub need: Need,
+    /// Whether a viewer may call it although it is no GET.
+    pub open_to_viewers: bool,
     /// With which requests it is counted.
     pub class: Class,
     /// What becomes of query parameters.
@@ -36,10 +38,12 @@ pub enum Need {
     Nothing,
     /// A token. The handler checks whose resources are asked for.
     Token,
+    /// A token of an admin or a viewer: it shows how taskd operates.
+    Operation,
+    /// The same, unless `METRICS_PUBLIC` is true.
+    OperationUnlessMetricsArePublic,
     /// An admin's token.
     Admin,
-    /// An admin's token, unless `METRICS_PUBLIC` is true.
-    AdminUnlessMetricsArePublic,
 }
 
 /// Requests that are counted together for a rate limit.
@@ -155,7 +159,19 @@ impl Route {
     ) -> Route {
         let (errors, precondition, headers): (fn() -> Vec<ApiError>, _, _) = (Vec::new, None, &[]);
         let parameters = QueryParameters::Refused;
-        Route { method, path, need, class, parameters, handler, errors, precondition, headers }
+        let open_to_viewers = false;
+        Route {
+            method,
+            path,
+            need,
+            open_to_viewers,
+            class,
+            parameters,
+            handler,
+            errors,
+            precondition,
+            headers,
+        }
     }
 
     /// The method, for the router.
@@ -167,6 +183,17 @@ impl Route {
     /// The same, counted with these requests.
     pub const fn counted_as(self, class: Class) -> Route {
         Route { class, ..self }
+    }
+
+    /// Whether a viewer may call it: if it changes nothing, or concerns its own access alone.
+    pub fn admits_viewers(&self) -> bool {
+        self.method == "GET" || self.open_to_viewers
+    }
+
+    /// The same, open to viewers although it is no GET. The handler checks that they change their
+    /// own access alone.
+    pub const fn open_to_viewers(self) -> Route {
+        Route { open_to_viewers: true, ..self }
     }
 
     /// The same, with a handler that reads query parameters.

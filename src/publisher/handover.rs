@@ -17,6 +17,7 @@ use uuid::Uuid;
 
 use super::message::{self, Publishable};
 use crate::domain::event::NewEvent;
+use crate::ground::telemetry::Metrics;
 use crate::store::delivery::outbox::Lease;
 
 /// How long an event is leased. If the publisher is killed, its events wait until the lease ends.
@@ -37,6 +38,7 @@ struct Channel {
     room: Arc<Semaphore>,
     events: UnboundedSender<LeasedBatch>,
     writes: IntCounter,
+    written: IntCounter,
     /// Whether the outbox has events that nobody has leased.
     left: AtomicBool,
     woken: Notify,
@@ -58,15 +60,16 @@ pub struct Ticket {
 }
 
 impl Handover {
-    /// `writes` counts committed writes.
-    pub(super) fn new(writes: IntCounter) -> (Handover, UnboundedReceiver<LeasedBatch>) {
+    /// The metrics count committed writes and their events.
+    pub(super) fn new(metrics: &Metrics) -> (Handover, UnboundedReceiver<LeasedBatch>) {
         let (events, handed) = unbounded_channel();
         let shared = Channel {
             owner: Uuid::now_v7(),
             open: AtomicBool::new(false),
             room: Arc::new(Semaphore::new(MOST_WAITING)),
             events,
-            writes,
+            writes: metrics.task_writes.clone(),
+            written: metrics.events_written.clone(),
             left: AtomicBool::new(false),
             woken: Notify::new(),
         };
@@ -86,9 +89,11 @@ impl Handover {
         Ticket { handover: self.clone(), reserved: room.map(|room| (leased_until, room)) }
     }
 
-    /// Counts a committed write whose events were left in the outbox, and wakes the publisher.
-    pub fn written(&self) {
+    /// Counts a committed write, so many events of which were left in the outbox, and wakes the
+    /// publisher.
+    pub fn written(&self, events: usize) {
         self.0.writes.inc();
+        self.0.written.inc_by(events as u64);
         self.wake();
     }
 
@@ -137,6 +142,7 @@ impl Ticket {
         }
         // Each event is a write of its own, although several share a statement.
         self.handover.0.writes.inc_by(events.len() as u64);
+        self.handover.0.written.inc_by(events.len() as u64);
         match self.reserved {
             Some((leased_until, _room)) => {
                 // If the publisher is gone, the next one finds them in the outbox.

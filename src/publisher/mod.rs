@@ -66,7 +66,7 @@ pub struct Publisher {
 impl Publisher {
     /// A publisher, and the [`Handover`] for those who write events in this process.
     pub fn new(store: Store, broker: Arc<dyn Broker>, metrics: Metrics) -> (Publisher, Handover) {
-        let (handover, handed) = Handover::new(metrics.task_writes.clone());
+        let (handover, handed) = Handover::new(&metrics);
         let publisher = Publisher {
             authenticity: Authenticity::new(store.clone()),
             store,

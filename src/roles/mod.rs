@@ -1,8 +1,9 @@
 //! The roles: each file or folder puts the library's modules together for one subcommand. `runtime`
-//! starts and stops the roles that run until they are told to stop, `parts` builds what several
-//! roles need, and `upkeep` keeps their database fast.
+//! starts and stops the roles that run until they are told to stop, `parts` and `worker` build what
+//! several roles need, `configuration` knows what they are configured with, and `upkeep` keeps their database fast.
 
 pub mod audit;
+mod configuration;
 pub mod dlq;
 pub mod doctor;
 pub mod effects;
@@ -21,3 +22,6 @@ pub mod topology;
 pub mod up;
 mod upkeep;
 pub mod work;
+mod worker;
+
+pub use configuration::Invocation;

@@ -6,22 +6,16 @@ use std::time::Duration;
 
 use super::upkeep;
 use crate::access::{Passwords, Tokens};
-use crate::authenticity::Authenticity;
 use crate::broker::Broker;
 use crate::broker::amqp::AmqpBroker;
 use crate::broker::tables::TableBroker;
-use crate::broker::watched::Watched;
 use crate::cache::{Cache, DatabaseLimiter, Limiter, MemoryCache, RedisCache, RedisUrl};
 use crate::config::{ApiArgs, BrokerArgs, CacheArgs, ConfigError, MailArgs};
-use crate::consumer::{Consumer, EXTERNAL_AT_ONCE, WorkerContext};
-use crate::dead_letters::{Mover, Replayer};
+use crate::consumer::EXTERNAL_AT_ONCE;
 use crate::demo::Demo;
 use crate::domain::catalog;
 use crate::domain::presence::Role;
-use crate::domain::processing::retry::RetryPolicy;
 use crate::domain::rate::Limit;
-use crate::effects::{self, EffectContext, Simulation};
-use crate::gates::{EffectLimits, Gates, Keeper};
 use crate::ground::shutdown::Shutdown;
 use crate::ground::telemetry::Metrics;
 use crate::ground::tls::Tls;
@@ -29,13 +23,14 @@ use crate::http::middleware::admission::Policy;
 use crate::http::middleware::rate_limits::RateLimits;
 use crate::http::routes::health::{HealthSources, LastReport};
 use crate::http::{self, ProcessState, SharedState};
-use crate::idempotency::Idempotency;
 use crate::mail::{FileMailer, Mailer, SmtpMailer};
 use crate::operate;
+use crate::operate::doctor::Examination;
+use crate::operate::history::History;
 use crate::operate::presence::Presence;
+use crate::operate::pulse::Pulse;
 use crate::publisher::Publisher;
 use crate::read_cache::SharedCache;
-use crate::retry_router::RetryRouter;
 use crate::store::installation::Installation;
 use crate::store::{Pools, Store};
 
@@ -54,9 +49,25 @@ impl RoleContext {
         Ok(RoleContext { store, broker, metrics: Metrics::new()?, demo: None })
     }
 
-    /// Notes from now on that this process is there.
-    pub(super) fn presence(&self, role: Role, name: &str) -> Presence {
-        Presence::start(self.store.clone(), role, name, &self.metrics)
+    /// Notes from now on that this process is there, and what it does.
+    pub(super) fn noted(&self, role: Role, name: &str) -> Noted {
+        Noted {
+            presence: Presence::start(self.store.clone(), role, name, &self.metrics),
+            history: History::start(self.store.clone(), &self.metrics),
+        }
+    }
+}
+
+/// What a process notes of itself while it runs.
+pub(super) struct Noted {
+    presence: Presence,
+    history: History,
+}
+
+impl Noted {
+    /// Notes the end, once the process has done all it does.
+    pub(super) async fn end(self) {
+        tokio::join!(self.presence.leave(), self.history.end());
     }
 }
 
@@ -119,6 +130,10 @@ pub(super) struct Api {
     pub(super) cache: Option<Arc<dyn Cache>>,
     pub(super) cache_ttl: Duration,
     pub(super) limiter: Option<Arc<dyn Limiter>>,
+    /// Whether the database is embedded.
+    pub(super) embedded: bool,
+    /// How the process examines itself.
+    pub(super) examination: Examination,
     /// How long connections are still accepted after the stop signal, for the sake of a proxy.
     pub(super) farewell: Duration,
 }
@@ -151,6 +166,10 @@ pub(super) async fn serve(
         session_lifetime: api.args.access.session_lifetime,
         token_lifetime: api.args.access.token_max_lifetime,
         policy: api.policy,
+        embedded: api.embedded,
+        examination: Arc::new(api.examination),
+        pulse: Pulse::new(store.clone(), shutdown.clone()),
+        console: api.args.requests.console(),
         demo,
     };
     let shared = ProcessState::new(api.pools.unwrap_or_else(|| store.into()), cache, common);
@@ -174,7 +193,7 @@ pub(super) fn monitor(
     let address = listener.local_addr()?;
     let RoleContext { store, broker, metrics, .. } = context.clone();
     let monitored = HealthSources {
-        metrics_for_admins: (!metrics_public).then(|| Tokens::new(store.clone())),
+        metrics_for_operators: (!metrics_public).then(|| Tokens::new(store.clone())),
         cache: SharedCache::new(None, store.clone(), metrics.clone(), Duration::ZERO).on_thread(),
         needs_broker: true,
         last: LastReport::default(),
@@ -219,78 +238,6 @@ pub(super) fn cache_or_memory(redis: Option<Arc<RedisCache>>) -> Arc<dyn Cache> 
 /// Rate limits that are counted in Redis, under keys of this database.
 pub(super) fn shared_limiter(redis: Arc<RedisCache>, store: &Store) -> Arc<dyn Limiter> {
     Arc::new(DatabaseLimiter::new(redis, Installation::new(store.clone())))
-}
-
-/// How a worker works.
-#[derive(Clone)]
-pub(super) struct WorkerSettings {
-    /// Its name.
-    pub(super) name: String,
-    /// How many deliveries it has in hand at most.
-    pub(super) concurrency: u16,
-    pub(super) retries: RetryPolicy,
-    pub(super) simulation: Simulation,
-    pub(super) limits: EffectLimits,
-}
-
-/// A worker, and the gates of its effects.
-pub(super) fn consumer(
-    context: &RoleContext,
-    (mailer, mail_limit): (Arc<dyn Mailer>, Limit),
-    settings: WorkerSettings,
-) -> anyhow::Result<(Consumer, Gates)> {
-    let RoleContext { store, broker, metrics, .. } = context.clone();
-    let WorkerSettings { name: worker, concurrency, retries, simulation, limits } = settings;
-    let authenticity = Authenticity::new(store.clone());
-    let effect_context = EffectContext { store: store.clone(), mailer, mail_limit };
-    let effects = effects::of_worker(&worker).start(&effect_context);
-    limits.check(&effects).map_err(|(variable, problem)| ConfigError::new(variable, problem))?;
-    let gates = Gates::new(store.clone(), &worker, limits);
-    let tools = WorkerContext {
-        idempotency: Idempotency::new(store.clone(), &worker),
-        router: RetryRouter::new(broker.clone(), authenticity.clone(), retries, &worker),
-        authenticity,
-        event_types: catalog::of_workers(),
-        effects: effects.into(),
-        simulation,
-        metrics,
-        worker,
-        store,
-    };
-    let watched = Watched::new(broker, tools.metrics.in_hand.clone());
-    let broker: Arc<dyn Broker> = Arc::new(watched);
-    #[cfg(feature = "defects")]
-    let (tools, broker) = crate::defects::worker(tools, broker);
-    let consumer = Consumer::new(tools, broker, concurrency).with_gates(gates.clone());
-    Ok((consumer, gates))
-}
-
-/// Runs the worker, and what it does for dead letters, until it is told to stop. It runs in a task
-/// of its own: on the main thread, each delivery would cost a wake-up across threads, by the
-/// threads that serve the connections.
-pub(super) async fn work(
-    context: &RoleContext,
-    (consumer, gates): (Consumer, Gates),
-    shutdown: &Shutdown,
-) -> anyhow::Result<()> {
-    let RoleContext { store, broker, metrics, .. } = context.clone();
-    let names = effects::built_in().names().collect();
-    let keeper = Keeper::new(gates, names, broker.clone(), metrics);
-    // What is paused must not run before that is known.
-    while let Err(error) = keeper.read().await {
-        tracing::warn!(%error, "can't read which effects are paused; retrying");
-        if !shutdown.sleep(Duration::from_secs(1)).await {
-            return Ok(());
-        }
-    }
-    tokio::spawn(keeper.run(shutdown.clone()));
-    let mover = Mover::new(broker.clone(), store.clone(), catalog::built_in());
-    tokio::spawn(mover.run(shutdown.clone()));
-    tokio::spawn(Replayer::new(broker, store).run(shutdown.clone()));
-    let ended = tokio::spawn(consumer.run(shutdown.clone())).await;
-    // A worker that has panicked stops the whole process.
-    shutdown.stop();
-    Ok(ended?)
 }
 
 /// The default name of a worker: this host and this process.

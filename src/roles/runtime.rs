@@ -49,10 +49,10 @@ pub(super) async fn run(
     if let (Some(listener), Some(args)) = (listener, monitor) {
         parts::monitor(listener, &context, args.metrics_public)?;
     }
-    let presence = context.presence(identity.0, identity.1);
+    let noted = context.noted(identity.0, identity.1);
     let ran = role(context, shutdown.clone()).await;
     let parting = async {
-        tokio::join!(presence.leave(), broker.close());
+        tokio::join!(noted.end(), broker.close());
     };
     shutdown.last_step(parting).await;
     ran?;

@@ -136,6 +136,7 @@ pub(super) async fn purge_by_schedule(
                 dead_letters = purged.dead_letters,
                 replays = purged.replays,
                 audit = purged.audit,
+                activity_minutes = purged.activity_minutes,
                 idempotency_keys = purged.idempotency_keys,
                 tokens = purged.tokens,
                 "purged"

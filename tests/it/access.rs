@@ -60,7 +60,7 @@ pub async fn sign_in(api: &Api, email: &str, password: &str) -> Answer {
     api.post("/sessions", json!({ "email": email, "password": password })).await
 }
 
-async fn ask(api: &Api, method: &str, route: &str) -> Answer {
+pub async fn ask(api: &Api, method: &str, route: &str) -> Answer {
     let path = route.replace("{id}", "999").replace("{tokenId}", "999");
     let path = path.replace("{sessionId}", "999").replace("{file:.*}", "");
     let path = path.replace("{type}", "TASK_CREATED");

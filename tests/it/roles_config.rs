@@ -130,6 +130,7 @@ const WRONG: &[(&str, &str, &str, &str)] = &[
     ("DEAD_LETTER_RETENTION", "up", "0s", "longer than zero"),
     ("AUDIT_RETENTION", "up", "soon", "such as"),
     ("ATTEMPT_RETENTION", "up", "0s", "longer than zero"),
+    ("HISTORY_RETENTION", "up", "soon", "90s or 30d"),
     ("DRAIN_TIMEOUT", "serve", "-1s", "90s or 30d"),
     ("TASKD_LOG", "serve", "verbose", "error, warn, info, debug or trace"),
     ("LOG_FORMAT", "serve", "xml", "text, json"),

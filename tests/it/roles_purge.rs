@@ -19,7 +19,9 @@ const ROWS: &str = "
     FROM generate_series(1, 60) n;
     INSERT INTO event_steps (event_id, at, kind, attempt, retries, actor, message)
     SELECT uuid_at(now(), n), now() - n * interval '1 day', 'failed', 1, 5, 'w', 'later'
-    FROM generate_series(1, 60) n";
+    FROM generate_series(1, 60) n;
+    INSERT INTO activity_minutes (minute, created, published, processed, retried, dead, road)
+    SELECT now() - n * interval '1 day', 1, 1, 1, 0, 0, '{1}' FROM generate_series(1, 60) n";
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs services: scripts/test"]
@@ -28,7 +30,7 @@ async fn old_rows_are_deleted_and_unpublished_events_never() {
     let db = world.db().await;
     db.run(ROWS).await;
     let purged = world.run(&["purge", "--once"]).await.succeeded().json();
-    // Kept: 29 or 30 days of each by default, and a year of activity.
+    // Kept: 29 or 30 days of each by default, a year of activity, and a week of minutes.
     let left = async |condition: &str| db.count(condition).await;
     assert_eq!(left("processed_messages WHERE touched_at < now() - interval '30 days'").await, 0);
     assert_eq!(left("processed_messages").await, 29);
@@ -38,12 +40,12 @@ async fn old_rows_are_deleted_and_unpublished_events_never() {
     assert_eq!(left("task_activity").await, 36);
     assert_eq!(
         purged,
-        json!({ "processedMessages": 31, "events": 16, "taskActivity": 24, "eventSteps": 31, "deadLetters": 0, "replays": 0, "audit": 0, "idempotencyKeys": 0, "tokens": 0 })
+        json!({ "processedMessages": 31, "events": 16, "taskActivity": 24, "eventSteps": 31, "deadLetters": 0, "replays": 0, "audit": 0, "activityMinutes": 54, "idempotencyKeys": 0, "tokens": 0 })
     );
     let again = world.run(&["purge", "--once"]).await.succeeded().json();
     assert_eq!(
         again,
-        json!({ "processedMessages": 0, "events": 0, "taskActivity": 0, "eventSteps": 0, "deadLetters": 0, "replays": 0, "audit": 0, "idempotencyKeys": 0, "tokens": 0 })
+        json!({ "processedMessages": 0, "events": 0, "taskActivity": 0, "eventSteps": 0, "deadLetters": 0, "replays": 0, "audit": 0, "activityMinutes": 0, "idempotencyKeys": 0, "tokens": 0 })
     );
 
     let shorter = [
@@ -51,11 +53,12 @@ async fn old_rows_are_deleted_and_unpublished_events_never() {
         ("PROCESSED_RETENTION", "20d"),
         ("ACTIVITY_RETENTION", "100d"),
         ("ATTEMPT_RETENTION", "15d 12h"),
+        ("HISTORY_RETENTION", "3d 12h"),
     ];
     let purged = world.run_with(&["purge", "--once"], &shorter).await.succeeded().json();
     assert_eq!(
         purged,
-        json!({ "processedMessages": 10, "events": 10, "taskActivity": 27, "eventSteps": 14, "deadLetters": 0, "replays": 0, "audit": 0, "idempotencyKeys": 0, "tokens": 0 })
+        json!({ "processedMessages": 10, "events": 10, "taskActivity": 27, "eventSteps": 14, "deadLetters": 0, "replays": 0, "audit": 0, "activityMinutes": 3, "idempotencyKeys": 0, "tokens": 0 })
     );
     assert_eq!(left("events WHERE published_at IS NULL").await, 30);
 }

@@ -8,15 +8,13 @@ use prometheus::{
     IntGaugeVec, Opts, Registry, Result, TextEncoder,
 };
 
+use super::activity::ROAD_BUCKETS;
 use super::load::Load;
 use super::process::ProcessCollector;
 
 /// Half a millisecond to ten seconds, in seconds.
 const LATENCY_BUCKETS: [f64; 14] =
     [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
-/// Five milliseconds to half an hour: a retried message takes its time.
-const ROAD_BUCKETS: [f64; 12] =
-    [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 30.0, 120.0, 600.0, 1800.0];
 
 /// What this process counts. Every name begins with `taskd_`, except those of the process itself
 /// (`process_…`), which all programs share; times are in seconds.
@@ -28,6 +26,7 @@ pub struct Metrics {
     pub http_requests: HistogramVec,
     pub http_answers: IntCounterVec,
     pub task_writes: IntCounter,
+    pub events_written: IntCounter,
     pub events_published: IntCounter,
     pub publish_failures: IntCounter,
     pub events_unpublished: IntGauge,
@@ -84,6 +83,8 @@ impl Metrics {
                 "taskd_task_writes_total",
                 "Committed writes of tasks; each has one event or more",
             )?,
+            events_written: new
+                .counter("taskd_events_written_total", "Events of the writes that are committed")?,
             events_published: new
                 .counter("taskd_events_published_total", "Events the broker has confirmed")?,
             publish_failures: new.counter(

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::task::Moment;
 use super::{UserView, not_blank};
-use crate::domain::user::{EMAIL, GIVEN_PASSWORD, TOKEN_NAME};
+use crate::domain::user::{EMAIL, GIVEN_PASSWORD, Role, TOKEN_NAME};
 use crate::http::extract::fields::{Fields, FromFields};
 use crate::store::accounts::tokens::TokenSummary;
 
@@ -45,6 +45,22 @@ pub struct SessionView {
     pub expires_at: DateTime<Utc>,
     /// Who has signed in.
     pub user: UserView,
+}
+
+/// Who sends a request, and how it has shown that.
+#[derive(Serialize, Apiv2Schema)]
+#[serde(rename_all = "camelCase")]
+#[openapi(rename = "CurrentSession")]
+pub struct CurrentSessionView {
+    /// Who asks; null where no token is required.
+    pub user: Option<UserView>,
+    /// What it has shown: `session` or `token` for a token of that kind, `none` where none is
+    /// required.
+    pub kind: String,
+    /// What the caller may do.
+    pub role: Role,
+    /// From when on the token is of no use; null for never, and where there is none.
+    pub expires_at: Option<DateTime<Utc>>,
 }
 
 /// An API token to be made.

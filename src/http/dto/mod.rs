@@ -23,7 +23,10 @@ mod event;
 mod task;
 mod user;
 
-pub use access::{NewTokenView, OpenSessionView, SessionInput, SessionView, TokenInput, TokenView};
+pub use access::{
+    CurrentSessionView, NewTokenView, OpenSessionView, SessionInput, SessionView, TokenInput,
+    TokenView,
+};
 pub use activity::{ActivityView, MailView};
 pub use category::{CategoryInput, CategoryPatch, CategoryView};
 pub use event::{EffectView, EventDetailView, EventView, StoryLineView};

@@ -92,6 +92,15 @@ impl FromFields for UserPatch {
     }
 }
 
+impl UserPatch {
+    /// Whether it changes the password and nothing else.
+    pub fn is_password_alone(&self) -> bool {
+        let changes_more =
+            self.email != Patch::Absent || self.name != Patch::Absent || self.role != Patch::Absent;
+        matches!(self.password, Patch::Set(_)) && !changes_more
+    }
+}
+
 described_as_text!(Role);
 
 /// A user. The password is in no answer.

@@ -120,7 +120,10 @@ mod tests {
                 not_expected::<Status>(&json!([])),
                 "must be one of pending, in-progress, completed, not an array",
             ),
-            (not_expected::<Role>(&json!("x")), "must be one of member, admin, not this text"),
+            (
+                not_expected::<Role>(&json!("x")),
+                "must be one of member, viewer, admin, not this text",
+            ),
         ] {
             assert_eq!(said, wanted);
         }

@@ -55,7 +55,7 @@ pub async fn identify<B: MessageBody + 'static>(
     let route = routes.zip(path.as_deref());
     let route = route.and_then(|(routes, path)| routes.find(request.method().as_str(), path));
     let caller = match route {
-        Some(route) => caller(&request, route.need).await,
+        Some(route) => caller(&request, route).await,
         None => Err(refusal(routes, path.as_deref())),
     };
     request.extensions_mut().insert(MatchedRoute { path, route });
@@ -119,18 +119,18 @@ fn matched(request: &ServiceRequest) -> Option<&'static Route> {
 }
 
 /// The caller, where the route requires one.
-async fn caller(request: &ServiceRequest, need: Need) -> Result<Option<Caller>, ApiError> {
+async fn caller(request: &ServiceRequest, route: &Route) -> Result<Option<Caller>, ApiError> {
     let state = request.app_data::<Data<AppState>>().ok_or(ApiError::Internal)?;
-    let admin = match need {
+    let metrics_public = state.common.policy.metrics_public;
+    match route.need {
         Need::Nothing => return Ok(None),
-        Need::AdminUnlessMetricsArePublic if state.common.policy.metrics_public => return Ok(None),
-        Need::Token => false,
-        Need::Admin | Need::AdminUnlessMetricsArePublic => true,
-    };
+        Need::OperationUnlessMetricsArePublic if metrics_public => return Ok(None),
+        _ => {}
+    }
     let caller = match bearer(request.headers())? {
         Some(token) => {
-            let holder = match need {
-                Need::AdminUnlessMetricsArePublic => scraper(&state.tokens, token).await?,
+            let holder = match route.need {
+                Need::OperationUnlessMetricsArePublic => scraper(&state.tokens, token).await?,
                 _ => state.tokens.holder(token).await?,
             };
             Caller::Holder(holder.ok_or(ApiError::InvalidToken)?)
@@ -138,20 +138,43 @@ async fn caller(request: &ServiceRequest, need: Need) -> Result<Option<Caller>, 
         None if state.common.policy.anybody => Caller::Anybody,
         None => return Err(ApiError::Unauthenticated),
     };
-    if admin && !caller.is_admin() {
-        return Err(FOR_ADMINS);
-    }
+    admit(caller, route)?;
     Ok(Some(caller))
 }
 
-/// Admits only an admin's token, in a process without the table.
-pub(in crate::http) async fn admin_only(
+/// Refuses a caller whose role is not enough for a route. What it may do there with which resource
+/// is for the handler to decide.
+fn admit(caller: Caller, route: &Route) -> Result<(), ApiError> {
+    if caller.is_viewer() && !route.admits_viewers() {
+        return Err(VIEWERS_LOOK);
+    }
+    match route.need {
+        Need::Nothing | Need::Token => Ok(()),
+        Need::Operation | Need::OperationUnlessMetricsArePublic => {
+            if caller.sees_operation() {
+                Ok(())
+            } else {
+                Err(FOR_OPERATORS)
+            }
+        }
+        Need::Admin => {
+            if caller.is_admin() {
+                Ok(())
+            } else {
+                Err(FOR_ADMINS)
+            }
+        }
+    }
+}
+
+/// Admits only a token that may see the metrics, in a process without the table.
+pub(in crate::http) async fn operators_only(
     request: &HttpRequest,
     tokens: &Tokens,
 ) -> Result<(), ApiError> {
     let token = bearer(request.headers())?.ok_or(ApiError::Unauthenticated)?;
     let holder = scraper(tokens, token).await?.ok_or(ApiError::InvalidToken)?;
-    if Caller::Holder(holder).is_admin() { Ok(()) } else { Err(FOR_ADMINS) }
+    if Caller::Holder(holder).sees_operation() { Ok(()) } else { Err(FOR_OPERATORS) }
 }
 
 /// How long the check of a scraper's token may take. A scraper gets its answer within a second,
@@ -164,6 +187,12 @@ async fn scraper(tokens: &Tokens, token: &str) -> Result<Option<Holder>, ApiErro
 }
 
 const FOR_ADMINS: ApiError = ApiError::Forbidden("this is for admins");
+const FOR_OPERATORS: ApiError = ApiError::Forbidden("this is for admins and viewers");
+/// What a viewer may not do.
+pub(in crate::http) const VIEWERS_LOOK: ApiError = ApiError::Forbidden(
+    "viewers look at everything and change nothing but their password: ask an admin, also for an \
+     API token (taskd token create)",
+);
 
 /// Refuses what is no route: 404 for a path that there isn't, or else 405 with the methods that the
 /// path has. A path that the server knows and that is not in the table lets nobody in.

@@ -80,7 +80,7 @@ fn parts(authority: &str) -> Option<(String, Option<u16>)> {
 }
 
 /// Whether an origin is that of the requested host itself, whichever scheme a proxy in front uses.
-fn is_own(origin: &str, host: &str) -> bool {
+pub(in crate::http) fn is_own(origin: &str, host: &str) -> bool {
     let Some((scheme, authority)) = origin.split_once("://") else { return false };
     let usual = match scheme {
         "http" => 80,

@@ -38,7 +38,7 @@ pub fn document() -> Value {
             ),
             ..Info::default()
         },
-        tags: [("tasks", "Tasks and what happened to them"), ("access", "Signing in, and API tokens"), ("users", "Who tasks are for"), ("categories", "What tasks are about"), ("events", "What changes of tasks became; for admins"), ("operation", "What watches and operates a process"), ("documentation", "What there is, and in which form")]
+        tags: [("tasks", "Tasks and what happened to them"), ("access", "Signing in, and API tokens"), ("users", "Who tasks are for"), ("categories", "What tasks are about"), ("events", "What changes of tasks became; for admins and viewers"), ("operation", "What watches and operates a process"), ("documentation", "What there is, and in which form")]
             .map(|(name, text)| Tag { name: name.into(), description: Some(text.into()), external_docs: None })
             .into(),
         ..DefaultApiRaw::default()
@@ -91,6 +91,13 @@ fn complete(document: &mut Value) {
         json!({ "type": "string", "enum": Role::ALL.map(Role::as_str) }),
     );
     schemas["Session"]["properties"]["user"] = json!({ "$ref": "#/components/schemas/User" });
+    schemas["CurrentSession"]["properties"]["user"] = json!({
+        "nullable": true, "allOf": [{ "$ref": "#/components/schemas/User" }],
+        "description": "Who asks; null where no token is required.",
+    });
+    let current = &mut schemas["CurrentSession"]["properties"];
+    current["kind"]["enum"] = json!(["session", "token", "none"]);
+    current["role"]["enum"] = json!(Role::ALL.map(Role::as_str));
     for schema in ["Activity", "Event", "EventDetail"] {
         schemas[schema]["properties"]["type"]["enum"] =
             json!(catalog::built_in().iter().map(|known| known.name).collect::<Vec<_>>());
@@ -128,7 +135,7 @@ fn complete(document: &mut Value) {
     document["components"]["headers"] = headers::rates();
     document["components"]["securitySchemes"] = json!({ "token": {
         "type": "http", "scheme": "bearer",
-        "description": "A session's token (`POST /sessions`) or an API token (`POST /tokens`)." } });
+        "description": "A session's token (`POST /sessions`) or an API token (`POST /tokens`). A member sees and changes its own tasks; a viewer sees all and changes nothing; an admin may do anything." } });
     document["security"] = json!([{ "token": [] }]);
     let rules: Map<String, Value> = parameter_rules()
         .into_iter()

@@ -116,11 +116,11 @@ pub(super) const LISTS: [(&str, &str, &str); 2] =
     [("EventDetail", "effects", "Effect"), ("EventDetail", "story", "StoryLine")];
 
 /// Schemas of responses that are not rows of a page.
-pub(super) const ALONE: [&str; 6] =
-    ["Session", "NewToken", "EventDetail", "Effect", "StoryLine", "Mail"];
+pub(super) const ALONE: [&str; 7] =
+    ["Session", "CurrentSession", "NewToken", "EventDetail", "Effect", "StoryLine", "Mail"];
 
 /// Members of responses that may be null. Every member is always present except `total`.
-pub(super) const NULLABLE: [(&str, &str); 45] = [
+pub(super) const NULLABLE: [(&str, &str); 46] = [
     ("Event", "requestId"),
     ("Event", "traceId"),
     ("EventDetail", "requestId"),
@@ -156,6 +156,7 @@ pub(super) const NULLABLE: [(&str, &str); 45] = [
     ("Token", "expiresAt"),
     ("Token", "lastUsedAt"),
     ("NewToken", "expiresAt"),
+    ("CurrentSession", "expiresAt"),
     ("TokenPage", "nextCursor"),
     ("SessionPage", "nextCursor"),
     ("OpenSession", "expiresAt"),

@@ -133,8 +133,9 @@ pub async fn delete(state: Data<AppState>, caller: Caller, id: Id) -> Result<Del
         )?;
         drop(connection);
         let tasks = deleted.ok_or(ApiError::NotFound("category"))?;
+        let events = tasks.len();
         let scopes = tasks.into_iter().map(Scope::Task).chain([Scope::TaskLists]);
-        state.written(scopes.collect()).await;
+        state.written(events, scopes.collect()).await;
         Ok(Deleted)
     })
     .await

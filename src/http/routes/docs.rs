@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, PoisonError, RwLock};
 
-use actix_web::http::header::{ACCEPT, CONTENT_ENCODING, CONTENT_TYPE, LOCATION, VARY};
+use actix_web::http::header::{ACCEPT, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, LOCATION, VARY};
 use actix_web::web::{self, Bytes, Data, Path};
 use actix_web::{HttpRequest, HttpResponse};
 use serde_json::json;
@@ -88,13 +88,19 @@ pub(super) static ROUTES: &[Route] = &[
     ),
 ];
 
-/// Redirects a browser to the documentation, and tells other clients what there is.
-async fn index(request: HttpRequest, state: Data<AppState>) -> HttpResponse {
-    let accepted = request.headers().get_all(ACCEPT).filter_map(|value| value.to_str().ok());
-    let is_browser = accepted.flat_map(|value| value.split(',')).any(|media_type| {
+/// Whether a client asks for a page.
+pub(in crate::http) fn is_browser(headers: &HeaderMap) -> bool {
+    let accepted = headers.get_all(ACCEPT).filter_map(|value| value.to_str().ok());
+    accepted.flat_map(|value| value.split(',')).any(|media_type| {
         let name = media_type.split(';').next().unwrap_or_default();
         name.trim().eq_ignore_ascii_case("text/html")
-    });
+    })
+}
+
+/// Redirects a browser to the documentation, unless the console has taken it; and tells other
+/// clients what there is.
+async fn index(request: HttpRequest, state: Data<AppState>) -> HttpResponse {
+    let is_browser = is_browser(request.headers());
     let mut response = match is_browser {
         true => HttpResponse::Found(),
         false => HttpResponse::Ok(),
@@ -108,6 +114,7 @@ async fn index(request: HttpRequest, state: Data<AppState>) -> HttpResponse {
     response.json(json!({
         "name": "taskd",
         "version": env!("CARGO_PKG_VERSION"),
+        "console": state.common.console.then_some("/console"),
         "documentation": "/docs",
         "openapi": "/openapi.json",
         "schemas": schemas,

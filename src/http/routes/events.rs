@@ -1,5 +1,5 @@
 //! `/events`, for operators: events, and what became of them. A payload contains what users wrote,
-//! so all of it is for admins, and nothing is cached.
+//! so all of it is for admins and viewers, and nothing is cached.
 
 use actix_web::dev::Payload;
 use actix_web::web::Data;
@@ -25,14 +25,14 @@ use crate::store::events::{self, EventQuery};
 
 /// The routes of events.
 pub(super) static ROUTES: &[Route] = &[
-    Route::get("/events", Need::Admin, || web::Route::new().to(list)).reads_parameters(),
-    Route::get("/events/{eventId}", Need::Admin, || web::Route::new().to(get)),
+    Route::get("/events", Need::Operation, || web::Route::new().to(list)).reads_parameters(),
+    Route::get("/events/{eventId}", Need::Operation, || web::Route::new().to(get)),
 ];
 
 #[api_v2_operation(
     operation_id = "listEvents",
     tags("events"),
-    summary = "List events, newest first; for admins"
+    summary = "List events, newest first; for admins and viewers"
 )]
 pub async fn list(
     state: Data<AppState>,
@@ -52,7 +52,7 @@ pub async fn list(
 #[api_v2_operation(
     operation_id = "getEvent",
     tags("events"),
-    summary = "Get an event and what became of it; for admins"
+    summary = "Get an event and what became of it; for admins and viewers"
 )]
 pub async fn get(
     state: Data<AppState>,

@@ -16,7 +16,7 @@ use crate::broker::{Broker, QueueWatch};
 use crate::ground::telemetry::Metrics;
 use crate::http::describe::{OPERATION, answer, problem};
 use crate::http::error::ApiError;
-use crate::http::middleware::admission::admin_only;
+use crate::http::middleware::admission::operators_only;
 use crate::http::route::{Class, Need, Route};
 use crate::read_cache::ReadCache;
 use crate::store::delivery::outbox;
@@ -39,8 +39,8 @@ pub struct HealthSources {
     /// The metrics that `/metrics` shows.
     pub metrics: Metrics,
     /// Authenticates tokens for `/metrics`, in a process that has no admission table and shows
-    /// metrics to admins alone.
-    pub metrics_for_admins: Option<Tokens>,
+    /// metrics to admins and viewers alone.
+    pub metrics_for_operators: Option<Tokens>,
     /// The last result of `/readyz`.
     pub last: LastReport,
     /// When the broker was last asked about its queues.
@@ -101,14 +101,14 @@ pub(in crate::http) static ROUTES: &[Route] = &[
         }))
     })
     .counted_as(Class::Unlimited),
-    Route::plain_get("/metrics", Need::AdminUnlessMetricsArePublic, || web::route().to(metrics), || {
+    Route::plain_get("/metrics", Need::OperationUnlessMetricsArePublic, || web::route().to(metrics), || {
         Some(json!({
             "operationId": "getMetrics", "tags": [OPERATION],
-            "summary": "What the process counts, for Prometheus; for admins unless METRICS_PUBLIC",
+            "summary": "What the process counts, for Prometheus; for admins and viewers unless METRICS_PUBLIC",
             "responses": {
                 "200": answer("The text format", "text/plain", json!({ "type": "string" })),
                 "401": problem("A token is needed, or the token is not valid"),
-                "403": problem("This is for admins"),
+                "403": problem("This is for admins and viewers"),
             },
         }))
     })
@@ -252,8 +252,8 @@ async fn metrics(
     request: HttpRequest,
     monitored: Data<HealthSources>,
 ) -> Result<impl Responder, ApiError> {
-    if let Some(tokens) = &monitored.metrics_for_admins {
-        admin_only(&request, tokens).await?;
+    if let Some(tokens) = &monitored.metrics_for_operators {
+        operators_only(&request, tokens).await?;
     }
     let metrics = &monitored.metrics;
     let pool = monitored.pools.status();

@@ -40,6 +40,8 @@ pub fn all() -> &'static Routes {
             operator::audit::ROUTES,
             operator::effects::ROUTES,
             operator::processes::ROUTES,
+            operator::overview::ROUTES,
+            operator::examination::ROUTES,
             operator::demo::ROUTES,
         ])
     });
@@ -136,6 +138,6 @@ mod tests {
     fn each_route_is_there_once() {
         let routes: Vec<(&str, &str)> = all().iter().map(|r| (r.method, r.path)).collect();
         assert_eq!(routes.iter().collect::<BTreeSet<_>>().len(), routes.len());
-        assert_eq!(routes.len(), 68);
+        assert_eq!(routes.len(), 72);
     }
 }

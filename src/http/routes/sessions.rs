@@ -6,7 +6,7 @@ use paperclip::actix::{api_v2_operation, web};
 use serde_json::json;
 
 use crate::access::{Caller, HashRequester, issue_session};
-use crate::http::dto::{SessionInput, SessionPage, SessionView};
+use crate::http::dto::{CurrentSessionView, SessionInput, SessionPage, SessionView};
 use crate::http::error::ApiError;
 use crate::http::extract::caller::Client;
 use crate::http::extract::fields::Params;
@@ -31,10 +31,12 @@ pub(super) static ROUTES: &[Route] = &[
     Route::post("/sessions", Need::Nothing, || web::Route::new().to(create))
         .counted_as(Class::SignIn)
         .fails_with(|| vec![ApiError::BadCredentials]),
-    Route::delete("/sessions", Need::Token, || web::Route::new().to(delete_all)),
+    Route::delete("/sessions", Need::Token, || web::Route::new().to(delete_all)).open_to_viewers(),
+    Route::get("/sessions/current", Need::Token, || web::Route::new().to(current)),
     Route::delete("/sessions/current", Need::Token, || web::Route::new().to(delete_current))
+        .open_to_viewers()
         .fails_with(|| vec![ApiError::NotFound("session")]),
-    Route::delete("/sessions/{id}", Need::Token, || web::Route::new().to(delete)),
+    Route::delete("/sessions/{id}", Need::Token, || web::Route::new().to(delete)).open_to_viewers(),
     Route::get("/users/{id}/sessions", Need::Token, || web::Route::new().to(list_of_user))
         .reads_parameters(),
     Route::delete("/users/{id}/sessions", Need::Token, || web::Route::new().to(delete_of_user)),
@@ -118,6 +120,32 @@ async fn sealed(
     salt.add(text.as_bytes());
     let secret = state.common.passwords.key(asker, password, salt.finish()).await?;
     Ok(key.sealed(&secret))
+}
+
+#[api_v2_operation(
+    operation_id = "getCurrentSession",
+    tags("access"),
+    summary = "Who you are, and what you may do"
+)]
+pub async fn current(
+    state: Data<AppState>,
+    caller: Caller,
+) -> Result<JsonResponse<CurrentSessionView>, ApiError> {
+    let role = caller.role();
+    let Some(holder) = caller.holder() else {
+        let kind = "none".to_owned();
+        let nobody = CurrentSessionView { user: None, kind, role, expires_at: None };
+        return Ok(JsonResponse::ok(&nobody));
+    };
+    let user = users::find(&mut *state.store.connection().await?, holder.user_id).await?;
+    // A token that is still cached may have outlived its user by a moment.
+    let user = user.ok_or(ApiError::InvalidToken)?;
+    let kind = match holder.kind {
+        Kind::Session => "session",
+        Kind::Api => "token",
+    };
+    let (kind, expires_at) = (kind.to_owned(), holder.expires_at);
+    Ok(JsonResponse::ok(&CurrentSessionView { user: Some(user.into()), kind, role, expires_at }))
 }
 
 #[api_v2_operation(operation_id = "signOut", tags("access"), summary = "Sign out")]

@@ -130,7 +130,7 @@ pub async fn create(
         };
         // The batch that wrote the task has done this otherwise.
         if keyed {
-            state.written(vec![Scope::TaskLists]).await;
+            state.written(1, vec![Scope::TaskLists]).await;
         }
         Ok(answer)
     })

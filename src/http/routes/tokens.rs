@@ -221,6 +221,9 @@ pub(in crate::http) async fn exists(
     id: i64,
 ) -> Result<(), ApiError> {
     visible(caller, id)?;
+    if caller.is_viewer() && caller.user_id() != Some(id) {
+        return Err(ApiError::Forbidden("the tokens and sessions of others are for admins"));
+    }
     let found = credentials::of(&mut *state.store.connection().await?, id).await?;
     found.map(drop).ok_or(ApiError::NotFound("user"))
 }

@@ -16,6 +16,7 @@ use crate::http::extract::fields::{Params, Patch};
 use crate::http::extract::idempotency_key::IdempotentBody;
 use crate::http::extract::ids::Id;
 use crate::http::extract::paging::ListParams;
+use crate::http::middleware::admission::VIEWERS_LOOK;
 use crate::http::request_id::RequestId;
 use crate::http::response::{Created, Deleted, JsonResponse};
 use crate::http::route::{Need, Route};
@@ -27,11 +28,12 @@ use crate::store::{Connection, StoreError, transaction, unless_in_conflict};
 
 /// The routes of users.
 pub(super) static ROUTES: &[Route] = &[
-    Route::get("/users", Need::Admin, || web::Route::new().to(list)).reads_parameters(),
+    Route::get("/users", Need::Operation, || web::Route::new().to(list)).reads_parameters(),
     Route::post("/users", Need::Admin, || web::Route::new().to(create))
         .fails_with(|| vec![ApiError::EmailTaken]),
     Route::get("/users/{id}", Need::Token, || web::Route::new().to(get)),
     Route::patch("/users/{id}", Need::Token, || web::Route::new().to(patch))
+        .open_to_viewers()
         .fails_with(|| vec![ApiError::EmailTaken, ApiError::LastAdmin, ApiError::WrongPassword]),
     Route::delete("/users/{id}", Need::Admin, || web::Route::new().to(delete))
         .fails_with(|| vec![ApiError::LastAdmin]),
@@ -114,6 +116,9 @@ pub async fn patch(
 ) -> Result<JsonResponse<UserView>, ApiError> {
     let (id, mut patch) = (id.0, input.0);
     visible(caller, id)?;
+    if caller.is_viewer() && (caller.user_id() != Some(id) || !patch.is_password_alone()) {
+        return Err(VIEWERS_LOOK);
+    }
     if patch.role != Patch::Absent && !caller.is_admin() {
         return Err(ApiError::Forbidden("only an admin changes roles"));
     }
@@ -220,8 +225,9 @@ pub async fn delete(state: Data<AppState>, caller: Caller, id: Id) -> Result<Del
         drop(connection);
         let tasks = deleted.ok_or(ApiError::NotFound("user"))?;
         state.tokens.changed(id);
+        let events = tasks.len();
         let scopes = tasks.into_iter().map(Scope::Task).chain([Scope::TaskLists]);
-        state.written(scopes.collect()).await;
+        state.written(events, scopes.collect()).await;
         Ok(Deleted)
     })
     .await

@@ -14,6 +14,7 @@ use tokio::time::timeout;
 
 use crate::broker::Broker;
 use crate::ground::shutdown::Shutdown;
+use crate::http::console::{self, Api, Turns, front};
 use crate::http::middleware::admission::{enforce, identify};
 use crate::http::middleware::connection::minded;
 use crate::http::middleware::cors;
@@ -55,7 +56,7 @@ pub async fn serve(
         cache: shared.cache.on_thread(),
         metrics: shared.common.metrics.clone(),
         // The admission table has a rule for the metrics.
-        metrics_for_admins: None,
+        metrics_for_operators: None,
         last: LastReport::default(),
         queues: Arc::default(),
     };
@@ -68,10 +69,12 @@ pub async fn serve(
     let allowed = Data::new(limits.allowed.clone());
     let limits = Data::new(limits);
     let stopping = Data::new(Stopping(shutdown.clone()));
+    let turns = Data::new(Turns::default());
     let app = move || {
         let origins = limits.allowed.origins.as_ref();
         let state = shared.on_thread(serving.fetch_add(1, Ordering::Relaxed) % threads);
-        App::new()
+        let data = state.clone();
+        let api = App::new()
             // The last wrap is the outermost.
             .wrap(from_fn(enforce))
             .wrap(from_fn(limit))
@@ -95,7 +98,28 @@ pub async fn serve(
             .configure(routes::described)
             .build()
             .configure(routes::plain(routes::all().iter()))
-            .default_service(nothing_here())
+            .default_service(nothing_here());
+        let (access_log, stopping, allowed) =
+            (access_log.clone(), stopping.clone(), allowed.clone());
+        let (limits, turns) = (limits.clone(), turns.clone());
+        let console = data.common.console.then_some(move |api: Api| {
+            App::new()
+                .wrap(from_fn(guard))
+                .wrap(from_fn(observe))
+                .wrap(from_fn(secured))
+                .wrap(from_fn(with_body))
+                .wrap(from_fn(minded))
+                .app_data(limits.clone())
+                .app_data(allowed.clone())
+                .app_data(access_log.clone())
+                .app_data(stopping.clone())
+                .app_data(turns.clone())
+                .app_data(Data::new(data.common.pulse.clone()))
+                .app_data(Data::new(data.clone()))
+                .app_data(api)
+                .configure(console::routes)
+        });
+        front(api, console)
     };
     let app = move |serving| connections(&app, serving);
     let same_listener = listener.try_clone()?;

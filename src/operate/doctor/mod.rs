@@ -6,10 +6,12 @@
 
 pub mod canary;
 mod database;
-mod gates;
+mod examination;
+pub(in crate::operate) mod gates;
 mod outside;
-mod wording;
-mod work;
+mod variable;
+pub(in crate::operate) mod wording;
+pub(in crate::operate) mod work;
 
 use std::time::Duration;
 
@@ -17,7 +19,9 @@ use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 
 pub use self::database::reach;
+pub use self::examination::{Configuration, Examination, Report};
 pub use self::outside::{Dependencies, Mail, Setting};
+pub use self::variable::{Source, Variable};
 pub use self::wording::{quoted, rename};
 use crate::domain::presence::Role;
 use crate::store::Store;
@@ -66,7 +70,7 @@ pub struct Patient {
 
 impl Patient {
     /// The command that starts a process of this role.
-    fn start(&self, role: Role) -> String {
+    pub(in crate::operate) fn start(&self, role: Role) -> String {
         let role = if self.embedded { Role::Up } else { role };
         format!("taskd {}", role.as_str())
     }

@@ -11,7 +11,7 @@ pub fn quoted(text: &str) -> String {
 }
 
 /// How to start the server that a variable names, where it is the one of `compose.yaml`.
-pub(super) fn restart(variable: &str) -> String {
+pub(in crate::operate) fn restart(variable: &str) -> String {
     let service = match variable {
         "RABBITMQ_URL" => "rabbitmq",
         "REDIS_URL" => "redis",
@@ -29,13 +29,13 @@ pub fn rename(variable: &str, example: &str) -> String {
 }
 
 /// A duration in words, without fractions of a second.
-pub(super) fn words(seconds: f64) -> String {
+pub(in crate::operate) fn words(seconds: f64) -> String {
     let whole = std::time::Duration::from_secs(seconds.max(0.0) as u64);
     humantime::format_duration(whole).to_string()
 }
 
 /// `1 event` or `2 events`.
-pub(super) fn count(count: impl TryInto<i64>, what: &str) -> String {
+pub(in crate::operate) fn count(count: impl TryInto<i64>, what: &str) -> String {
     let count = count.try_into().unwrap_or(i64::MAX);
     format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }

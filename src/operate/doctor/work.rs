@@ -5,42 +5,49 @@ use chrono::Utc;
 use super::database::told;
 use super::wording::{count, words};
 use super::{Patient, Verdict};
-use crate::domain::presence::{NO_WORKER, Role, Seen, TWO_VERSIONS};
+use crate::domain::presence::{Finding, Process, Role, Seen, TWO_VERSIONS};
 use crate::operate::presence;
 use crate::store::operation::inspect;
 
 /// An event is published within milliseconds, or ten seconds later if its process was killed.
 const OLD_EVENT_SECONDS: f64 = 30.0;
 
+/// What is to be said of a finding about processes.
+pub(in crate::operate) fn of_finding(of: &Patient, finding: &Finding) -> Verdict {
+    let (message, worker) = (finding.message.clone(), of.start(Role::Work));
+    match (finding.code, &finding.process) {
+        (TWO_VERSIONS, _) => {
+            let mend = "taskd ps  # then replace those of the older version";
+            Verdict::warn(message, "processes", mend)
+        }
+        (_, Some(Process { pid, host, .. })) => {
+            let mend = format!("kill {pid}  # on {host}, and start it again: {worker}");
+            Verdict::fail(message, "processes", mend)
+        }
+        (_, None) => Verdict::fail(message, "processes", worker),
+    }
+}
+
+/// What is to be said of an outbox whose oldest event is so many seconds old, if that is long.
+pub(in crate::operate) fn of_outbox(of: &Patient, processes: &[Seen], age: f64) -> Option<Verdict> {
+    if age < OLD_EVENT_SECONDS {
+        return None;
+    }
+    let publishes = processes.iter().any(|seen| seen.is_alive() && seen.process.role.publishes());
+    let (why, mend) = match publishes {
+        true => ("the broker takes none", "taskd topology check".to_owned()),
+        false => ("nobody publishes them", of.start(Role::Serve)),
+    };
+    let found = format!("events have waited to be published for {}: {why}", words(age));
+    Some(Verdict::fail(found, "events", mend))
+}
+
 pub(super) async fn processes(of: Patient) -> Vec<Verdict> {
     let checked = async {
         let (processes, findings) = presence::look(&mut *of.store.connection().await?).await?;
         let alive: Vec<&Seen> = processes.iter().filter(|seen| seen.is_alive()).collect();
-        let mut verdicts: Vec<Verdict> = findings
-            .into_iter()
-            .map(|finding| {
-                let restart = finding.process.as_ref().map_or_else(
-                    || of.start(Role::Work),
-                    |process| {
-                        format!(
-                            "kill {}  # on {}, and start it again: {}",
-                            process.pid,
-                            process.host,
-                            of.start(Role::Work)
-                        )
-                    },
-                );
-                match finding.code {
-                    NO_WORKER => Verdict::fail(finding.message, "processes", restart),
-                    TWO_VERSIONS => Verdict::warn(
-                        finding.message,
-                        "processes",
-                        "taskd ps  # then replace those of the older version",
-                    ),
-                    _ => Verdict::fail(finding.message, "processes", restart),
-                }
-            })
-            .collect();
+        let mut verdicts: Vec<Verdict> =
+            findings.iter().map(|finding| of_finding(&of, finding)).collect();
         let number =
             |what: fn(Role) -> bool| alive.iter().filter(|seen| what(seen.process.role)).count();
         let (workers, servers) = (number(Role::works), number(Role::publishes));
@@ -60,28 +67,14 @@ pub(super) async fn processes(of: Patient) -> Vec<Verdict> {
 pub(super) async fn outbox(of: Patient) -> Vec<Verdict> {
     let checked = async {
         let mut connection = of.store.connection().await?;
-        let Some(age) = inspect::outbox_age(&mut connection).await? else {
+        let Some(age) = inspect::outbox(&mut connection, 1).await?.oldest_seconds else {
             return Ok(vec![Verdict::ok("every event is published")]);
         };
-        if age < OLD_EVENT_SECONDS {
-            return Ok(vec![Verdict::ok("the events that wait to be published are new")]);
-        }
         let (processes, _) = presence::look(&mut connection).await?;
-        let publishes =
-            processes.iter().any(|seen| seen.is_alive() && seen.process.role.publishes());
-        let old = format!("events have waited to be published for {}", words(age));
-        Ok(vec![match publishes {
-            true => Verdict::fail(
-                format!("{old}: the broker takes none"),
-                "events",
-                "taskd topology check",
-            ),
-            false => Verdict::fail(
-                format!("{old}: nobody publishes them"),
-                "events",
-                of.start(Role::Serve),
-            ),
-        }])
+        Ok(vec![
+            of_outbox(&of, &processes, age)
+                .unwrap_or_else(|| Verdict::ok("the events that wait to be published are new")),
+        ])
     };
     told(checked.await)
 }

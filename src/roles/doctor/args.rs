@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::super::configuration::Examined;
 use crate::config::{
     BrokerArgs, CacheArgs, DataArgs, DatabaseArgs, MailArgs, RetentionArgs, TlsArgs, duration,
 };
@@ -39,6 +40,18 @@ pub struct Args {
 }
 
 impl Args {
+    /// What is examined.
+    pub(super) fn examined(&self) -> Examined<'_> {
+        Examined {
+            database: &self.database,
+            broker: &self.broker,
+            cache: &self.cache,
+            tls: &self.tls,
+            mail: Some((&self.mail, &self.data)),
+            retention: Some(&self.retention),
+        }
+    }
+
     /// The data directory of the `taskd up` that may be asked.
     pub fn data(&self) -> &DataArgs {
         &self.data

@@ -1,9 +1,9 @@
 //! Has the database examined, where it is.
 
+use super::super::configuration::Settings;
 use super::super::reach::StoppedUp;
 use super::super::source;
 use super::args::Args;
-use super::configuration::Settings;
 use crate::http::routes::operator::socket;
 use crate::operate::doctor::{
     self, DATABASE, DatabaseReport, Patient, Setting, Verdict, examine_database, without_database,

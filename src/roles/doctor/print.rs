@@ -1,8 +1,7 @@
 //! Prints a report on a terminal: what is wrong comes last, nearest to the prompt.
 
-use super::Report;
 use crate::ground::output::{self, OutputError};
-use crate::operate::doctor::{State, Verdict};
+use crate::operate::doctor::{Report, State, Verdict};
 
 /// The variables that are set, or all; the checks; and for each fault the command that mends it.
 pub(super) fn report(report: &Report, all_variables: bool) -> Result<(), OutputError> {

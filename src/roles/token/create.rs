@@ -8,6 +8,7 @@ use super::super::reach;
 use super::super::source::SourceArgs;
 use crate::access::{Grant, grant};
 use crate::config::{DataArgs, duration};
+use crate::domain::user::Role;
 use crate::ground::output;
 use crate::ground::secret::Secret;
 use crate::http::routes::operator::socket::{self, NewTokenDocument};
@@ -20,6 +21,9 @@ pub(super) struct CreateArgs {
     /// Make this user an admin
     #[arg(long)]
     admin: bool,
+    /// Make this user a viewer, who looks at everything and changes nothing
+    #[arg(long, conflicts_with = "admin")]
+    viewer: bool,
     /// What the token is for
     #[arg(long, default_value = "command line")]
     name: String,
@@ -34,7 +38,11 @@ pub(super) struct CreateArgs {
 pub(super) async fn create(args: CreateArgs) -> anyhow::Result<ExitCode> {
     let order = Grant {
         user: args.user,
-        admin: args.admin,
+        role: match (args.admin, args.viewer) {
+            (true, _) => Some(Role::Admin),
+            (false, true) => Some(Role::Viewer),
+            (false, false) => None,
+        },
         name: args.name,
         lifetime: args.expires_in.map(|time| time.as_secs().max(1)),
     };

@@ -4,7 +4,9 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
-use super::super::parts::{self, WorkerSettings};
+use super::super::configuration::Examined;
+use super::super::parts;
+use super::super::worker::WorkerSettings;
 use super::demo::{self, DEMO_DATA_DIR};
 use crate::cache::RedisUrl;
 use crate::config::{
@@ -89,6 +91,18 @@ impl Args {
             retries: self.broker.retry.retry_delays.clone(),
             simulation,
             limits: self.effects.limits(),
+        }
+    }
+
+    /// What it can be examined by.
+    pub(super) fn examined(&self) -> Examined<'_> {
+        Examined {
+            database: &self.database,
+            broker: &self.broker,
+            cache: &self.cache,
+            tls: &self.tls,
+            mail: Some((&self.mail, &self.data)),
+            retention: Some(&self.retention),
         }
     }
 

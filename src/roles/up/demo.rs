@@ -4,8 +4,10 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::super::parts::{self, RoleContext, WorkerSettings};
+use super::super::parts::RoleContext;
+use super::super::worker::{self, WorkerSettings};
 use super::Args;
+use crate::broker::Broker;
 use crate::config::{ConfigError, DEFAULT_MAIL_DIR};
 use crate::consumer::Consumer;
 use crate::demo::{Demo, DemoWorker, KEPT, PURGES};
@@ -17,7 +19,9 @@ use crate::ground::shutdown::Shutdown;
 use crate::ground::telemetry::Load;
 use crate::ground::tls::Tls;
 use crate::mail::Mailer;
+use crate::operate::presence::Presence;
 use crate::retention::Retention;
+use crate::store::Store;
 
 /// The data directory of a demo, if nothing else is said.
 pub(super) const DEMO_DATA_DIR: &str = ".taskd-demo";
@@ -94,13 +98,18 @@ pub(super) fn panel(address: SocketAddr, data: &Path) -> String {
     )
 }
 
-/// Puts a demo around what a process is made of, if it is to be one.
-pub(super) async fn around(args: &Args, context: RoleContext) -> anyhow::Result<RoleContext> {
+/// What the process is made of, with a demo around it if it is to be one.
+pub(super) async fn context(
+    args: &Args,
+    store: &Store,
+    broker: &Arc<dyn Broker>,
+) -> anyhow::Result<RoleContext> {
+    let context = RoleContext::new(store.clone(), Arc::clone(broker))?;
     if !args.demo {
         return Ok(context);
     }
-    let RoleContext { store, broker, .. } = context.clone();
-    let demo = Demo::new(store, broker, args.mail.mail_dir.clone()).await?;
+    let mail_dir = args.mail.mail_dir.clone();
+    let demo = Demo::new(store.clone(), Arc::clone(broker), mail_dir).await?;
     Ok(RoleContext { broker: demo.broker(), demo: Some(demo), ..context })
 }
 
@@ -120,7 +129,7 @@ impl Workers {
         settings: WorkerSettings,
     ) -> anyhow::Result<Workers> {
         Ok(match &context.demo {
-            None => Workers::One(Box::new(parts::consumer(context, mailer, settings)?)),
+            None => Workers::One(Box::new(worker::consumer(context, mailer, settings)?)),
             Some(demo) => Workers::OfDemo(demo.clone(), mailer, settings),
         })
     }
@@ -141,7 +150,7 @@ impl Workers {
         shutdown: &Shutdown,
     ) -> anyhow::Result<()> {
         let (demo, mailer, settings) = match self {
-            Workers::One(worker) => return parts::work(context, *worker, shutdown).await,
+            Workers::One(worker) => return worker::work(context, *worker, shutdown).await,
             Workers::OfDemo(demo, mailer, settings) => (demo, mailer, settings),
         };
         tokio::spawn(demo.clone().tell(address, shutdown.clone()));
@@ -157,34 +166,35 @@ impl Workers {
 
 /// Runs one worker of a demo whenever it is to work, until the process is told to stop.
 async fn work(
-    worker: DemoWorker,
+    demo_worker: DemoWorker,
     context: &RoleContext,
     (mailer, mail_limit): (Arc<dyn Mailer>, Limit),
     settings: WorkerSettings,
     shutdown: &Shutdown,
 ) -> anyhow::Result<()> {
-    let mut context = RoleContext { broker: worker.broker(), ..context.clone() };
+    let mut context = RoleContext { broker: demo_worker.broker(), ..context.clone() };
     context.metrics.in_hand = Load::default();
-    let mailer = worker.mailer(mailer, shutdown);
+    let mailer = demo_worker.mailer(mailer, shutdown);
     loop {
         tokio::select! {
             () = shutdown.requested() => return Ok(()),
-            () = worker.wanted() => {}
+            () = demo_worker.wanted() => {}
         }
         // It stops by itself, and then has its own time for draining.
         let own = Shutdown::new(shutdown.drain_timeout());
         let consumer =
-            parts::consumer(&context, (Arc::clone(&mailer), mail_limit), settings.clone())?;
-        let presence = context.presence(Role::Work, &settings.name);
+            worker::consumer(&context, (Arc::clone(&mailer), mail_limit), settings.clone())?;
+        let RoleContext { store, metrics, .. } = &context;
+        let presence = Presence::start(store.clone(), Role::Work, &settings.name, metrics);
         let stopping = async {
             tokio::select! {
                 () = shutdown.requested() => {}
-                () = worker.unwanted() => {}
+                () = demo_worker.unwanted() => {}
                 () = own.requested() => {}
             }
             own.stop();
         };
-        let (worked, ()) = tokio::join!(parts::work(&context, consumer, &own), stopping);
+        let (worked, ()) = tokio::join!(worker::work(&context, consumer, &own), stopping);
         presence.leave().await;
         if worked.is_err() {
             // A worker that has panicked stops the whole process.

@@ -1,6 +1,7 @@
 //! What `taskd up` says when it has started.
 
 use crate::access::{Grant, grant};
+use crate::domain::user::Role;
 use crate::ground::output;
 use crate::ground::secret::Secret;
 use crate::http::middleware::admission::Policy;
@@ -19,7 +20,7 @@ pub(super) async fn greet(
         if !users::has_admin(&mut connection).await? {
             let first = Grant {
                 user: "admin@localhost".into(),
-                admin: true,
+                role: Some(Role::Admin),
                 name: "first start of taskd up".into(),
                 lifetime: None,
             };

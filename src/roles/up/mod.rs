@@ -13,35 +13,35 @@ use std::time::Duration;
 pub use self::args::Args;
 use self::args::CheckedArgs;
 use self::database::Database;
-use super::parts::{self, RoleContext};
-use super::{runtime, upkeep};
+use super::configuration::{self, Invocation};
+use super::{parts, runtime, upkeep};
+use crate::domain::presence::Role;
 
 /// Runs everything until told to stop.
 ///
 /// # Errors
 /// The configuration is wrong, the port or the data directory is taken, or a dependency is not as
 /// it must be.
-pub async fn run(mut args: Args) -> anyhow::Result<ExitCode> {
+pub async fn run(mut args: Args, invocation: &Invocation) -> anyhow::Result<ExitCode> {
     let CheckedArgs { simulation, keep, tls, redis_url, address, policy } = args.check()?;
+    let examination = configuration::examination(Role::Up.as_str(), &args.examined(), invocation);
     let listener = runtime::listen(address, "TASKD_HOST", "PORT")?;
     let address = listener.local_addr()?;
     let shutdown = runtime::stop_signal(args.drain_timeout)?;
-
     let (database, store) = Database::open(&args, &tls).await?;
     let broker = parts::broker(&args.broker, &tls, "taskd up", &store, false)?;
     runtime::meet(broker.as_ref(), false).await?;
     let redis = parts::shared_cache(redis_url.as_ref(), &args.cache).await?;
     let mailer = parts::mailer(&args.mail, &tls)?;
-    let context = demo::around(&args, RoleContext::new(store.clone(), broker.clone())?).await?;
-
+    let context = demo::context(&args, &store, &broker).await?;
     let workers = demo::Workers::new(&context, mailer, args.worker(simulation))?;
-    let presence = context.presence(workers.role(), &parts::default_worker());
+    let noted = context.noted(workers.role(), &parts::default_worker());
     let operated = database.take_orders(&store)?;
     let parting = async {
         if let Some(operated) = operated {
             operated.stop().await;
         }
-        tokio::join!(presence.leave(), broker.close());
+        tokio::join!(noted.end(), broker.close());
     };
     let panel = |token: Option<&_>| {
         panel::panel(&args, &tls, address, policy, &database, redis_url.as_ref(), token)
@@ -60,6 +60,8 @@ pub async fn run(mut args: Args) -> anyhow::Result<ExitCode> {
         limiter: redis.map(|redis| parts::shared_limiter(redis, &store)),
         args: args.api.clone(),
         pools: None,
+        embedded: database.is_embedded(),
+        examination,
         farewell: Duration::ZERO,
         policy,
     };

@@ -5,8 +5,9 @@ mod args;
 use std::process::ExitCode;
 
 pub use self::args::Args;
-use super::parts::{self, WorkerSettings};
+use super::parts;
 use super::runtime::{self, Setup};
+use super::worker::{self, WorkerSettings};
 use crate::domain::presence;
 use crate::operate::unfinished;
 use crate::store::Store;
@@ -46,8 +47,8 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
             simulation,
             limits: args.effects.limits(),
         };
-        let consumer = parts::consumer(&context, mailer, settings)?;
-        parts::work(&context, consumer, &shutdown).await
+        let consumer = worker::consumer(&context, mailer, settings)?;
+        worker::work(&context, consumer, &shutdown).await
     })
     .await
 }

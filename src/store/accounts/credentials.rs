@@ -27,7 +27,7 @@ pub enum Refusal {
     /// The password that was verified is no longer the user's.
     #[error("the password has changed meanwhile")]
     StalePassword,
-    /// The caller's token has ended, or its user is no longer an admin.
+    /// The caller's token has ended, or its user may do less than before.
     #[error("the token that asks has ended meanwhile")]
     Ended,
     /// See [`MOST_TOKENS`].
@@ -84,8 +84,10 @@ async fn confirm(connection: &mut AsyncPgConnection, by: Holder) -> Result<(), S
     .bind::<BigInt, _>(by.token_id);
     let row: Option<Row> = statement.get_result(connection).await.optional()?;
     let role = row.and_then(|row| Role::from_name(&row.role));
-    match role {
-        Some(role) if by.role != Role::Admin || role == Role::Admin => Ok(()),
+    match (by.role, role) {
+        (Role::Viewer, Some(_)) | (Role::Member, Some(Role::Member)) | (_, Some(Role::Admin)) => {
+            Ok(())
+        }
         _ => Err(StoreError::Denied(Refusal::Ended)),
     }
 }

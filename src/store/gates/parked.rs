@@ -131,13 +131,14 @@ pub async fn delete(
 /// How far parked messages are counted.
 pub const COUNTED: i64 = 100_000;
 
-/// How many messages wait for each of these effects, [`COUNTED`] at most.
+/// How many messages wait for each of these effects, counted up to `most`.
 ///
 /// # Errors
 /// The database fails.
 pub async fn counts(
     connection: &mut AsyncPgConnection,
     effects: &[&str],
+    most: i64,
 ) -> Result<HashMap<String, i64>, StoreError> {
     #[derive(QueryableByName)]
     struct Count {
@@ -152,7 +153,7 @@ pub async fn counts(
          FROM unnest((SELECT $1)) AS n (effect)",
     )
     .bind::<Array<Text>, _>(effects.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>())
-    .bind::<BigInt, _>(COUNTED);
+    .bind::<BigInt, _>(most);
     let counts: Vec<Count> = statement.load(connection).await?;
     Ok(counts.into_iter().map(|count| (count.effect, count.parked)).collect())
 }

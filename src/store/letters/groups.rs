@@ -48,14 +48,31 @@ pub struct GroupRow {
 /// # Errors
 /// The database fails.
 pub async fn list(connection: &mut AsyncPgConnection) -> Result<Vec<GroupRow>, StoreError> {
-    // The sample is the newest that is still open.
-    let statement = Statement::new(
+    Ok(Statement::new(select("open DESC, g.fingerprint", "ALL")).load(connection).await?)
+}
+
+/// So many causes at most, those that still grow first, and then the most frequent.
+///
+/// # Errors
+/// The database fails.
+pub async fn worst(
+    connection: &mut AsyncPgConnection,
+    limit: i64,
+) -> Result<Vec<GroupRow>, StoreError> {
+    let order = "last_at > now() - interval '5 min' DESC, open DESC, g.fingerprint";
+    Ok(Statement::new(select(order, "$1")).bind::<BigInt, _>(limit).load(connection).await?)
+}
+
+/// Selects so many causes in this order.
+fn select(order: &str, limit: &str) -> String {
+    // The sample is the newest that is still open; it is looked for after the limit.
+    format!(
         "SELECT g.fingerprint, effect, event_type, reason, pattern, open, first_at, last_at,
                 last_at > now() - interval '5 min' AS growing, coalesce(newest.id, g.sample) AS sample
-         FROM dead_letter_groups g LEFT JOIN LATERAL (
+         FROM (SELECT * FROM dead_letter_groups g WHERE open > 0 ORDER BY {order} LIMIT {limit}) AS g
+         LEFT JOIN LATERAL (
              SELECT id FROM dead_letters d WHERE d.fingerprint = g.fingerprint AND d.state = 'open'
              ORDER BY died_at DESC, id DESC LIMIT 1) AS newest ON true
-         WHERE open > 0 ORDER BY open DESC, g.fingerprint",
-    );
-    Ok(statement.load(connection).await?)
+         ORDER BY {order}"
+    )
 }

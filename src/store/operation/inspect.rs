@@ -67,7 +67,7 @@ pub async fn lacking_rights(
                            'processed_messages', 'event_steps', 'unfinished_events', 'queued_messages',
                            'dead_letters', 'replays', 'replay_letters', 'idempotency_keys', 'processes',
                            'canaries', 'effect_gates', 'parked_messages', 'effect_rates', 'effect_turns',
-                           'effect_places']) AS name,
+                           'effect_places', 'activity_minutes']) AS name,
               unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) AS privilege
          WHERE to_regclass(name) IS NOT NULL AND NOT has_table_privilege(to_regclass(name)::oid, privilege)
          GROUP BY name ORDER BY name",
@@ -152,20 +152,28 @@ pub async fn open_letters(connection: &mut AsyncPgConnection) -> Result<OpenLett
     Ok(statement.get_result(connection).await?)
 }
 
-/// How old the oldest event in the outbox is, in seconds; `None` if there is none.
+/// The events that wait to be published.
+#[derive(Debug, Clone, QueryableByName)]
+pub struct Outbox {
+    /// How many there are, as far as they were counted.
+    #[diesel(sql_type = BigInt)]
+    pub unpublished: i64,
+    /// How old the oldest of them is, in seconds; `None` if there is none.
+    #[diesel(sql_type = Nullable<Double>)]
+    pub oldest_seconds: Option<f64>,
+}
+
+/// Looks into the outbox, and counts up to `most`: an outage may have left millions there.
 ///
 /// # Errors
 /// The database fails.
-pub async fn outbox_age(connection: &mut AsyncPgConnection) -> Result<Option<f64>, StoreError> {
-    #[derive(QueryableByName)]
-    struct Age {
-        #[diesel(sql_type = Nullable<Double>)]
-        seconds: Option<f64>,
-    }
+pub async fn outbox(connection: &mut AsyncPgConnection, most: i64) -> Result<Outbox, StoreError> {
     let statement = Statement::new(
-        "SELECT extract(epoch FROM now() - min(occurred_at))::float8 AS seconds
-         FROM events WHERE published_at IS NULL",
-    );
-    let age: Age = statement.get_result(connection).await?;
-    Ok(age.seconds)
+        "SELECT (SELECT count(*) FROM (SELECT FROM events WHERE published_at IS NULL ORDER BY seq LIMIT $1) AS counted)
+                    AS unpublished,
+                (SELECT extract(epoch FROM now() - occurred_at)::float8 FROM events WHERE published_at IS NULL
+                 ORDER BY seq LIMIT 1) AS oldest_seconds",
+    )
+    .bind::<BigInt, _>(most);
+    Ok(statement.get_result(connection).await?)
 }

@@ -3,4 +3,6 @@
 pub mod canaries;
 pub mod demo;
 pub mod inspect;
+pub mod minutes;
 pub mod processes;
+pub mod pulse;

@@ -1,11 +1,11 @@
-//! `/audit`: what operators did, and who tried to sign in; for admins.
+//! `/audit`: what operators did, and who tried to sign in; for admins and viewers.
 
 use actix_web::HttpResponse;
 use actix_web::web::{self, Data};
 use serde_json::{Value, json};
 
 use crate::http::AppState;
-use crate::http::describe::{answer, for_admins};
+use crate::http::describe::{answer, for_viewers};
 use crate::http::error::ApiError;
 use crate::http::extract::fields::{Fields, FromFields, Params};
 use crate::http::extract::moment::moment;
@@ -16,7 +16,7 @@ use crate::store::letters::audit::{self, AuditFilter, AuditRow};
 
 /// The route of the audit log.
 pub(in crate::http) static ROUTES: &[Route] =
-    &[Route::plain_get("/audit", Need::Admin, || web::route().to(list), operation)
+    &[Route::plain_get("/audit", Need::Operation, || web::route().to(list), operation)
         .reads_parameters()];
 
 fn operation() -> Option<Value> {
@@ -32,7 +32,7 @@ fn operation() -> Option<Value> {
         parameter("limit", "How many at most.", "20"),
     ] });
     let summary = "What operators did, and who tried to sign in, newest first";
-    for_admins("listAudit", summary, more, answer("A page", "application/json", json!({})))
+    for_viewers("listAudit", summary, more, answer("A page", "application/json", json!({})))
 }
 
 struct AuditParams {

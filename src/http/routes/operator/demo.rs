@@ -1,5 +1,5 @@
-//! `/demo`, for admins of a `taskd up --demo`: what is broken on purpose, what shows that nothing
-//! is lost, and orders to break and to mend. Any other process answers that there is no such path,
+//! `/demo` of a `taskd up --demo`: what is broken on purpose, what shows that nothing is lost, and,
+//! for admins, orders to break and to mend. Any other process answers that there is no such path,
 //! so the OpenAPI document has none of it.
 
 use actix_web::HttpResponse;
@@ -18,7 +18,7 @@ use crate::http::{AppState, to_the_end};
 pub(in crate::http) static ROUTES: &[Route] = &[
     Route {
         parameters: QueryParameters::Refused,
-        ..Route::plain_get("/demo", Need::Admin, || web::route().to(show), || None)
+        ..Route::plain_get("/demo", Need::Operation, || web::route().to(show), || None)
     },
     order("/demo/worker/stop", || web::route().to(stop_workers)),
     order("/demo/worker/start", || web::route().to(start_workers)),

@@ -1,4 +1,5 @@
-//! `/effects`, for admins: which effects run, which are paused or held, and how to change that.
+//! `/effects`: which effects run, which are paused or held, and how to change that. Viewers look,
+//! admins change.
 
 use actix_web::web::{self, Data};
 use actix_web::{HttpRequest, HttpResponse};
@@ -7,7 +8,7 @@ use serde_json::{Value, json};
 use super::OperatorOf;
 use crate::access::Caller;
 use crate::gates::{EffectOrder, EffectView};
-use crate::http::describe::{answer, for_admins, problem};
+use crate::http::describe::{answer, for_admins, for_viewers, problem};
 use crate::http::error::{ApiError, Fault, RequestPart};
 use crate::http::extract::body::OptionalBody;
 use crate::http::extract::fields::{Fields, FromFields};
@@ -19,7 +20,7 @@ use crate::operate::{Operator, OrderError};
 pub(in crate::http) static ROUTES: &[Route] = &[
     Route::plain_get(
         "/effects",
-        Need::Admin,
+        Need::Operation,
         || web::route().to(list),
         || {
             operation(
@@ -70,7 +71,8 @@ fn operation(id: &str, summary: &str, body: Option<Value>) -> Option<Value> {
         })
     });
     let ok = answer("The effect, or all of them", "application/json", json!({}));
-    let mut operation = for_admins(id, summary, more, ok)?;
+    let describe = if more.is_null() { for_viewers } else { for_admins };
+    let mut operation = describe(id, summary, more, ok)?;
     operation["responses"]["404"] = problem("There is no such effect");
     Some(operation)
 }

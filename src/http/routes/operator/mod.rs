@@ -5,9 +5,9 @@ mod caller;
 pub(in crate::http) mod demo;
 pub(in crate::http) mod effects;
 pub mod events;
-mod letter_docs;
-mod letter_orders;
+pub(in crate::http) mod examination;
 pub(in crate::http) mod letters;
+pub(in crate::http) mod overview;
 pub(in crate::http) mod processes;
 pub mod socket;
 

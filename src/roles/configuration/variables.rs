@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, Command};
-use serde::Serialize;
+
+use crate::operate::doctor::{Source, Variable};
 
 /// How this process was called.
 pub struct Invocation {
@@ -16,70 +17,43 @@ pub struct Invocation {
     pub from_file: Vec<String>,
 }
 
-/// Where a value comes from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub(super) enum Source {
-    /// A flag of this command.
-    #[serde(rename = "flag")]
-    Flag,
-    /// The environment.
-    #[serde(rename = "environment")]
-    Environment,
-    /// The file `.env`.
-    #[serde(rename = ".env")]
-    File,
-    /// Nothing is set, and there is a default.
-    #[serde(rename = "default")]
-    Default,
-    /// Nothing is set, and there is none.
-    #[serde(rename = "unset")]
-    Unset,
-}
-
-impl Source {
-    pub(super) const fn as_str(self) -> &'static str {
-        match self {
-            Source::Flag => "flag",
-            Source::Environment => "environment",
-            Source::File => ".env",
-            Source::Default => "default",
-            Source::Unset => "unset",
-        }
-    }
-
-    /// Whether somebody has set it.
-    pub(super) fn is_set(self) -> bool {
-        matches!(self, Source::Flag | Source::Environment | Source::File)
-    }
-}
-
-/// A variable.
-#[derive(Debug, Clone, Serialize)]
-pub(super) struct Variable {
-    pub(super) name: String,
-    pub(super) source: Source,
-    /// `None` if there is none, or if it may hold a password.
-    pub(super) value: Option<String>,
-}
-
 /// Variables that have another name besides, under which other programs set them too.
 const SHARED: [(&str, &str); 3] =
     [("TASKD_HOST", "HOST"), ("TASKD_LOG", "LOG"), ("TASKD_AUTH", "AUTH")];
 
 /// Every variable that a role reads, by name.
-pub(super) fn all(invocation: &Invocation) -> Vec<Variable> {
+pub(in crate::roles) fn all(invocation: &Invocation) -> Vec<Variable> {
     let mut known: BTreeMap<String, &Arg> = BTreeMap::new();
     collect(&invocation.command, &mut known);
+    read(invocation, known)
+}
+
+/// Every variable that this process reads, by name.
+pub(super) fn of_process(invocation: &Invocation) -> Vec<Variable> {
+    let mut known: BTreeMap<String, &Arg> = BTreeMap::new();
+    let role = invocation.matches.subcommand_name();
+    let role = role.and_then(|name| invocation.command.find_subcommand(name));
+    for command in role.into_iter().chain([&invocation.command]) {
+        add(command, &mut known);
+    }
+    read(invocation, known)
+}
+
+fn read(invocation: &Invocation, known: BTreeMap<String, &Arg>) -> Vec<Variable> {
     known.into_iter().map(|(name, arg)| variable(invocation, name, arg)).collect()
 }
 
 fn collect<'a>(command: &'a Command, known: &mut BTreeMap<String, &'a Arg>) {
+    add(command, known);
+    command.get_subcommands().for_each(|command| collect(command, known));
+}
+
+fn add<'a>(command: &'a Command, known: &mut BTreeMap<String, &'a Arg>) {
     for arg in command.get_arguments() {
         if let Some(name) = arg.get_env() {
             known.entry(name.to_string_lossy().into_owned()).or_insert(arg);
         }
     }
-    command.get_subcommands().for_each(|command| collect(command, known));
 }
 
 fn variable(invocation: &Invocation, name: String, arg: &Arg) -> Variable {
@@ -101,7 +75,9 @@ fn variable(invocation: &Invocation, name: String, arg: &Arg) -> Variable {
         (None, None) => (Source::Default, Some(defaults.join(","))),
     };
     let value = value.filter(|_| !arg.is_hide_env_values_set());
-    Variable { name, source, value }
+    let description = arg.get_help().map(ToString::to_string).unwrap_or_default();
+    let description = description.lines().next().unwrap_or_default().to_owned();
+    Variable { name, source, value, description }
 }
 
 /// The value of a flag that was given to this command.

@@ -1,25 +1,39 @@
-//! Reads the configuration for what the doctor examines, and says what is wrong with it.
+//! Reads the configuration of what is examined, and says what is wrong with it.
 
 use std::collections::BTreeSet;
 
 use clap::error::{ContextKind, ContextValue};
 
-use super::args::Args;
-use super::variables::{Invocation, Source, Variable, misspelt};
-use crate::config::{ConfigError, DEFAULT_MAIL_DIR};
+use super::variables::{Invocation, misspelt};
+use crate::config::{
+    BrokerArgs, CacheArgs, ConfigError, DEFAULT_MAIL_DIR, DataArgs, DatabaseArgs, MailArgs,
+    RetentionArgs, TlsArgs,
+};
 use crate::ground::tls::Tls;
-use crate::operate::doctor::{Dependencies, Mail, Setting, Verdict, rename};
+use crate::operate::doctor::{Dependencies, Mail, Setting, Source, Variable, Verdict, rename};
 use crate::store::PostgresUrl;
 
+/// The arguments of what is examined.
+pub(in crate::roles) struct Examined<'a> {
+    pub(in crate::roles) database: &'a DatabaseArgs,
+    pub(in crate::roles) broker: &'a BrokerArgs,
+    pub(in crate::roles) cache: &'a CacheArgs,
+    pub(in crate::roles) tls: &'a TlsArgs,
+    /// Where mail goes, unless this process sends none.
+    pub(in crate::roles) mail: Option<(&'a MailArgs, &'a DataArgs)>,
+    /// How long things are kept, unless this process purges nothing.
+    pub(in crate::roles) retention: Option<&'a RetentionArgs>,
+}
+
 /// What is to be examined.
-pub(super) struct Settings {
-    pub(super) database: Setting<PostgresUrl>,
-    pub(super) dependencies: Dependencies,
+pub(in crate::roles) struct Settings {
+    pub(in crate::roles) database: Setting<PostgresUrl>,
+    pub(in crate::roles) dependencies: Dependencies,
 }
 
 /// Reads the settings. The verdicts are about the configuration alone.
-pub(super) fn read(
-    args: &Args,
+pub(in crate::roles) fn read(
+    args: &Examined<'_>,
     invocation: &Invocation,
     variables: &[Variable],
 ) -> (Settings, Vec<Verdict>) {
@@ -38,7 +52,7 @@ pub(super) fn read(
     let dependencies = Dependencies {
         broker: setting(broker, &mut wrong),
         cache: setting(cache, &mut wrong),
-        mail: setting(mail(args, &tls).map(Some), &mut wrong),
+        mail: setting(mail(args.mail, &tls), &mut wrong),
     };
     wrong.extend(of_other_roles(invocation));
     wrong.extend(misspelt(variables).into_iter().map(|(name, meant)| match meant {
@@ -72,16 +86,16 @@ fn setting<T>(read: Result<Option<T>, ConfigError>, wrong: &mut Vec<Verdict>) ->
     }
 }
 
-fn mail(args: &Args, tls: &Tls) -> Result<Mail, ConfigError> {
-    let mail = &args.mail;
-    Ok(match mail.url(tls)? {
+fn mail(args: Option<(&MailArgs, &DataArgs)>, tls: &Tls) -> Result<Option<Mail>, ConfigError> {
+    let Some((mail, data)) = args else { return Ok(None) };
+    Ok(Some(match mail.url(tls)? {
         Some(url) => Mail::Server(Box::new((url, mail.manners(), mail.mail_from.clone()))),
         // As `taskd up` has it.
         None if mail.mail_dir.as_os_str() == DEFAULT_MAIL_DIR => {
-            Mail::Files(args.data.data_dir.join("mail"))
+            Mail::Files(data.data_dir.join("mail"))
         }
         None => Mail::Files(mail.mail_dir.clone()),
-    })
+    }))
 }
 
 fn verdict(error: &ConfigError) -> Verdict {
@@ -124,9 +138,12 @@ fn of_other_roles(invocation: &Invocation) -> Vec<Verdict> {
 }
 
 /// Records are kept for as long as a message can be on its way.
-fn retention(args: &Args) -> Verdict {
+fn retention(args: &Examined<'_>) -> Verdict {
+    let Some(keep) = args.retention else {
+        return Verdict::ok("not checked: this process purges nothing");
+    };
     let longest = humantime::format_duration(args.broker.retry.retry_delays.longest_path());
-    match args.retention.checked(&args.broker.retry) {
+    match keep.checked(&args.broker.retry) {
         Ok(keep) => Verdict::ok(format!(
             "records are kept for {}, and the longest retry path of a message is {longest}",
             humantime::format_duration(keep.processed)

@@ -1,16 +1,17 @@
 //! `taskd serve`: the HTTP API and the publisher.
 
+mod args;
+
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use self::args::Args;
+use super::configuration::{self, Examined, Invocation};
 use super::parts;
 use super::runtime::{self, Setup};
 use crate::cache::Cache;
-use crate::config::{
-    ApiArgs, Auth, BrokerArgs, CacheArgs, DatabaseArgs, ShutdownArgs, TelemetryArgs, TlsArgs,
-    no_declare,
-};
+use crate::config::Auth;
 use crate::domain::presence::Role;
 use crate::store::Pools;
 
@@ -18,33 +19,11 @@ use crate::store::Pools;
 /// to this process learns from each response that it is the last on its connection.
 const FAREWELL: Duration = Duration::from_millis(250);
 
-/// Options of `taskd serve`.
-#[derive(clap::Args)]
-pub struct Args {
-    #[command(flatten)]
-    api: ApiArgs,
-    #[command(flatten)]
-    database: DatabaseArgs,
-    #[command(flatten)]
-    broker: BrokerArgs,
-    #[command(flatten)]
-    cache: CacheArgs,
-    #[command(flatten)]
-    tls: TlsArgs,
-    #[command(flatten)]
-    shutdown: ShutdownArgs,
-    #[command(flatten)]
-    telemetry: TelemetryArgs,
-    /// Do not declare the queues at the start
-    #[arg(long, env = "NO_DECLARE", value_parser = no_declare, help_heading = "Broker")]
-    no_declare: bool,
-}
-
 /// Serves until told to stop.
 ///
 /// # Errors
 /// The configuration is wrong, the port is taken, or a dependency is not as it must be.
-pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
+pub async fn run(args: Args, invocation: &Invocation) -> anyhow::Result<ExitCode> {
     let address = args.api.http.address();
     let policy = args.api.access.policy(Auth::Tokens, address.ip())?;
     let tls = args.tls.load()?;
@@ -56,6 +35,15 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let broker = parts::broker(&args.broker, &tls, "taskd serve", &store, args.no_declare)?;
     let listener = runtime::listen(address, "TASKD_HOST", "PORT")?;
     let drain_timeout = args.shutdown.drain_timeout;
+    let examined = Examined {
+        database: &args.database,
+        broker: &args.broker,
+        cache: &args.cache,
+        tls: &args.tls,
+        mail: None,
+        retention: None,
+    };
+    let examination = configuration::examination(Role::Serve.as_str(), &examined, invocation);
     let (database_url, no_declare, monitor) = (&database_url, args.no_declare, None);
     let identity = (Role::Serve, &*parts::default_worker());
     let setup = Setup { identity, database_url, store, broker, no_declare, monitor, drain_timeout };
@@ -71,6 +59,8 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
             limiter: redis.map(|redis| parts::shared_limiter(redis, &context.store)),
             args: args.api,
             pools: Some(pools),
+            embedded: false,
+            examination,
             farewell: FAREWELL.min(drain_timeout / 4),
             policy,
         };

@@ -1,13 +1,14 @@
-//! `/dead-letters`, for admins: listed, grouped, replayed by plan, edited and discarded. The user
-//! who runs the process has the [`socket`](super::socket) instead.
+//! `/dead-letters`: listed and grouped, for admins and viewers; replayed by plan, edited and
+//! discarded, for admins. The user who runs the process has the [`socket`](super::socket) instead.
+
+mod docs;
+mod orders;
 
 use actix_web::web::{self, Data};
 use actix_web::{HttpRequest, HttpResponse};
 use serde_json::json;
 
 use super::OperatorOf;
-use super::letter_docs as docs;
-use super::letter_orders::{EditBody, LetterParams};
 use crate::access::Caller;
 use crate::dead_letters::{DeadLetters, DiscardOrder, EditOrder, ReplayOrder};
 use crate::http::error::{ApiError, Fault, RequestPart};
@@ -17,13 +18,19 @@ use crate::http::extract::paging::{self, read_id};
 use crate::http::route::{Need, Route};
 use crate::http::{AppState, to_the_end};
 use crate::operate::OrderError;
+use orders::{EditBody, LetterParams};
 
 /// The routes of dead letters. Those with a fixed path come first.
 pub(in crate::http) static ROUTES: &[Route] = &[
-    Route::plain_get("/dead-letters", Need::Admin, || web::route().to(list), docs::list)
+    Route::plain_get("/dead-letters", Need::Operation, || web::route().to(list), docs::list)
         .reads_parameters(),
-    Route::plain_get("/dead-letters/groups", Need::Admin, || web::route().to(groups), docs::groups),
-    Route::plain_get(REPLAYS, Need::Admin, || web::route().to(replays), docs::replays),
+    Route::plain_get(
+        "/dead-letters/groups",
+        Need::Operation,
+        || web::route().to(groups),
+        docs::groups,
+    ),
+    Route::plain_get(REPLAYS, Need::Operation, || web::route().to(replays), docs::replays),
     Route::plain_post(REPLAYS, Need::Admin, || web::route().to(replay), docs::replay),
     Route::plain_post(
         "/dead-letters/discard",
@@ -33,7 +40,7 @@ pub(in crate::http) static ROUTES: &[Route] = &[
     ),
     Route::plain_get(
         "/dead-letters/replays/{replayId}",
-        Need::Admin,
+        Need::Operation,
         || web::route().to(progress),
         docs::progress,
     ),
@@ -49,7 +56,12 @@ pub(in crate::http) static ROUTES: &[Route] = &[
         || web::route().to(resume),
         docs::resume,
     ),
-    Route::plain_get("/dead-letters/{letterId}", Need::Admin, || web::route().to(show), docs::show),
+    Route::plain_get(
+        "/dead-letters/{letterId}",
+        Need::Operation,
+        || web::route().to(show),
+        docs::show,
+    ),
     Route::plain_post(
         "/dead-letters/{letterId}/edit",
         Need::Admin,
@@ -164,7 +176,7 @@ async fn edit(
     let edited = to_the_end(&state.clone(), caller.user_id(), async move {
         let edited = letters(&state).edit(&order, &by.0).await.map_err(refused)?;
         if edited.event_id.is_some() {
-            state.written(Vec::new()).await;
+            state.written(1, Vec::new()).await;
         }
         Ok(edited)
     })

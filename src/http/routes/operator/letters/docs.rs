@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::http::describe::{answer, for_admins as operation, problem};
+use crate::http::describe::{answer, for_admins, for_viewers, problem};
 
 fn document(description: &str) -> Value {
     answer(description, "application/json", json!({}))
@@ -49,15 +49,20 @@ pub(super) fn list() -> Option<Value> {
         { "name": "cursor", "in": "query", "description": "`nextCursor` of the page before.", "schema": { "type": "string" } },
         parameter("limit", "How many at most.", json!("20")),
     ] });
-    operation("listDeadLetters", "List dead letters, oldest first", parameters, document("A page"))
+    for_viewers(
+        "listDeadLetters",
+        "List dead letters, oldest first",
+        parameters,
+        document("A page"),
+    )
 }
 
 pub(super) fn groups() -> Option<Value> {
-    operation("listDeadLetterGroups", "Dead letters by cause", json!({}), document("The causes"))
+    for_viewers("listDeadLetterGroups", "Dead letters by cause", json!({}), document("The causes"))
 }
 
 pub(super) fn show() -> Option<Value> {
-    operation(
+    for_viewers(
         "getDeadLetter",
         "Get a dead letter whole",
         path("letterId", json!("01a20c26")),
@@ -67,7 +72,7 @@ pub(super) fn show() -> Option<Value> {
 }
 
 pub(super) fn replays() -> Option<Value> {
-    operation("listReplays", "The newest replays", json!({}), document("The replays"))
+    for_viewers("listReplays", "The newest replays", json!({}), document("The replays"))
 }
 
 pub(super) fn replay() -> Option<Value> {
@@ -77,7 +82,7 @@ pub(super) fn replay() -> Option<Value> {
         "maxFailures": { "type": "integer", "minimum": 0, "description": "Stop when more than this many have failed again." },
     });
     let body = order(more, json!({ "all": true, "dryRun": true }));
-    operation(
+    for_admins(
         "replayDeadLetters",
         "Replay dead letters by a plan, which a worker carries out",
         body,
@@ -87,7 +92,7 @@ pub(super) fn replay() -> Option<Value> {
 }
 
 pub(super) fn progress() -> Option<Value> {
-    operation(
+    for_viewers(
         "getReplay",
         "How far a replay has come",
         path("replayId", json!("1")),
@@ -97,12 +102,12 @@ pub(super) fn progress() -> Option<Value> {
 }
 
 pub(super) fn stop() -> Option<Value> {
-    operation("stopReplay", "Stop a replay", path("replayId", json!("1")), document("The replay"))
+    for_admins("stopReplay", "Stop a replay", path("replayId", json!("1")), document("The replay"))
         .map(|operation| with(operation, "404", problem("There is no such replay")))
 }
 
 pub(super) fn resume() -> Option<Value> {
-    operation(
+    for_admins(
         "resumeReplay",
         "Let a stopped replay go on",
         path("replayId", json!("1")),
@@ -114,7 +119,7 @@ pub(super) fn resume() -> Option<Value> {
 pub(super) fn discard() -> Option<Value> {
     let more = json!({ "reason": { "type": "string", "description": "Why, for the record." } });
     let body = order(more, json!({ "all": true, "dryRun": true }));
-    operation("discardDeadLetters", "Discard dead letters for good", body, document("How many"))
+    for_admins("discardDeadLetters", "Discard dead letters for good", body, document("How many"))
 }
 
 pub(super) fn edit() -> Option<Value> {
@@ -127,7 +132,7 @@ pub(super) fn edit() -> Option<Value> {
         },
         "example": { "payload": {}, "dryRun": true },
     } } } });
-    operation(
+    for_admins(
         "editDeadLetter",
         "Send a corrected payload in place of a dead letter",
         more,

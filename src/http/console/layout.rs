@@ -1,0 +1,229 @@
+//! What stands around every page: its head, the way to the other pages, and who has signed in.
+
+use actix_web::HttpResponse;
+use actix_web::cookie::Cookie;
+use actix_web::http::StatusCode;
+use actix_web::http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY};
+use maud::{DOCTYPE, Markup, html};
+
+use super::ROOT;
+use super::assets::link;
+use super::form::proof;
+use super::viewer::Viewer;
+
+/// What a page may load: its own files. No script or style stands in a page itself.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
+     connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
+
+/// The pages that the navigation leads to, in its order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    Overview,
+    Tasks,
+    Board,
+    Events,
+    DeadLetters,
+    Effects,
+    Processes,
+    Audit,
+    Doctor,
+    Configuration,
+    Users,
+    Categories,
+    Account,
+}
+
+/// Who sees a page in the navigation. The API decides what they may do there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum For {
+    Everybody,
+    Operators,
+    Users,
+}
+
+impl Place {
+    const ALL: [Place; 13] = [
+        Place::Overview,
+        Place::Tasks,
+        Place::Board,
+        Place::Events,
+        Place::DeadLetters,
+        Place::Effects,
+        Place::Processes,
+        Place::Audit,
+        Place::Doctor,
+        Place::Configuration,
+        Place::Users,
+        Place::Categories,
+        Place::Account,
+    ];
+
+    /// Its address below the console's, its name, and who sees it.
+    fn entry(self) -> (&'static str, &'static str, For) {
+        match self {
+            Place::Overview => ("", "Overview", For::Operators),
+            Place::Tasks => ("/tasks", "Tasks", For::Everybody),
+            Place::Board => ("/board", "Board", For::Everybody),
+            Place::Events => ("/events", "Events", For::Operators),
+            Place::DeadLetters => ("/dead-letters", "Dead letters", For::Operators),
+            Place::Effects => ("/effects", "Effects", For::Operators),
+            Place::Processes => ("/processes", "Processes", For::Operators),
+            Place::Audit => ("/audit", "Audit", For::Operators),
+            Place::Doctor => ("/doctor", "Doctor", For::Operators),
+            Place::Configuration => ("/configuration", "Configuration", For::Operators),
+            Place::Users => ("/users", "Users", For::Operators),
+            Place::Categories => ("/categories", "Categories", For::Everybody),
+            Place::Account => ("/account", "Account", For::Users),
+        }
+    }
+}
+
+/// A page: where it is in the navigation, its title, and what changes it.
+pub(super) struct Page<'a> {
+    pub(super) place: Place,
+    pub(super) title: &'a str,
+    /// Which changes make it fetch itself again, with commas between them; empty for none.
+    pub(super) live: &'a str,
+}
+
+impl Page<'_> {
+    /// The page with this in it.
+    pub(super) fn show(&self, viewer: &Viewer, content: &Markup) -> HttpResponse {
+        self.show_as(StatusCode::OK, viewer, content)
+    }
+
+    /// The same with another status.
+    pub(super) fn show_as(
+        &self,
+        status: StatusCode,
+        viewer: &Viewer,
+        content: &Markup,
+    ) -> HttpResponse {
+        let stream = (!self.live.is_empty()).then(|| format!("{ROOT}/live?topics={}", self.live));
+        let body = html! {
+            a.skip href="#main" { "Skip to the content" }
+            (header(viewer, self.place))
+            main id="main" tabindex="-1" data-live=[stream] {
+                @if let Some(note) = &viewer.note { p.note role="status" { (note) } }
+                h1 { (self.title) }
+                (content)
+            }
+            (help())
+        };
+        document(status, self.title, &body, viewer.cookies.clone())
+    }
+}
+
+/// A page for somebody who has not signed in, or who can't be shown more.
+pub(super) fn bare(status: StatusCode, title: &str, content: &Markup) -> HttpResponse {
+    bare_with(status, title, content, Vec::new())
+}
+
+/// The same, with cookies.
+pub(super) fn bare_with(
+    status: StatusCode,
+    title: &str,
+    content: &Markup,
+    cookies: Vec<Cookie<'static>>,
+) -> HttpResponse {
+    let body = html! {
+        main.bare id="main" { p.brand { "taskd" } h1 { (title) } (content) }
+    };
+    document(status, title, &body, cookies)
+}
+
+fn document(
+    status: StatusCode,
+    title: &str,
+    body: &Markup,
+    cookies: Vec<Cookie<'static>>,
+) -> HttpResponse {
+    let page = html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                title { (title) " · taskd" }
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                meta name="color-scheme" content="light dark";
+                // No scripts in attributes, and no styles of its own: the policy forbids both.
+                meta name="htmx-config" content=r#"{"includeIndicatorCSS": false, "history": false}"#;
+                link rel="icon" href=(link("icon.svg"));
+                link rel="stylesheet" href=(link("console.css"));
+                script src=(link("htmx.min.js")) defer {}
+                script src=(link("console.js")) defer {}
+            }
+            body { (body) }
+        }
+    };
+    let mut response = HttpResponse::build(status);
+    for cookie in cookies {
+        response.cookie(cookie);
+    }
+    response
+        .insert_header((CONTENT_TYPE, "text/html; charset=utf-8"))
+        .insert_header((CONTENT_SECURITY_POLICY, POLICY))
+        // Without any referrer, a browser would send forms with `Origin: null`.
+        .insert_header((REFERRER_POLICY, "same-origin"))
+        .body(page.into_string())
+}
+
+fn header(viewer: &Viewer, here: Place) -> Markup {
+    let sees = |place: &Place| match place.entry().2 {
+        For::Everybody => true,
+        For::Operators => viewer.is_operator(),
+        For::Users => viewer.who.user.is_some(),
+    };
+    html! {
+        header.top {
+            a.brand href=(ROOT) { "taskd" }
+            nav aria-label="Pages" {
+                ul {
+                    @for place in Place::ALL.iter().filter(|place| sees(place)) {
+                        @let (path, name, _) = place.entry();
+                        li {
+                            a href={ (ROOT) (path) } aria-current=[(*place == here).then_some("page")] {
+                                (name)
+                            }
+                        }
+                    }
+                }
+            }
+            span.live id="state" role="status" { }
+            (who(viewer))
+        }
+    }
+}
+
+fn who(viewer: &Viewer) -> Markup {
+    html! {
+        @match &viewer.who.user {
+            Some(user) => {
+                form.who method="post" action={ (ROOT) "/sign-out" } {
+                    (proof(viewer))
+                    span title=(user.email) { bdi { (user.name) } " (" (viewer.who.role.as_str()) ")" }
+                    button type="submit" { "Sign out" }
+                }
+            }
+            None => { span.who title="TASKD_AUTH=none" { "nobody signs in here" } }
+        }
+    }
+}
+
+/// The keys, for who asks with `?`.
+fn help() -> Markup {
+    let keys = [
+        ("/", "go to the search or the first filter"),
+        ("j k", "the next and the previous row"),
+        ("Enter", "open the row"),
+        ("g o, g t, g e, g d", "overview, tasks, events, dead letters"),
+        ("?", "this list"),
+    ];
+    html! {
+        dialog id="help" aria-labelledby="help-title" {
+            h2 id="help-title" { "Keys" }
+            dl { @for (key, what) in keys { dt { kbd { (key) } } dd { (what) } } }
+            form method="dialog" { button { "Close" } }
+        }
+    }
+}

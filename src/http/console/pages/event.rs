@@ -1,0 +1,122 @@
+//! An event: its story from the commit to its effects, and why it is not done.
+
+use actix_web::HttpResponse;
+use actix_web::web::{self, ServiceConfig};
+use maud::{Markup, html};
+
+use crate::http::console::ROOT;
+use crate::http::console::layout::{Page, Place};
+use crate::http::console::parts::{badge, copied, json, table, time, tone};
+use crate::http::console::problem::Problem;
+use crate::http::console::viewer::Viewer;
+use crate::http::dto::{EventDetailView, StoryLineView};
+
+pub(super) fn routes(config: &mut ServiceConfig) {
+    config.route("/events/{id}", web::get().to(show));
+}
+
+async fn show(viewer: Viewer) -> Result<HttpResponse, Problem> {
+    let event: EventDetailView =
+        viewer.client.get(&format!("/events/{}", viewer.segment("id")), &[]).await?;
+    let content = html! {
+        p { (badge(&event.state))
+            @if let Some(why) = &event.why_not_done { " " strong { (why) } } }
+        @if let Some(letter) = &event.dead_letter_id {
+            p { a.button.main href={ (ROOT) "/dead-letters/letters/" (letter) } { "To its dead letter" } }
+        }
+        (facts(&event))
+        h2 { "Its story" }
+        ol.story { @for line in &event.story { (step(line)) } }
+        h2 { "Its effects" }
+        (effects(&event))
+        h2 { "Its payload" }
+        (json(&event.payload))
+    };
+    let title = format!("{} of {} {}", event.event_type, event.subject.kind, event.subject.id);
+    Ok(Page { place: Place::Events, title: &title, live: "work" }.show(&viewer, &content))
+}
+
+fn facts(event: &EventDetailView) -> Markup {
+    html! {
+        dl.facts {
+            dt { "About" }
+            dd {
+                @match event.task_id {
+                    Some(task) => { a href={ (ROOT) "/tasks/" (task) } { "task " (task) } }
+                    None => { (event.subject.kind) " " (event.subject.id) }
+                }
+                ", version " (event.subject.version)
+            }
+            @if let Some(actor) = &event.actor { dt { "By" } dd { (actor.to_string()) } }
+            dt { "Event" } dd { (copied(&event.event_id)) }
+            @if let Some(cause) = &event.causation_id {
+                dt { "Follows from" } dd { a href={ (ROOT) "/events/" (cause) } { (cause) } }
+            }
+            @if let Some(request) = &event.request_id { dt { "Request" } dd { (copied(request)) } }
+            @if let Some(trace) = &event.trace_id { dt { "Trace" } dd { (copied(trace)) } }
+        }
+    }
+}
+
+fn step(line: &StoryLineView) -> Markup {
+    let class = match line.outcome.as_str() {
+        "written" | "published" => "good",
+        outcome => tone(outcome),
+    };
+    html! {
+        li class=(class) data-row {
+            strong { (line.outcome) }
+            @if let Some(effect) = &line.effect {
+                " " (effect) @if let Some(target) = &line.target { "/" (target) }
+            }
+            @if let Some(attempt) = line.attempt { ", attempt " (attempt) }
+            " " (time(&line.at))
+            @if let Some(worker) = &line.worker { span.faint { " on " bdi { (worker) } } }
+            @if let Some(by) = &line.by { span.faint { " by " bdi { (by) } } }
+            @if let Some(message) = &line.message { p { (message) } }
+            @if let Some(next) = &line.next_try_at { p.faint { "next try " (time(next)) } }
+            @if let Some(letter) = &line.dead_letter_id {
+                p { a href={ (ROOT) "/dead-letters/letters/" (letter) } { "dead letter" } }
+            }
+            (why(&line.outcome))
+        }
+    }
+}
+
+/// What a step stands for, for who has not seen an outbox before.
+fn why(outcome: &str) -> Markup {
+    let text = match outcome {
+        "written" => {
+            "The change and this event were committed together, so neither is without the other."
+        }
+        "published" => {
+            "The broker has confirmed it. Until then the outbox keeps it, and sends it again."
+        }
+        "done" => "The effect is on record, so a second delivery finds it and does nothing.",
+        "failed" => "The message waits in a delay queue, and counts its attempts itself.",
+        "parked" => "It waits as a row in the database, without counting an attempt.",
+        "dead" => "It is kept with its history until somebody replays or discards it.",
+        _ => return html! {},
+    };
+    html! { details { summary.faint { "why" } p.faint { (text) } } }
+}
+
+fn effects(event: &EventDetailView) -> Markup {
+    html! {
+        @if event.effects.is_empty() {
+            p.empty { "No worker has begun one yet." }
+        } @else {
+            @let rows: Vec<Markup> = event.effects.iter().map(|effect| html! {
+                tr {
+                    td { (effect.effect) @if let Some(target) = &effect.target { "/" (target) } }
+                    td { (badge(&effect.state)) }
+                    td { bdi { (effect.worker.as_deref().unwrap_or_default()) }
+                        @if let Some(until) = &effect.claimed_until { span.faint { " until " (time(until)) } } }
+                    td { (time(&effect.touched_at)) }
+                    td.long { (effect.note.as_deref().unwrap_or_default()) }
+                }
+            }).collect();
+            (table(&["Effect", "State", "Worker", "Changed", "Note"], &rows, ""))
+        }
+    }
+}

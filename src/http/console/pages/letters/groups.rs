@@ -1,0 +1,66 @@
+//! The open letters, by cause.
+
+use actix_web::HttpResponse;
+use maud::{Markup, html};
+
+use super::{group_address, orders};
+use crate::dead_letters::{LetterGroup, Replay};
+use crate::http::console::ROOT;
+use crate::http::console::layout::{Page, Place};
+use crate::http::console::parts::{Listed, badge, number, table, time};
+use crate::http::console::problem::Problem;
+use crate::http::console::viewer::Viewer;
+
+pub(super) async fn show(viewer: Viewer) -> Result<HttpResponse, Problem> {
+    let (groups, replays): (Listed<LetterGroup>, Listed<Replay>) = futures_util::future::try_join(
+        viewer.client.get("/dead-letters/groups", &[]),
+        viewer.client.get("/dead-letters/replays", &[]),
+    )
+    .await?;
+    let all: i64 = groups.data.iter().map(|group| group.count).sum();
+    let rows: Vec<Markup> = groups.data.iter().map(row).collect();
+    let under_way: Vec<&Replay> =
+        replays.data.iter().filter(|replay| replay.ended_at.is_none()).collect();
+    let content = html! {
+        @if !under_way.is_empty() {
+            h2 { "Replays under way" }
+            ul { @for replay in under_way { li { (super::replay::line(replay)) } } }
+        }
+        p.actions {
+            a.button href={ (ROOT) "/dead-letters/letters" } { "One by one" }
+            a.button href={ (ROOT) "/dead-letters/replays" } { "All replays" }
+        }
+        (table(
+            &["Error", "Effect", "Type", "Letters", "First", "Last", ""],
+            &rows,
+            "No dead letters. Whatever fails for good comes here, with its history.",
+        ))
+        @if all > 0 && viewer.is_admin() {
+            details {
+                summary { "Replay all " (number(all)) " of them" }
+                (orders::replay_form(&viewer, &orders::Selection::All))
+            }
+        }
+    };
+    let page = Page { place: Place::DeadLetters, title: "Dead letters", live: "letters" };
+    Ok(page.show(&viewer, &content))
+}
+
+fn row(group: &LetterGroup) -> Markup {
+    html! {
+        tr id={ "group-" (group.fingerprint) } data-row {
+            td.long { a href=(group_address(&group.fingerprint)) { span.clip { (shown(group)) } } }
+            td { (group.effect.as_deref().unwrap_or("")) }
+            td { (group.event_type.as_deref().unwrap_or("")) }
+            td.number { (number(group.count)) }
+            td { (time(&group.first_at)) }
+            td { (time(&group.last_at)) }
+            td { @if group.growing { (badge("growing")) } }
+        }
+    }
+}
+
+/// What a group is called: its error, or its reason if it has none.
+pub(super) fn shown(group: &LetterGroup) -> &str {
+    if group.error.is_empty() { &group.reason } else { &group.error }
+}

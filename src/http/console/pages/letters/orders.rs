@@ -1,0 +1,217 @@
+//! Orders about dead letters: replaying them, first as a dry run, and discarding them.
+
+use actix_web::HttpResponse;
+use maud::{Markup, html};
+use serde_json::{Map, Value, json};
+
+use super::{address, group_address};
+use crate::dead_letters::{Discarded, Forecast, Replay, ReplayAnswer};
+use crate::http::console::ROOT;
+use crate::http::console::form::{Form, proof};
+use crate::http::console::layout::{Page, Place};
+use crate::http::console::parts::{input, number, table};
+use crate::http::console::problem::Problem;
+use crate::http::console::viewer::Viewer;
+
+/// Which open letters an order is about.
+pub(super) enum Selection {
+    All,
+    Group(String),
+    One(String),
+}
+
+impl Selection {
+    /// The field that brings it along.
+    fn field(&self) -> (&'static str, &str) {
+        match self {
+            Selection::All => ("all", "yes"),
+            Selection::Group(group) => ("group", group),
+            Selection::One(id) => ("id", id),
+        }
+    }
+
+    fn of_form(form: &Form) -> Selection {
+        if form.has("id") {
+            Selection::One(form.text("id").to_owned())
+        } else if form.has("group") {
+            Selection::Group(form.text("group").to_owned())
+        } else {
+            Selection::All
+        }
+    }
+
+    /// The members of an order that select these letters.
+    fn members(&self) -> Map<String, Value> {
+        let (name, value) = match self {
+            Selection::All => ("all", json!(true)),
+            Selection::Group(group) => ("group", json!(group)),
+            Selection::One(id) => ("ids", json!([id])),
+        };
+        Map::from_iter([(name.to_owned(), value)])
+    }
+
+    /// The page that it was chosen on.
+    fn page(&self) -> String {
+        match self {
+            Selection::All => format!("{ROOT}/dead-letters"),
+            Selection::Group(group) => group_address(group),
+            Selection::One(id) => address(id),
+        }
+    }
+}
+
+/// How a replay is to go, as its form says.
+struct Pace {
+    canary: String,
+    rate: String,
+    max_failures: String,
+}
+
+impl Pace {
+    /// What the form says at first: a few letters ahead, and a stop if many fail again.
+    fn usual(selection: &Selection) -> Pace {
+        let canary = if matches!(selection, Selection::One(_)) { "0" } else { "5" };
+        Pace { canary: canary.to_owned(), rate: "50".to_owned(), max_failures: "10".to_owned() }
+    }
+
+    fn of_form(form: &Form) -> Pace {
+        let text = |name| form.text(name).to_owned();
+        Pace { canary: text("canary"), rate: text("rate"), max_failures: text("maxFailures") }
+    }
+}
+
+/// The form for a replay.
+pub(super) fn replay_form(viewer: &Viewer, selection: &Selection) -> Markup {
+    form_with(viewer, selection, &Pace::usual(selection), None)
+}
+
+fn form_with(
+    viewer: &Viewer,
+    selection: &Selection,
+    pace: &Pace,
+    problem: Option<&Problem>,
+) -> Markup {
+    let (name, value) = selection.field();
+    html! {
+        form.filter method="post" action={ (ROOT) "/dead-letters/replays" } hx-morph-skip {
+            (proof(viewer))
+            input type="hidden" name=(name) value=(value);
+            @if !matches!(selection, Selection::One(_)) {
+                (input(("number", "canary", "Letters that go first"), &pace.canary, problem))
+                (input(("number", "rate", "Then, letters a second"), &pace.rate, problem))
+                (input(("number", "maxFailures", "Stop after so many failures"), &pace.max_failures, problem))
+            }
+            button type="submit" name="dryRun" value="yes" { "Dry run" }
+            button.main type="submit" { "Replay" }
+        }
+    }
+}
+
+pub(super) async fn replay(viewer: Viewer, form: Form) -> Result<HttpResponse, Problem> {
+    let selection = Selection::of_form(&form);
+    let dry_run = form.has("dryRun");
+    let mut order = selection.members();
+    order.insert("dryRun".into(), json!(dry_run));
+    for name in ["canary", "rate", "maxFailures"] {
+        let number = form.number(name);
+        if !number.is_null() {
+            order.insert(name.into(), number);
+        }
+    }
+    let answer: Result<ReplayAnswer, Problem> =
+        viewer.client.post("/dead-letters/replays", &Value::Object(order)).await;
+    let page = Page { place: Place::DeadLetters, title: "Replay", live: "" };
+    match answer {
+        Ok(ReplayAnswer { replay: Some(replay), .. }) => {
+            let page = format!("{ROOT}/dead-letters/replays/{}", replay.id);
+            Ok(viewer.go(&page, "The replay is ordered. A worker carries it out."))
+        }
+        Ok(answer) if !dry_run || answer.forecast.is_empty() => {
+            Ok(viewer.go(&selection.page(), "No open letter is left to replay."))
+        }
+        Ok(answer) => {
+            let content = html! {
+                p { "Nothing has happened yet. This is what a replay would do:" }
+                (forecast(&answer.forecast))
+                (form_with(&viewer, &selection, &Pace::of_form(&form), None))
+                p { a href=(selection.page()) { "Back" } }
+            };
+            Ok(page.show(&viewer, &content))
+        }
+        Err(problem) => {
+            let content = html! {
+                (problem.show())
+                (form_with(&viewer, &selection, &Pace::of_form(&form), Some(&problem)))
+                p { a href=(selection.page()) { "Back" } }
+            };
+            Ok(page.show_as(actix_web::ResponseError::status_code(&problem), &viewer, &content))
+        }
+    }
+}
+
+fn forecast(causes: &[Forecast]) -> Markup {
+    let rows: Vec<Markup> = causes
+        .iter()
+        .map(|cause| {
+            let sent = cause.letters - cause.already_done;
+            html! {
+                tr data-row {
+                    td.long { a href=(group_address(&cause.fingerprint)) { span.clip { (cause.error) } } }
+                    td.number { (number(cause.letters)) }
+                    td.number { (number(sent)) }
+                    td.number { (number(cause.already_done)) }
+                    td.number { (number(cause.hopeless)) }
+                }
+            }
+        })
+        .collect();
+    table(
+        &["Cause", "Letters", "Would be sent", "Done already", "Certain to fail again"],
+        &rows,
+        "No open letter is left.",
+    )
+}
+
+/// Stops a replay, or lets it go on.
+pub(super) async fn steer(viewer: Viewer, form: Form) -> Result<HttpResponse, Problem> {
+    let id = viewer.id("id")?;
+    let order = match form.text("order") {
+        "stop" => "stop",
+        "resume" => "resume",
+        _ => return Err(Problem::missing()),
+    };
+    let path = format!("/dead-letters/replays/{id}/{order}");
+    let _: Replay = viewer.client.post(&path, &json!({})).await?;
+    Ok(viewer.go(&format!("{ROOT}/dead-letters/replays/{id}"), ""))
+}
+
+/// The form for discarding letters.
+pub(super) fn discard_form(viewer: &Viewer, selection: &Selection) -> Markup {
+    let (name, value) = selection.field();
+    html! {
+        form.filter method="post" action={ (ROOT) "/dead-letters/discard" } hx-morph-skip
+            data-ask="Discard for good? The letters stay in the list of the settled, and are never replayed." {
+            (proof(viewer))
+            input type="hidden" name=(name) value=(value);
+            label { "Why" input type="text" name="reason" required size="40"; }
+            button.danger type="submit" { "Discard" }
+        }
+    }
+}
+
+pub(super) async fn discard(viewer: Viewer, form: Form) -> Result<HttpResponse, Problem> {
+    let selection = Selection::of_form(&form);
+    let mut order = selection.members();
+    order.insert("reason".into(), form.optional("reason"));
+    let done: Discarded =
+        viewer.client.post("/dead-letters/discard", &Value::Object(order)).await?;
+    let note = match done.count {
+        1 => "One letter is discarded.".to_owned(),
+        count => format!("{} letters are discarded.", number(count)),
+    };
+    let page = match selection {
+        Selection::One(_) => selection.page(),
+        _ => format!("{ROOT}/dead-letters"),
+    };
+    Ok(viewer.go(&page, &note))
+}

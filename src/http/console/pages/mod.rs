@@ -1,0 +1,25 @@
+//! The pages, a file each or a folder for what belongs together.
+
+mod overview;
+mod tasks;
+mod events;
+mod event;
+mod letters;
+mod operate;
+mod people;
+
+use actix_web::web::{self, ServiceConfig};
+
+use super::problem::Problem;
+
+pub(super) fn routes(config: &mut ServiceConfig) {
+    config
+        .configure(overview::routes)
+        .configure(tasks::routes)
+        .configure(events::routes)
+        .configure(event::routes)
+        .configure(letters::routes)
+        .configure(operate::routes)
+        .configure(people::routes)
+        .default_service(web::route().to(|| async { Err::<&str, _>(Problem::missing()) }));
+}

@@ -1,0 +1,216 @@
+//! The one screen for the pager: is it working, what fails, and what to do about it.
+
+use actix_web::HttpResponse;
+use actix_web::web::{self, ServiceConfig};
+use chrono::{DateTime, Utc};
+use maud::{Markup, html};
+use serde::Deserialize;
+
+use super::letters;
+use crate::http::console::ROOT;
+use crate::http::console::layout::{Page, Place};
+use crate::http::console::parts::{Line, badge, chart, number, table, time};
+use crate::http::console::problem::Problem;
+use crate::http::console::viewer::Viewer;
+use crate::operate::presence::ProcessEntry;
+
+pub(super) fn routes(config: &mut ServiceConfig) {
+    config.route("", web::get().to(show)).route("/", web::get().to(show));
+}
+
+/// What `GET /overview` says.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Overview {
+    working: bool,
+    summary: String,
+    problems: Vec<Trouble>,
+    /// `None` while the database is away, as the letters are.
+    outbox: Option<Outbox>,
+    queues: Vec<Queue>,
+    effects: Vec<Effect>,
+    dead_letters: Option<Letters>,
+    processes: Vec<ProcessEntry>,
+    history: Vec<Minute>,
+}
+
+/// What keeps an effect from running, if something does.
+#[derive(Deserialize)]
+struct Effect {
+    name: String,
+    state: String,
+    parked: i64,
+}
+
+/// The open dead letters.
+#[derive(Deserialize)]
+struct Letters {
+    open: i64,
+    causes: i64,
+}
+
+/// Something that needs somebody.
+#[derive(Deserialize)]
+struct Trouble {
+    what: String,
+    since: Option<DateTime<Utc>>,
+    growing: Option<bool>,
+    count: Option<i64>,
+    press: String,
+    about: About,
+}
+
+/// What a trouble is about.
+#[derive(Deserialize)]
+struct About {
+    r#type: String,
+    name: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Outbox {
+    unpublished: i64,
+    oldest_age_seconds: Option<f64>,
+}
+
+#[derive(Deserialize)]
+struct Queue {
+    name: String,
+    role: String,
+    messages: i64,
+    consumers: Option<i64>,
+}
+
+/// A minute of the last hour.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Minute {
+    created: i64,
+    published: i64,
+    processed: i64,
+    retried: i64,
+    dead: i64,
+    p50_ms: Option<f64>,
+    p95_ms: Option<f64>,
+}
+
+/// Members have no overview: they get their tasks.
+async fn show(viewer: Viewer) -> Result<HttpResponse, Problem> {
+    if !viewer.is_operator() {
+        return Ok(viewer.go(&format!("{ROOT}/tasks"), ""));
+    }
+    let overview: Overview = viewer.client.get("/overview", &[("minutes", "60")]).await?;
+    let content = html! {
+        p.verdict.bad[!overview.working] role="status" {
+            strong { (if overview.working { "Working. " } else { "Not working. " }) }
+            (overview.summary)
+        }
+        (troubles(&overview.problems))
+        h2 { "The last hour, by minute" }
+        ul.cards { (lines(&overview.history)) }
+        h2 { "Now" }
+        ul.cards { (figures(&overview)) }
+    };
+    let page = Page {
+        place: Place::Overview,
+        title: "Overview",
+        live: "events,work,letters,gates,processes",
+    };
+    Ok(page.show(&viewer, &content))
+}
+
+fn troubles(troubles: &[Trouble]) -> Markup {
+    let row = |trouble: &Trouble| {
+        html! {
+            tr data-row {
+                td.long { @match page_of(&trouble.about) {
+                    Some(page) => { a href=(page) { (trouble.what) } }
+                    None => { (trouble.what) }
+                } }
+                td { @if let Some(since) = &trouble.since { (time(since)) } }
+                td.number { @if let Some(count) = trouble.count { (number(count)) } }
+                td { @if trouble.growing == Some(true) { (badge("growing")) } }
+                td.long { (trouble.press) }
+            }
+        }
+    };
+    let rows: Vec<Markup> = troubles.iter().map(row).collect();
+    html! {
+        @if !rows.is_empty() {
+            h2 { "What needs somebody" }
+            (table(&["What", "Since", "How many", "", "What to do"], &rows, ""))
+        }
+    }
+}
+
+/// The page about it.
+fn page_of(about: &About) -> Option<String> {
+    let page = match about.r#type.as_str() {
+        "group" => return Some(letters::group_address(&about.name)),
+        "effect" => "/effects",
+        "process" => "/processes",
+        "outbox" => "/events?state=unpublished",
+        "queue" => "/events?state=queued",
+        "database" | "broker" => "/doctor",
+        _ => return None,
+    };
+    Some(format!("{ROOT}{page}"))
+}
+
+fn lines(history: &[Minute]) -> Markup {
+    let line = |name, unit, is_bad, value: fn(&Minute) -> f64| {
+        chart(&Line { name, unit, is_bad, values: history.iter().map(value).collect() })
+    };
+    html! {
+        (line("Created", "a minute", false, |minute| minute.created as f64))
+        (line("Published", "a minute", false, |minute| minute.published as f64))
+        (line("Processed", "a minute", false, |minute| minute.processed as f64))
+        (line("Retried", "a minute", true, |minute| minute.retried as f64))
+        (line("Dead", "a minute", true, |minute| minute.dead as f64))
+        (line("From commit to effect, median", "ms", false, |minute| minute.p50_ms.unwrap_or_default()))
+        (line("95 of 100 within", "ms", false, |minute| minute.p95_ms.unwrap_or_default()))
+    }
+}
+
+fn figures(overview: &Overview) -> Markup {
+    let held = |effect: &&Effect| effect.state != "running";
+    let alive = overview.processes.iter().filter(|process| process.state != "silent").count();
+    html! {
+        @if let Some(outbox) = &overview.outbox {
+            li.card {
+                h3 { "Outbox" }
+                a.figure href={ (ROOT) "/events?state=unpublished" } { (number(outbox.unpublished)) }
+                p.faint { "not published yet"
+                    @if let Some(age) = outbox.oldest_age_seconds { ", the oldest for " (age.round()) " s" } }
+            }
+        }
+        @if let Some(letters) = &overview.dead_letters {
+            li.card {
+                h3 { "Dead letters" }
+                a.figure href={ (ROOT) "/dead-letters" } { (number(letters.open)) }
+                p.faint { "open, of " (number(letters.causes)) " causes" }
+            }
+        }
+        @for queue in &overview.queues {
+            li.card {
+                h3 { (queue.role) " queue" }
+                span.figure { (number(queue.messages)) }
+                p.faint { (queue.name)
+                    @if let Some(consumers) = queue.consumers { ", " (consumers) " consumers" } }
+            }
+        }
+        li.card {
+            h3 { "Processes" }
+            a.figure href={ (ROOT) "/processes" } { (alive) }
+            p.faint { "are there" }
+        }
+        @for effect in overview.effects.iter().filter(held) {
+            li.card {
+                h3 { (effect.name) }
+                a href={ (ROOT) "/effects" } { (badge(&effect.state)) }
+                p.faint { (number(effect.parked)) " parked" }
+            }
+        }
+    }
+}

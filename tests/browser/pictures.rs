@@ -1,0 +1,99 @@
+//! The pictures of docs/console.md, taken by scripts/pictures of pages with something on them.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::json;
+use taskd_testing::{Smtp, Verdict, World, eventually};
+
+use crate::browser::Browser;
+use crate::people::{ADMIN, Instance, PASSWORD};
+
+/// What the tasks in the pictures are called.
+const TITLES: [(&str, &str); 9] = [
+    ("Order soil for the raised beds", "pending"),
+    ("Call the plumber about the boiler", "in-progress"),
+    ("Répondre à la lettre de Zoé", "in-progress"),
+    ("Renew the library card", "completed"),
+    ("Plan the hike on Sunday 🥾", "pending"),
+    ("Fix the bicycle's rear brake", "pending"),
+    ("Send the invoice for October", "completed"),
+    ("Buy tickets for the concert", "completed"),
+    ("Back up the photographs", "in-progress"),
+];
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs services: scripts/test"]
+async fn pictures() {
+    let world = World::new().await;
+    // Without a folder it only shows that they can be taken.
+    let folder = std::env::var("CONSOLE_PICTURES").map_or(world.directory.clone(), PathBuf::from);
+    let smtp = Smtp::start().await;
+    let instance = Instance::start(&world).await;
+    let work = [("SMTP_URL", &*smtp.url()), ("EFFECT_BREAKER", "off")];
+    let _work = world.work("worker-1", &work).await;
+    let api = &instance.api;
+    for name in ["House", "Garden", "Letters"] {
+        api.post("/categories", json!({ "name": name })).await.expect(201);
+    }
+    for (number, (title, status)) in TITLES.into_iter().enumerate() {
+        let given = json!({ "title": title, "status": status, "userId": instance.member,
+            "categoryId": number % 3 + 1, "dueAt": format!("2030-06-{:02}T16:00:00Z", number + 10) });
+        api.post("/tasks", given).await.expect(201);
+    }
+    smtp.wait_for(TITLES.len()).await;
+    smtp.set(Verdict::DeferFirst(usize::MAX));
+    for title in ["Water the tomatoes", "Return the ladder", "Paint the fence"] {
+        api.task(title, Some(instance.member)).await;
+    }
+    let letters = eventually("three have died", || async {
+        let page = api.get("/dead-letters").await.expect(200);
+        (page["total"] == 3).then_some(page)
+    })
+    .await;
+    let (event, group) = (&letters["data"][0]["eventId"], &letters["data"][0]["fingerprint"]);
+    let (event, group) = (event.as_str().unwrap(), group.as_str().unwrap());
+
+    let browser = Browser::start(&instance.base).await;
+    browser.resize(1280, 860).await;
+    let pages = [
+        ("overview", String::new()),
+        ("tasks", "/tasks".to_owned()),
+        ("board", "/board".to_owned()),
+        ("event", format!("/events/{event}")),
+        ("events", "/events".to_owned()),
+        ("dead-letters", "/dead-letters".to_owned()),
+        ("group", format!("/dead-letters/groups/{group}")),
+        ("effects", "/effects".to_owned()),
+        ("processes", "/processes".to_owned()),
+        ("audit", "/audit".to_owned()),
+        ("doctor", "/doctor".to_owned()),
+        ("configuration", "/configuration".to_owned()),
+        ("users", "/users".to_owned()),
+        ("account", "/account".to_owned()),
+    ];
+    browser.open("/sign-in").await;
+    take(&browser, &folder, "sign-in").await;
+    browser.sign_in(ADMIN, PASSWORD).await;
+    // The last minute is in the history ten seconds after it was counted.
+    eventually("the history has something", || async {
+        let overview = api.get("/overview?minutes=60").await.expect(200);
+        let dead = overview["history"].as_array()?.iter().any(|minute| minute["dead"] != 0);
+        dead.then_some(())
+    })
+    .await;
+    for (name, page) in &pages {
+        browser.open(page).await;
+        browser.find("main h1").await;
+        take(&browser, &folder, name).await;
+    }
+    browser.prefer("dark").await;
+    browser.open("").await;
+    take(&browser, &folder, "overview-dark").await;
+    browser.resize(390, 844).await;
+    browser.open("/board").await;
+    take(&browser, &folder, "board-narrow").await;
+}
+
+async fn take(browser: &Browser, folder: &Path, name: &str) {
+    browser.driver.screenshot(&folder.join(format!("{name}.png"))).await.unwrap();
+}
