@@ -23,6 +23,7 @@ pub mod retention;
 pub mod read_cache;
 pub mod access;
 pub mod authenticity;
+pub mod demo;
 // Mistakes on purpose, for the fault harness alone.
 #[cfg(feature = "defects")]
 mod defects;

@@ -75,19 +75,18 @@ fn readable(command: &clap::Command) -> Result<(), ConfigError> {
 fn keep_together(role: &Role) -> anyhow::Result<()> {
     #[cfg(feature = "embedded")]
     {
-        let data = match role {
-            Role::Up(args) => args.data(),
-            Role::Dlq(args) => args.data(),
-            Role::Token(args) => args.data(),
-            Role::Ps(args) => args.data(),
-            Role::Doctor(args) => args.data(),
-            Role::Events(args) => args.data(),
-            Role::Audit(args) => args.data(),
-            Role::Effects(args) => args.data(),
+        let data: &std::path::Path = match role {
+            Role::Up(args) => args.data_dir(),
+            Role::Dlq(args) => &args.data().data_dir,
+            Role::Token(args) => &args.data().data_dir,
+            Role::Ps(args) => &args.data().data_dir,
+            Role::Doctor(args) => &args.data().data_dir,
+            Role::Events(args) => &args.data().data_dir,
+            Role::Audit(args) => &args.data().data_dir,
+            Role::Effects(args) => &args.data().data_dir,
             _ => return Ok(()),
         };
-        let cache =
-            taskd::store::connection::embedded::cache(&std::path::absolute(&data.data_dir)?);
+        let cache = taskd::store::connection::embedded::cache(&std::path::absolute(data)?);
         let cache = cache.to_string_lossy();
         // On macOS `HOME` is the one that counts.
         dotenv::set(&[("XDG_CACHE_HOME", &cache), ("HOME", &cache)])?;

@@ -25,7 +25,9 @@ pub use cache::CacheArgs;
 pub use database::DatabaseArgs;
 pub use limits::LimitArgs;
 pub use mail::{DEFAULT_MAIL_DIR, MailArgs};
-pub use process::{DataArgs, HttpArgs, LogArgs, MonitorArgs, ShutdownArgs, TlsArgs};
+pub use process::{
+    DEFAULT_DATA_DIR, DataArgs, HttpArgs, LogArgs, MonitorArgs, ShutdownArgs, TlsArgs,
+};
 pub use requests::{ApiArgs, RequestArgs};
 pub use telemetry::TelemetryArgs;
 pub use values::{duration, name, no_declare, path, since, whole};

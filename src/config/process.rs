@@ -77,12 +77,15 @@ fn at_most_a_year(text: &str) -> Result<Duration, String> {
     duration(text).and_then(|d| if d <= YEAR { Ok(d) } else { Err("must be 365d at most".into()) })
 }
 
+/// Where `taskd up` keeps what it has, if nothing else is said.
+pub const DEFAULT_DATA_DIR: &str = ".taskd";
+
 /// Where `taskd up` keeps what it has.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Data")]
 pub struct DataArgs {
     /// Where `taskd up` keeps its database and its mail
-    #[arg(long, env = "DATA_DIR", value_name = "DATA_DIR", default_value = ".taskd", value_parser = path)]
+    #[arg(long, env = "DATA_DIR", value_name = "DATA_DIR", default_value = DEFAULT_DATA_DIR, value_parser = path)]
     pub data_dir: PathBuf,
 }
 

@@ -155,10 +155,16 @@ pub struct SimulationArgs {
 }
 
 impl SimulationArgs {
+    /// Whether this process is one that is relied upon.
+    pub fn is_production(&self) -> bool {
+        self.environment == Environment::Production
+    }
+
     /// The failures to simulate, unless that is forbidden here.
     pub fn checked(self) -> Result<Simulation, ConfigError> {
+        let is_production = self.is_production();
         let simulation = self.simulate_failure.unwrap_or_default();
-        if !simulation.is_empty() && self.environment == Environment::Production {
+        if !simulation.is_empty() && is_production {
             return Err(ConfigError::new(
                 "TASKD_ENV",
                 "is production: --simulate-failure is refused",

@@ -76,13 +76,33 @@ impl DataDir {
     pub fn operator_socket(&self) -> PathBuf {
         self.sockets.join(OPERATOR)
     }
+
+    /// Whether somebody's data is in it already.
+    pub fn has_data(&self) -> bool {
+        ["postgres", "mail"].iter().any(|name| self.path.join(name).exists())
+    }
+
+    /// Whether it is marked as that of a demo.
+    pub fn is_of_demo(&self) -> bool {
+        self.path.join(DEMO).exists()
+    }
+
+    /// Marks it as that of a demo.
+    ///
+    /// # Errors
+    /// The mark can't be written.
+    pub fn mark_as_of_demo(&self) -> std::io::Result<()> {
+        private::open(&self.path.join(DEMO), &private::options()).map(drop)
+    }
 }
 
 const OPERATOR: &str = "operator";
 /// The file that holds the path of the sockets' directory.
 const SOCKETS: &str = "sockets";
+/// The file that marks the directory of a demo.
+const DEMO: &str = "demo";
 /// What taskd puts into a data directory, in earlier versions too.
-const NAMES: [&str; 7] = ["lock", "address", "cache", "mail", "postgres", "run", SOCKETS];
+const NAMES: [&str; 8] = ["lock", "address", "cache", "mail", "postgres", "run", SOCKETS, DEMO];
 
 /// The socket of the `taskd up` that has this directory, if one ever had it; that one may have
 /// ended.

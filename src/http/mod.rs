@@ -24,6 +24,7 @@ pub use server::{serve, serve_monitor};
 
 use crate::access::{Passwords, Tokens};
 use crate::cache::Scope;
+use crate::demo::Demo;
 use crate::domain::event::EventTypes;
 use crate::ground::keyed_semaphore::KeyedSemaphore;
 use crate::ground::telemetry::Metrics;
@@ -86,6 +87,8 @@ pub struct SharedState {
     pub pulse: Pulse,
     /// Whether there are pages for people at `/console`.
     pub console: bool,
+    /// What it breaks on purpose, of a demo.
+    pub demo: Option<Demo>,
 }
 
 /// What the handlers of one thread use. The thread has a runtime of its own, and with it its own

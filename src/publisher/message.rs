@@ -24,6 +24,11 @@ pub(super) fn of_row(row: &OutboxRow) -> Publishable {
     message(&row.event_type, &payload, metadata, row.traceparent.as_deref())
 }
 
+/// The message of an event once more, not signed yet.
+pub fn copy_of(row: &OutboxRow) -> Message {
+    of_row(row).message
+}
+
 /// The message of an event that was just written.
 pub(super) fn of_new(event: &NewEvent) -> Publishable {
     let traceparent = event.origin.traceparent();

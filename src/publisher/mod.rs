@@ -19,6 +19,7 @@ use tokio::time::{Instant, timeout_at};
 use uuid::Uuid;
 
 pub use handover::{Handover, Ticket};
+pub use message::copy_of;
 
 use crate::authenticity::Authenticity;
 use crate::broker::{Broker, BrokerError, Destination, Outgoing};

@@ -12,6 +12,7 @@ use crate::broker::tables::TableBroker;
 use crate::cache::{Cache, DatabaseLimiter, Limiter, MemoryCache, RedisCache, RedisUrl};
 use crate::config::{ApiArgs, BrokerArgs, CacheArgs, ConfigError, MailArgs};
 use crate::consumer::EXTERNAL_AT_ONCE;
+use crate::demo::Demo;
 use crate::domain::catalog;
 use crate::domain::presence::Role;
 use crate::domain::rate::Limit;
@@ -39,11 +40,13 @@ pub(super) struct RoleContext {
     pub(super) store: Store,
     pub(super) broker: Arc<dyn Broker>,
     pub(super) metrics: Metrics,
+    /// What is broken on purpose, by `taskd up --demo` alone.
+    pub(super) demo: Option<Demo>,
 }
 
 impl RoleContext {
     pub(super) fn new(store: Store, broker: Arc<dyn Broker>) -> anyhow::Result<RoleContext> {
-        Ok(RoleContext { store, broker, metrics: Metrics::new()? })
+        Ok(RoleContext { store, broker, metrics: Metrics::new()?, demo: None })
     }
 
     /// Notes from now on that this process is there, and what it does.
@@ -142,7 +145,7 @@ pub(super) async fn serve(
     api: Api,
     shutdown: Shutdown,
 ) -> anyhow::Result<()> {
-    let RoleContext { store, broker, metrics } = context;
+    let RoleContext { store, broker, metrics, demo } = context;
     let cache = SharedCache::new(api.cache, store.clone(), metrics.clone(), api.cache_ttl);
     // The publisher stops after the API, so that it also publishes what the last requests wrote.
     let publisher_shutdown = shutdown.later();
@@ -167,6 +170,7 @@ pub(super) async fn serve(
         examination: Arc::new(api.examination),
         pulse: Pulse::new(store.clone(), shutdown.clone()),
         console: api.args.requests.console(),
+        demo,
     };
     let shared = ProcessState::new(api.pools.unwrap_or_else(|| store.into()), cache, common);
     let limits = api.args.requests.limits();
@@ -187,7 +191,7 @@ pub(super) fn monitor(
     metrics_public: bool,
 ) -> anyhow::Result<()> {
     let address = listener.local_addr()?;
-    let RoleContext { store, broker, metrics } = context.clone();
+    let RoleContext { store, broker, metrics, .. } = context.clone();
     let monitored = HealthSources {
         metrics_for_operators: (!metrics_public).then(|| Tokens::new(store.clone())),
         cache: SharedCache::new(None, store.clone(), metrics.clone(), Duration::ZERO).on_thread(),

@@ -9,7 +9,7 @@ use crate::domain::schedule::Schedule;
 use crate::ground::shutdown::Shutdown;
 use crate::ground::telemetry::Metrics;
 use crate::retention::{Retention, purge};
-use crate::store::delivery::outbox;
+use crate::store::delivery::{outbox, retention};
 use crate::store::{Store, StoreError, task_list};
 
 /// How often the pending entries of the search index are merged. A merge costs once for each word,
@@ -92,7 +92,10 @@ impl Upkeep<'_> {
                 vacuum(store, metrics, shutdown).await;
             }
         };
-        let purging = purge_by_schedule(self.schedule, store, self.keep, metrics, shutdown);
+        let purging = async {
+            let (schedule, keep) = (self.schedule, self.keep);
+            purge_by_schedule(schedule, store, keep, metrics, shutdown, self.vacuums).await;
+        };
         tokio::select! {
             _ = async { tokio::join!(vacuuming, purging) } => {}
             () = shutdown.deadline() => {}
@@ -100,13 +103,23 @@ impl Upkeep<'_> {
     }
 }
 
-/// Purges on schedule until told to stop.
+/// Makes the space free that a purge has emptied. Table by table, since one connection may be all
+/// there is.
+async fn reclaim(store: &Store) -> Result<(), StoreError> {
+    for table in retention::VACUUMED {
+        retention::vacuum(&mut *store.connection().await?, table).await?;
+    }
+    Ok(())
+}
+
+/// Purges on schedule until told to stop, and reclaims the space where nobody else does.
 pub(super) async fn purge_by_schedule(
     schedule: &Schedule,
     store: &Store,
     keep: Retention,
     metrics: &Metrics,
     shutdown: &Shutdown,
+    reclaims: bool,
 ) {
     while let Some(next) = schedule.next_after(Utc::now()) {
         tracing::info!(%schedule, next = %next.to_rfc3339(), "next purge");
@@ -132,6 +145,9 @@ pub(super) async fn purge_by_schedule(
             Err(error) => {
                 tracing::error!(%error, "the purge failed; the next one deletes the rest")
             }
+        }
+        if reclaims && let Err(error) = reclaim(store).await {
+            tracing::warn!(%error, "the space of what was purged can't be reclaimed; the next time will do");
         }
     }
     tracing::warn!(%schedule, "this schedule never comes due again");

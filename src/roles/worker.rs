@@ -21,6 +21,7 @@ use crate::mail::Mailer;
 use crate::retry_router::RetryRouter;
 
 /// How a worker works.
+#[derive(Clone)]
 pub(super) struct WorkerSettings {
     /// Its name.
     pub(super) name: String,
@@ -37,7 +38,7 @@ pub(super) fn consumer(
     (mailer, mail_limit): (Arc<dyn Mailer>, Limit),
     settings: WorkerSettings,
 ) -> anyhow::Result<(Consumer, Gates)> {
-    let RoleContext { store, broker, metrics } = context.clone();
+    let RoleContext { store, broker, metrics, .. } = context.clone();
     let WorkerSettings { name: worker, concurrency, retries, simulation, limits } = settings;
     let authenticity = Authenticity::new(store.clone());
     let effect_context = EffectContext { store: store.clone(), mailer, mail_limit };
@@ -71,7 +72,7 @@ pub(super) async fn work(
     (consumer, gates): (Consumer, Gates),
     shutdown: &Shutdown,
 ) -> anyhow::Result<()> {
-    let RoleContext { store, broker, metrics } = context.clone();
+    let RoleContext { store, broker, metrics, .. } = context.clone();
     let names = effects::built_in().names().collect();
     let keeper = Keeper::new(gates, names, broker.clone(), metrics);
     // What is paused must not run before that is known.

@@ -24,6 +24,7 @@ const FLOORS: [&[&str]; 7] = [
         "read_cache",
         "access",
         "authenticity",
+        "demo",
         "defects",
     ],
     &["store", "broker", "cache", "mail"],

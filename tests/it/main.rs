@@ -25,6 +25,7 @@ mod console;
 mod contract_broker;
 mod contract_cache;
 mod contract_limiter;
+mod demo;
 mod dlq;
 mod doctor;
 mod error_codes;

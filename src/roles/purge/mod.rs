@@ -44,7 +44,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
             }
         }
         Some(schedule) => tokio::select! {
-            () = upkeep::purge_by_schedule(&schedule, &store, keep, &metrics, &shutdown) => {}
+            () = upkeep::purge_by_schedule(&schedule, &store, keep, &metrics, &shutdown, false) => {}
             () = shutdown.deadline() => tracing::warn!("DRAIN_TIMEOUT is over; the next purge continues"),
         },
     }

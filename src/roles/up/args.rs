@@ -1,15 +1,18 @@
 //! The command line of `taskd up`.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::time::Duration;
 
 use super::super::configuration::Examined;
 use super::super::parts;
 use super::super::worker::WorkerSettings;
+use super::demo::{self, DEMO_DATA_DIR};
 use crate::cache::RedisUrl;
 use crate::config::{
-    ApiArgs, Auth, BrokerArgs, CacheArgs, DEFAULT_MAIL_DIR, DataArgs, DatabaseArgs, EffectArgs,
-    MailArgs, RetentionArgs, SimulationArgs, TelemetryArgs, TlsArgs, duration, whole,
+    ApiArgs, Auth, BrokerArgs, CacheArgs, DEFAULT_DATA_DIR, DEFAULT_MAIL_DIR, DataArgs,
+    DatabaseArgs, EffectArgs, MailArgs, RetentionArgs, SimulationArgs, TelemetryArgs, TlsArgs,
+    duration, whole,
 };
 use crate::domain::schedule::Schedule;
 use crate::effects::Simulation;
@@ -38,6 +41,10 @@ pub struct Args {
     pub(super) effects: EffectArgs,
     #[command(flatten)]
     pub(super) simulation: SimulationArgs,
+    /// Tell a story: made-up people change tasks, and /demo has what breaks taskd on purpose. In a
+    /// data directory of its own [.taskd-demo]; not in production
+    #[arg(long, help_heading = "Demonstration")]
+    pub(super) demo: bool,
     #[command(flatten)]
     pub(super) database: DatabaseArgs,
     #[command(flatten)]
@@ -55,9 +62,13 @@ pub struct Args {
 }
 
 impl Args {
-    /// The data directory.
-    pub fn data(&self) -> &DataArgs {
-        &self.data
+    /// The data directory. A demo has one of its own if nothing is said.
+    pub fn data_dir(&self) -> &Path {
+        let data_dir = self.data.data_dir.as_path();
+        if self.demo && data_dir == Path::new(DEFAULT_DATA_DIR) {
+            return Path::new(DEMO_DATA_DIR);
+        }
+        data_dir
     }
 }
 
@@ -98,12 +109,15 @@ impl Args {
     /// Checks all that can be checked without a dependency, and puts mail into the data directory
     /// if nothing else is said.
     pub(super) fn check(&mut self) -> anyhow::Result<CheckedArgs> {
+        let tls = self.tls.load()?;
+        let mut keep = self.retention.checked(&self.broker.retry)?;
+        if self.demo {
+            keep = demo::prepare(self, &tls)?;
+        }
         if self.mail.mail_dir.as_os_str() == DEFAULT_MAIL_DIR {
-            self.mail.mail_dir = self.data.data_dir.join("mail");
+            self.mail.mail_dir = self.data_dir().join("mail");
         }
         let simulation = self.simulation.clone().checked()?;
-        let keep = self.retention.checked(&self.broker.retry)?;
-        let tls = self.tls.load()?;
         let redis_url = self.cache.url(&tls)?;
         self.broker.topology()?;
         self.telemetry.start(&tls)?;

@@ -1,7 +1,7 @@
 //! The database that `taskd up` uses.
 
 use super::super::{parts, runtime};
-use super::Args;
+use super::{Args, demo};
 use crate::config::ConfigError;
 use crate::ground::data_dir::{DataDir, DataDirError};
 use crate::ground::tls::Tls;
@@ -102,8 +102,9 @@ async fn take_over(args: &Args, tls: &Tls, store: &Store) -> anyhow::Result<()> 
 /// another process has it.
 fn take(args: &Args, tls: &Tls) -> anyhow::Result<Option<DataDir>> {
     let given = args.database.url(tls)?.is_some();
-    match DataDir::take(&args.data.data_dir) {
-        Ok(directory) => Ok(Some(directory)),
+    match DataDir::take(args.data_dir()) {
+        Ok(directory) if given => Ok(Some(directory)),
+        Ok(directory) => demo::keep_apart(args.demo, &directory).map(|()| Some(directory)),
         Err(error) if given => {
             tracing::warn!(%error, "commands on this machine reach this process by its DATABASE_URL alone");
             Ok(None)

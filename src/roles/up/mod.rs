@@ -3,6 +3,7 @@
 
 mod args;
 mod database;
+mod demo;
 mod greeting;
 mod panel;
 
@@ -13,8 +14,7 @@ pub use self::args::Args;
 use self::args::CheckedArgs;
 use self::database::Database;
 use super::configuration::{self, Invocation};
-use super::parts::{self, RoleContext};
-use super::{runtime, upkeep, worker};
+use super::{parts, runtime, upkeep};
 use crate::domain::presence::Role;
 
 /// Runs everything until told to stop.
@@ -33,9 +33,9 @@ pub async fn run(mut args: Args, invocation: &Invocation) -> anyhow::Result<Exit
     runtime::meet(broker.as_ref(), false).await?;
     let redis = parts::shared_cache(redis_url.as_ref(), &args.cache).await?;
     let mailer = parts::mailer(&args.mail, &tls)?;
-    let context = RoleContext::new(store.clone(), broker.clone())?;
-    let consumer = worker::consumer(&context, mailer, args.worker(simulation))?;
-    let noted = context.noted(Role::Up, &parts::default_worker());
+    let context = demo::context(&args, &store, &broker).await?;
+    let workers = demo::Workers::new(&context, mailer, args.worker(simulation))?;
+    let noted = context.noted(workers.role(), &parts::default_worker());
     let operated = database.take_orders(&store)?;
     let parting = async {
         if let Some(operated) = operated {
@@ -68,7 +68,7 @@ pub async fn run(mut args: Args, invocation: &Invocation) -> anyhow::Result<Exit
     let upkeep = upkeep::Upkeep { schedule: &args.cron, keep, vacuums: database.is_embedded() };
     let (served, worked, ()) = tokio::join!(
         parts::serve(listener, context.clone(), api, shutdown.clone()),
-        worker::work(&context, consumer, &shutdown),
+        workers.run(&context, address, &shutdown),
         upkeep.run(&context, &shutdown),
     );
     shutdown.last_step(parting).await;

@@ -3,8 +3,8 @@
 use std::net::SocketAddr;
 
 use super::super::parts;
-use super::Args;
 use super::database::Database;
+use super::{Args, demo};
 use crate::cache::RedisUrl;
 use crate::ground::secret::Secret;
 use crate::ground::tls::Tls;
@@ -20,7 +20,7 @@ pub(super) fn panel(
     redis_url: Option<&RedisUrl>,
     token: Option<&Secret>,
 ) -> anyhow::Result<String> {
-    let data = args.data.data_dir.display();
+    let data = args.data_dir().display();
     let seam =
         |name: &str, what: String, variable: &str| format!("  {name:14} {what:44} {variable}\n");
     let database = match database.is_embedded() {
@@ -36,7 +36,7 @@ pub(super) fn panel(
         "\n  taskd {version} on http://{address}\n\n\
          \x20 API            http://{address}/tasks\n\
          \x20 documentation  http://{address}/docs\n\
-         \x20 metrics        http://{address}/metrics\n\n\
+         \x20 metrics        http://{address}/metrics\n{demo}\n\
          {database}{broker}{cache}{mail}\n\
          \x20 {access}\n{first}\n\
          \x20 Try it:\n\
@@ -44,6 +44,7 @@ pub(super) fn panel(
          \x20     -d '{{ \"title\": \"Write Docs\", \"description\": \"Testing async\", \"status\": \"in-progress\", \"userId\": 1 }}'\n\n\
          \x20 Ctrl-C stops it.\n",
         version = env!("CARGO_PKG_VERSION"),
+        demo = if args.demo { demo::panel(address, args.data_dir()) } else { String::new() },
         access = match policy.anybody {
             true =>
                 "Anybody who reaches this address may do everything (TASKD_AUTH=none); only this machine does.",

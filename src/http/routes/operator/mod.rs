@@ -2,11 +2,10 @@
 
 pub(in crate::http) mod audit;
 mod caller;
+pub(in crate::http) mod demo;
 pub(in crate::http) mod effects;
 pub mod events;
 pub(in crate::http) mod examination;
-mod letter_docs;
-mod letter_orders;
 pub(in crate::http) mod letters;
 pub(in crate::http) mod overview;
 pub(in crate::http) mod processes;

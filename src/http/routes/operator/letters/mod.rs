@@ -1,13 +1,14 @@
 //! `/dead-letters`: listed and grouped, for admins and viewers; replayed by plan, edited and
 //! discarded, for admins. The user who runs the process has the [`socket`](super::socket) instead.
 
+mod docs;
+mod orders;
+
 use actix_web::web::{self, Data};
 use actix_web::{HttpRequest, HttpResponse};
 use serde_json::json;
 
 use super::OperatorOf;
-use super::letter_docs as docs;
-use super::letter_orders::{EditBody, LetterParams};
 use crate::access::Caller;
 use crate::dead_letters::{DeadLetters, DiscardOrder, EditOrder, ReplayOrder};
 use crate::http::error::{ApiError, Fault, RequestPart};
@@ -17,6 +18,7 @@ use crate::http::extract::paging::{self, read_id};
 use crate::http::route::{Need, Route};
 use crate::http::{AppState, to_the_end};
 use crate::operate::OrderError;
+use orders::{EditBody, LetterParams};
 
 /// The routes of dead letters. Those with a fixed path come first.
 pub(in crate::http) static ROUTES: &[Route] = &[
