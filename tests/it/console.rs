@@ -120,7 +120,7 @@ async fn a_browser_is_led_to_the_console_unless_it_is_off() {
 #[ignore = "needs services: scripts/test"]
 async fn who_has_not_signed_in_sees_nothing_and_cookies_stay_where_they_belong() {
     let world = World::new().await;
-    let token = world.token(&["--user", "1", "--name", "t"]).await;
+    let token = world.token(&["--user", "1", "--admin"]).await;
     let serve = world.serve_with(&[("TASKD_AUTH", "tokens")]).await;
     let api = serve.api().with_token(&token);
     user(&api, "m@example.com", "member").await;
@@ -177,7 +177,7 @@ async fn who_has_not_signed_in_sees_nothing_and_cookies_stay_where_they_belong()
 #[ignore = "needs services: scripts/test"]
 async fn a_token_signs_in_as_well_and_stays_valid_after_signing_out() {
     let world = World::new().await;
-    let token = world.token(&["--user", "1", "--name", "t"]).await;
+    let token = world.token(&["--user", "1", "--admin"]).await;
     let serve = world.serve_with(&[("TASKD_AUTH", "tokens")]).await;
     let mut visitor = Visitor::new(&serve.api());
     let form_token = visitor.form_token("/console/sign-in").await;
@@ -196,7 +196,7 @@ async fn a_token_signs_in_as_well_and_stays_valid_after_signing_out() {
 #[ignore = "needs services: scripts/test"]
 async fn no_form_of_another_site_or_session_does_anything() {
     let world = World::new().await;
-    let token = world.token(&["--user", "1", "--name", "t"]).await;
+    let token = world.token(&["--user", "1", "--admin"]).await;
     let serve = world.serve_with(&[("TASKD_AUTH", "tokens")]).await;
     let api = serve.api().with_token(&token);
     for name in ["a", "b"] {

@@ -146,7 +146,7 @@ fn troubles(troubles: &[Trouble]) -> Markup {
     html! {
         @if !rows.is_empty() {
             h2 { "What needs somebody" }
-            (table(&["What", "Since", "#How many", "", "What to do"], &rows, ""))
+            (table(&["What", "Since", "#How many", "Growing", "What to do"], &rows, ""))
         }
     }
 }

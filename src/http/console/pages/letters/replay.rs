@@ -96,6 +96,7 @@ fn counts(replay: &Replay) -> Markup {
         ("Dealt with by others", replay.put_back),
     ];
     html! {
+        h2 { "How far it has come" }
         ul.cards {
             @for (name, count) in counts.into_iter().filter(|(_, count)| *count > 0) {
                 li.card { h3 { (name) } span.figure { (number(count)) } }
