@@ -1,5 +1,6 @@
-//! Keeps a history of what was done in each minute, which survives restarts. Nothing correct depends
-//! on it: while the database is away it waits, and what was done meanwhile counts when it is back.
+//! Keeps a history of what was done in each minute, which survives restarts. Nothing correct
+//! depends on it: while the database is away it waits, and what was done meanwhile counts when it
+//! is back.
 
 use std::time::Duration;
 

@@ -89,7 +89,8 @@ impl Handover {
         Ticket { handover: self.clone(), reserved: room.map(|room| (leased_until, room)) }
     }
 
-    /// Counts a committed write that has left so many events in the outbox, and wakes the publisher.
+    /// Counts a committed write that has left so many events in the outbox, and wakes the
+    /// publisher.
     pub fn written(&self, events: usize) {
         self.0.writes.inc();
         self.0.written.inc_by(events as u64);
