@@ -110,6 +110,9 @@ async fn nobody_else_has_the_routes_of_a_demo() {
         api.post("/demo/mail", json!({ "failing": 100 })).await.code(404),
         "route_not_found"
     );
+    let console = api.get("/console/tasks").await;
+    assert!(console.status == 200 && !console.text.contains("Break it"), "{}", console.text);
+    assert_eq!(api.get("/console/demo").await.status, 404);
     let document = api.get("/openapi.json").await.expect(200);
     assert!(!document["paths"].as_object().unwrap().keys().any(|path| path.starts_with("/demo")));
 }
@@ -349,4 +352,38 @@ async fn wrong_orders_are_refused_and_the_others_are_written_down() {
     let stakes = view(&api).await["promises"].clone();
     assert_eq!(stakes.as_array().unwrap().len(), 7);
     assert!(stakes[0]["promise"]["number"].is_number() && stakes[0]["model"]["states"].is_number());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_console_has_a_page_for_it_whose_buttons_are_orders() {
+    let world = world();
+    let (_demo, api) = at_rest(&world, &[]).await;
+    let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none());
+    let client = client.build().unwrap();
+    let page = client.get(format!("{}/console/demo", api.base)).send().await.unwrap();
+    let cookie = page.headers()["set-cookie"].to_str().unwrap().split(';').next().unwrap();
+    let cookie = cookie.to_owned();
+    let text = page.text().await.unwrap();
+    for part in ["It holds.", "Each effect of an event happens once", "28,202", "Break it</a>"] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    let (_, rest) = text.split_once("name=\"formToken\" value=\"").unwrap();
+    let token = rest.split('"').next().unwrap();
+    let press = async |order: &str, fields: &str| {
+        let request = client.post(format!("{}/console/demo/{order}", api.base));
+        let request = request.header("content-type", "application/x-www-form-urlencoded");
+        let body = format!("formToken={token}&{fields}");
+        let answer = request.header("cookie", cookie.as_str()).body(body).send().await.unwrap();
+        answer.status().as_u16()
+    };
+    assert_eq!(press("mail/fail", "failing=40").await, 303);
+    assert_eq!(press("broker/hold", "").await, 303);
+    let faults = view(&api).await["faults"].clone();
+    let mail = json!({ "failing": 40, "forGood": false });
+    assert_eq!(faults, json!({ "worker": "running", "broker": "held", "mail": mail }));
+    assert_eq!(press("mail/fail", "failing=400").await, 400);
+    assert_eq!(press("broker/break", "").await, 404);
+    assert_eq!(press("everything/mend", "").await, 303);
+    assert_eq!(view(&api).await["faults"]["broker"], "up");
+    settled(&api).await;
 }

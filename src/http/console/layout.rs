@@ -31,6 +31,7 @@ pub(super) enum Place {
     Users,
     Categories,
     Account,
+    Demo,
 }
 
 /// Who sees a page in the navigation. The API decides what they may do there.
@@ -38,11 +39,12 @@ pub(super) enum Place {
 enum For {
     Everybody,
     Operators,
+    OperatorsOfDemo,
     Users,
 }
 
 impl Place {
-    const ALL: [Place; 13] = [
+    const ALL: [Place; 14] = [
         Place::Overview,
         Place::Tasks,
         Place::Board,
@@ -56,6 +58,7 @@ impl Place {
         Place::Users,
         Place::Categories,
         Place::Account,
+        Place::Demo,
     ];
 
     /// Its address below the console's, its name, and who sees it.
@@ -74,6 +77,7 @@ impl Place {
             Place::Users => ("/users", "Users", For::Operators),
             Place::Categories => ("/categories", "Categories", For::Everybody),
             Place::Account => ("/account", "Account", For::Users),
+            Place::Demo => ("/demo", "Break it", For::OperatorsOfDemo),
         }
     }
 }
@@ -172,6 +176,7 @@ fn header(viewer: &Viewer, here: Place) -> Markup {
     let sees = |place: &Place| match place.entry().2 {
         For::Everybody => true,
         For::Operators => viewer.is_operator(),
+        For::OperatorsOfDemo => viewer.is_operator() && viewer.in_demo,
         For::Users => viewer.who.user.is_some(),
     };
     html! {

@@ -33,6 +33,10 @@ pub(in crate::http) use live::Turns;
 /// Where the console is.
 pub(in crate::http) const ROOT: &str = "/console";
 
+/// Whether the process is a demo, in the console's app.
+#[derive(Clone, Copy)]
+pub(in crate::http) struct InDemo(pub(in crate::http) bool);
+
 /// Registers every page. What a page asks of the API ends within the time that a request may take.
 pub(in crate::http) fn routes(config: &mut ServiceConfig) {
     let root = || async { HttpResponse::Found().insert_header((LOCATION, ROOT)).finish() };

@@ -9,11 +9,11 @@ use futures_util::future::LocalBoxFuture;
 use percent_encoding::percent_decode_str;
 use serde::Deserialize;
 
-use super::ROOT;
 use super::client::{Api, Client};
 use super::cookies::{self, FORM, NOTE, SESSION};
 use super::form;
 use super::problem::Problem;
+use super::{InDemo, ROOT};
 use crate::domain::user::Role;
 use crate::ground::secret::Secret;
 
@@ -56,6 +56,8 @@ pub(super) struct Viewer {
     pub(super) note: Option<String>,
     /// Cookies that go with the page.
     pub(super) cookies: Vec<Cookie<'static>>,
+    /// Whether there is something to break.
+    pub(super) in_demo: bool,
     request: HttpRequest,
 }
 
@@ -122,7 +124,8 @@ impl FromRequest for Viewer {
             let note = note.map(|note| percent_decode_str(&note).decode_utf8_lossy().into_owned());
             let form_token = form::token(&request, &form_key);
             let address = address.to_owned();
-            Ok(Viewer { client, who, address, form_token, note, cookies, request })
+            let in_demo = request.app_data::<InDemo>().is_some_and(|is| is.0);
+            Ok(Viewer { client, who, address, form_token, note, cookies, in_demo, request })
         })
     }
 }

@@ -14,7 +14,7 @@ use tokio::time::timeout;
 
 use crate::broker::Broker;
 use crate::ground::shutdown::Shutdown;
-use crate::http::console::{self, Api, Turns, front};
+use crate::http::console::{self, Api, InDemo, Turns, front};
 use crate::http::middleware::admission::{enforce, identify};
 use crate::http::middleware::connection::minded;
 use crate::http::middleware::cors;
@@ -116,6 +116,7 @@ pub async fn serve(
                 .app_data(turns.clone())
                 .app_data(Data::new(data.common.pulse.clone()))
                 .app_data(Data::new(data.clone()))
+                .app_data(InDemo(data.common.demo.is_some()))
                 .app_data(api)
                 .configure(console::routes)
         });

@@ -5,6 +5,7 @@ mod processes;
 mod audit;
 mod doctor;
 mod configuration;
+mod demo;
 
 use actix_web::web::{self, ServiceConfig};
 
@@ -15,5 +16,7 @@ pub(super) fn routes(config: &mut ServiceConfig) {
         .route("/processes", web::get().to(processes::show))
         .route("/audit", web::get().to(audit::show))
         .route("/doctor", web::get().to(doctor::show))
-        .route("/configuration", web::get().to(configuration::show));
+        .route("/configuration", web::get().to(configuration::show))
+        .route("/demo", web::get().to(demo::show))
+        .route("/demo/{fault}/{order}", web::post().to(demo::order));
 }
