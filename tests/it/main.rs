@@ -51,6 +51,7 @@ mod injection;
 mod layering;
 mod letters;
 mod letters_killed;
+mod letters_lists;
 mod letters_unreadable;
 mod licences;
 mod lists;

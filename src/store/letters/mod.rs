@@ -5,6 +5,7 @@ pub mod edits;
 pub mod groups;
 pub mod moving;
 pub mod replays;
+mod selection;
 pub mod sending;
 pub mod settling;
 
@@ -14,9 +15,10 @@ use diesel::sql_types::{
     Array, BigInt, Binary, Integer, Nullable, Text, Timestamptz, Uuid as SqlUuid,
 };
 use diesel_async::AsyncPgConnection;
-use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+pub use self::selection::LetterFilter;
+use self::selection::filtered;
 use crate::store::StoreError;
 use crate::store::events::unfinished::finished;
 use crate::store::sql::{RunQueryDsl, Statement};
@@ -111,53 +113,6 @@ impl LetterState {
     }
 }
 
-/// Which letters are selected; a field that is `None` filters nothing.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-pub struct LetterFilter {
-    /// Those with one of these ids, or of one of these events or messages.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub ids: Option<Vec<String>>,
-    /// Those of this cause.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub group: Option<String>,
-    /// Those of this event type.
-    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
-    pub event_type: Option<String>,
-    /// Those whose effect this is, as `NAME` or `NAME/TARGET`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub effect: Option<String>,
-    /// Those that are about this task.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub task_id: Option<i64>,
-    /// Those that have died since then.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub since: Option<DateTime<Utc>>,
-    /// Those that had died before then.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub before: Option<DateTime<Utc>>,
-}
-
-/// The condition of a [`LetterFilter`] on `dead_letters`, for the parameters from `$1` to `$7`.
-const FILTERS: &str = "($1 IS NULL OR id = ANY($1) OR message_id = ANY($1))
-     AND ($2 IS NULL OR fingerprint = $2) AND ($3 IS NULL OR event_type = $3)
-     AND ($4 IS NULL OR effect = $4)
-     AND ($5 IS NULL OR subject_id = $5 AND subject_kind = 'task')
-     AND ($6 IS NULL OR died_at >= $6) AND ($7 IS NULL OR died_at < $7)";
-
-/// A statement with the values of a filter, planned for them.
-fn filtered(sql: String, filter: &LetterFilter) -> Statement {
-    Statement::new(sql)
-        .planned_for_its_values()
-        .bind::<Nullable<Array<Text>>, _>(filter.ids.clone())
-        .bind::<Nullable<Text>, _>(filter.group.clone())
-        .bind::<Nullable<Text>, _>(filter.event_type.clone())
-        .bind::<Nullable<Text>, _>(filter.effect.clone())
-        .bind::<Nullable<BigInt>, _>(filter.task_id)
-        .bind::<Nullable<Timestamptz>, _>(filter.since)
-        .bind::<Nullable<Timestamptz>, _>(filter.before)
-}
-
 /// The letters in a state that pass the filter, oldest first, after a position (the time and the id
 /// of the letter before).
 ///
@@ -171,18 +126,11 @@ pub async fn list(
     limit: i64,
 ) -> Result<Vec<LetterRow>, StoreError> {
     let (at, id) = after.unzip();
-    let statement = filtered(
-        format!(
-            "SELECT {COLUMNS} FROM dead_letters
-             WHERE {FILTERS} AND state = $8 AND ($9 IS NULL OR (died_at, id) > ($9, $10))
-             ORDER BY died_at, id LIMIT $11"
-        ),
-        filter,
-    )
-    .bind::<Text, _>(state.as_str())
-    .bind::<Nullable<Timestamptz>, _>(at)
-    .bind::<Nullable<Text>, _>(id)
-    .bind::<BigInt, _>(limit);
+    let statement = filtered(selection::page(filter, COLUMNS), filter)
+        .bind::<Text, _>(state.as_str())
+        .bind::<Nullable<Timestamptz>, _>(at)
+        .bind::<Nullable<Text>, _>(id)
+        .bind::<BigInt, _>(limit);
     Ok(statement.load(connection).await?)
 }
 
@@ -212,8 +160,9 @@ pub async fn count(
         .bind::<Nullable<Text>, _>(filter.event_type.clone())
         .bind::<Nullable<Text>, _>(filter.effect.clone())
     } else {
+        let condition = filter.condition();
         let sql =
-            format!("SELECT count(*) AS total FROM dead_letters WHERE {FILTERS} AND state = $8");
+            format!("SELECT count(*) AS total FROM dead_letters WHERE {condition} AND state = $8");
         filtered(sql, filter).bind::<Text, _>(state.as_str())
     };
     let total: Total = statement.get_result(connection).await?;

@@ -6,7 +6,8 @@ use diesel::sql_types::{BigInt, Bool, Integer, Jsonb, Nullable, Text, Timestampt
 use diesel_async::AsyncPgConnection;
 use serde_json::Value;
 
-use super::{FILTERS, LetterFilter, LetterState, filtered};
+use super::selection::filtered;
+use super::{LetterFilter, LetterState};
 use crate::store::StoreError;
 use crate::store::sql::{RunQueryDsl, Statement, transaction};
 
@@ -128,13 +129,14 @@ pub async fn create(
                 format!(
                     "WITH chosen AS MATERIALIZED (
                          SELECT id, row_number() OVER (ORDER BY died_at, id) AS n FROM (
-                             SELECT id, died_at FROM dead_letters WHERE {FILTERS} AND state = 'open'
+                             SELECT id, died_at FROM dead_letters WHERE {condition} AND state = 'open'
                              ORDER BY died_at, id LIMIT $8) AS oldest),
                      taken AS (
                          UPDATE dead_letters d SET state = 'replaying' FROM chosen
                          WHERE d.id = chosen.id AND d.state = 'open' RETURNING d.id, chosen.n)
                      INSERT INTO replay_letters (replay_id, letter_id, position, state)
-                     SELECT $9, id, $10 + n, 'waiting' FROM taken"
+                     SELECT $9, id, $10 + n, 'waiting' FROM taken",
+                    condition = filter.condition()
                 ),
                 filter,
             )
@@ -264,9 +266,10 @@ pub async fn forecast(
             "SELECT fingerprint, min(pattern) AS pattern, count(*) AS letters,
                     count(*) FILTER (WHERE {done}) AS already_done,
                     count(*) FILTER (WHERE NOT is_ours OR reason IN ('malformed', 'not ours')) AS hopeless
-             FROM dead_letters d WHERE {FILTERS} AND state = $8
+             FROM dead_letters d WHERE {condition} AND state = $8
              GROUP BY fingerprint ORDER BY letters DESC, fingerprint",
-            done = super::is_done("d")
+            done = super::is_done("d"),
+            condition = filter.condition()
         ),
         filter,
     )

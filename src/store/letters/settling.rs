@@ -5,7 +5,8 @@ use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Text};
 use diesel_async::AsyncPgConnection;
 
-use super::{FILTERS, LetterFilter, filtered};
+use super::LetterFilter;
+use super::selection::filtered;
 use crate::store::StoreError;
 use crate::store::delivery::retention::delete;
 use crate::store::sql::RunQueryDsl;
@@ -31,7 +32,7 @@ pub async fn discard(
     let statement = filtered(
         format!(
             "WITH chosen AS MATERIALIZED (
-                 SELECT id FROM dead_letters WHERE {FILTERS} AND state = 'open'
+                 SELECT id FROM dead_letters WHERE {condition} AND state = 'open'
                  ORDER BY died_at, id LIMIT $8),
              discarded AS (
                  UPDATE dead_letters d SET state = 'discarded', settled_at = now(), settled_by = $9
@@ -41,7 +42,8 @@ pub async fn discard(
                  INSERT INTO event_steps (event_id, kind, attempt, retries, actor, message, letter_id)
                  SELECT event_id, 'discarded', attempts, 0, $9, $10, id FROM discarded
                  WHERE is_ours AND event_id IS NOT NULL)
-             SELECT id FROM discarded"
+             SELECT id FROM discarded",
+            condition = filter.condition()
         ),
         filter,
     )
