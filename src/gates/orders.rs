@@ -41,7 +41,8 @@ pub enum EffectOrder {
 pub struct EffectView {
     /// Its name.
     pub name: String,
-    /// `running`, `paused`, or `held` while its breaker is open.
+    /// `running`, `paused`, `held` while its breaker is open, or `unknown` if messages wait for it
+    /// and this version does not have it.
     pub state: String,
     /// Who has paused it.
     pub paused_by: Option<String>,
@@ -61,7 +62,15 @@ pub struct EffectView {
     pub parked: i64,
 }
 
+/// The state of an effect which this version does not have.
+const UNKNOWN: &str = "unknown";
+
 impl EffectView {
+    /// Whether messages wait for it and this version does not have it, so that it takes no orders.
+    pub fn is_unknown(&self) -> bool {
+        self.state == UNKNOWN
+    }
+
     fn of(name: String, gate: Gate, parked: i64) -> EffectView {
         let state = gate.state().to_owned();
         let breaker = if gate.outage.is_some() { "open" } else { "closed" };
@@ -104,7 +113,11 @@ impl EffectOrder {
     ) -> Result<Vec<EffectView>, OrderError> {
         let names: Vec<&'static str> = effects::built_in().names().collect();
         let (effect, reason, dry_run) = match self {
-            EffectOrder::List => return Ok(views(connection, &names).await?),
+            EffectOrder::List => {
+                let mut found = views(connection, &names).await?;
+                found.extend(unknown(connection, &names).await?);
+                return Ok(found);
+            }
             EffectOrder::Pause { effect, reason, dry_run } => (effect, reason.as_deref(), *dry_run),
             EffectOrder::Resume { effect, dry_run } => (effect, None, *dry_run),
         };
@@ -152,4 +165,16 @@ async fn views(
         EffectView::of(found.effect, found.gate, parked)
     };
     Ok(gates.into_iter().map(view).collect())
+}
+
+/// The effects that only parked messages know of.
+async fn unknown(
+    connection: &mut Connection,
+    names: &[&'static str],
+) -> Result<impl Iterator<Item = EffectView>, crate::store::StoreError> {
+    let orphans = parked::orphans(connection, names).await?;
+    Ok(orphans.into_iter().map(|orphans| EffectView {
+        state: UNKNOWN.to_owned(),
+        ..EffectView::of(orphans.effect, Gate::default(), orphans.parked)
+    }))
 }

@@ -320,10 +320,31 @@ async fn what_waits_for_nobody_is_told_with_the_command_that_goes_on() {
          VALUES (now() - interval '5 min', 'ann', '{{}}', 'running', 0);
          INSERT INTO dead_letters (id, reason, attempts, died_at, fingerprint, pattern, message, body, is_ours,
                                    recorded)
-         VALUES ('l1', 'permanent', 1, now(), 'f', 'p', '{{}}', '', true, true)"
+         VALUES ('l1', 'permanent', 1, now(), 'f', 'p', '{{}}', '', true, true);
+         INSERT INTO parked_messages (event_id, effect, due_at, has_turn, parked_at, message, body)
+         SELECT gen_random_uuid(), effect, now(), false, now() - interval '3 h', '{{}}', ''
+         FROM unnest(ARRAY['activity', 'sms', 'sms', 'zeppelin']) AS effect"
     ))
     .await;
     let (report, code) = examined(&world, &[]).await;
+    for (found, mend) in [
+        ("2 messages parked for sms, which this version doesn't have, for up to 3h", "has sms"),
+        ("1 message parked for zeppelin", "taskd work  # of a version that has zeppelin"),
+    ] {
+        has(&report, "effects", "warn", "parked_messages", found, mend);
+    }
+    assert_eq!(of(&report, "effects").len(), 2, "{report:#?}");
+    let listed = world.run(&["effects", "list", "--json"]).await.succeeded().json();
+    let unknown: Vec<_> = listed
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|effect| effect["state"] == "unknown")
+        .map(|effect| (effect["name"].as_str().unwrap(), effect["parked"].as_i64().unwrap()))
+        .collect();
+    assert_eq!(unknown, [("sms", 2), ("zeppelin", 1)]);
+    let refused = world.run(&["effects", "resume", "sms"]).await.exited(1);
+    assert!(refused.stderr.contains("there are: activity, email"), "{refused:?}");
     assert_eq!(code, 1);
     has(&report, "processes", "fail", "processes", "no worker is consuming", "taskd work");
     has(&report, "processes", "fail", "processes", "no serve is running", "taskd serve");

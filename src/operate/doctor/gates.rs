@@ -7,7 +7,8 @@ use super::wording::{count, words};
 use super::{Patient, Verdict};
 use crate::domain::processing::gate::{Outage, Pause};
 use crate::effects;
-use crate::store::gates::{self, parked};
+use crate::store::gates;
+use crate::store::gates::parked::{self, Orphans};
 
 /// What is to be said of an open breaker before which so many messages wait.
 pub(in crate::operate) fn of_outage(effect: &str, outage: &Outage, waiting: i64) -> Verdict {
@@ -34,6 +35,17 @@ pub(in crate::operate) fn of_pause(effect: &str, pause: &Pause, waiting: i64) ->
     Verdict::warn(found, effect, format!("taskd effects resume {effect}"))
 }
 
+/// The same of messages that wait for an effect which no worker of this version has. Only a worker
+/// that has it brings them back.
+fn of_orphans(orphans: &Orphans, names: &str) -> Verdict {
+    let Orphans { effect, parked, since } = orphans;
+    let (waiting, ago) = (count(*parked, "message"), ago(*since));
+    let found =
+        format!("{waiting} parked for {effect}, which this version doesn't have, for up to {ago}");
+    let mend = format!("taskd work  # of a version that has {effect}; this one has {names}");
+    Verdict::warn(found, "parked_messages", mend)
+}
+
 fn ago(since: DateTime<Utc>) -> String {
     words((Utc::now() - since).as_seconds_f64())
 }
@@ -51,6 +63,8 @@ pub(super) async fn effects(of: Patient) -> Vec<Verdict> {
             let pause = gate.pause.iter().map(|pause| of_pause(&effect, pause, waiting));
             verdicts.extend(outage.chain(pause));
         }
+        let orphans = parked::orphans(&mut connection, &names).await?;
+        verdicts.extend(orphans.iter().map(|orphans| of_orphans(orphans, &names.join(", "))));
         if verdicts.is_empty() {
             verdicts.push(Verdict::ok("every effect runs"));
         }

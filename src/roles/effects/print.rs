@@ -32,5 +32,8 @@ fn why(effect: &EffectView) -> String {
         let at = at.to_rfc3339_opts(SecondsFormat::Secs, true);
         reasons.push(format!("the breaker is open since {at} ({error})"));
     }
+    if effect.is_unknown() {
+        reasons.push("this version doesn't have it; a worker that has it brings them back".into());
+    }
     reasons.join("; ")
 }

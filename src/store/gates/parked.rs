@@ -3,8 +3,9 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use diesel::prelude::*;
-use diesel::sql_types::{Array, BigInt, Binary, Bool, Text, Uuid as SqlUuid};
+use diesel::sql_types::{Array, BigInt, Binary, Bool, Text, Timestamptz, Uuid as SqlUuid};
 use diesel_async::AsyncPgConnection;
 use uuid::Uuid;
 
@@ -156,6 +157,49 @@ pub async fn counts(
     .bind::<BigInt, _>(most);
     let counts: Vec<Count> = statement.load(connection).await?;
     Ok(counts.into_iter().map(|count| (count.effect, count.parked)).collect())
+}
+
+/// Messages that wait for an effect which this version does not have.
+#[derive(Debug, QueryableByName)]
+pub struct Orphans {
+    /// The effect's name.
+    #[diesel(sql_type = Text)]
+    pub effect: String,
+    /// How many messages wait for it, counted up to [`COUNTED`].
+    #[diesel(sql_type = BigInt)]
+    pub parked: i64,
+    /// When the first of the counted ones was parked.
+    #[diesel(sql_type = Timestamptz)]
+    pub since: DateTime<Utc>,
+}
+
+/// What waits for effects other than these.
+///
+/// # Errors
+/// The database fails.
+pub async fn orphans(
+    connection: &mut AsyncPgConnection,
+    effects: &[&str],
+) -> Result<Vec<Orphans>, StoreError> {
+    // From name to name through the index, whatever waits for each.
+    let statement = Statement::new(
+        "WITH RECURSIVE names AS (
+             (SELECT effect FROM parked_messages ORDER BY effect LIMIT 1)
+             UNION ALL
+             SELECT (SELECT p.effect FROM parked_messages p WHERE p.effect > n.effect
+                     ORDER BY p.effect LIMIT 1)
+             FROM names n WHERE n.effect IS NOT NULL)
+         SELECT n.effect, c.parked, c.since
+         FROM names n CROSS JOIN LATERAL (
+             SELECT count(*) AS parked, min(counted.parked_at) AS since
+             FROM (SELECT p.parked_at FROM parked_messages p WHERE p.effect = n.effect
+                   ORDER BY p.due_at, p.id LIMIT $2) AS counted) AS c
+         WHERE n.effect <> ALL ($1) AND c.parked > 0
+         ORDER BY n.effect",
+    )
+    .bind::<Array<Text>, _>(effects.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>())
+    .bind::<BigInt, _>(COUNTED);
+    Ok(statement.load(connection).await?)
 }
 
 /// Lets the messages of an effect come back at once, also those that have a turn to come.

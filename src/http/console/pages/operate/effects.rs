@@ -42,9 +42,10 @@ fn row(viewer: &Viewer, effect: &EffectView) -> Markup {
                         @if let Some(error) = &effect.error { ": " (error) }
                         @if let Some(at) = &effect.next_probe_at { ". The next message is let through at " (time(at)) } }
                 }
+                @if effect.is_unknown() { p { "this version doesn't have it; a worker that has it brings them back" } }
             }
             td.number { (number(effect.parked)) }
-            td { @if viewer.is_admin() { (buttons(viewer, effect)) } }
+            td { @if viewer.is_admin() && !effect.is_unknown() { (buttons(viewer, effect)) } }
         }
     }
 }
