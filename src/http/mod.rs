@@ -143,8 +143,8 @@ impl ProcessState {
 }
 
 impl AppState {
-    /// Call this after a committed write, so many events of which are left in the outbox, and before
-    /// its answer.
+    /// Call this after a committed write that has left so many events in the outbox, and before its
+    /// answer.
     async fn written(&self, events: usize, scopes: Vec<Scope>) {
         self.common.publisher.written(events);
         self.cache.invalidate(scopes).await;

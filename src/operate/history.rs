@@ -1,5 +1,6 @@
-//! Keeps a history of what was done in each minute, which survives restarts. Nothing correct depends
-//! on it: while the database is away it waits, and what was done meanwhile counts when it is back.
+//! Keeps a history of what was done in each minute, which survives restarts. Nothing correct
+//! depends on it: while the database is away it waits, and what was done meanwhile counts when it
+//! is back.
 
 use std::time::Duration;
 
@@ -50,7 +51,7 @@ async fn keep(store: Store, metrics: Metrics, ending: CancellationToken) {
             match adding.await {
                 Ok(()) => added = now,
                 Err(StoreError::Unavailable(_)) => {}
-                Err(error) => tracing::debug!(%error, "the history can't be written; trying later"),
+                Err(error) => tracing::warn!(%error, "the history can't be written; retrying"),
             }
         }
         if last {

@@ -144,8 +144,8 @@ impl Pulse {
 
 impl Subscription {
     /// Waits until something has changed since the last answer, or since the subscription; `None`
-    /// when the process is told to stop. What changes between two calls is in the next answer, once.
-    /// May be dropped at any time without losing a change.
+    /// when the process is told to stop. What changes between two calls is in the next answer,
+    /// once. May be dropped at any time without losing a change.
     pub async fn changed(&mut self) -> Option<Topics> {
         loop {
             let now = *self.beats.borrow_and_update();
@@ -204,8 +204,9 @@ impl Inner {
         state.asked = Some(Instant::now());
         let now = match answer {
             Ok(now) => now,
+            Err(StoreError::Unavailable(_)) => return,
             Err(error) => {
-                tracing::debug!(%error, "can't look for changes; live pages wait");
+                tracing::warn!(%error, "can't look for changes, for which live pages wait; retrying");
                 return;
             }
         };

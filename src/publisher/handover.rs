@@ -89,7 +89,7 @@ impl Handover {
         Ticket { handover: self.clone(), reserved: room.map(|room| (leased_until, room)) }
     }
 
-    /// Counts a committed write, so many events of which were left in the outbox, and wakes the
+    /// Counts a committed write that has left so many events in the outbox, and wakes the
     /// publisher.
     pub fn written(&self, events: usize) {
         self.0.writes.inc();

@@ -1,6 +1,7 @@
 //! The roles: each file or folder puts the library's modules together for one subcommand. `runtime`
 //! starts and stops the roles that run until they are told to stop, `parts` and `worker` build what
-//! several roles need, `configuration` knows what they are configured with, and `upkeep` keeps their database fast.
+//! several roles need, `configuration` knows what they are configured with, and `upkeep` keeps
+//! their database fast.
 
 pub mod audit;
 mod configuration;

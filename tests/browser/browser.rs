@@ -1,9 +1,9 @@
 //! A browser of a test's own, and what tests do with it.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Lines};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 
 use serde_json::{Value, json};
 use taskd_testing::eventually;
@@ -22,6 +22,8 @@ pub struct Browser {
     /// The address of the console's instance.
     base: String,
     chromedriver: Child,
+    /// Open for as long as chromedriver may write to it.
+    _output: Lines<BufReader<ChildStdout>>,
     profile: PathBuf,
 }
 
@@ -49,11 +51,13 @@ impl Browser {
             .process_group(0)
             .spawn()
             .expect("chromedriver, of Debian's package chromium-driver");
-        let lines = BufReader::new(chromedriver.stdout.take().unwrap()).lines();
-        let port = lines
+        let mut output = BufReader::new(chromedriver.stdout.take().unwrap()).lines();
+        let port = output
+            .by_ref()
             .map_while(Result::ok)
             .find_map(|line| {
-                line.split("on port ").nth(1).map(|rest| rest.trim_matches('.').to_owned())
+                let (_, rest) = line.split_once("successfully on port ")?;
+                Some(rest.trim_end_matches('.').to_owned())
             })
             .expect("the port of chromedriver");
         let profile =
@@ -83,7 +87,7 @@ impl Browser {
             WebDriver::new(format!("http://127.0.0.1:{port}"), capabilities).await.unwrap();
         let patience = std::time::Duration::from_secs(SCRIPT_SECONDS);
         driver.set_script_timeout(patience).await.unwrap();
-        Browser { driver, base: base.to_owned(), chromedriver, profile }
+        Browser { driver, base: base.to_owned(), chromedriver, _output: output, profile }
     }
 
     /// Opens a page of the console.

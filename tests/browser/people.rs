@@ -19,7 +19,7 @@ pub struct Instance {
 
 impl Instance {
     pub async fn start(world: &World) -> Instance {
-        let token = world.token(&["--user", "1", "--name", "tests"]).await;
+        let token = world.token(&["--user", "1", "--admin"]).await;
         let serve = world.serve_with(&[("TASKD_AUTH", "tokens")]).await;
         let api = serve.api().with_token(&token);
         let mut ids = Vec::new();

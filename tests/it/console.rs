@@ -67,7 +67,10 @@ impl Visitor {
         fields: &[(&str, &str)],
         headers: &[(&str, &str)],
     ) -> Response {
-        let mut request = self.client.post(format!("{}{path}", self.base)).form(fields);
+        let body =
+            url::form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
+        let mut request = self.client.post(format!("{}{path}", self.base)).body(body);
+        request = request.header("content-type", "application/x-www-form-urlencoded");
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
@@ -117,7 +120,7 @@ async fn a_browser_is_led_to_the_console_unless_it_is_off() {
 #[ignore = "needs services: scripts/test"]
 async fn who_has_not_signed_in_sees_nothing_and_cookies_stay_where_they_belong() {
     let world = World::new().await;
-    let token = world.token(&["--user", "1", "--name", "t"]).await;
+    let token = world.token(&["--user", "1", "--admin"]).await;
     let serve = world.serve_with(&[("TASKD_AUTH", "tokens")]).await;
     let api = serve.api().with_token(&token);
     user(&api, "m@example.com", "member").await;
@@ -154,7 +157,8 @@ async fn who_has_not_signed_in_sees_nothing_and_cookies_stay_where_they_belong()
     assert!(policy.contains("script-src 'self'") && !policy.contains("unsafe"), "{policy}");
     assert_eq!(page.headers()["cache-control"], "no-store");
     let page = page.text().await.unwrap();
-    let session = &visitor.cookies.iter().find(|(name, _)| name == "taskd_session").unwrap().1;
+    let session =
+        visitor.cookies.iter().find(|(name, _)| name == "taskd_session").unwrap().1.clone();
     assert!(!page.contains(session.as_str()), "the token is in no page");
     assert!(!page.contains("style=") && !page.contains(" onclick="), "{page}");
 
@@ -163,7 +167,6 @@ async fn who_has_not_signed_in_sees_nothing_and_cookies_stay_where_they_belong()
         assert_eq!(visitor.get(page).await.status(), StatusCode::FORBIDDEN, "{page}");
     }
     // Signing out ends the session, for whoever else has its token too.
-    let session = session.clone();
     let form_token = visitor.form_token("/console/tasks").await;
     visitor.send("/console/sign-out", &[("formToken", &form_token)], &[]).await;
     let after = serve.api().with_token(&session).get("/tasks").await;
@@ -174,7 +177,7 @@ async fn who_has_not_signed_in_sees_nothing_and_cookies_stay_where_they_belong()
 #[ignore = "needs services: scripts/test"]
 async fn a_token_signs_in_as_well_and_stays_valid_after_signing_out() {
     let world = World::new().await;
-    let token = world.token(&["--user", "1", "--name", "t"]).await;
+    let token = world.token(&["--user", "1", "--admin"]).await;
     let serve = world.serve_with(&[("TASKD_AUTH", "tokens")]).await;
     let mut visitor = Visitor::new(&serve.api());
     let form_token = visitor.form_token("/console/sign-in").await;
@@ -193,7 +196,7 @@ async fn a_token_signs_in_as_well_and_stays_valid_after_signing_out() {
 #[ignore = "needs services: scripts/test"]
 async fn no_form_of_another_site_or_session_does_anything() {
     let world = World::new().await;
-    let token = world.token(&["--user", "1", "--name", "t"]).await;
+    let token = world.token(&["--user", "1", "--admin"]).await;
     let serve = world.serve_with(&[("TASKD_AUTH", "tokens")]).await;
     let api = serve.api().with_token(&token);
     for name in ["a", "b"] {

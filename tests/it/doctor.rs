@@ -363,10 +363,13 @@ async fn workers_of_two_versions_get_no_canary() {
     );
 }
 
-/// How many rows each table has.
+/// How many rows each table has, but for the one that counts what was done in each minute.
 async fn rows(db: &Db) -> BTreeMap<String, i64> {
     let tables = db
-        .rows("SELECT table_name::text AS name FROM information_schema.tables WHERE table_schema = 'public' ORDER BY 1")
+        .rows(
+            "SELECT table_name::text AS name FROM information_schema.tables
+             WHERE table_schema = 'public' AND table_name <> 'activity_minutes' ORDER BY 1",
+        )
         .await;
     assert!(tables.len() > 20, "{tables:?}");
     let mut counts = BTreeMap::new();

@@ -71,7 +71,6 @@ async fn up_has_variables_of_its_own_and_examines_what_is_inside_it() {
     assert_eq!(report["canary"], Value::Null);
     for path in ["/doctor", "/configuration"] {
         assert_eq!(house.member.get(path).await.code(403), "forbidden");
-        assert_eq!(house.admin.get(&format!("{path}?x=1")).await.code(400), "validation_failed");
     }
 }
 

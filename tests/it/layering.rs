@@ -215,6 +215,34 @@ fn the_api_has_floors_of_its_own() {
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
 }
 
+/// What the console may use of the rest: the types of what the API answers, and what has no power.
+const OF_THE_CONSOLE: [&str; 9] = [
+    "http",
+    "domain",
+    "ground",
+    "dead_letters",
+    "gates::EffectView",
+    "operate::AuditEntry",
+    "operate::doctor",
+    "operate::presence",
+    "operate::pulse",
+];
+
+#[test]
+fn the_console_is_a_client_of_the_api() {
+    for (path, source) in modules() {
+        if !path.starts_with("http/console/") {
+            continue;
+        }
+        for import in imports(&source) {
+            let whole = OF_THE_CONSOLE.contains(&module_of(&import.replace("::", "/")));
+            let part = OF_THE_CONSOLE.contains(&import.as_str());
+            assert!(whole || part, "src/{path} imports crate::{import}");
+        }
+        assert!(!source.contains("AppState"), "src/{path} uses what handlers of the API use");
+    }
+}
+
 /// How many characters a line with a comment has at most; addresses can't be broken.
 const LONGEST_COMMENT: usize = 100;
 

@@ -66,7 +66,7 @@ fn page(
                 (proof_of(&token))
                 input type="hidden" name="next" value=(next);
                 label { "Token" input type="password" name="token" autocomplete="off" required; }
-                p.faint { "Such as " code { "taskd token create --user 1 --name console" } " prints." }
+                p.faint { "Such as " code { "taskd token create --user you@example.com --admin" } " prints." }
                 button type="submit" { "Use this token" }
             }
         }

@@ -109,7 +109,11 @@ fn as_problem(response: ServiceResponse<BoxBody>) -> ServiceResponse<BoxBody> {
         return response;
     }
     let content_type = response.headers().get(CONTENT_TYPE);
-    if content_type.is_some_and(|t| t.as_bytes().starts_with(PROBLEM_JSON.as_bytes())) {
+    // Pages say in their own way what is wrong.
+    let is_told = |media_type: &str| {
+        content_type.is_some_and(|given| given.as_bytes().starts_with(media_type.as_bytes()))
+    };
+    if is_told(PROBLEM_JSON) || is_told("text/html") {
         return response;
     }
     let error = match status {

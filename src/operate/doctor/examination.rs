@@ -84,8 +84,7 @@ impl Examination {
         made.clone()
     }
 
-    /// The report that is being made. It is made in a task of its own, since whoever asked first may
-    /// hang up.
+    /// The report that is being made, in a task of its own: whoever asked first may hang up.
     fn running(self: &Arc<Self>, patient: Patient) -> watch::Receiver<Option<Arc<Report>>> {
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(report) = running.as_ref().filter(|report| report.has_changed().is_ok()) {

@@ -1,5 +1,5 @@
-//! What is wrong, and what helps, from what is known of everything. The rules are the doctor's where
-//! it has one.
+//! What is wrong, and what helps, from what is known of everything. The rules are the doctor's
+//! where it has one.
 
 use chrono::{DateTime, TimeDelta, Utc};
 

@@ -14,25 +14,25 @@ use crate::operate::doctor::{Dependencies, Mail, Setting, Source, Variable, Verd
 use crate::store::PostgresUrl;
 
 /// The arguments of what is examined.
-pub(in crate::roles) struct Examined<'a> {
-    pub(in crate::roles) database: &'a DatabaseArgs,
-    pub(in crate::roles) broker: &'a BrokerArgs,
-    pub(in crate::roles) cache: &'a CacheArgs,
-    pub(in crate::roles) tls: &'a TlsArgs,
+pub(in super::super) struct Examined<'a> {
+    pub(in super::super) database: &'a DatabaseArgs,
+    pub(in super::super) broker: &'a BrokerArgs,
+    pub(in super::super) cache: &'a CacheArgs,
+    pub(in super::super) tls: &'a TlsArgs,
     /// Where mail goes, unless this process sends none.
-    pub(in crate::roles) mail: Option<(&'a MailArgs, &'a DataArgs)>,
+    pub(in super::super) mail: Option<(&'a MailArgs, &'a DataArgs)>,
     /// How long things are kept, unless this process purges nothing.
-    pub(in crate::roles) retention: Option<&'a RetentionArgs>,
+    pub(in super::super) retention: Option<&'a RetentionArgs>,
 }
 
 /// What is to be examined.
-pub(in crate::roles) struct Settings {
-    pub(in crate::roles) database: Setting<PostgresUrl>,
-    pub(in crate::roles) dependencies: Dependencies,
+pub(in super::super) struct Settings {
+    pub(in super::super) database: Setting<PostgresUrl>,
+    pub(in super::super) dependencies: Dependencies,
 }
 
 /// Reads the settings. The verdicts are about the configuration alone.
-pub(in crate::roles) fn read(
+pub(in super::super) fn read(
     args: &Examined<'_>,
     invocation: &Invocation,
     variables: &[Variable],

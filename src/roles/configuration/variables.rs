@@ -22,7 +22,7 @@ const SHARED: [(&str, &str); 3] =
     [("TASKD_HOST", "HOST"), ("TASKD_LOG", "LOG"), ("TASKD_AUTH", "AUTH")];
 
 /// Every variable that a role reads, by name.
-pub(in crate::roles) fn all(invocation: &Invocation) -> Vec<Variable> {
+pub(in super::super) fn all(invocation: &Invocation) -> Vec<Variable> {
     let mut known: BTreeMap<String, &Arg> = BTreeMap::new();
     collect(&invocation.command, &mut known);
     read(invocation, known)

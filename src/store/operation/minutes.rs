@@ -74,13 +74,16 @@ pub async fn list(
         #[diesel(sql_type = Array<BigInt>)]
         road: Vec<i64>,
     }
+    // The second condition says that it is a range of the index.
     let statement = Statement::new(
         "SELECT each.minute, coalesce(created, 0) AS created, coalesce(published, 0) AS published,
                 coalesce(processed, 0) AS processed, coalesce(retried, 0) AS retried, coalesce(dead, 0) AS dead,
                 coalesce(road, '{}') AS road
          FROM generate_series(date_trunc('minute', now()) - ($1 - 1) * interval '1 min',
                               date_trunc('minute', now()), interval '1 min') AS each (minute)
-         LEFT JOIN activity_minutes m ON m.minute = each.minute ORDER BY each.minute",
+         LEFT JOIN activity_minutes m
+             ON m.minute = each.minute AND m.minute > now() - ($1 + 1) * interval '1 min'
+         ORDER BY each.minute",
     )
     .bind::<BigInt, _>(i64::from(minutes));
     let rows: Vec<Row> = statement.load(connection).await?;

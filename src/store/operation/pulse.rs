@@ -61,9 +61,9 @@ pub async fn fingerprint(connection: &mut AsyncPgConnection) -> Result<Fingerpri
              hashtextextended(concat_ws(' ',
                  (SELECT string_agg(g::text, ',' ORDER BY effect) FROM effect_gates g),
                  (SELECT concat_ws(' ', count(*), sum(id)) FROM parked)), 0) AS gates,
-             hashtextextended(
+             hashtextextended(concat_ws(' ',
                  (SELECT string_agg(concat_ws(' ', id, in_hand, last_progress_at, seen_at > now() - interval '15 s'),
-                                    ',' ORDER BY id) FROM processes), 0) AS processes",
+                                    ',' ORDER BY id) FROM processes)), 0) AS processes",
     )
     .planned_for_its_values();
     let found: Fingerprint = statement.get_result(connection).await?;

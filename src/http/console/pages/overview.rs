@@ -102,22 +102,29 @@ async fn show(viewer: Viewer) -> Result<HttpResponse, Problem> {
     }
     let overview: Overview = viewer.client.get("/overview", &[("minutes", "60")]).await?;
     let content = html! {
-        p.verdict.bad[!overview.working] role="status" {
-            strong { (if overview.working { "Working. " } else { "Not working. " }) }
-            (overview.summary)
-        }
-        (troubles(&overview.problems))
-        h2 { "The last hour, by minute" }
-        ul.cards { (lines(&overview.history)) }
-        h2 { "Now" }
-        ul.cards { (figures(&overview)) }
-    };
+            p.verdict.bad[!overview.working] role="status" {
+    (capital(&overview.summary))
+            }
+            (troubles(&overview.problems))
+            h2 { "The last hour, by minute" }
+            ul.cards { (lines(&overview.history)) }
+            h2 { "Now" }
+            ul.cards { (figures(&overview)) }
+        };
     let page = Page {
         place: Place::Overview,
         title: "Overview",
         live: "events,work,letters,gates,processes",
     };
     Ok(page.show(&viewer, &content))
+}
+
+/// A sentence as it begins a line.
+fn capital(sentence: &str) -> String {
+    let mut letters = sentence.chars();
+    letters.next().map_or_else(String::new, |first| {
+        first.to_uppercase().collect::<String>() + letters.as_str()
+    })
 }
 
 fn troubles(troubles: &[Trouble]) -> Markup {
@@ -139,7 +146,7 @@ fn troubles(troubles: &[Trouble]) -> Markup {
     html! {
         @if !rows.is_empty() {
             h2 { "What needs somebody" }
-            (table(&["What", "Since", "How many", "", "What to do"], &rows, ""))
+            (table(&["What", "Since", "#How many", "Growing", "What to do"], &rows, ""))
         }
     }
 }

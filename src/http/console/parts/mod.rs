@@ -93,7 +93,8 @@ pub(super) fn pager(path: &str, query: &Query<'_>, cursor: &str, next: Option<&s
     }
 }
 
-/// A table whose rows can be walked through; what is said if there are none.
+/// A table whose rows can be walked through; what is said if there are none. A head that begins with
+/// `#` is that of numbers.
 pub(super) fn table(heads: &[&str], rows: &[Markup], without: &str) -> Markup {
     html! {
         @if rows.is_empty() {
@@ -101,7 +102,12 @@ pub(super) fn table(heads: &[&str], rows: &[Markup], without: &str) -> Markup {
         } @else {
             div.scroll tabindex="0" {
                 table {
-                    thead { tr { @for head in heads { th scope="col" { (head) } } } }
+                    thead { tr { @for head in heads {
+                        @match head.strip_prefix('#') {
+                            Some(head) => { th.number scope="col" { (head) } }
+                            None => { th scope="col" { (head) } }
+                        }
+                    } } }
                     tbody { @for row in rows { (row) } }
                 }
             }

@@ -1,4 +1,4 @@
-//! `/overview`: whether all works, and if not, what is wrong and what helps; for admins and viewers.
+//! `/overview`: whether all works; if not, what is wrong and what helps. For admins and viewers.
 
 use std::time::Duration;
 

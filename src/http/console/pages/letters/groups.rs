@@ -31,7 +31,7 @@ pub(super) async fn show(viewer: Viewer) -> Result<HttpResponse, Problem> {
             a.button href={ (ROOT) "/dead-letters/replays" } { "All replays" }
         }
         (table(
-            &["Error", "Effect", "Type", "Letters", "First", "Last", ""],
+            &["Error", "Effect", "Type", "#Letters", "First", "Last", "Growing"],
             &rows,
             "No dead letters. Whatever fails for good comes here, with its history.",
         ))

@@ -117,10 +117,10 @@ pub(super) fn details(letter: &DeadLetter) -> Markup {
             dt { "Letter" } dd { (copied(&letter.id)) }
         }
         @if !letter.history.is_empty() {
-            h3 { "Failed attempts" }
+            h2 { "Failed attempts" }
             ol.story { @for attempt in &letter.history { (failed(attempt)) } }
         }
-        h3 { "Body" }
+        h2 { "Body" }
         (json(&letter.body))
         details { summary { "Headers" } (json(&Value::Object(letter.headers.clone()))) }
     }

@@ -166,7 +166,7 @@ fn forecast(causes: &[Forecast]) -> Markup {
         })
         .collect();
     table(
-        &["Cause", "Letters", "Would be sent", "Done already", "Certain to fail again"],
+        &["Cause", "#Letters", "#Would be sent", "#Done already", "#Certain to fail again"],
         &rows,
         "No open letter is left.",
     )

@@ -30,7 +30,7 @@ pub(super) async fn list(viewer: Viewer) -> Result<HttpResponse, Problem> {
             }
         })
         .collect();
-    let heads = ["Replay", "State", "Letters", "Done", "Failed again", "By", "Ordered"];
+    let heads = ["Replay", "State", "#Letters", "#Done", "#Failed again", "By", "Ordered"];
     let content = table(&heads, &rows, "Nobody has replayed anything yet.");
     let page = Page { place: Place::DeadLetters, title: "Replays", live: "letters" };
     Ok(page.show(&viewer, &content))
@@ -96,6 +96,7 @@ fn counts(replay: &Replay) -> Markup {
         ("Dealt with by others", replay.put_back),
     ];
     html! {
+        h2 { "How far it has come" }
         ul.cards {
             @for (name, count) in counts.into_iter().filter(|(_, count)| *count > 0) {
                 li.card { h3 { (name) } span.figure { (number(count)) } }

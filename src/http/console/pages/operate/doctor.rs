@@ -34,7 +34,7 @@ pub(super) async fn show(viewer: Viewer) -> Result<HttpResponse, Problem> {
         }
         p.faint { "This process has just checked. " (copied("taskd doctor")) " checks from where you are, and with "
             code { "--canary" } " sends an event through everything." }
-        (table(&["Check", "", "What was found", "About", "What mends it"], &rows, "There is no check."))
+        (table(&["Check", "State", "What was found", "About", "What mends it"], &rows, "There is no check."))
     };
     Ok(Page { place: Place::Doctor, title: "Doctor", live: "" }.show(&viewer, &content))
 }

@@ -21,7 +21,7 @@ pub(super) async fn show(viewer: Viewer) -> Result<HttpResponse, Problem> {
              effect fails again and again, and lets a message through now and then to see whether it may close. \
              Meanwhile messages are parked, which counts no attempts."
         }
-        (table(&["Effect", "State", "Why", "Parked", ""], &rows, "There is no effect."))
+        (table(&["Effect", "State", "Why", "#Parked", "Orders"], &rows, "There is no effect."))
     };
     Ok(Page { place: Place::Effects, title: "Effects", live: "gates" }.show(&viewer, &content))
 }

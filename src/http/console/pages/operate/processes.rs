@@ -15,7 +15,7 @@ pub(super) async fn show(viewer: Viewer) -> Result<HttpResponse, Problem> {
     let content = html! {
         @for finding in &list.findings { p.problem { (finding.message) } }
         (table(
-            &["Role", "Name", "State", "In hand", "Last progress", "Seen", "Started", "Version", "Process"],
+            &["Role", "Name", "State", "#In hand", "Last progress", "Seen", "Started", "Version", "Process"],
             &rows,
             "No process was seen within a day.",
         ))

@@ -103,7 +103,7 @@ fn list(viewer: &Viewer, what: Access, granted: &[Granted], page: &str) -> Marku
         }
     };
     let rows: Vec<Markup> = granted.iter().map(row).collect();
-    table(&["What", "Made", "Last used", "Ends", ""], &rows, "There is none.")
+    table(&["What", "Made", "Last used", "Ends", "Orders"], &rows, "There is none.")
 }
 
 pub(super) async fn show(viewer: Viewer) -> Result<HttpResponse, Problem> {

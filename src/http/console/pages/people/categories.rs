@@ -51,7 +51,7 @@ async fn list(
                 button.main type="submit" { "Create" }
             }
         }
-        (table(&["Category", "Created", ""], &rows, "There is no category yet."))
+        (table(&["Category", "Created", "Orders"], &rows, "There is no category yet."))
         (pager(&format!("{ROOT}/categories"), &[], cursor, categories.next_cursor.as_deref()))
     };
     let status =

@@ -52,7 +52,7 @@ pub(super) async fn show(viewer: Viewer, filter: Query<Filter>) -> Result<HttpRe
         @if viewer.may_write() { p.actions { a.button.main href={ (path) "/new" } { "New task" } } }
         (form(&viewer, &names, &filter))
         (table(
-            &["Title", "Status", "For", "Category", "Due", "Changed", ""],
+            &["Title", "Status", "For", "Category", "Due", "Changed", "Next step"],
             &rows,
             "No task is like this.",
         ))
