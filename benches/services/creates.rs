@@ -8,7 +8,7 @@ use crate::system::Program;
 use crate::tools::{pgbench, wrk};
 use taskd_testing::{World, eventually_within};
 
-const POST: &str = r#"wrk.method = "POST"
+pub const POST: &str = r#"wrk.method = "POST"
 wrk.headers["Content-Type"] = "application/json"
 wrk.body = '{"title":"Write Docs","description":"Testing async","status":"in-progress","userId":1}'
 "#;

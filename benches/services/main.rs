@@ -10,6 +10,7 @@
     reason = "a helper that fails fails the run"
 )]
 
+mod consoles;
 mod creates;
 mod drains;
 mod growth;
@@ -45,7 +46,7 @@ impl Size {
     }
 }
 
-const NAMES: [&str; 13] = [
+const NAMES: [&str; 14] = [
     "create-64",
     "create-1",
     "list-warm",
@@ -59,6 +60,7 @@ const NAMES: [&str; 13] = [
     "frozen",
     "up",
     "idle",
+    "consoles",
 ];
 
 /// What the size of things costs; minutes each, and measured when it is asked for.
@@ -80,6 +82,7 @@ async fn measure(name: &str, size: Size) -> Vec<Reading> {
         "frozen" => recovery::frozen().await,
         "up" => up::run(size).await,
         "idle" => idle::run(size).await,
+        "consoles" => consoles::run(size).await,
         "growth-lists" => growth::lists(size).await,
         "growth-outbox" => growth::outbox(size).await,
         "growth-records" => growth::records(size).await,

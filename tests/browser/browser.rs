@@ -4,21 +4,23 @@ use std::io::{BufRead, BufReader, Lines};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, Stdio};
+use std::time::Duration;
 
+use fantoccini::elements::Element;
+use fantoccini::wd::{TimeoutConfiguration, WebDriverCompatibleCommand, WindowHandle};
+use fantoccini::{Client, ClientBuilder, Locator};
+use hyper_util::client::legacy::connect::HttpConnector;
 use serde_json::{Value, json};
 use taskd_testing::eventually;
-use thirtyfour::common::capabilities::chromium::ChromiumLikeCapabilities;
-use thirtyfour::{
-    By, ChromeCapabilities, DesiredCapabilities, Key, LoggingPrefsLogLevel, WebDriver, WindowHandle,
-};
+use url::{ParseError, Url};
 use uuid::Uuid;
 
 /// How long a script of a test may run: axe looks at each element of a page.
-const SCRIPT_SECONDS: u64 = 60;
+const SCRIPT: Duration = Duration::from_secs(60);
 
 /// Chromium, with nothing of a user's in it.
 pub struct Browser {
-    pub driver: WebDriver,
+    pub driver: Client,
     /// The address of the console's instance.
     base: String,
     chromedriver: Child,
@@ -29,19 +31,16 @@ pub struct Browser {
 
 impl Browser {
     pub async fn start(base: &str) -> Browser {
-        Browser::start_with(base, |_| {}).await
+        Browser::start_with(base, json!({})).await
     }
 
     /// Without JavaScript in pages. What tests themselves run still runs.
     pub async fn start_without_scripts(base: &str) -> Browser {
-        Browser::start_with(base, |capabilities| {
-            let preferences = json!({ "profile.managed_default_content_settings.javascript": 2 });
-            capabilities.add_experimental_option("prefs", preferences).unwrap();
-        })
-        .await
+        let preferences = json!({ "profile.managed_default_content_settings.javascript": 2 });
+        Browser::start_with(base, preferences).await
     }
 
-    async fn start_with(base: &str, more: impl FnOnce(&mut ChromeCapabilities)) -> Browser {
+    async fn start_with(base: &str, preferences: Value) -> Browser {
         let mut chromedriver = Command::new("chromedriver")
             .arg("--port=0")
             .stdin(Stdio::null())
@@ -62,8 +61,7 @@ impl Browser {
             .expect("the port of chromedriver");
         let profile =
             std::env::temp_dir().join(format!("taskd_browser_{}", Uuid::new_v4().simple()));
-        let mut capabilities = DesiredCapabilities::chrome();
-        for argument in [
+        let arguments = [
             "--headless=new",
             "--no-sandbox",
             "--disable-gpu",
@@ -76,23 +74,24 @@ impl Browser {
             "--window-size=1280,900",
             "--lang=en-GB",
             &format!("--user-data-dir={}", profile.display()),
-        ] {
-            capabilities.add_arg(argument).unwrap();
-        }
-        for log in ["browser", "performance"] {
-            capabilities.set_logging_prefs(log, LoggingPrefsLogLevel::All).unwrap();
-        }
-        more(&mut capabilities);
-        let driver =
-            WebDriver::new(format!("http://127.0.0.1:{port}"), capabilities).await.unwrap();
-        let patience = std::time::Duration::from_secs(SCRIPT_SECONDS);
-        driver.set_script_timeout(patience).await.unwrap();
+        ];
+        let capabilities = json!({
+            "goog:chromeOptions": { "args": arguments, "prefs": preferences },
+            "goog:loggingPrefs": { "browser": "ALL", "performance": "ALL" },
+        });
+        let driver = ClientBuilder::new(HttpConnector::new())
+            .capabilities(capabilities.as_object().unwrap().clone())
+            .connect(&format!("http://127.0.0.1:{port}"))
+            .await
+            .unwrap();
+        let patience = TimeoutConfiguration::new(Some(SCRIPT), None, None);
+        driver.update_timeouts(patience).await.unwrap();
         Browser { driver, base: base.to_owned(), chromedriver, _output: output, profile }
     }
 
     /// Opens a page of the console.
     pub async fn open(&self, path: &str) {
-        self.driver.goto(format!("{}/console{path}", self.base)).await.unwrap();
+        self.driver.goto(&format!("{}/console{path}", self.base)).await.unwrap();
     }
 
     /// Signs in with an address and a password, from the page that asks for them.
@@ -105,22 +104,21 @@ impl Browser {
     }
 
     /// What this selector finds first, once it finds something.
-    pub async fn find(&self, css: &str) -> thirtyfour::WebElement {
+    pub async fn find(&self, css: &str) -> Element {
         eventually(&format!("{css} is there"), || async {
-            self.driver.find(By::Css(css)).await.ok()
+            self.driver.find(Locator::Css(css)).await.ok()
         })
         .await
     }
 
     pub async fn count(&self, css: &str) -> usize {
-        self.driver.find_all(By::Css(css)).await.unwrap().len()
+        self.driver.find_all(Locator::Css(css)).await.unwrap().len()
     }
 
     /// Clicks, also if the page is just morphing.
     pub async fn click(&self, css: &str) {
         eventually(&format!("{css} can be clicked"), || async {
-            let found = self.driver.find(By::Css(css)).await.ok()?;
-            found.scroll_into_view().await.ok()?;
+            let found = self.driver.find(Locator::Css(css)).await.ok()?;
             found.click().await.ok()
         })
         .await;
@@ -135,11 +133,7 @@ impl Browser {
 
     /// Sends keys to whatever has the focus.
     pub async fn press(&self, keys: &str) {
-        self.driver.action_chain().send_keys(keys).perform().await.unwrap();
-    }
-
-    pub async fn press_key(&self, key: Key) {
-        self.driver.action_chain().send_keys(key).perform().await.unwrap();
+        self.driver.active_element().await.unwrap().send_keys(keys).await.unwrap();
     }
 
     /// Waits until some element like this has this text in it.
@@ -177,13 +171,12 @@ impl Browser {
 
     /// Runs a script in the page.
     pub async fn run(&self, script: &str, arguments: Vec<Value>) -> Value {
-        let result = self.driver.execute(script, arguments).await;
-        result.map_or(Value::Null, |result| result.json().clone())
+        self.driver.execute(script, arguments).await.unwrap_or(Value::Null)
     }
 
     /// Another window of the same browser, which is then the current one.
     pub async fn new_window(&self) -> WindowHandle {
-        let window = self.driver.new_window().await.unwrap();
+        let window = self.driver.new_window(false).await.unwrap().handle;
         self.driver.switch_to_window(window.clone()).await.unwrap();
         window
     }
@@ -191,27 +184,40 @@ impl Browser {
     /// Light or dark, whatever the machine is.
     pub async fn prefer(&self, scheme: &str) {
         let features = json!([{ "name": "prefers-color-scheme", "value": scheme }]);
-        let order = json!({ "features": features });
-        self.driver.cdp().send_raw("Emulation.setEmulatedMedia", order).await.unwrap();
+        self.devtools("Emulation.setEmulatedMedia", json!({ "features": features })).await;
     }
 
     /// A screen of this size in CSS pixels.
     pub async fn resize(&self, width: u32, height: u32) {
-        let order =
+        let screen =
             json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": false });
-        self.driver.cdp().send_raw("Emulation.setDeviceMetricsOverride", order).await.unwrap();
+        self.devtools("Emulation.setDeviceMetricsOverride", screen).await;
+    }
+
+    /// Sends a command of Chromium's own protocol
+    /// (https://chromedevtools.github.io/devtools-protocol/).
+    async fn devtools(&self, command: &str, parameters: Value) {
+        let body = json!({ "cmd": command, "params": parameters });
+        self.driver.issue_cmd(Vendor("goog/cdp/execute", body)).await.unwrap();
+    }
+
+    /// What Chromium has logged since it was last asked: `browser` or `performance`.
+    async fn log(&self, log: &str) -> Vec<Value> {
+        let entries = self.driver.issue_cmd(Vendor("se/log", json!({ "type": log }))).await;
+        entries.unwrap().as_array().unwrap().clone()
     }
 
     /// Checks that nothing failed in any page since the last check, and that none asked anybody but
     /// its own instance for something.
     pub async fn was_clean(&self) {
-        for entry in self.driver.browser_log().await.unwrap() {
+        for entry in self.log("browser").await {
             // A status that a test provokes is no fault of the page.
-            let provoked = entry.message.contains("the server responded with a status of 4");
-            assert!(entry.level != "SEVERE" || provoked, "{entry:?}");
+            let message = entry["message"].as_str().unwrap();
+            let provoked = message.contains("the server responded with a status of 4");
+            assert!(entry["level"] != "SEVERE" || provoked, "{entry}");
         }
-        for entry in self.driver.get_log("performance").await.unwrap() {
-            let event: Value = serde_json::from_str(&entry.message).unwrap();
+        for entry in self.log("performance").await {
+            let event: Value = serde_json::from_str(entry["message"].as_str().unwrap()).unwrap();
             if event["message"]["method"] == "Network.requestWillBeSent" {
                 let url = event["message"]["params"]["request"]["url"].as_str().unwrap();
                 let own = ["data:", "about:", "chrome:"].iter().any(|own| url.starts_with(own));
@@ -227,5 +233,19 @@ impl Drop for Browser {
         let _ = Command::new("kill").args(["-KILL", "--", &group]).status();
         let _ = self.chromedriver.wait();
         let _ = std::fs::remove_dir_all(&self.profile);
+    }
+}
+
+/// A command that chromedriver has beside those of WebDriver: its path, and what it is sent.
+#[derive(Debug)]
+struct Vendor(&'static str, Value);
+
+impl WebDriverCompatibleCommand for Vendor {
+    fn endpoint(&self, base: &Url, session: Option<&str>) -> Result<Url, ParseError> {
+        base.join(&format!("session/{}/{}", session.unwrap_or_default(), self.0))
+    }
+
+    fn method_and_body(&self, _: &Url) -> (http::Method, Option<String>) {
+        (http::Method::POST, Some(self.1.to_string()))
     }
 }

@@ -18,7 +18,7 @@ async fn findings(browser: &Browser) -> Value {
          axe.run(document, { runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'] }) \
          .then((found) => done(found.violations.map((it) => [it.id, it.nodes.map((node) => node.html.slice(0, 200) + ' ' + node.failureSummary)])))\
          .catch((error) => done(String(error)))";
-    browser.driver.execute_async(run, vec![]).await.unwrap().json().clone()
+    browser.driver.execute_async(run, vec![]).await.unwrap()
 }
 
 /// What stands out of the page to the right, if it can be scrolled that way.

@@ -95,5 +95,6 @@ async fn pictures() {
 }
 
 async fn take(browser: &Browser, folder: &Path, name: &str) {
-    browser.driver.screenshot(&folder.join(format!("{name}.png"))).await.unwrap();
+    let picture = browser.driver.screenshot().await.unwrap();
+    std::fs::write(folder.join(format!("{name}.png")), picture).unwrap();
 }

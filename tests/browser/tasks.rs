@@ -1,8 +1,8 @@
 //! Tasks: made, completed, changed by two at a time, with the keyboard and without scripts.
 
+use fantoccini::key::Key;
 use serde_json::json;
 use taskd_testing::{World, eventually};
-use thirtyfour::Key;
 
 use crate::browser::Browser;
 use crate::people::{ADMIN, Instance, MEMBER, PASSWORD};
@@ -73,27 +73,27 @@ async fn the_keyboard_is_enough() {
     browser.arrives("/console/sign-in").await;
     // The first field has the focus.
     browser.press(MEMBER).await;
-    browser.press_key(Key::Tab).await;
+    browser.press(&Key::Tab.to_string()).await;
     browser.press(PASSWORD).await;
-    browser.press_key(Key::Enter).await;
+    browser.press(&Key::Enter.to_string()).await;
     browser.arrives("/console/tasks").await;
     browser.sees("td", "Gamma").await;
     browser.press("?").await;
     browser.sees("dialog[open]", "Keys").await;
-    browser.press_key(Key::Escape).await;
+    browser.press(&Key::Escape.to_string()).await;
     browser.sees_no("dialog[open]").await;
     // The newest is the first.
     browser.press("jj").await;
     browser.sees("tr.current", "Beta").await;
     browser.press("k").await;
     browser.sees("tr.current", "Gamma").await;
-    browser.press_key(Key::Enter).await;
+    browser.press(&Key::Enter.to_string()).await;
     browser.sees("h1", "Gamma").await;
     browser.press("gt").await;
     browser.arrives("/console/tasks").await;
     browser.press("/").await;
     browser.press("alp").await;
-    browser.press_key(Key::Enter).await;
+    browser.press(&Key::Enter.to_string()).await;
     browser.arrives("/console/tasks?search=alp").await;
     browser.sees("td", "Alpha").await;
     assert_eq!(browser.count("tr[data-row]").await, 1);

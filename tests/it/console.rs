@@ -247,7 +247,7 @@ async fn what_the_api_refuses_is_said_beside_its_field_and_nothing_that_was_writ
         ("formToken", &*form_token),
     ];
     let response = visitor.send("/console/tasks", &fields, &[]).await;
-    assert_eq!(response.status().as_u16(), 422);
+    assert_eq!(response.status().as_u16(), 400);
     let page = response.text().await.unwrap();
     for part in [
         "<code>title</code>",

@@ -443,7 +443,7 @@ async fn each_example_works_as_it_stands_in_a_new_up() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_root_leads_a_browser_to_the_documentation_and_tells_others_what_there_is() {
+async fn the_root_leads_a_browser_to_the_console_and_tells_others_what_there_is() {
     let world = World::embedded();
     let serve = world.serve_with(&[("AUTH", "tokens")]).await;
     let api = serve.api();
@@ -454,8 +454,8 @@ async fn the_root_leads_a_browser_to_the_documentation_and_tells_others_what_the
     }
     let browser = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
     let page = api.request("GET", "/").header("accept", browser).send().await.unwrap();
-    assert!(page.url().path().starts_with("/docs"), "{}", page.url());
-    assert!(page.text().await.unwrap().contains("<title>taskd</title>"));
+    assert!(page.url().path().starts_with("/console"), "{}", page.url());
+    assert!(page.text().await.unwrap().contains("<title>Sign in · taskd</title>"));
     assert_eq!(api.post("/", json!({})).await.code(405), "method_not_allowed");
 }
 

@@ -102,6 +102,7 @@ const WRONG: &[(&str, &str, &str, &str)] = &[
     ("TOKEN_MAX_LIFETIME", "serve", "long", "90s or 30d"),
     ("MAIL_LIMIT", "work", "60", "600/1m"),
     ("ACCESS_LOG", "serve", "some", "all, errors, off"),
+    ("CONSOLE", "serve", "maybe", "on, off"),
     ("METRICS_PUBLIC", "serve", "maybe", "true, false"),
     ("IDEMPOTENCY_RETENTION", "serve", "366d", "365d at most"),
     ("RATE_LIMIT_READS", "serve", "600", "600/1m"),

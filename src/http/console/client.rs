@@ -60,7 +60,8 @@ pub(super) struct Client {
     headers: HeaderMap,
 }
 
-/// The query of a request to the API. What is empty is left out, as forms send what nobody filled in.
+/// The query of a request to the API. What is empty is left out, as forms send what nobody filled
+/// in.
 pub(super) type Query<'a> = [(&'a str, &'a str)];
 
 impl Client {
