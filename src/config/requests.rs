@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use clap::Args;
+use url::Url;
 
 use super::{AccessArgs, HttpArgs, LimitArgs, duration, whole};
+use crate::http::ConsoleSettings;
 use crate::http::middleware::cors::Origins;
 use crate::http::middleware::hosts::{AllowedHosts, Hosts};
 use crate::http::middleware::limits::Limits;
@@ -49,11 +51,26 @@ pub struct RequestArgs {
     /// Whether there are pages for people at /console
     #[arg(long, env = "CONSOLE", value_name = "CONSOLE", default_value = "on")]
     console: Switch,
+    /// Where a trace can be looked at, with {traceId} in it, for links in the console
+    #[arg(long, env = "TRACE_URL", value_name = "TRACE_URL", value_parser = trace_url)]
+    trace_url: Option<String>,
     /// Names of hosts under which an instance that asks nobody for a token is served besides
     /// localhost, with commas between them
     #[arg(long, env = "ALLOWED_HOSTS", value_name = "ALLOWED_HOSTS")]
     allowed_hosts: Option<Hosts>,
 }
+
+/// An address of a page about a trace.
+fn trace_url(text: &str) -> Result<String, String> {
+    let is_page = Url::parse(text).is_ok_and(|url| ["http", "https"].contains(&url.scheme()));
+    if is_page && text.contains(TRACE_ID) {
+        return Ok(text.to_owned());
+    }
+    Err(format!("must be such as https://traces.example.com/trace/{TRACE_ID}"))
+}
+
+/// What stands for the id of the trace in `TRACE_URL`.
+const TRACE_ID: &str = "{traceId}";
 
 /// Whether something is there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -63,9 +80,10 @@ enum Switch {
 }
 
 impl RequestArgs {
-    /// Whether the console is served.
-    pub fn console(&self) -> bool {
-        self.console == Switch::On
+    /// The console, if it is to be served.
+    pub fn console(&self) -> Option<ConsoleSettings> {
+        let settings = ConsoleSettings { trace_url: self.trace_url.clone() };
+        (self.console == Switch::On).then_some(settings)
     }
 
     /// The limits.

@@ -38,31 +38,29 @@ impl Mailer for BreakableMailer {
             return Err(refusal(fault, &mail.to));
         }
         self.mailer.send(mail).await?;
-        self.ledger.sent(&mail.message_id);
+        let times = self.ledger.sent(&mail.message_id);
         if self.faults.freeze(self.worker) {
             self.ledger.explain(&mail.message_id);
-            self.freeze(mail);
+            self.freeze(&mail.message_id, times);
         }
         Ok(())
     }
 }
 
 impl BreakableMailer {
-    /// Freezes between sending and recording, until another worker has taken the claim over and
-    /// sent the mail again, or somebody gives an order.
+    /// Freezes between sending a mail, the `times`th time that it was sent, and recording it: until
+    /// another worker has taken the claim over and sent it again, or somebody gives an order.
     ///
     /// It blocks inside the poll of the effect's run, so nothing of this run goes on, its time
     /// limit neither: as if the process were stopped. Other tasks of the runtime go on elsewhere.
-    fn freeze(&self, mail: &Mail) {
-        let message_id = mail.message_id.as_str();
-        let times = self.ledger.times(message_id);
+    fn freeze(&self, message_id: &str, times: u64) {
         tracing::warn!(
             worker = self.worker,
             message_id,
             "the demo freezes a worker that has sent a mail and not recorded it"
         );
         let taken_over = async {
-            while self.ledger.times(message_id) == times {
+            while self.ledger.times(message_id) <= times {
                 tokio::time::sleep(LOOK).await;
             }
         };

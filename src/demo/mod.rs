@@ -23,7 +23,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::{Duration, SystemTime};
 
-use tokio::sync::watch;
+use tokio::sync::{Mutex, watch};
 
 pub use faults::MailFault;
 pub use messages::DemoError;
@@ -78,6 +78,8 @@ struct Inner {
     mail_dir: PathBuf,
     /// Whether the people change tasks.
     trickles: watch::Sender<bool>,
+    /// Held while one of them changes a task.
+    turn: Mutex<()>,
     /// Whether they wait until less is waiting.
     resting: AtomicBool,
     duplicates: AtomicU64,
@@ -114,6 +116,7 @@ impl Demo {
             ledger,
             mail_dir,
             trickles: watch::Sender::new(true),
+            turn: Mutex::new(()),
             resting: AtomicBool::new(false),
             duplicates: AtomicU64::new(0),
             garbage: AtomicU64::new(0),

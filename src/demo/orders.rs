@@ -85,6 +85,8 @@ impl Demo {
             }
             DemoOrder::PauseTrickle | DemoOrder::ResumeTrickle => {
                 self.0.trickles.send_replace(order == DemoOrder::ResumeTrickle);
+                // A change that is under way ends before the answer.
+                drop(self.0.turn.lock().await);
             }
             DemoOrder::Mend => faults.mend(),
         }

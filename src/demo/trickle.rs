@@ -118,10 +118,13 @@ impl Demo {
         let mut running = self.0.trickles.subscribe();
         loop {
             for _ in 0..LOOK_EVERY {
+                tokio::time::sleep(PACE.mul_f64(0.5 + rand::random::<f64>())).await;
                 // It fails only if the sender is gone, which this demo has.
                 let _ = running.wait_for(|running| *running).await;
-                tokio::time::sleep(PACE.mul_f64(0.5 + rand::random::<f64>())).await;
-                story.step().await?;
+                let _turn = self.0.turn.lock().await;
+                if *running.borrow() {
+                    story.step().await?;
+                }
             }
             let waits = async |most| self.proof().await.is_ok_and(|proof| proof.waiting() > most);
             if waits(MOST_WAITING).await {

@@ -85,10 +85,17 @@ pub struct SharedState {
     pub examination: Arc<Examination>,
     /// Tells live pages that something has changed.
     pub pulse: Pulse,
-    /// Whether there are pages for people at `/console`.
-    pub console: bool,
+    /// The pages for people at `/console`, if there are any.
+    pub console: Option<ConsoleSettings>,
     /// What it breaks on purpose, of a demo.
     pub demo: Option<Demo>,
+}
+
+/// What the console is told by the configuration.
+#[derive(Debug, Clone, Default)]
+pub struct ConsoleSettings {
+    /// Where a trace can be looked at: an address with `{traceId}` in it.
+    pub trace_url: Option<String>,
 }
 
 /// What the handlers of one thread use. The thread has a runtime of its own, and with it its own

@@ -103,6 +103,7 @@ const WRONG: &[(&str, &str, &str, &str)] = &[
     ("MAIL_LIMIT", "work", "60", "600/1m"),
     ("ACCESS_LOG", "serve", "some", "all, errors, off"),
     ("CONSOLE", "serve", "maybe", "on, off"),
+    ("TRACE_URL", "serve", "https://traces.example.com/", "{traceId}"),
     ("METRICS_PUBLIC", "serve", "maybe", "true, false"),
     ("IDEMPOTENCY_RETENTION", "serve", "366d", "365d at most"),
     ("RATE_LIMIT_READS", "serve", "600", "600/1m"),

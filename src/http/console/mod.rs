@@ -6,8 +6,8 @@
 //! test keeps it from importing anything that would give it some.
 //!
 //! Pages are written by the server (maud). A stream tells an open page that something changed
-//! ([`live`]), and the page fetches itself again and morphs. Without JavaScript everything works but
-//! that.
+//! ([`live`]), and the page fetches itself again and morphs. Without JavaScript everything works
+//! but that.
 
 mod pages;
 mod parts;

@@ -114,7 +114,7 @@ async fn index(request: HttpRequest, state: Data<AppState>) -> HttpResponse {
     response.json(json!({
         "name": "taskd",
         "version": env!("CARGO_PKG_VERSION"),
-        "console": state.common.console.then_some("/console"),
+        "console": state.common.console.is_some().then_some("/console"),
         "documentation": "/docs",
         "openapi": "/openapi.json",
         "schemas": schemas,

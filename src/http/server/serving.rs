@@ -102,23 +102,27 @@ pub async fn serve(
         let (access_log, stopping, allowed) =
             (access_log.clone(), stopping.clone(), allowed.clone());
         let (limits, turns) = (limits.clone(), turns.clone());
-        let console = data.common.console.then_some(move |api: Api| {
-            App::new()
-                .wrap(from_fn(guard))
-                .wrap(from_fn(observe))
-                .wrap(from_fn(secured))
-                .wrap(from_fn(with_body))
-                .wrap(from_fn(minded))
-                .app_data(limits.clone())
-                .app_data(allowed.clone())
-                .app_data(access_log.clone())
-                .app_data(stopping.clone())
-                .app_data(turns.clone())
-                .app_data(Data::new(data.common.pulse.clone()))
-                .app_data(Data::new(data.clone()))
-                .app_data(InDemo(data.common.demo.is_some()))
-                .app_data(api)
-                .configure(console::routes)
+        let settings = data.common.console.clone();
+        let console = settings.map(|settings| {
+            move |api: Api| {
+                App::new()
+                    .wrap(from_fn(guard))
+                    .wrap(from_fn(observe))
+                    .wrap(from_fn(secured))
+                    .wrap(from_fn(with_body))
+                    .wrap(from_fn(minded))
+                    .app_data(limits.clone())
+                    .app_data(allowed.clone())
+                    .app_data(access_log.clone())
+                    .app_data(stopping.clone())
+                    .app_data(turns.clone())
+                    .app_data(Data::new(data.common.pulse.clone()))
+                    .app_data(Data::new(data.clone()))
+                    .app_data(InDemo(data.common.demo.is_some()))
+                    .app_data(Data::new(settings.clone()))
+                    .app_data(api)
+                    .configure(console::routes)
+            }
         });
         front(api, console)
     };

@@ -91,7 +91,7 @@ pub(super) fn panel(address: SocketAddr, data: &Path) -> String {
     format!(
         "\n  This is a demo: made-up people change tasks, and all of it is in {data}.\n\
          \x20 Other commands find it there: taskd events list --data-dir {data}\n\
-         \x20 break it       curl -X POST http://{address}/demo/worker/stop\n\
+         \x20 break it       http://{address}/console/demo, or curl -X POST http://{address}/demo/worker/stop\n\
          \x20 see it hold    curl http://{address}/demo\n\
          \x20 mend it        curl -X POST http://{address}/demo/mend\n",
         data = data.display(),

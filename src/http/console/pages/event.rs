@@ -1,9 +1,10 @@
 //! An event: its story from the commit to its effects, and why it is not done.
 
 use actix_web::HttpResponse;
-use actix_web::web::{self, ServiceConfig};
+use actix_web::web::{self, Data, ServiceConfig};
 use maud::{Markup, html};
 
+use crate::http::ConsoleSettings;
 use crate::http::console::ROOT;
 use crate::http::console::layout::{Page, Place};
 use crate::http::console::parts::{badge, copied, json, table, time, tone};
@@ -15,7 +16,7 @@ pub(super) fn routes(config: &mut ServiceConfig) {
     config.route("/events/{id}", web::get().to(show));
 }
 
-async fn show(viewer: Viewer) -> Result<HttpResponse, Problem> {
+async fn show(viewer: Viewer, settings: Data<ConsoleSettings>) -> Result<HttpResponse, Problem> {
     let event: EventDetailView =
         viewer.client.get(&format!("/events/{}", viewer.segment("id")), &[]).await?;
     let content = html! {
@@ -24,7 +25,7 @@ async fn show(viewer: Viewer) -> Result<HttpResponse, Problem> {
         @if let Some(letter) = &event.dead_letter_id {
             p { a.button.main href={ (ROOT) "/dead-letters/letters/" (letter) } { "To its dead letter" } }
         }
-        (facts(&event))
+        (facts(&event, settings.trace_url.as_deref()))
         h2 { "Its story" }
         ol.story { @for line in &event.story { (step(line)) } }
         h2 { "Its effects" }
@@ -36,7 +37,7 @@ async fn show(viewer: Viewer) -> Result<HttpResponse, Problem> {
     Ok(Page { place: Place::Events, title: &title, live: "work" }.show(&viewer, &content))
 }
 
-fn facts(event: &EventDetailView) -> Markup {
+fn facts(event: &EventDetailView, traces: Option<&str>) -> Markup {
     html! {
         dl.facts {
             dt { "About" }
@@ -53,7 +54,13 @@ fn facts(event: &EventDetailView) -> Markup {
                 dt { "Follows from" } dd { a href={ (ROOT) "/events/" (cause) } { (cause) } }
             }
             @if let Some(request) = &event.request_id { dt { "Request" } dd { (copied(request)) } }
-            @if let Some(trace) = &event.trace_id { dt { "Trace" } dd { (copied(trace)) } }
+            @if let Some(trace) = &event.trace_id {
+                dt { "Trace" }
+                dd {
+                    (copied(trace))
+                    @if let Some(page) = traces { " " a href=(page.replace("{traceId}", trace)) { "look at it" } }
+                }
+            }
         }
     }
 }

@@ -102,7 +102,8 @@ async fn show(viewer: Viewer) -> Result<HttpResponse, Problem> {
     }
     let overview: Overview = viewer.client.get("/overview", &[("minutes", "60")]).await?;
     let content = html! {
-            p.verdict.bad[!overview.working] role="status" {
+            p.verdict.bad[!overview.working].warn[overview.working && !overview.problems.is_empty()]
+            role="status" {
     (capital(&overview.summary))
             }
             (troubles(&overview.problems))

@@ -59,7 +59,7 @@ pub(super) fn tone(word: &str) -> &'static str {
         "done" | "completed" | "running" | "alive" | "ok" | "closed" | "replayed" | "sent"
         | "good" => "good",
         "retrying" | "parked" | "paused" | "held" | "unpublished" | "replaying" | "stopping"
-        | "canary" | "warning" | "failed" | "growing" | "in-progress" => "warn",
+        | "canary" | "frozen" | "warning" | "failed" | "growing" | "in-progress" => "warn",
         "dead" | "open" | "failed again" | "silent" | "stopped" | "bad" | "fault" | "error" => {
             "bad"
         }

@@ -41,9 +41,9 @@ pub(super) async fn show(viewer: Viewer) -> Result<HttpResponse, Problem> {
         }
         @if viewer.is_admin() && group.is_some() {
             h2 { "Replay" }
-            (orders::replay_form(&viewer, &Selection::Group(id.clone())))
+            (orders::replay_form(&viewer, &Selection::group(&id)))
             h2 { "Discard" }
-            (orders::discard_form(&viewer, &Selection::Group(id.clone())))
+            (orders::discard_form(&viewer, &Selection::group(&id)))
         }
         h2 { "Letters" }
         (table(&HEADS, &rows, "None is open."))

@@ -38,7 +38,7 @@ pub(super) async fn show(viewer: Viewer) -> Result<HttpResponse, Problem> {
         @if all > 0 && viewer.is_admin() {
             details {
                 summary { "Replay all " (number(all)) " of them" }
-                (orders::replay_form(&viewer, &orders::Selection::All))
+                (orders::replay_form(&viewer, &orders::Selection::all()))
             }
         }
     };

@@ -47,9 +47,19 @@ pub(super) async fn list(viewer: Viewer, filter: Query<Filter>) -> Result<HttpRe
     let letters: Listed<DeadLetter> = viewer.client.get("/dead-letters", &asked).await?;
     let rows: Vec<Markup> = letters.data.iter().map(row).collect();
     let path = format!("{ROOT}/dead-letters/letters");
+    let is_open = ["", STATES[0]].contains(&&*filter.state);
+    let selection = Selection::matching(&query);
+    let selection = selection.filter(|_| is_open && viewer.is_admin() && !rows.is_empty());
     let content = html! {
         (form(&filter))
         (table(&HEADS, &rows, "No letter is like this."))
+        @if let Some(selection) = selection {
+            details {
+                summary { "Replay or discard all that are like this" }
+                (orders::replay_form(&viewer, &selection))
+                (orders::discard_form(&viewer, &selection))
+            }
+        }
         (pager(&path, &query, &filter.cursor, letters.next_cursor.as_deref()))
     };
     let page =
@@ -84,8 +94,8 @@ pub(super) async fn show(viewer: Viewer) -> Result<HttpResponse, Problem> {
                 a.button href={ (address(&letter.id)) "/edit" } { "Edit and replay" }
                 a.button href=(group_address(&letter.fingerprint)) { "All of this cause" }
             }
-            (orders::replay_form(&viewer, &Selection::One(letter.id.clone())))
-            (orders::discard_form(&viewer, &Selection::One(letter.id.clone())))
+            (orders::replay_form(&viewer, &Selection::one(&letter.id)))
+            (orders::discard_form(&viewer, &Selection::one(&letter.id)))
         }
     };
     let title = match &letter.event_type {

@@ -7,55 +7,80 @@ use serde_json::{Map, Value, json};
 use super::{address, group_address};
 use crate::dead_letters::{Discarded, Forecast, Replay, ReplayAnswer};
 use crate::http::console::ROOT;
+use crate::http::console::client::target;
 use crate::http::console::form::{Form, proof};
 use crate::http::console::layout::{Page, Place};
 use crate::http::console::parts::{input, number, table};
 use crate::http::console::problem::Problem;
 use crate::http::console::viewer::Viewer;
 
-/// Which open letters an order is about.
-pub(super) enum Selection {
-    All,
-    Group(String),
-    One(String),
-}
+/// Which open letters an order is about: the fields that a form brings along.
+pub(super) struct Selection(Vec<(&'static str, String)>);
+
+/// The fields by which letters are chosen; the first says that all are meant, the second names one.
+const FIELDS: [&str; 6] = ["all", "id", "group", "effect", "type", "taskId"];
 
 impl Selection {
-    /// The field that brings it along.
-    fn field(&self) -> (&'static str, &str) {
-        match self {
-            Selection::All => ("all", "yes"),
-            Selection::Group(group) => ("group", group),
-            Selection::One(id) => ("id", id),
-        }
+    /// All of them.
+    pub(super) fn all() -> Selection {
+        Selection(vec![("all", "yes".to_owned())])
+    }
+
+    /// Those of this cause.
+    pub(super) fn group(group: &str) -> Selection {
+        Selection(vec![("group", group.to_owned())])
+    }
+
+    /// This one.
+    pub(super) fn one(id: &str) -> Selection {
+        Selection(vec![("id", id.to_owned())])
+    }
+
+    /// Those that have what these fields say; `None` if they say nothing.
+    pub(super) fn matching(fields: &[(&'static str, &str)]) -> Option<Selection> {
+        let given =
+            fields.iter().filter(|(name, value)| FIELDS.contains(name) && !value.is_empty());
+        let given: Vec<_> = given.map(|(name, value)| (*name, (*value).to_owned())).collect();
+        (!given.is_empty()).then_some(Selection(given))
     }
 
     fn of_form(form: &Form) -> Selection {
-        if form.has("id") {
-            Selection::One(form.text("id").to_owned())
-        } else if form.has("group") {
-            Selection::Group(form.text("group").to_owned())
-        } else {
-            Selection::All
-        }
+        let given = FIELDS.map(|name| (name, form.text(name)));
+        Selection::matching(&given).unwrap_or_else(Selection::all)
+    }
+
+    fn is_one(&self) -> bool {
+        self.0.iter().any(|(name, _)| *name == "id")
+    }
+
+    fn fields(&self) -> Markup {
+        html! { @for (name, value) in &self.0 { input type="hidden" name=(name) value=(value); } }
     }
 
     /// The members of an order that select these letters.
     fn members(&self) -> Map<String, Value> {
-        let (name, value) = match self {
-            Selection::All => ("all", json!(true)),
-            Selection::Group(group) => ("group", json!(group)),
-            Selection::One(id) => ("ids", json!([id])),
+        let member = |(name, value): &(&str, String)| match *name {
+            "all" => ("all".to_owned(), json!(true)),
+            "id" => ("ids".to_owned(), json!([value])),
+            "taskId" => {
+                let number = value.trim().parse::<i64>();
+                ("taskId".to_owned(), number.map_or_else(|_| json!(value), |number| json!(number)))
+            }
+            name => (name.to_owned(), json!(value)),
         };
-        Map::from_iter([(name.to_owned(), value)])
+        self.0.iter().map(member).collect()
     }
 
     /// The page that it was chosen on.
     fn page(&self) -> String {
-        match self {
-            Selection::All => format!("{ROOT}/dead-letters"),
-            Selection::Group(group) => group_address(group),
-            Selection::One(id) => address(id),
+        match self.0.as_slice() {
+            [("all", _)] => format!("{ROOT}/dead-letters"),
+            [("group", group)] => group_address(group),
+            [("id", id)] => address(id),
+            fields => {
+                let query: Vec<_> = fields.iter().map(|(name, value)| (*name, &**value)).collect();
+                target(&format!("{ROOT}/dead-letters/letters"), &query)
+            }
         }
     }
 }
@@ -70,7 +95,7 @@ struct Pace {
 impl Pace {
     /// What the form says at first: a few letters ahead, and a stop if many fail again.
     fn usual(selection: &Selection) -> Pace {
-        let canary = if matches!(selection, Selection::One(_)) { "0" } else { "5" };
+        let canary = if selection.is_one() { "0" } else { "5" };
         Pace { canary: canary.to_owned(), rate: "50".to_owned(), max_failures: "10".to_owned() }
     }
 
@@ -91,12 +116,11 @@ fn form_with(
     pace: &Pace,
     problem: Option<&Problem>,
 ) -> Markup {
-    let (name, value) = selection.field();
     html! {
         form.filter method="post" action={ (ROOT) "/dead-letters/replays" } hx-morph-skip {
             (proof(viewer))
-            input type="hidden" name=(name) value=(value);
-            @if !matches!(selection, Selection::One(_)) {
+            (selection.fields())
+            @if !selection.is_one() {
                 (input(("number", "canary", "Letters that go first"), &pace.canary, problem))
                 (input(("number", "rate", "Then, letters a second"), &pace.rate, problem))
                 (input(("number", "maxFailures", "Stop after so many failures"), &pace.max_failures, problem))
@@ -187,12 +211,11 @@ pub(super) async fn steer(viewer: Viewer, form: Form) -> Result<HttpResponse, Pr
 
 /// The form for discarding letters.
 pub(super) fn discard_form(viewer: &Viewer, selection: &Selection) -> Markup {
-    let (name, value) = selection.field();
     html! {
         form.filter method="post" action={ (ROOT) "/dead-letters/discard" } hx-morph-skip
             data-ask="Discard for good? The letters stay in the list of the settled, and are never replayed." {
             (proof(viewer))
-            input type="hidden" name=(name) value=(value);
+            (selection.fields())
             label { "Why" input type="text" name="reason" required size="40"; }
             button.danger type="submit" { "Discard" }
         }
@@ -209,9 +232,9 @@ pub(super) async fn discard(viewer: Viewer, form: Form) -> Result<HttpResponse, 
         1 => "One letter is discarded.".to_owned(),
         count => format!("{} letters are discarded.", number(count)),
     };
-    let page = match selection {
-        Selection::One(_) => selection.page(),
-        _ => format!("{ROOT}/dead-letters"),
+    let page = match selection.is_one() {
+        true => selection.page(),
+        false => format!("{ROOT}/dead-letters"),
     };
     Ok(viewer.go(&page, &note))
 }

@@ -92,7 +92,7 @@ pub(super) async fn show(viewer: Viewer) -> Result<HttpResponse, Problem> {
         ul.cards { (figures(&demo.proof)) }
         p.faint { "Of the last hour, by what the database has; mails by what was handed to the mailer." }
         @if viewer.is_admin() { (story(&viewer, &demo.trickle)) }
-        (table(&["Break it", "The promise at stake", "What to see, and the window", "The model"], &rows, "There is no fault."))
+        (table(&["Break it", "The promise at stake", "The window that it leaves open", "The model"], &rows, "There is no fault."))
     };
     let page = Page { place: Place::Demo, title: "Break it", live: "events,work,letters,gates" };
     Ok(page.show(&viewer, &content))
@@ -108,7 +108,7 @@ fn verdict(proof: &Proof) -> Markup {
             @if proof.settled {
                 "each effect is done, or is with a dead letter."
             } @else {
-                (number(proof.waiting)) " effects are still to come."
+                (number(proof.waiting)) " still to come."
             }
         }
     }
@@ -191,7 +191,13 @@ fn fault(viewer: &Viewer, demo: &Demo, name: &str) -> Markup {
         other => (other, None),
     };
     html! {
-        p { strong { (title) } @if let Some(state) = &state { " " (state) } }
+        p {
+            strong { (title) } " "
+            @if let Some(state) = &state { (state) }
+            @if let Some(page) = watched(name) {
+                a href={ (ROOT) (page) } aria-label={ "Watch: " (title) } { "watch" }
+            }
+        }
         @if viewer.is_admin() {
             @match (name, state.is_some()) {
                 ("stop", false) => { (button(viewer, "worker/stop", "Stop")) }
@@ -214,6 +220,18 @@ fn fault(viewer: &Viewer, demo: &Demo, name: &str) -> Markup {
             }
         }
     }
+}
+
+/// The page on which a fault is to be seen best.
+fn watched(name: &str) -> Option<&'static str> {
+    Some(match name {
+        "stop" => "/events?state=queued",
+        "hold" => "/events?state=unpublished",
+        "mail" => "/events?state=retrying",
+        "freeze" => "/events?state=parked",
+        "mailForGood" | "garbage" => "/dead-letters",
+        _ => return None,
+    })
 }
 
 fn failing(percent: i64) -> Option<Markup> {
