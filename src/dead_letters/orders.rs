@@ -58,9 +58,13 @@ impl DeadLetters {
     ///
     /// # Errors
     /// The database fails.
-    pub async fn groups(&self) -> Result<Vec<LetterGroup>, OrderError> {
+    pub async fn groups(
+        &self,
+        group: Option<&str>,
+        limit: Option<i64>,
+    ) -> Result<Vec<LetterGroup>, OrderError> {
         let mut connection = self.store.connection().await?;
-        let rows = groups::list(&mut connection).await?;
+        let rows = groups::list(&mut connection, group, limit).await?;
         let ids: Vec<String> = rows.iter().map(|row| row.sample.clone()).collect();
         let samples = letters::find(&mut connection, &ids).await?;
         let sample = |id: &str| {
@@ -231,7 +235,7 @@ impl DeadLetters {
                 json!(self.list(state, filter, None, (*limit).into()).await?)
             }
             Order::Show { ids } => json!(self.show(ids).await?),
-            Order::Groups => json!(self.groups().await?),
+            Order::Groups => json!(self.groups(None, None).await?),
             Order::Replay { order } => json!(self.replay(order, by).await?),
             Order::Replays { limit } => json!(self.replays((*limit).into()).await?),
             Order::Progress { id } => json!(self.progress(*id).await?),

@@ -20,19 +20,19 @@ pub(super) struct Problem {
     /// The HTTP status.
     pub(super) status: u16,
     /// What it is, in a few words.
-    pub(super) title: String,
+    pub(super) title: Box<str>,
     /// What to do about it.
     #[serde(default)]
-    pub(super) detail: String,
+    pub(super) detail: Box<str>,
     /// The request that has it.
     #[serde(default)]
-    request_id: Option<String>,
+    request_id: Option<Box<str>>,
     /// What is wrong with which part of the request.
     #[serde(default)]
-    errors: Vec<Fault>,
+    errors: Box<[Fault]>,
     /// Where somebody who is not signed in wanted to go.
     #[serde(skip)]
-    wanted: Option<String>,
+    wanted: Option<Box<str>>,
 }
 
 /// What is wrong with a part of a request.
@@ -54,10 +54,10 @@ impl Problem {
     pub(super) fn new(status: StatusCode, title: &str, detail: &str) -> Problem {
         Problem {
             status: status.as_u16(),
-            title: title.to_owned(),
-            detail: detail.to_owned(),
+            title: title.into(),
+            detail: detail.into(),
             request_id: None,
-            errors: Vec::new(),
+            errors: Box::default(),
             wanted: None,
         }
     }
@@ -74,7 +74,7 @@ impl Problem {
 
     /// The same, met on the way to this page.
     pub(super) fn on_the_way_to(self, address: &str) -> Problem {
-        Problem { wanted: Some(address.to_owned()), ..self }
+        Problem { wanted: Some(address.into()), ..self }
     }
 
     /// Whether somebody has to sign in first.

@@ -43,12 +43,20 @@ pub struct GroupRow {
     pub sample: String,
 }
 
-/// The causes of open letters, the most frequent first.
+/// The causes of open letters, the most frequent first: this one alone, or so many at most.
 ///
 /// # Errors
 /// The database fails.
-pub async fn list(connection: &mut AsyncPgConnection) -> Result<Vec<GroupRow>, StoreError> {
-    Ok(Statement::new(select("open DESC, g.fingerprint", "ALL")).load(connection).await?)
+pub async fn list(
+    connection: &mut AsyncPgConnection,
+    group: Option<&str>,
+    limit: Option<i64>,
+) -> Result<Vec<GroupRow>, StoreError> {
+    let one = "($2 IS NULL OR fingerprint = $2)";
+    let statement = Statement::new(select(one, "open DESC, g.fingerprint", "$1"))
+        .bind::<Nullable<BigInt>, _>(limit)
+        .bind::<Nullable<Text>, _>(group.map(str::to_owned));
+    Ok(statement.load(connection).await?)
 }
 
 /// So many causes at most, those that still grow first, and then the most frequent.
@@ -60,16 +68,17 @@ pub async fn worst(
     limit: i64,
 ) -> Result<Vec<GroupRow>, StoreError> {
     let order = "last_at > now() - interval '5 min' DESC, open DESC, g.fingerprint";
-    Ok(Statement::new(select(order, "$1")).bind::<BigInt, _>(limit).load(connection).await?)
+    Ok(Statement::new(select("true", order, "$1")).bind::<BigInt, _>(limit).load(connection).await?)
 }
 
-/// Selects so many causes in this order.
-fn select(order: &str, limit: &str) -> String {
+/// Selects so many causes of those that pass, in this order.
+fn select(passes: &str, order: &str, limit: &str) -> String {
     // The sample is the newest that is still open; it is looked for after the limit.
     format!(
         "SELECT g.fingerprint, effect, event_type, reason, pattern, open, first_at, last_at,
                 last_at > now() - interval '5 min' AS growing, coalesce(newest.id, g.sample) AS sample
-         FROM (SELECT * FROM dead_letter_groups g WHERE open > 0 ORDER BY {order} LIMIT {limit}) AS g
+         FROM (SELECT * FROM dead_letter_groups g WHERE open > 0 AND {passes}
+               ORDER BY {order} LIMIT {limit}) AS g
          LEFT JOIN LATERAL (
              SELECT id FROM dead_letters d WHERE d.fingerprint = g.fingerprint AND d.state = 'open'
              ORDER BY died_at DESC, id DESC LIMIT 1) AS newest ON true

@@ -20,7 +20,7 @@ pub(super) async fn show(viewer: Viewer) -> Result<HttpResponse, Problem> {
     let of_group = [("group", &*id), ("limit", "20")];
     let (groups, letters, replays): (Listed<LetterGroup>, Listed<DeadLetter>, Listed<Replay>) =
         futures_util::future::try_join3(
-            viewer.client.get("/dead-letters/groups", &[]),
+            viewer.client.get("/dead-letters/groups", &[("group", &*id)]),
             viewer.client.get("/dead-letters", &of_group),
             viewer.client.get("/dead-letters/replays", &[]),
         )

@@ -11,13 +11,15 @@ use crate::http::console::parts::{Listed, badge, number, table, time};
 use crate::http::console::problem::Problem;
 use crate::http::console::viewer::Viewer;
 
+/// How many causes the page shows.
+const MOST: &str = "100";
+
 pub(super) async fn show(viewer: Viewer) -> Result<HttpResponse, Problem> {
     let (groups, replays): (Listed<LetterGroup>, Listed<Replay>) = futures_util::future::try_join(
-        viewer.client.get("/dead-letters/groups", &[]),
+        viewer.client.get("/dead-letters/groups", &[("limit", MOST)]),
         viewer.client.get("/dead-letters/replays", &[]),
     )
     .await?;
-    let all: i64 = groups.data.iter().map(|group| group.count).sum();
     let rows: Vec<Markup> = groups.data.iter().map(row).collect();
     let under_way: Vec<&Replay> =
         replays.data.iter().filter(|replay| replay.ended_at.is_none()).collect();
@@ -35,9 +37,10 @@ pub(super) async fn show(viewer: Viewer) -> Result<HttpResponse, Problem> {
             &rows,
             "No dead letters. Whatever fails for good comes here, with its history.",
         ))
-        @if all > 0 && viewer.is_admin() {
+        @if rows.len().to_string() == MOST { p.faint { "The most frequent " (MOST) " causes." } }
+        @if !rows.is_empty() && viewer.is_admin() {
             details {
-                summary { "Replay all " (number(all)) " of them" }
+                summary { "Replay all of them" }
                 (orders::replay_form(&viewer, &orders::Selection::all()))
             }
         }

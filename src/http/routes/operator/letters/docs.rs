@@ -58,7 +58,12 @@ pub(super) fn list() -> Option<Value> {
 }
 
 pub(super) fn groups() -> Option<Value> {
-    for_viewers("listDeadLetterGroups", "Dead letters by cause", json!({}), document("The causes"))
+    let parameters = json!({ "parameters": [
+        parameter("group", "Only this cause.", json!("0123456789abcdef")),
+        parameter("limit", "How many causes at most; all of them, if nothing is said.", json!("20")),
+    ] });
+    let summary = "Dead letters by cause, the most frequent first";
+    for_viewers("listDeadLetterGroups", summary, parameters, document("The causes"))
 }
 
 pub(super) fn show() -> Option<Value> {

@@ -18,7 +18,7 @@ use crate::http::extract::paging::{self, read_id};
 use crate::http::route::{Need, Route};
 use crate::http::{AppState, to_the_end};
 use crate::operate::OrderError;
-use orders::{EditBody, LetterParams};
+use orders::{EditBody, GroupParams, LetterParams};
 
 /// The routes of dead letters. Those with a fixed path come first.
 pub(in crate::http) static ROUTES: &[Route] = &[
@@ -29,7 +29,8 @@ pub(in crate::http) static ROUTES: &[Route] = &[
         Need::Operation,
         || web::route().to(groups),
         docs::groups,
-    ),
+    )
+    .reads_parameters(),
     Route::plain_get(REPLAYS, Need::Operation, || web::route().to(replays), docs::replays),
     Route::plain_post(REPLAYS, Need::Admin, || web::route().to(replay), docs::replay),
     Route::plain_post(
@@ -92,8 +93,12 @@ async fn list(
     Ok(HttpResponse::Ok().json(json!({ "data": data, "nextCursor": next, "total": page.total })))
 }
 
-async fn groups(state: Data<AppState>) -> Result<HttpResponse, ApiError> {
-    let groups = letters(&state).groups().await.map_err(refused)?;
+async fn groups(
+    state: Data<AppState>,
+    params: Params<GroupParams>,
+) -> Result<HttpResponse, ApiError> {
+    let GroupParams { group, limit } = params.0;
+    let groups = letters(&state).groups(group.as_deref(), limit).await.map_err(refused)?;
     Ok(HttpResponse::Ok().json(json!({ "data": groups })))
 }
 

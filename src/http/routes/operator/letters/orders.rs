@@ -19,6 +19,24 @@ pub(super) struct LetterParams {
     pub(super) limit: Option<i64>,
 }
 
+/// Which causes are asked for.
+pub(super) struct GroupParams {
+    /// This one alone.
+    pub(super) group: Option<String>,
+    /// So many at most; all of them, if nothing is said.
+    pub(super) limit: Option<i64>,
+}
+
+impl FromFields for GroupParams {
+    fn from_fields(fields: &mut Fields) -> GroupParams {
+        let text = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+        GroupParams {
+            group: fields.parameter("group", "a fingerprint of /dead-letters/groups", text),
+            limit: paging::limit(fields),
+        }
+    }
+}
+
 impl FromFields for LetterParams {
     fn from_fields(fields: &mut Fields) -> LetterParams {
         let states = format!("one of {}", LetterState::ALL.map(LetterState::as_str).join(", "));
