@@ -190,10 +190,10 @@ async fn a_live_page_goes_on_elsewhere_when_its_instance_stops() {
     browser.sign_in(MEMBER, PASSWORD).await;
     browser.open("/tasks").await;
     browser.sees("#state", "live").await;
-    let began = std::time::Instant::now();
     instance.serve.signal("TERM");
     assert!(instance.serve.exit().await.success());
-    assert!(began.elapsed() < std::time::Duration::from_secs(10), "the stream held the process");
+    let log = instance.serve.text();
+    assert!(!log.contains("DRAIN_TIMEOUT is over"), "the stream held the process: {log}");
     browser.sees("#state", "not connected").await;
     let port = address.rsplit(':').next().unwrap();
     let next = world.serve_with(&[("TASKD_AUTH", "tokens"), ("PORT", port)]).await;

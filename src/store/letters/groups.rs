@@ -68,7 +68,10 @@ pub async fn worst(
     limit: i64,
 ) -> Result<Vec<GroupRow>, StoreError> {
     let order = "last_at > now() - interval '5 min' DESC, open DESC, g.fingerprint";
-    Ok(Statement::new(select("true", order, "$1")).bind::<BigInt, _>(limit).load(connection).await?)
+    Ok(Statement::new(select("true", order, "$1"))
+        .bind::<BigInt, _>(limit)
+        .load(connection)
+        .await?)
 }
 
 /// Selects so many causes of those that pass, in this order.
