@@ -12,7 +12,7 @@ use crate::people::{ADMIN, PASSWORD};
 const AXE: &str = include_str!("axe.min.js");
 
 /// What axe finds in the page by the rules of WCAG 2.2 AA and its best practices.
-async fn findings(browser: &Browser) -> Value {
+pub async fn findings(browser: &Browser) -> Value {
     browser.driver.execute(AXE, vec![]).await.unwrap();
     let run = "const done = arguments[arguments.length - 1]; \
          axe.run(document, { runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'] }) \

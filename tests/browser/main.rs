@@ -8,6 +8,7 @@
 )]
 
 mod browser;
+mod demo;
 mod failures;
 mod looks;
 mod pages;

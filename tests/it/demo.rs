@@ -10,16 +10,6 @@ const DEMO: &str = ".taskd-demo";
 /// How long a story may take to come to rest: what waits in a delay queue comes back first.
 const REST: Duration = Duration::from_secs(60);
 
-/// A world in which a demo need not unpack what the database engine brings.
-fn world() -> World {
-    let world = World::embedded();
-    let unpacked = std::fs::read_link(world.directory.join(".taskd/cache")).unwrap();
-    let data = world.directory.join(DEMO);
-    std::fs::create_dir(&data).unwrap();
-    std::os::unix::fs::symlink(unpacked, data.join("cache")).unwrap();
-    world
-}
-
 async fn start(world: &World, more: &[(&str, &str)]) -> Process {
     let mut demo = world.start(&["up", "--demo"], more);
     demo.wait_for_address("up").await;
@@ -119,7 +109,7 @@ async fn nobody_else_has_the_routes_of_a_demo() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn its_data_is_its_own_and_a_second_start_goes_on_with_it() {
-    let world = world();
+    let world = World::demo();
     let (demo, api) = at_rest(&world, &[]).await;
     let people = api.get("/users?total=true").await.expect(200)["total"].clone();
     let categories = api.get("/categories?total=true").await.expect(200)["total"].clone();
@@ -159,7 +149,7 @@ async fn its_data_is_its_own_and_a_second_start_goes_on_with_it() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn its_people_go_on_changing_tasks_and_each_change_has_its_effects() {
-    let world = world();
+    let world = World::demo();
     let demo = start(&world, &[]).await;
     let api = demo.api();
     let seeded = eventually("the people have come in", || async {
@@ -193,7 +183,7 @@ async fn its_people_go_on_changing_tasks_and_each_change_has_its_effects() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn mail_that_fails_is_tried_again_and_mail_that_is_refused_is_replayed() {
-    let world = world();
+    let world = World::demo();
     let more = [("RETRY_DELAYS", "2s,300ms,300ms,300ms,1s,1s,1s,1s"), ("EFFECT_BREAKER", "3")];
     let (_demo, api) = at_rest(&world, &more).await;
     let view = order(&api, "/demo/mail", json!({ "failing": 100 })).await;
@@ -230,7 +220,7 @@ async fn mail_that_fails_is_tried_again_and_mail_that_is_refused_is_replayed() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn while_the_broker_is_held_writes_go_on_and_afterwards_everything_arrives() {
-    let world = world();
+    let world = World::demo();
     let (_demo, api) = at_rest(&world, &[]).await;
     let before = settled(&api).await["events"].as_i64().unwrap();
     assert_eq!(order(&api, "/demo/broker/hold", Value::Null).await["faults"]["broker"], "held");
@@ -249,7 +239,7 @@ async fn while_the_broker_is_held_writes_go_on_and_afterwards_everything_arrives
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_a_worker_events_wait_and_say_so_and_the_next_one_does_them() {
-    let world = world();
+    let world = World::demo();
     let (_demo, api) = at_rest(&world, &[]).await;
     order(&api, "/demo/worker/stop", Value::Null).await;
     let workers = async || {
@@ -268,7 +258,7 @@ async fn without_a_worker_events_wait_and_say_so_and_the_next_one_does_them() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn copies_have_no_second_effect_and_garbage_has_none() {
-    let world = world();
+    let world = World::demo();
     let (_demo, api) = at_rest(&world, &[]).await;
     let before = settled(&api).await;
     let view = order(&api, "/demo/duplicates", json!({ "count": 20 })).await;
@@ -296,7 +286,7 @@ async fn copies_have_no_second_effect_and_garbage_has_none() {
 /// It takes as long as the lease of a claim, 25 s.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_frozen_worker_loses_its_claim_and_the_repetition_is_the_one_that_is_named() {
-    let world = world();
+    let world = World::demo();
     let (demo, api) = at_rest(&world, &[]).await;
     let view = order(&api, "/demo/worker/freeze", Value::Null).await;
     assert_eq!(view["faults"]["worker"], "frozen");
@@ -328,7 +318,7 @@ async fn a_frozen_worker_loses_its_claim_and_the_repetition_is_the_one_that_is_n
 
 #[tokio::test(flavor = "multi_thread")]
 async fn wrong_orders_are_refused_and_the_others_are_written_down() {
-    let world = world();
+    let world = World::demo();
     let (_demo, api) = at_rest(&world, &[]).await;
     for (path, body, pointer) in [
         ("/demo/mail", json!({ "failing": 101 }), "/failing"),
@@ -362,7 +352,7 @@ async fn wrong_orders_are_refused_and_the_others_are_written_down() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_console_has_a_page_for_it_whose_buttons_are_orders() {
-    let world = world();
+    let world = World::demo();
     let (_demo, api) = at_rest(&world, &[]).await;
     let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none());
     let client = client.build().unwrap();

@@ -187,6 +187,16 @@ impl World {
         self.environment.extend(urls.map(|(name, url)| (name.to_owned(), url.to_owned())));
     }
 
+    /// For `taskd up --demo`, which need not unpack what the database engine brings.
+    pub fn demo() -> World {
+        let world = World::embedded();
+        let unpacked = std::fs::read_link(world.directory.join(".taskd/cache")).unwrap();
+        let data = world.directory.join(".taskd-demo");
+        std::fs::create_dir(&data).unwrap();
+        std::os::unix::fs::symlink(unpacked, data.join("cache")).unwrap();
+        world
+    }
+
     pub fn database_url(&self) -> &str {
         &self.environment["DATABASE_URL"]
     }
