@@ -86,7 +86,9 @@ impl Session {
     }
 
     fn observe_start(&self, delivery: &Delivery, event: &Event) {
-        if delivery.message.attempt() == 1 && !delivery.redelivered {
+        // What was parked or is replayed is at attempt 1 too, long after its commit.
+        let is_first = delivery.message.attempt() == 1 && !delivery.redelivered;
+        if is_first && !delivery.message.is_recorded() {
             let road = Utc::now() - event.metadata.timestamp;
             let seconds = road.to_std().unwrap_or_default().as_secs_f64();
             self.tools.metrics.commit_to_effect_seconds.observe(seconds);

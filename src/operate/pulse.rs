@@ -204,9 +204,14 @@ impl Inner {
         state.asked = Some(Instant::now());
         let now = match answer {
             Ok(now) => now,
-            Err(StoreError::Unavailable(_)) => return,
             Err(error) => {
-                tracing::warn!(%error, "can't look for changes, for which live pages wait; retrying");
+                if !matches!(error, StoreError::Unavailable(_)) {
+                    tracing::warn!(%error, "can't look for changes, for which live pages wait; retrying");
+                }
+                // That nobody can look is news itself, and so is the first look after that.
+                if state.answer.take().is_some() {
+                    self.beats.send_modify(|beats| beats.count(Topics::ALL));
+                }
                 return;
             }
         };

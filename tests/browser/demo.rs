@@ -16,7 +16,7 @@ async fn a_demo_is_broken_and_mended_and_its_page_says_that_nothing_is_lost() {
     browser.open("").await;
     browser.sees("nav a", "Break it").await;
     browser.open("/demo").await;
-    browser.sees(".verdict", "It holds.").await;
+    browser.sees(".verdict", "No change is lost").await;
 
     browser.click("#fault-stop form button").await;
     browser.sees("#fault-stop .badge", "stopped").await;
@@ -44,7 +44,7 @@ async fn a_demo_is_broken_and_mended_and_its_page_says_that_nothing_is_lost() {
     })
     .await;
     browser.open("/demo").await;
-    browser.sees(".verdict", "It holds.").await;
+    browser.sees(".verdict", "No change is lost").await;
     assert_eq!(findings(&browser).await.to_string(), "[]");
     browser.was_clean().await;
 }

@@ -26,7 +26,7 @@ async fn a_failure_is_watched_until_it_dies_and_replayed_until_it_is_done() {
     browser.sees("table", "dead").await;
     browser.open("/dead-letters").await;
     browser.click("tr[data-row] a").await;
-    browser.sees("h2", "One of them").await;
+    browser.sees("h2", "The newest letter").await;
     browser.sees(".story li", "attempt 1").await;
     // An event's page says where it ended.
     let event = instance.api.get("/events?state=dead&limit=1").await.expect(200);

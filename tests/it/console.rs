@@ -104,7 +104,7 @@ async fn a_browser_is_led_to_the_console_unless_it_is_off() {
     assert_eq!(response.headers()[LOCATION], "/console");
     assert_eq!(serve.api().get("/").await.expect(200)["console"], "/console");
     // Nobody signs in where nobody is asked for a token.
-    assert!(visitor.page("/console").await.contains("nobody signs in here"));
+    assert!(visitor.page("/console").await.contains("no sign-in (local)"));
     assert_eq!(visitor.get("/console/nothing").await.status(), StatusCode::NOT_FOUND);
 
     let off = world.serve_with(&[("CONSOLE", "off")]).await;
@@ -186,6 +186,13 @@ async fn a_token_signs_in_as_well_and_stays_valid_after_signing_out() {
         let response = visitor.send("/console/sign-in", &fields, &[]).await;
         assert_eq!(response.status().as_u16(), status, "{given:?}");
     }
+    // Somebody without a name, as whom the command line makes, is called by the address.
+    let nameless = world.token(&["--user", "nameless@example.com", "--admin"]).await;
+    serve.api().with_token(&nameless).get("/users").await.expect(200);
+    for page in ["/console", "/console/tasks", "/console/users", "/console/account"] {
+        assert!(visitor.get(page).await.status().is_success(), "{page}");
+    }
+    assert!(visitor.page("/console/users").await.contains("nameless@example.com"));
     let form_token = visitor.form_token("/console/tasks").await;
     visitor.send("/console/sign-out", &[("formToken", &form_token)], &[]).await;
     assert_eq!(visitor.get("/console/tasks").await.status(), StatusCode::SEE_OTHER);
@@ -229,6 +236,27 @@ async fn no_form_of_another_site_or_session_does_anything() {
     visitor.sign_in("a@example.com").await;
     let fields = [("title", "t"), ("status", "pending"), ("formToken", &*before)];
     assert_eq!(visitor.send("/console/tasks", &fields, &[]).await.status().as_u16(), 403);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs services: scripts/test"]
+async fn the_same_form_sent_twice_makes_one_task() {
+    let world = World::new().await;
+    let serve = world.serve().await;
+    let mut visitor = Visitor::new(&serve.api());
+    let page = visitor.page("/console/tasks/new").await;
+    let value = |name: &str| {
+        let (_, rest) = page.split_once(&format!("name=\"{name}\" value=\"")).unwrap();
+        rest.split('"').next().unwrap().to_owned()
+    };
+    let (form_token, key) = (value("formToken"), value("key"));
+    let fields =
+        [("title", "Once"), ("status", "pending"), ("key", &*key), ("formToken", &*form_token)];
+    for _ in 0..2 {
+        let response = visitor.send("/console/tasks", &fields, &[]).await;
+        assert_eq!(response.headers()[LOCATION], "/console/tasks/1");
+    }
+    assert_eq!(serve.api().tasks().await, 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

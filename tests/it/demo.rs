@@ -360,7 +360,9 @@ async fn the_console_has_a_page_for_it_whose_buttons_are_orders() {
     let cookie = page.headers()["set-cookie"].to_str().unwrap().split(';').next().unwrap();
     let cookie = cookie.to_owned();
     let text = page.text().await.unwrap();
-    for part in ["It holds.", "Each effect of an event happens once", "28,202", "Break it</a>"] {
+    for part in
+        ["No change is lost", "Each effect of an event happens once", "28,202", "Break it</a>"]
+    {
         assert!(text.contains(part), "{part}: {text}");
     }
     let (_, rest) = text.split_once("name=\"formToken\" value=\"").unwrap();

@@ -30,6 +30,9 @@ const LONGEST_ANSWER: usize = 64 << 20;
 /// The headers by which proxies say whose request it is; the API reads them as those of its client.
 const FORWARDED: [&str; 2] = ["x-forwarded-for", "x-forwarded-proto"];
 
+/// By which the API tells a repeated request.
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+
 /// What may stand in a segment of a path as it is.
 const IN_SEGMENT: AsciiSet = NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
@@ -94,6 +97,17 @@ impl Client {
         self.send(Method::POST, path, None, Some(body)).await?.read()
     }
 
+    /// Makes a resource, once for each key.
+    pub(super) async fn create<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        key: &str,
+        body: &Value,
+    ) -> Result<T, Problem> {
+        let key = (!key.is_empty()).then_some((IDEMPOTENCY_KEY, key));
+        self.send(Method::POST, path, key, Some(body)).await?.read()
+    }
+
     /// Changes a resource, if it still has this entity tag.
     pub(super) async fn patch(
         &self,
@@ -101,19 +115,21 @@ impl Client {
         etag: Option<&str>,
         body: &Value,
     ) -> Result<(), Problem> {
-        self.send(Method::PATCH, path, etag, Some(body)).await.map(drop)
+        self.send(Method::PATCH, path, etag.map(|etag| (IF_MATCH, etag)), Some(body))
+            .await
+            .map(drop)
     }
 
     /// Deletes a resource, if it still has this entity tag.
     pub(super) async fn delete(&self, path: &str, etag: Option<&str>) -> Result<(), Problem> {
-        self.send(Method::DELETE, path, etag, None).await.map(drop)
+        self.send(Method::DELETE, path, etag.map(|etag| (IF_MATCH, etag)), None).await.map(drop)
     }
 
     async fn send(
         &self,
         method: Method,
         target: &str,
-        etag: Option<&str>,
+        condition: Option<(HeaderName, &str)>,
         body: Option<&Value>,
     ) -> Result<Answer, Problem> {
         let mut request = match body {
@@ -138,8 +154,8 @@ impl Client {
             set(CONTENT_TYPE, "application/json")?;
             set(CONTENT_LENGTH, &body.to_string().len().to_string())?;
         }
-        if let Some(etag) = etag {
-            set(IF_MATCH, etag)?;
+        if let Some((name, value)) = condition {
+            set(name, value)?;
         }
         if let Some(token) = &self.token {
             set(AUTHORIZATION, &format!("Bearer {}", token.expose()))?;

@@ -66,5 +66,7 @@ pub(super) fn gone(request: &HttpRequest, name: &'static str) -> Cookie<'static>
 /// that it won't send back.
 fn is_behind_tls(request: &HttpRequest) -> bool {
     let scheme = request.headers().get("x-forwarded-proto");
-    scheme.is_some_and(|scheme| scheme.as_bytes().trim_ascii().eq_ignore_ascii_case(b"https"))
+    // Of several proxies, the first is the one that the browser speaks to.
+    let first = scheme.and_then(|scheme| scheme.as_bytes().split(|byte| *byte == b',').next());
+    first.is_some_and(|first| first.trim_ascii().eq_ignore_ascii_case(b"https"))
 }

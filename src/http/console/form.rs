@@ -99,8 +99,17 @@ impl FromRequest for Form {
                 let detail = "Open the console in a tab of its own, and send the form from there.";
                 return Err(refused("The form comes from another site", detail));
             }
-            let body = timeout(SLOWEST, body).await;
-            let body = body.ok().and_then(Result::ok).ok_or_else(Problem::unreadable)?;
+            let body = timeout(SLOWEST, body).await.map_err(|_| {
+                Problem::new(
+                    StatusCode::REQUEST_TIMEOUT,
+                    "The form took too long",
+                    "Send it again.",
+                )
+            })?;
+            let body = body.map_err(|_| {
+                let detail = "256 kB are the most that a form may have.";
+                Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "The form is too large", detail)
+            })?;
             let fields = url::form_urlencoded::parse(&body).into_owned();
             let form = Form(fields.collect());
             let key = cookies::read(&request, FORM);

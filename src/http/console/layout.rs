@@ -46,6 +46,7 @@ enum For {
 impl Place {
     const ALL: [Place; 14] = [
         Place::Overview,
+        Place::Demo,
         Place::Tasks,
         Place::Board,
         Place::Events,
@@ -58,7 +59,6 @@ impl Place {
         Place::Users,
         Place::Categories,
         Place::Account,
-        Place::Demo,
     ];
 
     /// Its address below the console's, its name, and who sees it.
@@ -206,11 +206,11 @@ fn who(viewer: &Viewer) -> Markup {
             Some(user) => {
                 form.who method="post" action={ (ROOT) "/sign-out" } {
                     (proof(viewer))
-                    span title=(user.email) { bdi { (user.name) } " (" (viewer.who.role.as_str()) ")" }
+                    span title=(user.email) { bdi { (user.name()) } " (" (viewer.who.role.as_str()) ")" }
                     button type="submit" { "Sign out" }
                 }
             }
-            None => { span.who title="TASKD_AUTH=none" { "nobody signs in here" } }
+            None => { span.who title="TASKD_AUTH=none" { "no sign-in (local)" } }
         }
     }
 }
@@ -221,7 +221,8 @@ fn help() -> Markup {
         ("/", "go to the search or the first filter"),
         ("j k", "the next and the previous row"),
         ("Enter", "open the row"),
-        ("g o, g t, g e, g d", "overview, tasks, events, dead letters"),
+        ("g o, g t, g b, g e", "overview, tasks, board, events"),
+        ("g d, g f, g p", "dead letters, effects, processes"),
         ("?", "this list"),
     ];
     html! {

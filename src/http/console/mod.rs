@@ -24,7 +24,9 @@ mod front;
 
 use actix_web::HttpResponse;
 use actix_web::http::header::LOCATION;
-use actix_web::web::{self, ServiceConfig};
+use actix_web::web::{self, QueryConfig, ServiceConfig};
+
+use problem::Problem;
 
 pub(in crate::http) use client::Api;
 pub(in crate::http) use front::front;
@@ -42,6 +44,7 @@ pub(in crate::http) fn routes(config: &mut ServiceConfig) {
     let root = || async { HttpResponse::Found().insert_header((LOCATION, ROOT)).finish() };
     config.route("/", web::get().to(root)).configure(live::routes).service(
         web::scope(ROOT)
+            .app_data(QueryConfig::default().error_handler(|_, _| Problem::unreadable().into()))
             .configure(assets::routes)
             .configure(sign_in::routes)
             .configure(pages::routes),

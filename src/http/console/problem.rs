@@ -134,7 +134,11 @@ impl ResponseError for Problem {
             &self.title,
             &html! {
                 (self.show())
-                p { a href=(ROOT) { "To the console" } }
+                p {
+                a href=(ROOT) { "To the console" } " "
+                a href={ (ROOT) "/tasks" } { "Tasks" }
+                @if self.status >= 500 { " " a href={ (ROOT) "/doctor" } { "Doctor: what is wrong, and what mends it" } }
+            }
             },
         )
     }

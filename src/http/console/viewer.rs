@@ -2,6 +2,7 @@
 
 use actix_web::cookie::Cookie;
 use actix_web::dev::Payload;
+use actix_web::http::StatusCode;
 use actix_web::http::header::LOCATION;
 use actix_web::{FromRequest, HttpRequest, HttpResponse};
 use chrono::{DateTime, Utc};
@@ -36,10 +37,22 @@ pub(super) struct Who {
 #[serde(rename_all = "camelCase")]
 pub(super) struct Person {
     pub(super) id: i64,
-    pub(super) name: String,
+    name: Option<String>,
     pub(super) email: String,
     pub(super) role: Role,
     pub(super) created_at: DateTime<Utc>,
+}
+
+impl Person {
+    /// What to call them: by their address, if they have no name.
+    pub(super) fn name(&self) -> &str {
+        self.name.as_deref().unwrap_or(&self.email)
+    }
+
+    /// The name they were given; empty if none.
+    pub(super) fn given_name(&self) -> &str {
+        self.name.as_deref().unwrap_or_default()
+    }
 }
 
 /// Who asks for a page. A handler that takes one answers nobody who has not signed in.
@@ -75,6 +88,16 @@ impl Viewer {
     /// Whether they may change tasks.
     pub(super) fn may_write(&self) -> bool {
         self.who.role != Role::Viewer
+    }
+
+    /// Lets only those go on who may change tasks.
+    ///
+    /// # Errors
+    /// They may only look.
+    pub(super) fn writes(&self) -> Result<(), Problem> {
+        let detail = "Viewers look at everything and change nothing. Ask an admin.";
+        let refused = || Problem::new(StatusCode::FORBIDDEN, "Not allowed", detail);
+        self.may_write().then_some(()).ok_or_else(refused)
     }
 
     /// The id in this part of the path, such as `{id}`.
@@ -149,7 +172,9 @@ pub(super) fn form_key(request: &HttpRequest, cookies: &mut Vec<Cookie<'static>>
 pub(super) fn inside(asked: &str) -> &str {
     let rest = asked.strip_prefix(ROOT);
     let inside = rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['/', '?']));
-    let plain = asked.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\');
+    let path = asked.split('?').next().unwrap_or_default().to_ascii_lowercase();
+    let stays = !["..", "//", "%2e", "%2f", "%5c"].iter().any(|part| path.contains(part));
+    let plain = asked.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\') && stays;
     if inside && plain { asked } else { ROOT }
 }
 
@@ -166,6 +191,8 @@ mod tests {
             ("//evil.example", "/console"),
             ("/console.evil.example", "/console"),
             ("/console/\\evil", "/console"),
+            ("/console/..//evil.example", "/console"),
+            ("/console/%2E%2e/tasks", "/console"),
             ("/console/\r\nSet-Cookie: x", "/console"),
             ("", "/console"),
         ] {

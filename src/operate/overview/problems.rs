@@ -7,6 +7,7 @@ use super::{About, JUDGED, Problem, Told};
 use crate::broker::{QueueReport, QueueRole, QueueState};
 use crate::domain::presence::{Finding, Role, Seen};
 use crate::domain::processing::gate::Gate;
+use crate::domain::processing::retry::DeadReason;
 use crate::operate::doctor::gates::{of_outage, of_pause};
 use crate::operate::doctor::wording::{count, quoted, restart};
 use crate::operate::doctor::work::{of_finding, of_outbox};
@@ -55,7 +56,7 @@ pub(super) fn summary(working: bool, problems: &[Problem], told: Option<&Told>) 
         };
         let (workers, servers) = (alive(Role::works), alive(Role::publishes));
         return format!(
-            "working: {} and {} are there, and nothing waits for anybody",
+            "working: {} and {} are there, and nothing needs you",
             count(workers, "worker"),
             count(servers, "server")
         );
@@ -206,9 +207,13 @@ fn group(group: &GroupRow) -> Problem {
     let pattern: String = pattern.chars().take(SHOWN).collect();
     let found = format!("{} of {failed}: {pattern}", count(*open, "dead letter"));
     let (letter, cause) = (quoted(sample), quoted(fingerprint));
-    let command = format!("taskd dlq show {letter}; taskd dlq replay --group {cause}");
+    // What this installation has not signed is never believed, however often it is replayed.
+    let (press, order) = match reason == DeadReason::NotOurs.as_str() {
+        true => ("look where they come from, and discard them", "discard"),
+        false => ("look at one, mend the cause, and replay them", "replay"),
+    };
+    let command = format!("taskd dlq show {letter}; taskd dlq {order} --group {cause}");
     let verdict = Verdict::warn(found, fingerprint, command);
-    let press = "look at one, mend the cause, and replay them";
     let problem = problem("dead_letters", about("group", fingerprint), press, verdict);
     Problem { since: Some(*first_at), growing: Some(*growing), count: Some(*open), ..problem }
 }

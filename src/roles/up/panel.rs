@@ -34,7 +34,7 @@ pub(super) fn panel(
     };
     Ok(format!(
         "\n  taskd {version} on http://{address}\n\n\
-         \x20 API            http://{address}/tasks\n\
+         {console}\x20 API            http://{address}/tasks\n\
          \x20 documentation  http://{address}/docs\n\
          \x20 metrics        http://{address}/metrics\n{demo}\n\
          {database}{broker}{cache}{mail}\n\
@@ -44,6 +44,10 @@ pub(super) fn panel(
          \x20     -d '{{ \"title\": \"Write Docs\", \"description\": \"Testing async\", \"status\": \"in-progress\", \"userId\": 1 }}'\n\n\
          \x20 Ctrl-C stops it.\n",
         version = env!("CARGO_PKG_VERSION"),
+        console = match args.api.requests.console() {
+            Some(_) => format!("\x20 console        http://{address}/console\n         "),
+            None => String::new(),
+        },
         demo = if args.demo { demo::panel(address, args.data_dir()) } else { String::new() },
         access = match policy.anybody {
             true =>

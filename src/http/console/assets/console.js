@@ -114,16 +114,24 @@
   let source, waiting = false, fetching = false, connected = false;
   const main = () => $("#main");
   const live = () => main()?.dataset.live;
+  // A form that its reader has begun to fill in is not what the server wrote any more.
+  const isChanged = (control) =>
+    control.type === "checkbox" || control.type === "radio" ? control.checked !== control.defaultChecked
+    : control.options ? [...control.options].some((it) => it.selected !== it.defaultSelected)
+    : control.type !== "hidden" && control.defaultValue !== undefined && !control.dataset.local
+      && control.value !== control.defaultValue;
   function isBusy() {
     const selection = getSelection();
     if (selection && !selection.isCollapsed && main()?.contains(selection.anchorNode)) return "selecting";
     const active = document.activeElement;
     if (active?.matches("input, textarea, select") && main()?.contains(active)) return "typing";
+    if (all("form input, form select, form textarea", main()).some(isChanged)) return "typing";
     return $("dialog[open]") ? "reading" : "";
   }
   function showState() {
     const state = $("#state");
     if (!state || !live()) return;
+    main().classList.toggle("old", !connected);
     const busy = waiting && isBusy();
     state.dataset.state = busy ? "paused" : connected ? "on" : "off";
     state.textContent = busy ? `paused while ${busy}` : connected ? "live" : "not connected";
@@ -142,11 +150,20 @@
       if (waiting) setTimeout(refresh, 200);
     }
   }
+  let pause = 1000;
   function open() {
     if (!live() || source || document.hidden) return;
     source = new EventSource(live());
-    source.addEventListener("open", () => { connected = true; showState(); });
-    source.addEventListener("error", () => { connected = false; showState(); });
+    source.addEventListener("open", () => { connected = true; pause = 1000; showState(); });
+    source.addEventListener("error", () => {
+      connected = false;
+      showState();
+      // After an answer that is no stream, a browser gives up. A proxy answers so during a restart.
+      if (source?.readyState !== EventSource.CLOSED) return;
+      source = undefined;
+      pause = Math.min(pause * 2, 30000);
+      setTimeout(() => { waiting = true; open(); refresh(); }, pause);
+    });
     source.addEventListener("changed", () => { waiting = true; refresh(); });
   }
   function close() {
@@ -179,6 +196,19 @@
     },
   });
   document.addEventListener("htmx:after:swap", () => prepare());
+  // A page that can't be had stays as it was, and who has to sign in again is led there.
+  document.addEventListener("htmx:before:swap", (event) => {
+    const answer = event.detail.ctx?.response?.raw;
+    if (!answer) return;
+    if (answer.redirected || answer.status === 401) {
+      event.preventDefault();
+      location.reload();
+    } else if (!answer.ok) {
+      event.preventDefault();
+      connected = false;
+      showState();
+    }
+  });
 
   document.documentElement.classList.add("js");
   prepare();

@@ -100,6 +100,6 @@ fn form(filter: &Filter) -> Markup {
             button type="submit" { "Show" }
             a.button href={ (ROOT) "/events" } { "Clear" }
         }
-        p.faint { "Addresses of this page can be sent to others: " (copied("taskd events list")) " shows the same." }
+        p.faint { (copied("taskd events list")) " shows the same in a terminal." }
     }
 }

@@ -171,13 +171,13 @@ fn lines(history: &[Minute]) -> Markup {
         chart(&Line { name, unit, is_bad, values: history.iter().map(value).collect() })
     };
     html! {
-        (line("Created", "a minute", false, |minute| minute.created as f64))
-        (line("Published", "a minute", false, |minute| minute.published as f64))
-        (line("Processed", "a minute", false, |minute| minute.processed as f64))
-        (line("Retried", "a minute", true, |minute| minute.retried as f64))
-        (line("Dead", "a minute", true, |minute| minute.dead as f64))
+        (line("Created", "in the last minute", false, |minute| minute.created as f64))
+        (line("Published", "in the last minute", false, |minute| minute.published as f64))
+        (line("Processed", "in the last minute", false, |minute| minute.processed as f64))
+        (line("Retried", "in the last minute", true, |minute| minute.retried as f64))
+        (line("Dead", "in the last minute", true, |minute| minute.dead as f64))
         (line("From commit to effect, median", "ms", false, |minute| minute.p50_ms.unwrap_or_default()))
-        (line("95 of 100 within", "ms", false, |minute| minute.p95_ms.unwrap_or_default()))
+        (line("95 % within", "ms", false, |minute| minute.p95_ms.unwrap_or_default()))
     }
 }
 
@@ -211,7 +211,7 @@ fn figures(overview: &Overview) -> Markup {
         li.card {
             h3 { "Processes" }
             a.figure href={ (ROOT) "/processes" } { (alive) }
-            p.faint { "are there" }
+            p.faint { "running" }
         }
         @for effect in overview.effects.iter().filter(held) {
             li.card {

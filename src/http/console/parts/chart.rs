@@ -33,7 +33,7 @@ pub(in crate::http::console) fn chart(line: &Line<'_>) -> Markup {
     html! {
         li.card {
             h3 { (line.name) }
-            span.figure { (shown(last)) } " " span.faint { (line.unit) ", at most " (shown(most)) }
+            span.figure { (shown(last)) } " " span.faint { (line.unit) ", peak " (shown(most)) }
             svg class=(class) role="img" aria-label=(words) preserveAspectRatio="none"
                 viewBox={ "0 0 " (width) " " (HEIGHT) } {
                 title { (words) }

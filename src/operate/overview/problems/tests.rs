@@ -74,7 +74,7 @@ async fn a_system_that_is_well_has_no_problem_and_says_who_is_there() {
     assert!(kinds(&told, Some(&queues(None))).is_empty(), "tables know no consumers");
     assert!(kinds(&told, None).is_empty(), "nobody has looked");
     let line = summary(true, &[], told.as_ref().ok());
-    assert_eq!(line, "working: 1 worker and 1 server are there, and nothing waits for anybody");
+    assert_eq!(line, "working: 1 worker and 1 server are there, and nothing needs you");
 }
 
 #[tokio::test]

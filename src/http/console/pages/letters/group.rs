@@ -49,7 +49,7 @@ pub(super) async fn show(viewer: Viewer) -> Result<HttpResponse, Problem> {
         (table(&HEADS, &rows, "None is open."))
         @if letters.next_cursor.is_some() { p { a href=(all) { "All of them" } } }
         @if let Some(sample) = group.and_then(|group| group.sample.as_ref()) {
-            h2 { "One of them" }
+            h2 { "The newest letter" }
             (letter::details(sample))
         }
     };

@@ -121,8 +121,8 @@ fn form_with(
             (proof(viewer))
             (selection.fields())
             @if !selection.is_one() {
-                (input(("number", "canary", "Letters that go first"), &pace.canary, problem))
-                (input(("number", "rate", "Then, letters a second"), &pace.rate, problem))
+                (input(("number", "canary", "Canary: try so many first"), &pace.canary, problem))
+                (input(("number", "rate", "Then at most, a second"), &pace.rate, problem))
                 (input(("number", "maxFailures", "Stop after so many failures"), &pace.max_failures, problem))
             }
             button type="submit" name="dryRun" value="yes" { "Dry run" }
@@ -157,7 +157,12 @@ pub(super) async fn replay(viewer: Viewer, form: Form) -> Result<HttpResponse, P
             let content = html! {
                 p { "Nothing has happened yet. This is what a replay would do:" }
                 (forecast(&answer.forecast))
-                (form_with(&viewer, &selection, &Pace::of_form(&form), None))
+                @if answer.forecast.iter().all(|cause| cause.letters == cause.hopeless) {
+                    p.problem { "All of them are certain to fail again, so there is nothing to replay. \
+                        Look where they come from, and discard them." }
+                } @else {
+                    (form_with(&viewer, &selection, &Pace::of_form(&form), None))
+                }
                 p { a href=(selection.page()) { "Back" } }
             };
             Ok(page.show(&viewer, &content))
@@ -177,7 +182,7 @@ fn forecast(causes: &[Forecast]) -> Markup {
     let rows: Vec<Markup> = causes
         .iter()
         .map(|cause| {
-            let sent = cause.letters - cause.already_done;
+            let sent = cause.letters - cause.already_done - cause.hopeless;
             html! {
                 tr data-row {
                     td.long { a href=(group_address(&cause.fingerprint)) { span.clip { (cause.error) } } }

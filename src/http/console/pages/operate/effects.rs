@@ -19,7 +19,7 @@ pub(super) async fn show(viewer: Viewer) -> Result<HttpResponse, Problem> {
         p.faint {
             "An effect is one piece of side work. A pause is somebody's order; a breaker opens by itself when an \
              effect fails again and again, and lets a message through now and then to see whether it may close. \
-             Meanwhile messages are parked, which counts no attempts."
+             Meanwhile messages are parked, and waiting does not use up attempts."
         }
         (table(&["Effect", "State", "Why", "#Parked", "Orders"], &rows, "There is no effect."))
     };
@@ -54,15 +54,15 @@ fn buttons(viewer: &Viewer, effect: &EffectView) -> Markup {
     let to = |order: &str| format!("{ROOT}/effects/{}/{order}", effect.name);
     html! {
         @if effect.state != "running" {
-            form method="post" action=(to("resume")) {
+            form id={ "resume-" (effect.name) } method="post" action=(to("resume")) {
                 (proof(viewer))
                 button.main type="submit" aria-label={ "Resume " (effect.name) } { "Resume" }
             }
         }
         @if effect.paused_at.is_none() {
-            form.actions method="post" action=(to("pause")) hx-morph-skip {
+            form.actions id={ "pause-" (effect.name) } method="post" action=(to("pause")) {
                 (proof(viewer))
-                input type="text" name="reason" placeholder="why, for others"
+                input type="text" name="reason" placeholder="reason (others see it)"
                     aria-label={ "Why " (effect.name) " is paused" };
                 button type="submit" aria-label={ "Pause " (effect.name) } { "Pause" }
             }

@@ -115,7 +115,14 @@ async fn page(
     made: Option<&Made>,
     problem: Option<&Problem>,
 ) -> Result<HttpResponse, Problem> {
-    let Some(user) = &viewer.who.user else { return Err(Problem::missing()) };
+    let Some(user) = &viewer.who.user else {
+        let title = "Nobody signs in here, so there are no accounts";
+        return Err(Problem::new(
+            StatusCode::NOT_FOUND,
+            title,
+            "TASKD_AUTH=tokens asks for tokens.",
+        ));
+    };
     let content = html! {
         @if let Some(problem) = problem { (problem.show()) }
         @if let Some(made) = made {
@@ -125,7 +132,7 @@ async fn page(
             }
         }
         dl.facts {
-            dt { "Name" } dd { bdi { (user.name) } }
+            dt { "Name" } dd { bdi { (user.name()) } }
             dt { "E-mail" } dd { bdi { (user.email) } }
             dt { "Role" } dd { (badge(viewer.who.role.as_str())) }
             dt { "Signed in until" } dd { (time_or(viewer.who.expires_at.as_ref(), "revoked")) }

@@ -42,7 +42,7 @@ async fn list(
 fn row(user: &Person) -> Markup {
     html! {
         tr id={ "user-" (user.id) } data-row {
-            td.long { a href=(address(user.id)) { bdi { (user.name) } } }
+            td.long { a href=(address(user.id)) { bdi { (user.name()) } } }
             td.long { bdi { (user.email) } }
             td { (badge(user.role.as_str())) }
             td { (time(&user.created_at)) }
@@ -111,7 +111,7 @@ async fn page(viewer: &Viewer, problem: Option<&Problem>) -> Result<HttpResponse
             h2 { "Change" }
             form.stacked method="post" action=(address(id)) {
                 (proof(viewer))
-                (input(("text", "name", "Name"), &user.name, problem))
+                (input(("text", "name", "Name"), user.given_name(), problem))
                 (input(("email", "email", "E-mail"), &user.email, problem))
                 (choice(("role", "Role"), &roles(), user.role.as_str()))
                 (input(("password", "password", "New password; empty leaves the old one"), "", problem))
@@ -127,14 +127,15 @@ async fn page(viewer: &Viewer, problem: Option<&Problem>) -> Result<HttpResponse
         }
     };
     let status = problem.map_or(StatusCode::OK, ResponseError::status_code);
-    Ok(Page { place: Place::Users, title: &user.name, live: "" }.show_as(status, viewer, &content))
+    Ok(Page { place: Place::Users, title: user.name(), live: "" }.show_as(status, viewer, &content))
 }
 
 pub(super) async fn update(viewer: Viewer, form: Form) -> Result<HttpResponse, Problem> {
     let id = viewer.id("id")?;
     let mut change = Map::new();
     for name in ["name", "email", "role", "password"] {
-        if !(name == "password" && form.text(name).is_empty()) {
+        // Some users have no name, and an empty password leaves the old one.
+        if !(["name", "password"].contains(&name) && form.text(name).is_empty()) {
             change.insert(name.to_owned(), json!(form.text(name)));
         }
     }

@@ -82,6 +82,7 @@ impl Draft {
 
 /// The page for a new task.
 pub(super) async fn ask(viewer: Viewer) -> Result<HttpResponse, Problem> {
+    viewer.writes()?;
     let own = viewer.who.user.as_ref().map(|user| user.id.to_string());
     let draft = Draft {
         status: Status::Pending.as_str().to_owned(),
@@ -102,6 +103,8 @@ async fn ask_again(
         @if let Some(problem) = problem { (problem.show()) }
         form.stacked method="post" action={ (ROOT) "/tasks" } {
             (proof(viewer))
+            // Sent a second time, the same form makes no second task.
+            input type="hidden" name="key" value=(uuid::Uuid::new_v4());
             (draft.fields(viewer, &names, problem))
             button.main type="submit" { "Create" }
         }
@@ -110,7 +113,7 @@ async fn ask_again(
 }
 
 pub(super) async fn create(viewer: Viewer, form: Form) -> Result<HttpResponse, Problem> {
-    match viewer.client.post::<Task>("/tasks", &Draft::members(&form)).await {
+    match viewer.client.create::<Task>("/tasks", form.text("key"), &Draft::members(&form)).await {
         Ok(task) => Ok(viewer.go(&address(task.id), "The task is created.")),
         Err(problem) => {
             let status = status_of(&problem);
@@ -121,6 +124,7 @@ pub(super) async fn create(viewer: Viewer, form: Form) -> Result<HttpResponse, P
 
 /// The page for a change.
 pub(super) async fn ask_change(viewer: Viewer) -> Result<HttpResponse, Problem> {
+    viewer.writes()?;
     let task: Task = viewer.client.get(&format!("/tasks/{}", viewer.id("id")?), &[]).await?;
     let names = Names::load(&viewer).await?;
     let content = change(&viewer, &names, &task, &Draft::of_task(&task), None, "Save");
@@ -135,14 +139,15 @@ fn change(
     problem: Option<&Problem>,
     button: &str,
 ) -> Markup {
+    let is_over = problem.is_some_and(Problem::is_conflict);
     html! {
-        @if let Some(problem) = problem.filter(|problem| !problem.is_conflict()) { (problem.show()) }
+        @if let Some(problem) = problem.filter(|_| !is_over) { (problem.show()) }
         form.stacked method="post" action=(address(task.id)) {
             (proof(viewer))
             input type="hidden" name="version" value=(task.version);
             (draft.fields(viewer, names, problem))
             div.actions {
-                button.main type="submit" { (button) }
+                button.main[!is_over].danger[is_over] type="submit" { (button) }
                 a.button href=(address(task.id)) { "Leave it as it is" }
             }
         }

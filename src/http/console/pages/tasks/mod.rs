@@ -71,7 +71,7 @@ impl Names {
     fn user(&self, id: Option<i64>) -> Markup {
         let found = self.users.iter().find(|user| Some(user.id) == id);
         match (found, id) {
-            (Some(user), _) => html! { bdi { (user.name) } },
+            (Some(user), _) => html! { bdi { (user.name()) } },
             (None, Some(id)) => html! { "user " (id) },
             (None, None) => html! { span.faint { "nobody" } },
         }
@@ -88,7 +88,7 @@ impl Names {
 
     /// The users to choose from, after a choice with this name for none.
     fn user_choices(&self, none: &str) -> Vec<Choice> {
-        let users = self.users.iter().map(|user| (user.id.to_string(), user.name.clone()));
+        let users = self.users.iter().map(|user| (user.id.to_string(), user.name().to_owned()));
         std::iter::once((String::new(), none.to_owned())).chain(users).collect()
     }
 

@@ -92,7 +92,7 @@ pub(super) async fn show(viewer: Viewer) -> Result<HttpResponse, Problem> {
         ul.cards { (figures(&demo.proof)) }
         p.faint { "Of the last hour, by what the database has; mails by what was handed to the mailer." }
         @if viewer.is_admin() { (story(&viewer, &demo.trickle)) }
-        (table(&["Break it", "The promise at stake", "The window that it leaves open", "The model"], &rows, "There is no fault."))
+        (table(&["Break it", "The promise at stake", "What may still happen", "The model"], &rows, "There is no fault."))
     };
     let page = Page { place: Place::Demo, title: "Break it", live: "events,work,letters,gates" };
     Ok(page.show(&viewer, &content))
@@ -103,8 +103,8 @@ fn verdict(proof: &Proof) -> Markup {
     let holds = proof.written == proof.events && proof.repeated == proof.repeated_in_window;
     html! {
         p.verdict.bad[!holds] role="status" {
-            strong { (if holds { "It holds. " } else { "It does not hold. " }) }
-            (number(proof.written)) " written, " (number(proof.events)) " events; "
+            strong { (if holds { "No change is lost, and nothing was done twice. " } else { "Something is lost or was done twice. " }) }
+            (number(proof.written)) " changes, " (number(proof.events)) " events; "
             @if proof.settled {
                 "each effect is done, or is with a dead letter."
             } @else {
@@ -128,8 +128,8 @@ fn figures(proof: &Proof) -> Markup {
     };
     let mails = format!("of {} different ones", number(proof.mails_distinct));
     html! {
-        (card("Versions written", proof.written, String::new()))
-        (card("Their events", proof.events, String::new()))
+        (card("Changes written", proof.written, String::new()))
+        (card("Their events in the outbox", proof.events, String::new()))
         (card("Effects done", proof.effects_done, due))
         (card("Waiting", proof.waiting, String::new()))
         (card("Repeated", proof.repeated, repeated))
@@ -145,15 +145,15 @@ fn story(viewer: &Viewer, trickle: &Trickle) -> Markup {
     html! {
         div.actions {
             @match trickle.running {
-                true => { (button(viewer, "trickle/pause", "Let the people rest")) }
-                false => { (button(viewer, "trickle/resume", "Let the people go on")) }
+                true => { (button(viewer, "trickle/pause", "Stop the made-up changes")) }
+                false => { (button(viewer, "trickle/resume", "Go on with the made-up changes")) }
             }
             form method="post" action=(to("everything/mend")) {
                 (proof(viewer))
                 button.main type="submit" { "Mend everything" }
             }
         }
-        @if trickle.resting { p.faint { "The people wait until less is waiting." } }
+        @if trickle.resting { p.faint { "The made-up people wait until less is waiting." } }
     }
 }
 
@@ -184,8 +184,8 @@ fn fault(viewer: &Viewer, demo: &Demo, name: &str) -> Markup {
         "stop" => ("Stop the workers", (worker == "stopped").then(|| badge("stopped"))),
         "freeze" => ("Freeze a worker", (worker == "frozen").then(|| badge("frozen"))),
         "hold" => ("Hold the broker", (broker == "held").then(|| badge("held"))),
-        "mail" => ("Let mail fail", failing(fails(false))),
-        "mailForGood" => ("Let mail be refused", failing(fails(true))),
+        "mail" => ("Mail fails, for now", failing(fails(false))),
+        "mailForGood" => ("Mail is refused, for good", failing(fails(true))),
         "duplicates" => ("Publish copies", None),
         "garbage" => ("Publish garbage", None),
         other => (other, None),
@@ -193,9 +193,9 @@ fn fault(viewer: &Viewer, demo: &Demo, name: &str) -> Markup {
     html! {
         p {
             strong { (title) } " "
-            @if let Some(state) = &state { (state) }
+            @if let Some(state) = &state { (state) " " }
             @if let Some(page) = watched(name) {
-                a href={ (ROOT) (page) } aria-label={ "Watch: " (title) } { "watch" }
+                a href={ (ROOT) (page) } aria-label={ "Watch: " (title) } { "see what waits" }
             }
         }
         @if viewer.is_admin() {
@@ -205,9 +205,9 @@ fn fault(viewer: &Viewer, demo: &Demo, name: &str) -> Markup {
                 ("freeze", false) => { (button(viewer, "worker/freeze", "Freeze the next")) }
                 ("hold", false) => { (button(viewer, "broker/hold", "Hold")) }
                 ("hold", true) => { (button(viewer, "broker/release", "Release")) }
-                ("mail", false) => { (with_number(viewer, ("mail/fail", "failing", "of 100", "50"), "Fail")) }
+                ("mail", false) => { (with_number(viewer, ("mail/fail", "failing", "percent", "50"), "Fail")) }
                 ("mailForGood", false) => {
-                    (with_number(viewer, ("mail/refuse", "failing", "of 100", "100"), "Refuse"))
+                    (with_number(viewer, ("mail/refuse", "failing", "percent", "100"), "Refuse"))
                 }
                 ("mail" | "mailForGood", true) => { (button(viewer, "mail/mend", "Mend")) }
                 ("duplicates", _) => {
@@ -235,16 +235,21 @@ fn watched(name: &str) -> Option<&'static str> {
 }
 
 fn failing(percent: i64) -> Option<Markup> {
-    (percent > 0).then(|| html! { span.badge.bad { (percent) " of 100 fail" } })
+    (percent > 0).then(|| html! { span.badge.bad { (percent) " % fail" } })
 }
 
 fn to(order: &str) -> String {
     format!("{ROOT}/demo/{order}")
 }
 
+/// Tells a form from the others, so that a refresh takes none for another.
+fn form_id(order: &str) -> String {
+    format!("form-{}", order.replace('/', "-"))
+}
+
 fn button(viewer: &Viewer, order: &str, label: &str) -> Markup {
     html! {
-        form method="post" action=(to(order)) { (proof(viewer)) button type="submit" { (label) } }
+        form id=(form_id(order)) method="post" action=(to(order)) { (proof(viewer)) button type="submit" { (label) } }
     }
 }
 
@@ -255,7 +260,7 @@ fn with_number(
     press: &str,
 ) -> Markup {
     html! {
-        form.actions method="post" action=(to(order)) hx-morph-skip {
+        form.actions id=(form_id(order)) method="post" action=(to(order)) {
             (proof(viewer))
             label { (label) input type="number" name=(name) value=(value) min="0" max="100" required; }
             button type="submit" { (press) }
