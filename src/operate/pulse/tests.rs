@@ -45,12 +45,19 @@ async fn each_subscriber_hears_of_each_change_once_and_of_several_together() {
 }
 
 #[tokio::test]
-async fn an_error_is_no_change_and_the_next_answer_counts() {
+async fn that_nobody_can_look_is_told_once_and_so_is_the_next_look() {
     let (pulse, answers, _) = pulse();
     let mut one = pulse.subscribe();
     answers.send(events(1)).unwrap();
     one.changed().await.unwrap();
-    answers.send(Err(StoreError::Unavailable("away".to_owned()))).unwrap();
+    let away = || Err(StoreError::Unavailable("away".to_owned()));
+    answers.send(away()).unwrap();
+    assert_eq!(one.changed().await, Some(Topics::ALL));
+    answers.send(away()).unwrap();
+    tokio::task::yield_now().await;
+    assert_eq!(one.changed().now_or_never(), None);
+    answers.send(events(1)).unwrap();
+    assert_eq!(one.changed().await, Some(Topics::ALL), "what changed meanwhile, nobody knows");
     answers.send(events(2)).unwrap();
     assert_eq!(one.changed().await, Some(EVENTS));
 }

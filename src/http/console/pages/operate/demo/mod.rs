@@ -89,6 +89,7 @@ pub(super) async fn show(viewer: Viewer) -> Result<HttpResponse, Problem> {
     let rows: Vec<Markup> = demo.promises.iter().map(|stake| row(&viewer, &demo, stake)).collect();
     let content = html! {
         (verdict(&demo.proof))
+        h2 { "The figures" }
         ul.cards { (figures(&demo.proof)) }
         p.faint { "Of the last hour, by what the database has; mails by what was handed to the mailer." }
         @if viewer.is_admin() { (story(&viewer, &demo.trickle)) }
@@ -195,7 +196,7 @@ fn fault(viewer: &Viewer, demo: &Demo, name: &str) -> Markup {
             strong { (title) } " "
             @if let Some(state) = &state { (state) " " }
             @if let Some(page) = watched(name) {
-                a href={ (ROOT) (page) } aria-label={ "Watch: " (title) } { "see what waits" }
+                a href={ (ROOT) (page) } aria-label={ "see what waits: " (title) } { "see what waits" }
             }
         }
         @if viewer.is_admin() {
