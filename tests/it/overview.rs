@@ -37,7 +37,7 @@ async fn a_system_that_is_well_says_so_and_has_a_row_for_each_minute() {
     let serve = world.serve().await;
     let api = serve.api();
     let found = once(&api, "it works", |found| found["working"] == json!(true)).await;
-    let line = "working: 1 worker and 1 server are there, and nothing waits for anybody";
+    let line = "working: 1 worker and 1 server are there, and nothing needs you";
     let found = match found["summary"] == line {
         true => found,
         // The process notes its presence a moment after it serves.

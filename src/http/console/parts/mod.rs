@@ -93,8 +93,8 @@ pub(super) fn pager(path: &str, query: &Query<'_>, cursor: &str, next: Option<&s
     }
 }
 
-/// A table whose rows can be walked through; what is said if there are none. A head that begins with
-/// `#` is that of numbers.
+/// A table whose rows can be walked through; what is said if there are none. A head that begins
+/// with `#` is that of numbers.
 pub(super) fn table(heads: &[&str], rows: &[Markup], without: &str) -> Markup {
     html! {
         @if rows.is_empty() {
