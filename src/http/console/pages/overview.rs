@@ -171,11 +171,11 @@ fn lines(history: &[Minute]) -> Markup {
         chart(&Line { name, unit, is_bad, values: history.iter().map(value).collect() })
     };
     html! {
-        (line("Created", "in the last minute", false, |minute| minute.created as f64))
-        (line("Published", "in the last minute", false, |minute| minute.published as f64))
-        (line("Processed", "in the last minute", false, |minute| minute.processed as f64))
-        (line("Retried", "in the last minute", true, |minute| minute.retried as f64))
-        (line("Dead", "in the last minute", true, |minute| minute.dead as f64))
+        (line("Created", "a minute", false, |minute| minute.created as f64))
+        (line("Published", "a minute", false, |minute| minute.published as f64))
+        (line("Processed", "a minute", false, |minute| minute.processed as f64))
+        (line("Retried", "a minute", true, |minute| minute.retried as f64))
+        (line("Dead", "a minute", true, |minute| minute.dead as f64))
         (line("From commit to effect, median", "ms", false, |minute| minute.p50_ms.unwrap_or_default()))
         (line("95 % within", "ms", false, |minute| minute.p95_ms.unwrap_or_default()))
     }
