@@ -97,7 +97,8 @@ fn why(outcome: &str) -> Markup {
             "The change and this event were committed together, so neither is without the other."
         }
         "published" => {
-            "The broker has confirmed it. Until then the outbox keeps it, and sends it again."
+            "The broker has confirmed it. Until then the outbox keeps it, and sends it again. \
+             The mark is written after that, so a quick effect may be done before it."
         }
         "done" => "The effect is on record, so a second delivery finds it and does nothing.",
         "failed" => "The message waits in a delay queue, and counts its attempts itself.",

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use super::letters;
 use crate::http::console::ROOT;
 use crate::http::console::layout::{Page, Place};
-use crate::http::console::parts::{Line, badge, chart, number, table, time};
+use crate::http::console::parts::{Line, badge, chart, copied, number, table, time};
 use crate::http::console::problem::Problem;
 use crate::http::console::viewer::Viewer;
 use crate::operate::presence::ProcessEntry;
@@ -139,7 +139,7 @@ fn troubles(troubles: &[Trouble]) -> Markup {
                 td { @if let Some(since) = &trouble.since { (time(since)) } }
                 td.number { @if let Some(count) = trouble.count { (number(count)) } }
                 td { @if trouble.growing == Some(true) { (badge("growing")) } }
-                td.long { (trouble.press) }
+                td.long { (advice(&trouble.press)) }
             }
         }
     };
@@ -149,6 +149,15 @@ fn troubles(troubles: &[Trouble]) -> Markup {
             h2 { "What needs somebody" }
             (table(&["What", "Since", "#How many", "Growing", "What to do"], &rows, ""))
         }
+    }
+}
+
+/// What to do, with the command apart, to be copied.
+fn advice(press: &str) -> Markup {
+    const COMMAND: &str = ": taskd ";
+    match press.split_once(COMMAND) {
+        Some((words, command)) => html! { (words) ": " (copied(&format!("taskd {command}"))) },
+        None => html! { (press) },
     }
 }
 
