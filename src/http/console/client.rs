@@ -132,10 +132,12 @@ impl Client {
         condition: Option<(HeaderName, &str)>,
         body: Option<&Value>,
     ) -> Result<Answer, Problem> {
-        let mut request = match body {
-            Some(body) => Request::with_payload(Payload::from(body.to_string().into_bytes())),
-            None => Request::with_payload(Payload::None),
-        };
+        let body = body.map(Value::to_string);
+        let length = body.as_ref().map(String::len);
+        let mut request = Request::with_payload(match body {
+            Some(body) => Payload::from(body.into_bytes()),
+            None => Payload::None,
+        });
         let head = request.head_mut();
         head.method = method;
         head.uri = target.parse::<Uri>().map_err(|_| Problem::unreadable())?;
@@ -150,9 +152,9 @@ impl Client {
         if let Some(traceparent) = &context.traceparent {
             set(HeaderName::from_static("traceparent"), traceparent)?;
         }
-        if let Some(body) = body {
+        if let Some(length) = length {
             set(CONTENT_TYPE, "application/json")?;
-            set(CONTENT_LENGTH, &body.to_string().len().to_string())?;
+            set(CONTENT_LENGTH, &length.to_string())?;
         }
         if let Some((name, value)) = condition {
             set(name, value)?;

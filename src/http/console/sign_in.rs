@@ -3,7 +3,7 @@
 use actix_web::http::StatusCode;
 use actix_web::http::header::LOCATION;
 use actix_web::web::{self, ServiceConfig};
-use actix_web::{HttpRequest, HttpResponse};
+use actix_web::{HttpRequest, HttpResponse, ResponseError};
 use chrono::{DateTime, Utc};
 use maud::html;
 use serde::Deserialize;
@@ -86,11 +86,7 @@ async fn sign_in(request: HttpRequest, form: Form) -> Result<HttpResponse, Probl
             .cookie(cookies::session(&request, token, ends))
             .insert_header((LOCATION, next))
             .finish()),
-        Err(problem) => {
-            let status = StatusCode::from_u16(problem.status);
-            let status = status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-            Ok(page(&request, status, next, Some(&problem)))
-        }
+        Err(problem) => Ok(page(&request, problem.status_code(), next, Some(&problem))),
     }
 }
 

@@ -105,13 +105,17 @@ impl Viewer {
     /// # Errors
     /// It is no whole number, so nothing is there.
     pub(super) fn id(&self, name: &str) -> Result<i64, Problem> {
-        let text = self.request.match_info().query(name);
-        text.parse().ok().filter(|id| *id > 0).ok_or_else(Problem::missing)
+        self.text(name).parse().ok().filter(|id| *id > 0).ok_or_else(Problem::missing)
+    }
+
+    /// The text in this part of the path.
+    pub(super) fn text(&self, name: &str) -> &str {
+        self.request.match_info().query(name)
     }
 
     /// The text in this part of the path, as the API takes it in a path.
     pub(super) fn segment(&self, name: &str) -> String {
-        super::client::segment(self.request.match_info().query(name))
+        super::client::segment(self.text(name))
     }
 
     /// Sends the browser to another page, with a line for it.

@@ -101,7 +101,7 @@ pub async fn serve(
             .default_service(nothing_here());
         let (access_log, stopping, allowed) =
             (access_log.clone(), stopping.clone(), allowed.clone());
-        let (limits, turns) = (limits.clone(), turns.clone());
+        let turns = turns.clone();
         let settings = data.common.console.clone();
         let console = settings.map(|settings| {
             move |api: Api| {
@@ -111,7 +111,6 @@ pub async fn serve(
                     .wrap(from_fn(secured))
                     .wrap(from_fn(with_body))
                     .wrap(from_fn(minded))
-                    .app_data(limits.clone())
                     .app_data(allowed.clone())
                     .app_data(access_log.clone())
                     .app_data(stopping.clone())

@@ -14,9 +14,7 @@ use crate::http::console::problem::Problem;
 use crate::http::console::viewer::Viewer;
 
 pub(super) async fn show(viewer: Viewer) -> Result<HttpResponse, Problem> {
-    let id = percent_encoding::percent_decode_str(&viewer.segment("group"))
-        .decode_utf8_lossy()
-        .into_owned();
+    let id = viewer.text("group").to_owned();
     let of_group = [("group", &*id), ("limit", "20")];
     let (groups, letters, replays): (Listed<LetterGroup>, Listed<DeadLetter>, Listed<Replay>) =
         futures_util::future::try_join3(

@@ -1,8 +1,8 @@
 //! Making, changing and deleting tasks. A change is sent with the version that its author saw; when
 //! another came first, both are shown.
 
-use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
+use actix_web::{HttpResponse, ResponseError};
 use maud::{Markup, html};
 use serde_json::{Map, Value, json};
 
@@ -116,7 +116,7 @@ pub(super) async fn create(viewer: Viewer, form: Form) -> Result<HttpResponse, P
     match viewer.client.create::<Task>("/tasks", form.text("key"), &Draft::members(&form)).await {
         Ok(task) => Ok(viewer.go(&address(task.id), "The task is created.")),
         Err(problem) => {
-            let status = status_of(&problem);
+            let status = problem.status_code();
             ask_again(&viewer, status, &Draft::of_form(&form), Some(&problem)).await
         }
     }
@@ -170,7 +170,7 @@ pub(super) async fn update(viewer: Viewer, form: Form) -> Result<HttpResponse, P
         ("Edit the task", change(&viewer, &names, &task, &draft, Some(&problem), "Save"))
     };
     let page = Page { place: Place::Tasks, title, live: "" };
-    Ok(page.show_as(status_of(&problem), &viewer, &content))
+    Ok(page.show_as(problem.status_code(), &viewer, &content))
 }
 
 /// Both versions. The form has the version that is there now, so sending it again replaces that.
@@ -255,8 +255,4 @@ pub(super) async fn delete(viewer: Viewer, form: Form) -> Result<HttpResponse, P
 /// The entity tag of the version that a form was made from.
 fn seen(form: &Form) -> String {
     format!("\"{}\"", form.text("version").trim())
-}
-
-fn status_of(problem: &Problem) -> StatusCode {
-    StatusCode::from_u16(problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
 }
