@@ -3,7 +3,7 @@
 use taskd_testing::{World, eventually};
 
 use crate::browser::Browser;
-use crate::looks::findings;
+use crate::looks::{LOOKS, wrong};
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs Chromium: scripts/test"]
@@ -45,6 +45,11 @@ async fn a_demo_is_broken_and_mended_and_its_page_says_that_nothing_is_lost() {
     .await;
     browser.open("/demo").await;
     browser.sees(".verdict", "No change is lost").await;
-    assert_eq!(findings(&browser).await.to_string(), "[]");
+    for (scheme, width) in LOOKS {
+        browser.prefer(scheme).await;
+        browser.resize(width, 800).await;
+        browser.open("/demo").await;
+        assert!(wrong(&browser).await.is_empty(), "{scheme}: {:?}", wrong(&browser).await);
+    }
     browser.was_clean().await;
 }

@@ -12,7 +12,7 @@ use crate::people::{ADMIN, PASSWORD};
 const AXE: &str = include_str!("axe.min.js");
 
 /// What axe finds in the page by the rules of WCAG 2.2 AA and its best practices.
-pub async fn findings(browser: &Browser) -> Value {
+async fn findings(browser: &Browser) -> Value {
     browser.driver.execute(AXE, vec![]).await.unwrap();
     let run = "const done = arguments[arguments.length - 1]; \
          axe.run(document, { runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'] }) \
@@ -20,6 +20,21 @@ pub async fn findings(browser: &Browser) -> Value {
          .catch((error) => done(String(error)))";
     browser.driver.execute_async(run, vec![]).await.unwrap()
 }
+
+/// What is wrong with the looks of the page that is open: for axe, and for who has this width.
+pub async fn wrong(browser: &Browser) -> Vec<String> {
+    let found = findings(browser).await;
+    let found = found.as_array().unwrap_or_else(|| panic!("axe has failed: {found}"));
+    let mut wrong: Vec<_> = found.iter().map(Value::to_string).collect();
+    let wide = overflow(browser).await;
+    if wide != json!([]) {
+        wrong.push(format!("wider than the window: {wide}"));
+    }
+    wrong
+}
+
+/// The looks that every page is tried in: a scheme of colours, and a width in pixels.
+pub const LOOKS: [(&str, u32); 2] = [("light", 1280), ("dark", 390)];
 
 /// What stands out of the page to the right, if it can be scrolled that way.
 async fn overflow(browser: &Browser) -> Value {
@@ -36,29 +51,22 @@ async fn every_page_can_be_used_by_everybody_and_holds_whatever_text_there_is() 
     let world = World::new().await;
     let furnished = furnish(&world).await;
     let browser = Browser::start(&furnished.instance.base).await;
-    let mut wrong = Vec::new();
+    let mut all = Vec::new();
     browser.open("/sign-in").await;
-    for found in findings(&browser).await.as_array().unwrap() {
-        wrong.push(format!("/sign-in: {found}"));
-    }
+    all.extend(wrong(&browser).await);
     browser.sign_in(ADMIN, PASSWORD).await;
-    for (scheme, width) in [("light", 1280), ("dark", 390)] {
+    for (scheme, width) in LOOKS {
         browser.prefer(scheme).await;
         browser.resize(width, 800).await;
         for page in &furnished.pages {
             browser.open(page).await;
-            let found = findings(&browser).await;
-            for found in found.as_array().unwrap_or_else(|| panic!("{page}: {found}")) {
-                wrong.push(format!("{page} ({scheme}, {width} px): {found}"));
-            }
-            let wide = overflow(&browser).await;
-            if wide != json!([]) {
-                wrong.push(format!("{page} is wider than {width} px: {wide}"));
+            for found in wrong(&browser).await {
+                all.push(format!("{page} ({scheme}, {width} px): {found}"));
             }
             let title = browser.driver.title().await.unwrap();
             assert!(title.ends_with(" · taskd"), "{page}: a text has become a script: {title}");
         }
     }
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert!(all.is_empty(), "{}", all.join("\n"));
     browser.was_clean().await;
 }

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use serde_json::json;
+use serde_json::{Value, json};
 use taskd_testing::{Smtp, Verdict, World, eventually};
 
 use crate::browser::Browser;
@@ -42,33 +42,42 @@ async fn pictures() {
     }
     smtp.wait_for(TITLES.len()).await;
     smtp.set(Verdict::DeferFirst(usize::MAX));
+    let mut task = Value::Null;
     for title in ["Water the tomatoes", "Return the ladder", "Paint the fence"] {
-        api.task(title, Some(instance.member)).await;
+        task = api.task(title, Some(instance.member)).await["id"].take();
     }
     let letters = eventually("three have died", || async {
         let page = api.get("/dead-letters").await.expect(200);
         (page["total"] == 3).then_some(page)
     })
     .await;
-    let (event, group) = (&letters["data"][0]["eventId"], &letters["data"][0]["fingerprint"]);
-    let (event, group) = (event.as_str().unwrap(), group.as_str().unwrap());
+    let [event, group, letter] =
+        ["eventId", "fingerprint", "id"].map(|name| letters["data"][0][name].as_str().unwrap());
 
     let browser = Browser::start(&instance.base).await;
     browser.resize(1280, 705).await;
     let pages = [
         ("overview", String::new()),
         ("tasks", "/tasks".to_owned()),
+        ("task", format!("/tasks/{task}")),
+        ("task-new", "/tasks/new".to_owned()),
+        ("task-edit", format!("/tasks/{task}/edit")),
         ("board", "/board".to_owned()),
         ("event", format!("/events/{event}")),
         ("events", "/events".to_owned()),
         ("dead-letters", "/dead-letters".to_owned()),
         ("group", format!("/dead-letters/groups/{group}")),
+        ("letters", "/dead-letters/letters".to_owned()),
+        ("letter", format!("/dead-letters/letters/{letter}")),
+        ("letter-edit", format!("/dead-letters/letters/{letter}/edit")),
         ("effects", "/effects".to_owned()),
         ("processes", "/processes".to_owned()),
         ("audit", "/audit".to_owned()),
         ("doctor", "/doctor".to_owned()),
         ("configuration", "/configuration".to_owned()),
         ("users", "/users".to_owned()),
+        ("user", format!("/users/{}", instance.member)),
+        ("categories", "/categories".to_owned()),
         ("account", "/account".to_owned()),
     ];
     browser.open("/sign-in").await;
@@ -88,6 +97,7 @@ async fn pictures() {
         browser.find("main h1").await;
         take(&browser, &folder, name).await;
     }
+    replay(&browser, &folder, group, &smtp).await;
     browser.prefer("dark").await;
     browser.resize(1280, 705).await;
     browser.open("").await;
@@ -95,6 +105,40 @@ async fn pictures() {
     browser.resize(390, 844).await;
     browser.open("/board").await;
     take(&browser, &folder, "board-narrow").await;
+}
+
+/// Replays the letters of a cause that is mended, with a picture of the dry run, of the replay once
+/// it is done, and of the list of replays.
+async fn replay(browser: &Browser, folder: &Path, group: &str, smtp: &Smtp) {
+    smtp.set(Verdict::Accept);
+    browser.open(&format!("/dead-letters/groups/{group}")).await;
+    browser.click("button[name=dryRun]").await;
+    browser.sees("main", "Nothing has happened yet.").await;
+    take(browser, folder, "dry-run").await;
+    browser.fill("input[name=canary]", "1").await;
+    browser.click("form button.main").await;
+    browser.arrives("/console/dead-letters/replays/").await;
+    browser.sees(".badge", "done").await;
+    browser.sees(".card", "Done3").await;
+    take(browser, folder, "replay").await;
+    browser.open("/dead-letters/replays").await;
+    take(browser, folder, "replays").await;
+}
+
+/// The page on which a demo is broken, with its worker stopped.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Chromium: scripts/test"]
+async fn pictures_of_the_demo() {
+    let world = World::demo();
+    let folder = std::env::var("CONSOLE_PICTURES").map_or(world.directory.clone(), PathBuf::from);
+    let mut demo = world.start(&["up", "--demo"], &[]);
+    demo.wait_for_address("up").await;
+    let browser = Browser::start(&demo.api().base).await;
+    browser.resize(1280, 1000).await;
+    browser.open("/demo").await;
+    browser.click("#fault-stop form button").await;
+    browser.sees("#fault-stop .badge", "stopped").await;
+    take(&browser, &folder, "demo").await;
 }
 
 async fn take(browser: &Browser, folder: &Path, name: &str) {

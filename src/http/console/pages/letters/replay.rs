@@ -2,9 +2,11 @@
 
 use actix_web::HttpResponse;
 use maud::{Markup, html};
+use serde_json::Value;
 
 use crate::dead_letters::Replay;
 use crate::http::console::ROOT;
+use crate::http::console::client::segment;
 use crate::http::console::form::proof;
 use crate::http::console::layout::{Page, Place};
 use crate::http::console::parts::{Listed, badge, copied, json, number, table, time, time_or};
@@ -110,13 +112,33 @@ fn plan(replay: &Replay) -> Markup {
         dl.facts {
             dt { "Ordered" } dd { (time(&replay.created_at)) " by " bdi { (replay.created_by) } }
             dt { "Ended" } dd { (time_or(replay.ended_at.as_ref(), "not yet")) }
-            dt { "Go first" } dd { (replay.canary) " letters, which must be done before the others go" }
+            dt { "Canary" } dd { (canary(replay.canary)) }
             dt { "Letters a second" }
             dd { @match replay.rate { Some(rate) => { (rate) } None => { "as fast as they go" } } }
             dt { "Stops after" }
             dd { @match replay.max_failures { Some(most) => { (most) " that failed again" } None => { "no number of failures" } } }
-            dt { "Letters" } dd { (json(&replay.selection)) }
+            dt { "Letters" } dd { (selection(&replay.selection)) }
         }
+    }
+}
+
+fn canary(letters: i32) -> String {
+    match letters {
+        0 => "none: all letters may go at once".to_owned(),
+        1 => "one letter, which must be done before the others go".to_owned(),
+        letters => format!("{letters} letters, which must be done before the others go"),
+    }
+}
+
+/// Which letters were chosen: those of a cause lead to its page.
+fn selection(chosen: &Value) -> Markup {
+    let only = chosen.as_object().filter(|chosen| chosen.len() == 1);
+    match only.and_then(|chosen| chosen.get("group")).and_then(Value::as_str) {
+        Some(group) => html! {
+            "all of the cause "
+            a href={ (ROOT) "/dead-letters/groups/" (segment(group)) } { (group) }
+        },
+        None => json(chosen),
     }
 }
 

@@ -86,7 +86,11 @@ pub(super) fn facts(task: &Task, names: &Names) -> Markup {
         dl.facts {
             dt { "Status" } dd { (badge(task.status.as_str())) }
             dt { "For" } dd { (names.user(task.user_id)) }
-            dt { "Category" } dd { (names.category(task.category_id)) }
+            dt { "Category" }
+            dd {
+                (names.category(task.category_id))
+                @if task.category_id.is_none() { span.faint { "none" } }
+            }
             dt { "Due" } dd { (time_or(task.due_at.as_ref(), "no date")) }
             dt { "Version" } dd { (task.version) }
             dt { "Created" } dd { (time(&task.created_at)) }
