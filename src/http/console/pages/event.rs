@@ -7,10 +7,10 @@ use maud::{Markup, html};
 use crate::http::ConsoleSettings;
 use crate::http::console::ROOT;
 use crate::http::console::layout::{Page, Place};
-use crate::http::console::parts::{badge, copied, json, table, time, tone};
+use crate::http::console::parts::{Row, badge, copied, json, table, time, tone};
 use crate::http::console::problem::Problem;
 use crate::http::console::viewer::Viewer;
-use crate::http::dto::{EventDetailView, StoryLineView};
+use crate::http::dto::{EffectView, EventDetailView, StoryLineView};
 
 pub(super) fn routes(config: &mut ServiceConfig) {
     config.route("/events/{id}", web::get().to(show));
@@ -110,21 +110,20 @@ fn why(outcome: &str) -> Markup {
 }
 
 fn effects(event: &EventDetailView) -> Markup {
-    html! {
-        @if event.effects.is_empty() {
-            p.empty { "No worker has begun one yet." }
-        } @else {
-            @let rows: Vec<Markup> = event.effects.iter().map(|effect| html! {
-                tr {
-                    td { (effect.effect) @if let Some(target) = &effect.target { "/" (target) } }
-                    td { (badge(&effect.state)) }
-                    td { bdi { (effect.worker.as_deref().unwrap_or_default()) }
-                        @if let Some(until) = &effect.claimed_until { span.faint { " until " (time(until)) } } }
-                    td { (time(&effect.touched_at)) }
-                    td.long { (effect.note.as_deref().unwrap_or_default()) }
-                }
-            }).collect();
-            (table(&["Effect", "State", "Worker", "Changed", "Note"], &rows, ""))
-        }
-    }
+    let row = |effect: &EffectView| {
+        let worker = html! {
+            @if let Some(worker) = &effect.worker { bdi { (worker) } }
+            @if let Some(until) = &effect.claimed_until { span.faint { " until " (time(until)) } }
+        };
+        Row::new([
+            html! { (effect.effect) @if let Some(target) = &effect.target { "/" (target) } },
+            badge(&effect.state),
+            worker,
+            time(&effect.touched_at),
+            html! { (effect.note.as_deref().unwrap_or_default()) },
+        ])
+    };
+    let rows: Vec<Row> = event.effects.iter().map(row).collect();
+    let heads = ["Effect", "State", "Worker", "Changed", "~Note"];
+    table(&heads, &rows, "No worker has begun one yet.")
 }

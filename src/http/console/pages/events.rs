@@ -12,7 +12,7 @@ use crate::http::console::client::segment;
 use crate::http::console::form::utc;
 use crate::http::console::layout::{Page, Place};
 use crate::http::console::parts::{
-    Choice, Listed, badge, choice, copied, pager, table, time, time_or,
+    Choice, Listed, Row, badge, choice, copied, pager, table, time, time_or,
 };
 use crate::http::console::problem::Problem;
 use crate::http::console::viewer::Viewer;
@@ -50,7 +50,7 @@ async fn show(viewer: Viewer, filter: Query<Filter>) -> Result<HttpResponse, Pro
     let mut asked = query.to_vec();
     asked.extend([("limit", "50"), ("cursor", &filter.cursor)]);
     let events: Listed<EventView> = viewer.client.get("/events", &asked).await?;
-    let rows: Vec<Markup> = events.data.iter().map(row).collect();
+    let rows: Vec<Row> = events.data.iter().map(row).collect();
     let path = format!("{ROOT}/events");
     let content = html! {
         (form(&filter))
@@ -60,23 +60,25 @@ async fn show(viewer: Viewer, filter: Query<Filter>) -> Result<HttpResponse, Pro
     Ok(Page { place: Place::Events, title: "Events", live: "events,work" }.show(&viewer, &content))
 }
 
-fn row(event: &EventView) -> Markup {
-    html! {
-        tr id={ "event-" (event.event_id) } data-row {
-            td { a href={ (ROOT) "/events/" (event.event_id) } { (event.event_type) } }
-            td { (badge(&event.state)) }
-            td {
-                @match event.task_id {
-                    Some(task) => { a href={ (ROOT) "/tasks/" (task) } { "task " (task) } }
-                    None => { (event.subject.kind) " " (event.subject.id) }
-                }
-                span.faint { " v" (event.subject.version) }
-            }
-            td { @match &event.actor { Some(actor) => { (actor.to_string()) } None => { } } }
-            td { (time(&event.occurred_at)) }
-            td { (time_or(event.published_at.as_ref(), "not yet")) }
+fn row(event: &EventView) -> Row {
+    let about = html! {
+        @match event.task_id {
+            Some(task) => { a href={ (ROOT) "/tasks/" (task) } { "task " (task) } }
+            None => { (event.subject.kind) " " (event.subject.id) }
         }
-    }
+        span.faint { " v" (event.subject.version) }
+    };
+    Row::named(
+        format!("event-{}", event.event_id),
+        [
+            html! { a href={ (ROOT) "/events/" (event.event_id) } { (event.event_type) } },
+            badge(&event.state),
+            about,
+            html! { @if let Some(actor) = &event.actor { (actor.to_string()) } },
+            time(&event.occurred_at),
+            time_or(event.published_at.as_ref(), "not yet"),
+        ],
+    )
 }
 
 fn form(filter: &Filter) -> Markup {

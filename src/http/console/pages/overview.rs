@@ -9,7 +9,7 @@ use serde::Deserialize;
 use super::letters;
 use crate::http::console::ROOT;
 use crate::http::console::layout::{Page, Place};
-use crate::http::console::parts::{Line, badge, chart, copied, number, table, time};
+use crate::http::console::parts::{Line, Row, badge, chart, copied, number, table, time};
 use crate::http::console::problem::Problem;
 use crate::http::console::viewer::Viewer;
 use crate::operate::presence::ProcessEntry;
@@ -130,24 +130,23 @@ fn capital(sentence: &str) -> String {
 
 fn troubles(troubles: &[Trouble]) -> Markup {
     let row = |trouble: &Trouble| {
-        html! {
-            tr data-row {
-                td.long { @match page_of(&trouble.about) {
-                    Some(page) => { a href=(page) { (trouble.what) } }
-                    None => { (trouble.what) }
-                } }
-                td { @if let Some(since) = &trouble.since { (time(since)) } }
-                td.number { @if let Some(count) = trouble.count { (number(count)) } }
-                td { @if trouble.growing == Some(true) { (badge("growing")) } }
-                td.long { (advice(&trouble.press)) }
-            }
-        }
+        let what = match page_of(&trouble.about) {
+            Some(page) => html! { a href=(page) { (trouble.what) } },
+            None => html! { (trouble.what) },
+        };
+        Row::new([
+            what,
+            html! { @if let Some(since) = &trouble.since { (time(since)) } },
+            html! { @if let Some(count) = trouble.count { (number(count)) } },
+            html! { @if trouble.growing == Some(true) { (badge("growing")) } },
+            advice(&trouble.press),
+        ])
     };
-    let rows: Vec<Markup> = troubles.iter().map(row).collect();
+    let rows: Vec<Row> = troubles.iter().map(row).collect();
     html! {
         @if !rows.is_empty() {
             h2 { "What needs somebody" }
-            (table(&["What", "Since", "#How many", "Growing", "What to do"], &rows, ""))
+            (table(&["~What", "Since", "#How many", "Growing", "~What to do"], &rows, ""))
         }
     }
 }

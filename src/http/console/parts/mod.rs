@@ -2,6 +2,7 @@
 
 mod chart;
 mod fields;
+mod table;
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use maud::{Markup, html};
@@ -10,6 +11,7 @@ use serde_json::Value;
 
 pub(super) use chart::{Line, chart};
 pub(super) use fields::{Choice, area, choice, input, time_input};
+pub(super) use table::{Row, table};
 
 use super::client::{Query, target};
 
@@ -88,28 +90,6 @@ pub(super) fn pager(path: &str, query: &Query<'_>, cursor: &str, next: Option<&s
             p.actions {
                 @if !cursor.is_empty() { a.button href=(target(path, query)) { "First page" } }
                 @if let Some(next) = next { a.button href=(with(next)) rel="next" { "Next page" } }
-            }
-        }
-    }
-}
-
-/// A table whose rows can be walked through; what is said if there are none. A head that begins
-/// with `#` is that of numbers.
-pub(super) fn table(heads: &[&str], rows: &[Markup], without: &str) -> Markup {
-    html! {
-        @if rows.is_empty() {
-            p.empty { (without) }
-        } @else {
-            div.scroll tabindex="0" {
-                table {
-                    thead { tr { @for head in heads {
-                        @match head.strip_prefix('#') {
-                            Some(head) => { th.number scope="col" { (head) } }
-                            None => { th scope="col" { (head) } }
-                        }
-                    } } }
-                    tbody { @for row in rows { (row) } }
-                }
             }
         }
     }

@@ -9,7 +9,7 @@ use crate::dead_letters::{DeadLetter, LetterGroup, Replay};
 use crate::http::console::ROOT;
 use crate::http::console::client::target;
 use crate::http::console::layout::{Page, Place};
-use crate::http::console::parts::{Listed, badge, copied, number, table, time};
+use crate::http::console::parts::{Listed, Row, badge, copied, number, table, time};
 use crate::http::console::problem::Problem;
 use crate::http::console::viewer::Viewer;
 
@@ -26,7 +26,7 @@ pub(super) async fn show(viewer: Viewer) -> Result<HttpResponse, Problem> {
     let group = groups.data.iter().find(|group| group.fingerprint == id);
     let replays: Vec<&Replay> =
         replays.data.iter().filter(|replay| replay.selection["group"] == *id).collect();
-    let rows: Vec<Markup> = letters.data.iter().map(row).collect();
+    let rows: Vec<Row> = letters.data.iter().map(row).collect();
     let all = target(&format!("{ROOT}/dead-letters/letters"), &[("group", &id)]);
     let content = html! {
         @match group {

@@ -1,13 +1,13 @@
 //! The open letters, by cause.
 
 use actix_web::HttpResponse;
-use maud::{Markup, html};
+use maud::html;
 
 use super::{group_address, orders};
 use crate::dead_letters::{LetterGroup, Replay};
 use crate::http::console::ROOT;
 use crate::http::console::layout::{Page, Place};
-use crate::http::console::parts::{Listed, badge, number, table, time};
+use crate::http::console::parts::{Listed, Row, badge, number, table, time};
 use crate::http::console::problem::Problem;
 use crate::http::console::viewer::Viewer;
 
@@ -20,7 +20,7 @@ pub(super) async fn show(viewer: Viewer) -> Result<HttpResponse, Problem> {
         viewer.client.get("/dead-letters/replays", &[]),
     )
     .await?;
-    let rows: Vec<Markup> = groups.data.iter().map(row).collect();
+    let rows: Vec<Row> = groups.data.iter().map(row).collect();
     let under_way: Vec<&Replay> =
         replays.data.iter().filter(|replay| replay.ended_at.is_none()).collect();
     let content = html! {
@@ -33,7 +33,7 @@ pub(super) async fn show(viewer: Viewer) -> Result<HttpResponse, Problem> {
             a.button href={ (ROOT) "/dead-letters/replays" } { "All replays" }
         }
         (table(
-            &["Error", "Effect", "Type", "#Letters", "First", "Last", "Growing"],
+            &["~Error", "Effect", "Type", "#Letters", "First", "Last", "Growing"],
             &rows,
             "No dead letters. Whatever fails for good comes here, with its history.",
         ))
@@ -49,18 +49,19 @@ pub(super) async fn show(viewer: Viewer) -> Result<HttpResponse, Problem> {
     Ok(page.show(&viewer, &content))
 }
 
-fn row(group: &LetterGroup) -> Markup {
-    html! {
-        tr id={ "group-" (group.fingerprint) } data-row {
-            td.long { a href=(group_address(&group.fingerprint)) { span.clip { (shown(group)) } } }
-            td { (group.effect.as_deref().unwrap_or("")) }
-            td { (group.event_type.as_deref().unwrap_or("")) }
-            td.number { (number(group.count)) }
-            td { (time(&group.first_at)) }
-            td { (time(&group.last_at)) }
-            td { @if group.growing { (badge("growing")) } }
-        }
-    }
+fn row(group: &LetterGroup) -> Row {
+    Row::named(
+        format!("group-{}", group.fingerprint),
+        [
+            html! { a href=(group_address(&group.fingerprint)) { span.clip { (shown(group)) } } },
+            html! { (group.effect.as_deref().unwrap_or_default()) },
+            html! { (group.event_type.as_deref().unwrap_or_default()) },
+            html! { (number(group.count)) },
+            time(&group.first_at),
+            time(&group.last_at),
+            html! { @if group.growing { (badge("growing")) } },
+        ],
+    )
 }
 
 /// What a group is called: its error, or its reason if it has none.

@@ -13,7 +13,7 @@ use crate::domain::processing::history::FailedAttempt;
 use crate::http::console::ROOT;
 use crate::http::console::layout::{Page, Place};
 use crate::http::console::parts::{
-    Choice, Listed, badge, choice, copied, json, pager, table, time, time_or,
+    Choice, Listed, Row, badge, choice, copied, json, pager, table, time, time_or,
 };
 use crate::http::console::problem::Problem;
 use crate::http::console::viewer::Viewer;
@@ -45,7 +45,7 @@ pub(super) async fn list(viewer: Viewer, filter: Query<Filter>) -> Result<HttpRe
     let mut asked = query.to_vec();
     asked.extend([("limit", "50"), ("cursor", &filter.cursor)]);
     let letters: Listed<DeadLetter> = viewer.client.get("/dead-letters", &asked).await?;
-    let rows: Vec<Markup> = letters.data.iter().map(row).collect();
+    let rows: Vec<Row> = letters.data.iter().map(row).collect();
     let path = format!("{ROOT}/dead-letters/letters");
     let is_open = ["", STATES[0]].contains(&&*filter.state);
     let selection = Selection::matching(&query);

@@ -8,11 +8,11 @@ mod orders;
 mod replay;
 
 use actix_web::web::{self, ServiceConfig};
-use maud::{Markup, html};
+use maud::html;
 
 use crate::dead_letters::DeadLetter;
 use crate::http::console::ROOT;
-use crate::http::console::parts::{badge, time_or};
+use crate::http::console::parts::{Row, badge, time_or};
 
 pub(super) fn routes(config: &mut ServiceConfig) {
     config
@@ -46,21 +46,24 @@ pub(super) fn group_address(group: &str) -> String {
 }
 
 /// The head of a table of letters.
-const HEADS: [&str; 5] = ["Letter", "State", "About", "Error", "Died"];
+const HEADS: [&str; 5] = ["Letter", "State", "About", "~Error", "Died"];
 
-fn row(letter: &DeadLetter) -> Markup {
-    html! {
-        tr id={ "letter-" (letter.id) } data-row {
-            td { a href=(address(&letter.id)) { (letter.event_type.as_deref().unwrap_or("a message")) } }
-            td { (badge(&letter.state)) }
-            td {
-                @match letter.task_id {
-                    Some(task) => { a href={ (ROOT) "/tasks/" (task) } { "task " (task) } }
-                    None => { span.faint { "unknown" } }
-                }
-            }
-            td.long { span.clip { (letter.error.as_deref().unwrap_or(&letter.reason)) } }
-            td { (time_or(letter.died_at.as_ref(), "")) }
+fn row(letter: &DeadLetter) -> Row {
+    let name = letter.event_type.as_deref().unwrap_or("a message");
+    let about = html! {
+        @match letter.task_id {
+            Some(task) => { a href={ (ROOT) "/tasks/" (task) } { "task " (task) } }
+            None => { span.faint { "unknown" } }
         }
-    }
+    };
+    Row::named(
+        format!("letter-{}", letter.id),
+        [
+            html! { a href=(address(&letter.id)) { (name) } },
+            badge(&letter.state),
+            about,
+            html! { span.clip { (letter.error.as_deref().unwrap_or(&letter.reason)) } },
+            time_or(letter.died_at.as_ref(), "unknown"),
+        ],
+    )
 }

@@ -10,7 +10,7 @@ use crate::http::console::ROOT;
 use crate::http::console::client::target;
 use crate::http::console::form::{Form, proof};
 use crate::http::console::layout::{Page, Place};
-use crate::http::console::parts::{input, number, table};
+use crate::http::console::parts::{Row, input, number, table};
 use crate::http::console::problem::Problem;
 use crate::http::console::viewer::Viewer;
 
@@ -179,23 +179,19 @@ pub(super) async fn replay(viewer: Viewer, form: Form) -> Result<HttpResponse, P
 }
 
 fn forecast(causes: &[Forecast]) -> Markup {
-    let rows: Vec<Markup> = causes
-        .iter()
-        .map(|cause| {
-            let sent = cause.letters - cause.already_done - cause.hopeless;
-            html! {
-                tr data-row {
-                    td.long { a href=(group_address(&cause.fingerprint)) { span.clip { (cause.error) } } }
-                    td.number { (number(cause.letters)) }
-                    td.number { (number(sent)) }
-                    td.number { (number(cause.already_done)) }
-                    td.number { (number(cause.hopeless)) }
-                }
-            }
-        })
-        .collect();
+    let row = |cause: &Forecast| {
+        let sent = cause.letters - cause.already_done - cause.hopeless;
+        Row::new([
+            html! { a href=(group_address(&cause.fingerprint)) { span.clip { (cause.error) } } },
+            html! { (number(cause.letters)) },
+            html! { (number(sent)) },
+            html! { (number(cause.already_done)) },
+            html! { (number(cause.hopeless)) },
+        ])
+    };
+    let rows: Vec<Row> = causes.iter().map(row).collect();
     table(
-        &["Cause", "#Letters", "#Would be sent", "#Done already", "#Certain to fail again"],
+        &["~Cause", "#Letters", "#Would be sent", "#Done already", "#Certain to fail again"],
         &rows,
         "No open letter is left.",
     )

@@ -9,33 +9,32 @@ use crate::http::console::ROOT;
 use crate::http::console::client::segment;
 use crate::http::console::form::proof;
 use crate::http::console::layout::{Page, Place};
-use crate::http::console::parts::{Listed, badge, copied, json, number, table, time, time_or};
+use crate::http::console::parts::{Listed, Row, badge, copied, json, number, table, time, time_or};
 use crate::http::console::problem::Problem;
 use crate::http::console::viewer::Viewer;
 
 pub(super) async fn list(viewer: Viewer) -> Result<HttpResponse, Problem> {
     let replays: Listed<Replay> = viewer.client.get("/dead-letters/replays", &[]).await?;
-    let rows: Vec<Markup> = replays
-        .data
-        .iter()
-        .map(|replay| {
-            html! {
-                tr id={ "replay-" (replay.id) } data-row {
-                    td { a href=(address(replay)) { "replay " (replay.id) } }
-                    td { (badge(&replay.state)) }
-                    td.number { (number(replay.total)) }
-                    td.number { (number(replay.done)) }
-                    td.number { (number(replay.failed_again)) }
-                    td { bdi { (replay.created_by) } }
-                    td { (time(&replay.created_at)) }
-                }
-            }
-        })
-        .collect();
+    let rows: Vec<Row> = replays.data.iter().map(row).collect();
     let heads = ["Replay", "State", "#Letters", "#Done", "#Failed again", "By", "Ordered"];
     let content = table(&heads, &rows, "Nobody has replayed anything yet.");
     let page = Page { place: Place::DeadLetters, title: "Replays", live: "letters" };
     Ok(page.show(&viewer, &content))
+}
+
+fn row(replay: &Replay) -> Row {
+    Row::named(
+        format!("replay-{}", replay.id),
+        [
+            html! { a href=(address(replay)) { "replay " (replay.id) } },
+            badge(&replay.state),
+            html! { (number(replay.total)) },
+            html! { (number(replay.done)) },
+            html! { (number(replay.failed_again)) },
+            html! { bdi { (replay.created_by) } },
+            time(&replay.created_at),
+        ],
+    )
 }
 
 fn address(replay: &Replay) -> String {

@@ -2,14 +2,14 @@
 
 use actix_web::HttpResponse;
 use actix_web::web::Query;
-use maud::{Markup, html};
+use maud::html;
 use serde::Deserialize;
 use serde_json::Value;
 
 use crate::http::console::ROOT;
 use crate::http::console::form::utc;
 use crate::http::console::layout::{Page, Place};
-use crate::http::console::parts::{Listed, badge, json, pager, table, time};
+use crate::http::console::parts::{Listed, Row, badge, json, pager, table, time};
 use crate::http::console::problem::Problem;
 use crate::http::console::viewer::Viewer;
 use crate::operate::AuditEntry;
@@ -30,7 +30,7 @@ pub(super) async fn show(viewer: Viewer, filter: Query<Filter>) -> Result<HttpRe
     let mut asked = query.to_vec();
     asked.extend([("limit", "50"), ("cursor", &filter.cursor)]);
     let entries: Listed<AuditEntry> = viewer.client.get("/audit", &asked).await?;
-    let rows: Vec<Markup> = entries.data.iter().map(row).collect();
+    let rows: Vec<Row> = entries.data.iter().map(row).collect();
     let content = html! {
         form.filter method="get" hx-morph-skip {
             label { "Action" input type="text" name="action" value=(filter.action) data-search placeholder="such as replay"; }
@@ -42,25 +42,26 @@ pub(super) async fn show(viewer: Viewer, filter: Query<Filter>) -> Result<HttpRe
             button type="submit" { "Show" }
             a.button href={ (ROOT) "/audit" } { "Clear" }
         }
-        (table(&["When", "Who", "What", "To what", "From", "Details"], &rows, "Nothing is on record."))
+        (table(&["When", "Who", "What", "To what", "From", "~Details"], &rows, "Nothing is on record."))
         (pager(&format!("{ROOT}/audit"), &query, &filter.cursor, entries.next_cursor.as_deref()))
     };
     Ok(Page { place: Place::Audit, title: "Audit", live: "" }.show(&viewer, &content))
 }
 
-fn row(entry: &AuditEntry) -> Markup {
+fn row(entry: &AuditEntry) -> Row {
     let is_empty = match &entry.details {
         Value::Object(members) => members.is_empty(),
         details => details.is_null(),
     };
-    html! {
-        tr id={ "entry-" (entry.id) } data-row {
-            td { (time(&entry.at)) }
-            td { bdi { (entry.actor) } }
-            td { strong { (entry.action) } @if entry.dry_run { " " (badge("dry run")) } }
-            td { bdi { (entry.target.as_deref().unwrap_or_default()) } }
-            td { (entry.origin.as_deref().unwrap_or_default()) }
-            td.long { @if !is_empty { details { summary { "details" } (json(&entry.details)) } } }
-        }
-    }
+    Row::named(
+        format!("entry-{}", entry.id),
+        [
+            time(&entry.at),
+            html! { bdi { (entry.actor) } },
+            html! { strong { (entry.action) } @if entry.dry_run { " " (badge("dry run")) } },
+            html! { @if let Some(target) = &entry.target { bdi { (target) } } },
+            html! { (entry.origin.as_deref().unwrap_or_default()) },
+            html! { @if !is_empty { details { summary { "details" } (json(&entry.details)) } } },
+        ],
+    )
 }

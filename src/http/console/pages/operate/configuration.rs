@@ -1,11 +1,11 @@
 //! The settings of the process that answers, and where each comes from.
 
 use actix_web::HttpResponse;
-use maud::{Markup, html};
+use maud::html;
 use serde::Deserialize;
 
 use crate::http::console::layout::{Page, Place};
-use crate::http::console::parts::table;
+use crate::http::console::parts::{Row, table};
 use crate::http::console::problem::Problem;
 use crate::http::console::viewer::Viewer;
 
@@ -28,23 +28,30 @@ struct Setting {
 pub(super) async fn show(viewer: Viewer) -> Result<HttpResponse, Problem> {
     let configuration: Configuration = viewer.client.get("/configuration", &[]).await?;
     let Configuration { role, version, data } = configuration;
-    let rows: Vec<Markup> = data.iter().map(row).collect();
+    let rows: Vec<Row> = data.iter().map(row).collect();
     let content = html! {
         p.faint { "Of the process that answers this page, " code { "taskd " (role) } " " (version) ". Others may be set otherwise." }
-        (table(&["Variable", "Value", "From", "What it is"], &rows, "There is no setting."))
+        (table(&["Variable", "~Value", "From", "~What it is"], &rows, "There is no setting."))
     };
     let page = Page { place: Place::Configuration, title: "Configuration", live: "" };
     Ok(page.show(&viewer, &content))
 }
 
-fn row(setting: &Setting) -> Markup {
-    html! {
-        tr id=(setting.name) data-row {
-            td { code { (setting.name) } }
-            td.long { @match &setting.value { Some(value) => { code { (value) } } None if setting.source == "unset" => { span.faint { "not set" } }
-                None => { span.faint { "not shown" } } } }
-            td { (setting.source) }
-            td.long { (setting.description) }
+fn row(setting: &Setting) -> Row {
+    let value = html! {
+        @match &setting.value {
+            Some(value) => { code { (value) } }
+            None if setting.source == "unset" => { span.faint { "not set" } }
+            None => { span.faint { "not shown" } }
         }
-    }
+    };
+    Row::named(
+        setting.name.clone(),
+        [
+            html! { code { (setting.name) } },
+            value,
+            html! { (setting.source) },
+            html! { (setting.description) },
+        ],
+    )
 }

@@ -10,7 +10,9 @@ use serde_json::json;
 use crate::http::console::ROOT;
 use crate::http::console::form::{Form, proof};
 use crate::http::console::layout::{Page, Place};
-use crate::http::console::parts::{Listed, badge, copied, input, table, time, time_input, time_or};
+use crate::http::console::parts::{
+    Listed, Row, badge, copied, input, table, time, time_input, time_or,
+};
 use crate::http::console::problem::Problem;
 use crate::http::console::viewer::Viewer;
 
@@ -83,27 +85,27 @@ pub(super) async fn access(viewer: &Viewer, path: &str, page: &str) -> Result<Ma
 
 fn list(viewer: &Viewer, what: Access, granted: &[Granted], page: &str) -> Markup {
     let row = |one: &Granted| {
-        html! {
-            tr data-row {
-                td.long {
-                    bdi { (one.name.as_deref().unwrap_or("session")) }
-                    @if one.current { " " (badge("this one")) }
-                }
-                td { (time(&one.created_at)) }
-                td { (time_or(one.last_used_at.as_ref(), "never")) }
-                td { (time_or(one.expires_at.as_ref(), "never")) }
-                td {
-                    form method="post" action={ (page) "/" (what.path()) "/end" } {
-                        (proof(viewer))
-                        input type="hidden" name="id" value=(one.id);
-                        button.danger type="submit" aria-label={ "End " (what.path()) " " (one.id) } { "End" }
-                    }
-                }
+        let name = html! {
+            bdi { (one.name.as_deref().unwrap_or("session")) }
+            @if one.current { " " (badge("this one")) }
+        };
+        let end = html! {
+            form method="post" action={ (page) "/" (what.path()) "/end" } {
+                (proof(viewer))
+                input type="hidden" name="id" value=(one.id);
+                button.danger type="submit" aria-label={ "End " (what.path()) " " (one.id) } { "End" }
             }
-        }
+        };
+        Row::new([
+            name,
+            time(&one.created_at),
+            time_or(one.last_used_at.as_ref(), "never"),
+            time_or(one.expires_at.as_ref(), "never"),
+            end,
+        ])
     };
-    let rows: Vec<Markup> = granted.iter().map(row).collect();
-    table(&["What", "Made", "Last used", "Ends", "Orders"], &rows, "There is none.")
+    let rows: Vec<Row> = granted.iter().map(row).collect();
+    table(&["~What", "Made", "Last used", "Ends", "Orders"], &rows, "There is none.")
 }
 
 pub(super) async fn show(viewer: Viewer) -> Result<HttpResponse, Problem> {

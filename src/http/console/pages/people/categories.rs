@@ -3,7 +3,7 @@
 use actix_web::web::Query;
 use actix_web::{HttpResponse, ResponseError};
 use chrono::{DateTime, Utc};
-use maud::{Markup, html};
+use maud::html;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -11,7 +11,7 @@ use crate::http::console::ROOT;
 use crate::http::console::client::target;
 use crate::http::console::form::{Form, proof};
 use crate::http::console::layout::{Page, Place};
-use crate::http::console::parts::{Listed, input, pager, table, time};
+use crate::http::console::parts::{Listed, Row, input, pager, table, time};
 use crate::http::console::problem::Problem;
 use crate::http::console::viewer::Viewer;
 
@@ -41,7 +41,7 @@ async fn list(
 ) -> Result<HttpResponse, Problem> {
     let asked = [("limit", "50"), ("cursor", cursor)];
     let categories: Listed<Category> = viewer.client.get("/categories", &asked).await?;
-    let rows: Vec<Markup> = categories.data.iter().map(|category| row(viewer, category)).collect();
+    let rows: Vec<Row> = categories.data.iter().map(|category| row(viewer, category)).collect();
     let content = html! {
         @if let Some((problem, _)) = problem { (problem.show()) }
         @if viewer.is_admin() {
@@ -51,7 +51,7 @@ async fn list(
                 button.main type="submit" { "Create" }
             }
         }
-        (table(&["Category", "Created", "Orders"], &rows, "There is no category yet."))
+        (table(&["~Category", "Created", "Orders"], &rows, "There is no category yet."))
         (pager(&format!("{ROOT}/categories"), &[], cursor, categories.next_cursor.as_deref()))
     };
     let status =
@@ -60,29 +60,28 @@ async fn list(
     Ok(page.show_as(status, viewer, &content))
 }
 
-fn row(viewer: &Viewer, category: &Category) -> Markup {
+fn row(viewer: &Viewer, category: &Category) -> Row {
     let id = category.id.to_string();
     let path = format!("{ROOT}/categories/{id}");
-    html! {
-        tr id={ "category-" (id) } data-row {
-            td.long { a href=(target(&format!("{ROOT}/tasks"), &[("categoryId", &id)])) { bdi { (category.name) } } }
-            td { (time(&category.created_at)) }
-            td { @if viewer.is_admin() {
-                div.actions {
-                    form method="post" action=(path) {
-                        (proof(viewer))
-                        input type="text" name="name" value=(category.name) aria-label={ "Name of category " (id) };
-                        button type="submit" { "Rename" }
-                    }
-                    form method="post" action={ (path) "/delete" }
-                        data-ask="Delete this category? Its tasks stay, without one." {
-                        (proof(viewer))
-                        button.danger type="submit" aria-label={ "Delete category " (id) } { "Delete" }
-                    }
-                }
-            } }
+    let tasks = target(&format!("{ROOT}/tasks"), &[("categoryId", &id)]);
+    let orders = html! { @if viewer.is_admin() {
+        div.actions {
+            form method="post" action=(path) {
+                (proof(viewer))
+                input type="text" name="name" value=(category.name) aria-label={ "Name of category " (id) };
+                button type="submit" { "Rename" }
+            }
+            form method="post" action={ (path) "/delete" }
+                data-ask="Delete this category? Its tasks stay, without one." {
+                (proof(viewer))
+                button.danger type="submit" aria-label={ "Delete category " (id) } { "Delete" }
+            }
         }
-    }
+    } };
+    Row::named(
+        format!("category-{id}"),
+        [html! { a href=(tasks) { bdi { (category.name) } } }, time(&category.created_at), orders],
+    )
 }
 
 pub(super) async fn create(viewer: Viewer, form: Form) -> Result<HttpResponse, Problem> {

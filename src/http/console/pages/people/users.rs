@@ -13,7 +13,7 @@ use crate::http::console::ROOT;
 use crate::http::console::client::target;
 use crate::http::console::form::{Form, proof};
 use crate::http::console::layout::{Page, Place};
-use crate::http::console::parts::{Choice, Listed, badge, choice, input, pager, table, time};
+use crate::http::console::parts::{Choice, Listed, Row, badge, choice, input, pager, table, time};
 use crate::http::console::problem::Problem;
 use crate::http::console::viewer::{Person, Viewer};
 
@@ -28,26 +28,27 @@ async fn list(
 ) -> Result<HttpResponse, Problem> {
     let asked = [("limit", "50"), ("cursor", cursor)];
     let users: Listed<Person> = viewer.client.get("/users", &asked).await?;
-    let rows: Vec<Markup> = users.data.iter().map(row).collect();
+    let rows: Vec<Row> = users.data.iter().map(row).collect();
     let content = html! {
         @if let Some((problem, _)) = problem { (problem.show()) }
         @if viewer.is_admin() { (new_user(viewer, problem)) }
-        (table(&["Name", "E-mail", "Role", "Since"], &rows, "There is no user."))
+        (table(&["~Name", "~E-mail", "Role", "Since"], &rows, "There is no user."))
         (pager(&format!("{ROOT}/users"), &[], cursor, users.next_cursor.as_deref()))
     };
     let status = problem.map_or(StatusCode::OK, |(problem, _)| problem.status_code());
     Ok(Page { place: Place::Users, title: "Users", live: "" }.show_as(status, viewer, &content))
 }
 
-fn row(user: &Person) -> Markup {
-    html! {
-        tr id={ "user-" (user.id) } data-row {
-            td.long { a href=(address(user.id)) { bdi { (user.name()) } } }
-            td.long { bdi { (user.email) } }
-            td { (badge(user.role.as_str())) }
-            td { (time(&user.created_at)) }
-        }
-    }
+fn row(user: &Person) -> Row {
+    Row::named(
+        format!("user-{}", user.id),
+        [
+            html! { a href=(address(user.id)) { bdi { (user.name()) } } },
+            html! { bdi { (user.email) } },
+            badge(user.role.as_str()),
+            time(&user.created_at),
+        ],
+    )
 }
 
 fn address(user: i64) -> String {

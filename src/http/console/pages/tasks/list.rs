@@ -9,7 +9,7 @@ use super::{Names, address, edit, status_choices, title};
 use crate::domain::task::Task;
 use crate::http::console::ROOT;
 use crate::http::console::layout::{Page, Place};
-use crate::http::console::parts::{Choice, Listed, badge, choice, pager, table, time, time_or};
+use crate::http::console::parts::{Choice, Listed, Row, badge, choice, pager, table, time};
 use crate::http::console::problem::Problem;
 use crate::http::console::viewer::Viewer;
 
@@ -46,13 +46,13 @@ pub(super) async fn show(viewer: Viewer, filter: Query<Filter>) -> Result<HttpRe
     let (tasks, names): (Listed<Task>, Names) =
         futures_util::future::try_join(viewer.client.get("/tasks", &query), Names::load(&viewer))
             .await?;
-    let rows: Vec<Markup> = tasks.data.iter().map(|task| row(&viewer, &names, task)).collect();
+    let rows: Vec<Row> = tasks.data.iter().map(|task| row(&viewer, &names, task)).collect();
     let path = format!("{ROOT}/tasks");
     let content = html! {
         @if viewer.may_write() { p.actions { a.button.main href={ (path) "/new" } { "New task" } } }
         (form(&viewer, &names, &filter))
         (table(
-            &["Title", "Status", "For", "Category", "Due", "Changed", "Next step"],
+            &["~Title", "Status", "For", "Category", "Due", "Changed", "Next step"],
             &rows,
             "No task is like this.",
         ))
@@ -61,18 +61,19 @@ pub(super) async fn show(viewer: Viewer, filter: Query<Filter>) -> Result<HttpRe
     Ok(Page { place: Place::Tasks, title: "Tasks", live: "tasks" }.show(&viewer, &content))
 }
 
-fn row(viewer: &Viewer, names: &Names, task: &Task) -> Markup {
-    html! {
-        tr id={ "task-" (task.id) } data-row {
-            td.long { a href=(address(task.id)) { (title(task)) } }
-            td { (badge(task.status.as_str())) }
-            td { (names.user(task.user_id)) }
-            td { (names.category(task.category_id)) }
-            td { (time_or(task.due_at.as_ref(), "")) }
-            td { (time(&task.updated_at)) }
-            td { (edit::step(viewer, task)) }
-        }
-    }
+fn row(viewer: &Viewer, names: &Names, task: &Task) -> Row {
+    Row::named(
+        format!("task-{}", task.id),
+        [
+            html! { a href=(address(task.id)) { (title(task)) } },
+            badge(task.status.as_str()),
+            names.user(task.user_id),
+            names.category(task.category_id),
+            html! { @if let Some(due) = &task.due_at { (time(due)) } },
+            time(&task.updated_at),
+            edit::step(viewer, task),
+        ],
+    )
 }
 
 fn form(viewer: &Viewer, names: &Names, filter: &Filter) -> Markup {

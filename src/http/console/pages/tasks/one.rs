@@ -11,7 +11,7 @@ use crate::domain::task::Task;
 use crate::http::console::ROOT;
 use crate::http::console::client::target;
 use crate::http::console::layout::{Page, Place};
-use crate::http::console::parts::{Listed, badge, copied, json, table, time, time_or};
+use crate::http::console::parts::{Listed, Row, badge, copied, json, table, time, time_or};
 use crate::http::console::problem::Problem;
 use crate::http::console::viewer::Viewer;
 use crate::http::dto::EventView;
@@ -131,12 +131,10 @@ fn history(entries: &[Entry], links: bool) -> Markup {
     }
 }
 
-fn event(event: &EventView) -> Markup {
-    html! {
-        tr data-row {
-            td { a href={ (ROOT) "/events/" (event.event_id) } { (event.event_type) } }
-            td { (badge(&event.state)) }
-            td { (time(&event.occurred_at)) }
-        }
-    }
+fn event(event: &EventView) -> Row {
+    Row::new([
+        html! { a href={ (ROOT) "/events/" (event.event_id) } { (event.event_type) } },
+        badge(&event.state),
+        time(&event.occurred_at),
+    ])
 }

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use crate::http::console::ROOT;
 use crate::http::console::form::proof;
 use crate::http::console::layout::{Page, Place};
-use crate::http::console::parts::{badge, number, table};
+use crate::http::console::parts::{Row, badge, number, table};
 use crate::http::console::problem::Problem;
 use crate::http::console::viewer::Viewer;
 pub(super) use orders::order;
@@ -86,14 +86,14 @@ struct Model {
 
 pub(super) async fn show(viewer: Viewer) -> Result<HttpResponse, Problem> {
     let demo: Demo = viewer.client.get("/demo", &[]).await?;
-    let rows: Vec<Markup> = demo.promises.iter().map(|stake| row(&viewer, &demo, stake)).collect();
+    let rows: Vec<Row> = demo.promises.iter().map(|stake| row(&viewer, &demo, stake)).collect();
     let content = html! {
         (verdict(&demo.proof))
         h2 { "The figures" }
         ul.cards { (figures(&demo.proof)) }
         p.faint { "Of the last hour, by what the database has; mails by what was handed to the mailer." }
         @if viewer.is_admin() { (story(&viewer, &demo.trickle)) }
-        (table(&["Break it", "The promise at stake", "What may still happen", "The model"], &rows, "There is no fault."))
+        (table(&["Break it", "~The promise at stake", "~What may still happen", "~The model"], &rows, "There is no fault."))
     };
     let page = Page { place: Place::Demo, title: "Break it", live: "events,work,letters,gates" };
     Ok(page.show(&viewer, &content))
@@ -158,23 +158,25 @@ fn story(viewer: &Viewer, trickle: &Trickle) -> Markup {
     }
 }
 
-fn row(viewer: &Viewer, demo: &Demo, stake: &Stake) -> Markup {
-    html! {
-        tr id={ "fault-" (stake.fault) } data-row {
-            td { (fault(viewer, demo, &stake.fault)) }
-            td.long { (stake.promise.number) ". " (stake.promise.text) }
-            td.long { (stake.window) }
-            td.long {
-                @match &stake.model {
-                    Some(model) => {
-                        p { (model.property) "." }
-                        p.faint { "Checked in each of " (number(model.states)) " states: " code { (model.test) } }
-                    }
-                    None => { span.faint { "It has no messages of others: they have no effects." } }
-                }
+fn row(viewer: &Viewer, demo: &Demo, stake: &Stake) -> Row {
+    let model = html! {
+        @match &stake.model {
+            Some(model) => {
+                p { (model.property) "." }
+                p.faint { "Checked in each of " (number(model.states)) " states: " code { (model.test) } }
             }
+            None => { span.faint { "It has no messages of others: they have no effects." } }
         }
-    }
+    };
+    Row::named(
+        format!("fault-{}", stake.fault),
+        [
+            fault(viewer, demo, &stake.fault),
+            html! { (stake.promise.number) ". " (stake.promise.text) },
+            html! { (stake.window) },
+            model,
+        ],
+    )
 }
 
 /// A fault: what it is, whether it is there, and the buttons for it.
