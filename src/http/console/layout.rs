@@ -43,6 +43,9 @@ enum For {
     Users,
 }
 
+/// How many entries stand in a row before what is used less goes into the menu.
+const IN_A_ROW: usize = 8;
+
 impl Place {
     const ALL: [Place; 14] = [
         Place::Overview,
@@ -80,6 +83,28 @@ impl Place {
             Place::Demo => ("/demo", "Break it", For::OperatorsOfDemo),
         }
     }
+
+    fn is_seen_by(self, viewer: &Viewer) -> bool {
+        match self.entry().2 {
+            For::Everybody => true,
+            For::Operators => viewer.is_operator(),
+            For::OperatorsOfDemo => viewer.is_operator() && viewer.in_demo,
+            For::Users => viewer.who.user.is_some(),
+        }
+    }
+
+    /// Whether it stands in the row also if not all do.
+    fn is_used_often(self) -> bool {
+        !matches!(
+            self,
+            Place::Audit
+                | Place::Doctor
+                | Place::Configuration
+                | Place::Users
+                | Place::Categories
+                | Place::Account
+        )
+    }
 }
 
 /// A page: where it is in the navigation, its title, and what changes it.
@@ -104,17 +129,32 @@ impl Page<'_> {
         content: &Markup,
     ) -> HttpResponse {
         let stream = (!self.live.is_empty()).then(|| format!("{ROOT}/live?topics={}", self.live));
-        let body = html! {
-            a.skip href="#main" { "Skip to the content" }
-            (header(viewer, self.place))
-            main id="main" tabindex="-1" data-live=[stream] {
-                @if let Some(note) = &viewer.note { p.note role="status" { (note) } }
-                h1 { (self.title) }
-                (content)
-            }
-            (help())
-        };
+        let body = around(viewer, Some(self.place), stream.as_deref(), self.title, content);
         document(status, self.title, &body, viewer.cookies.clone())
+    }
+}
+
+fn around(
+    viewer: &Viewer,
+    here: Option<Place>,
+    stream: Option<&str>,
+    title: &str,
+    content: &Markup,
+) -> Markup {
+    html! {
+        a.skip href="#main" { "Skip to the content" }
+        header.top {
+            a.brand href=(ROOT) { "taskd" }
+            (navigation(viewer, here))
+            span.live id="state" role="status" { }
+            (who(viewer))
+        }
+        main id="main" tabindex="-1" data-live=[stream] {
+            @if let Some(note) = &viewer.note { p.note role="status" { (note) } }
+            h1 { (title) }
+            (content)
+        }
+        (help())
     }
 }
 
@@ -172,30 +212,25 @@ fn document(
         .body(page.into_string())
 }
 
-fn header(viewer: &Viewer, here: Place) -> Markup {
-    let sees = |place: &Place| match place.entry().2 {
-        For::Everybody => true,
-        For::Operators => viewer.is_operator(),
-        For::OperatorsOfDemo => viewer.is_operator() && viewer.in_demo,
-        For::Users => viewer.who.user.is_some(),
+/// A row of links, and a menu. On a wide screen the menu has what the row has not; on a narrow one
+/// there is no row, and it has all.
+fn navigation(viewer: &Viewer, here: Option<Place>) -> Markup {
+    let seen: Vec<Place> =
+        Place::ALL.into_iter().filter(|place| place.is_seen_by(viewer)).collect();
+    let all_fit = seen.len() <= IN_A_ROW;
+    let in_row = |place: &Place| all_fit || place.is_used_often() || Some(*place) == here;
+    let link = |place: &Place| {
+        let (path, name, _) = place.entry();
+        let current = (Some(*place) == here).then_some("page");
+        html! { a href={ (ROOT) (path) } aria-current=[current] { (name) } }
     };
     html! {
-        header.top {
-            a.brand href=(ROOT) { "taskd" }
-            nav aria-label="Pages" {
-                ul {
-                    @for place in Place::ALL.iter().filter(|place| sees(place)) {
-                        @let (path, name, _) = place.entry();
-                        li {
-                            a href={ (ROOT) (path) } aria-current=[(*place == here).then_some("page")] {
-                                (name)
-                            }
-                        }
-                    }
-                }
+        nav aria-label="Pages" {
+            ul.wide { @for place in seen.iter().filter(|place| in_row(place)) { li { (link(place)) } } }
+            details.menu.narrow[all_fit] {
+                summary { span.wide { "More" } span.narrow { "Menu" } }
+                ul { @for place in &seen { li.narrow[in_row(place)] { (link(place)) } } }
             }
-            span.live id="state" role="status" { }
-            (who(viewer))
         }
     }
 }

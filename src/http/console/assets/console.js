@@ -66,6 +66,15 @@
     say.timer = setTimeout(() => { state.textContent = ""; showState(); }, 2000);
   }
 
+  // The menu closes when its reader goes on elsewhere.
+  const menu = () => $(".menu[open]");
+  for (const name of ["click", "focusin"]) {
+    document.addEventListener(name, (event) => {
+      const opened = menu();
+      if (opened && !opened.contains(event.target)) opened.open = false;
+    });
+  }
+
   // Keys.
   const rows = () => all("[data-row]", $("#main") ?? document);
   function step(by) {
@@ -84,6 +93,11 @@
     if (event.target.closest("input, textarea, select, dialog")) {
       if (event.key === "Escape") event.target.blur();
       return;
+    }
+    const opened = event.key === "Escape" && menu();
+    if (opened) {
+      opened.open = false;
+      return $("summary", opened).focus();
     }
     const link = (address) => { location.href = address; };
     if (Date.now() - going < 1500) {
