@@ -22,6 +22,7 @@ mod cache;
 mod cache_identity;
 mod commit;
 mod console;
+mod console_pages;
 mod contract_broker;
 mod contract_cache;
 mod contract_limiter;

@@ -8,7 +8,8 @@ use actix_service::Service;
 use actix_web::body::{BoxBody, to_bytes_limited};
 use actix_web::dev::{Payload, ServiceResponse};
 use actix_web::http::header::{
-    AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue, IF_MATCH,
+    AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue,
+    IF_MATCH, RETRY_AFTER,
 };
 use actix_web::http::{Method, StatusCode, Uri};
 use actix_web::web::Bytes;
@@ -174,9 +175,15 @@ impl Answer {
     /// A success, or the problem it describes.
     async fn of(response: HttpResponse) -> Result<Answer, Problem> {
         let status = response.status();
+        let retry_after = response.headers().get(RETRY_AFTER);
+        let retry_after = retry_after.and_then(|seconds| seconds.to_str().ok()?.parse().ok());
         let body = to_bytes_limited(response.into_body(), LONGEST_ANSWER).await;
         let body = body.ok().and_then(Result::ok).ok_or_else(Problem::unreadable)?;
-        if status.is_success() { Ok(Answer(body)) } else { Err(Problem::of(status, &body)) }
+        if status.is_success() {
+            Ok(Answer(body))
+        } else {
+            Err(Problem::of(status, &body).over_in(retry_after))
+        }
     }
 
     fn read<T: DeserializeOwned>(self) -> Result<T, Problem> {

@@ -134,6 +134,17 @@ impl Page<'_> {
     }
 }
 
+/// A page that the navigation does not lead to, for somebody who has signed in.
+pub(super) fn unlisted(
+    status: StatusCode,
+    title: &str,
+    viewer: &Viewer,
+    content: &Markup,
+) -> HttpResponse {
+    let body = around(viewer, None, None, title, content);
+    document(status, title, &body, viewer.cookies.clone())
+}
+
 fn around(
     viewer: &Viewer,
     here: Option<Place>,

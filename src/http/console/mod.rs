@@ -24,6 +24,7 @@ mod front;
 
 use actix_web::HttpResponse;
 use actix_web::http::header::LOCATION;
+use actix_web::middleware::from_fn;
 use actix_web::web::{self, QueryConfig, ServiceConfig};
 
 use problem::Problem;
@@ -44,6 +45,7 @@ pub(in crate::http) fn routes(config: &mut ServiceConfig) {
     let root = || async { HttpResponse::Found().insert_header((LOCATION, ROOT)).finish() };
     config.route("/", web::get().to(root)).configure(live::routes).service(
         web::scope(ROOT)
+            .wrap(from_fn(problem::framed))
             .app_data(QueryConfig::default().error_handler(|_, _| Problem::unreadable().into()))
             .configure(assets::routes)
             .configure(sign_in::routes)

@@ -3,15 +3,18 @@
 use std::fmt;
 
 use actix_web::body::BoxBody;
+use actix_web::dev::{Payload, ServiceRequest, ServiceResponse};
 use actix_web::http::StatusCode;
-use actix_web::http::header::LOCATION;
-use actix_web::{HttpResponse, ResponseError};
+use actix_web::http::header::{LOCATION, RETRY_AFTER};
+use actix_web::middleware::Next;
+use actix_web::{Error, FromRequest, HttpResponse, ResponseError};
 use maud::{Markup, html};
 use serde::Deserialize;
 
 use super::ROOT;
 use super::client::target;
 use super::layout;
+use super::viewer::Viewer;
 
 /// A problem that the API describes (RFC 9457), or one of the console's own.
 #[derive(Debug, Clone, Deserialize)]
@@ -33,6 +36,9 @@ pub(super) struct Problem {
     /// Where somebody who is not signed in wanted to go.
     #[serde(skip)]
     wanted: Option<Box<str>>,
+    /// After how many seconds the same may work, if the API says so.
+    #[serde(skip)]
+    retry_after: Option<u32>,
 }
 
 /// What is wrong with a part of a request.
@@ -59,6 +65,7 @@ impl Problem {
             request_id: None,
             errors: Box::default(),
             wanted: None,
+            retry_after: None,
         }
     }
 
@@ -75,6 +82,11 @@ impl Problem {
     /// The same, met on the way to this page.
     pub(super) fn on_the_way_to(self, address: &str) -> Problem {
         Problem { wanted: Some(address.into()), ..self }
+    }
+
+    /// The same, which may be over in so many seconds.
+    pub(super) fn over_in(self, retry_after: Option<u32>) -> Problem {
+        Problem { retry_after, ..self }
     }
 
     /// Whether somebody has to sign in first.
@@ -104,11 +116,38 @@ impl Problem {
                         li { code { (fault.pointer.trim_start_matches('/')) } " " (fault.message) }
                     } }
                 }
+                @match self.retry_after {
+                    Some(1) => { p { "Try again in a second." } }
+                    Some(seconds) => { p { "Try again in " (seconds) " seconds." } }
+                    None => {}
+                }
                 @if let Some(id) = &self.request_id {
                     p.faint { "Request " code { (id) } }
                 }
             }
         }
+    }
+}
+
+impl Problem {
+    /// The problem, and where to go from here.
+    fn page(&self) -> Markup {
+        html! {
+            (self.show())
+            p {
+                a href=(ROOT) { "To the console" } " "
+                a href={ (ROOT) "/tasks" } { "Tasks" }
+                @if self.status >= 500 { " " a href={ (ROOT) "/doctor" } { "Doctor: what is wrong, and what mends it" } }
+            }
+        }
+    }
+
+    /// The page with the time to wait, for programs.
+    fn timed(&self, mut page: HttpResponse) -> HttpResponse {
+        if let Some(seconds) = self.retry_after {
+            page.headers_mut().insert(RETRY_AFTER, seconds.into());
+        }
+        page
     }
 }
 
@@ -129,17 +168,23 @@ impl ResponseError for Problem {
             let page = target(&format!("{ROOT}/sign-in"), &[("next", wanted)]);
             return HttpResponse::SeeOther().insert_header((LOCATION, page)).finish();
         }
-        layout::bare(
-            self.status_code(),
-            &self.title,
-            &html! {
-                (self.show())
-                p {
-                a href=(ROOT) { "To the console" } " "
-                a href={ (ROOT) "/tasks" } { "Tasks" }
-                @if self.status >= 500 { " " a href={ (ROOT) "/doctor" } { "Doctor: what is wrong, and what mends it" } }
-            }
-            },
-        )
+        self.timed(layout::bare(self.status_code(), &self.title, &self.page()))
     }
+}
+
+/// Puts the navigation around the page of a problem, if it is known who looks at it.
+pub(super) async fn framed(
+    request: ServiceRequest,
+    next: Next<BoxBody>,
+) -> Result<ServiceResponse<BoxBody>, Error> {
+    let answer = next.call(request).await?;
+    let problem = answer.response().error().and_then(|error| error.as_error::<Problem>());
+    let Some(problem) = problem.filter(|problem| !problem.needs_sign_in()).cloned() else {
+        return Ok(answer);
+    };
+    let Ok(viewer) = Viewer::from_request(answer.request(), &mut Payload::None).await else {
+        return Ok(answer);
+    };
+    let page = layout::unlisted(problem.status_code(), &problem.title, &viewer, &problem.page());
+    Ok(answer.into_response(problem.timed(page)))
 }
