@@ -1,11 +1,19 @@
-//! What pages of the console say.
+//! What pages of the console say: of problems, of versions that differ, of a demo, and of a history
+//! that has just begun.
 
-use reqwest::header::RETRY_AFTER;
+use reqwest::header::{CONTENT_TYPE, COOKIE, RETRY_AFTER, SET_COOKIE};
 use reqwest::{Response, StatusCode};
+use serde_json::json;
 use taskd_testing::{Api, World, eventually};
 
 async fn page(api: &Api, path: &str) -> Response {
     api.client.get(format!("{}/console{path}", api.base)).send().await.unwrap()
+}
+
+/// What a hidden field of a page has in it.
+fn hidden<'a>(page: &'a str, name: &str) -> &'a str {
+    let (_, rest) = page.split_once(&format!("name=\"{name}\" value=\"")).unwrap();
+    rest.split('"').next().unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -44,4 +52,48 @@ async fn who_is_not_signed_in_sees_no_navigation() {
     let serve = world.serve_with(&[("TASKD_AUTH", "tokens")]).await;
     let text = page(&serve.api(), "/nothing").await.text().await.unwrap();
     assert!(!text.contains("<nav"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs services: scripts/test"]
+async fn two_versions_of_a_task_say_in_what_they_differ() {
+    let world = World::new().await;
+    let serve = world.serve().await;
+    let api = serve.api();
+    let given = json!({ "title": "Mine", "description": "one\ntwo", "userId": 1 });
+    let task = api.post("/tasks", given).await.expect(201);
+    let address = format!("/tasks/{}", task["id"]);
+    let form = page(&api, &format!("{address}/edit")).await;
+    let cookie = form.headers()[SET_COOKIE].to_str().unwrap().split(';').next().unwrap().to_owned();
+    let form = form.text().await.unwrap();
+    assert!(!form.contains("differs"), "there is nothing to differ from: {form}");
+    api.patch(&address, json!({ "title": "Theirs", "status": "completed" })).await.expect(200);
+    let fields = [
+        ("title", "Mine"),
+        ("description", "one\r\ntwo"),
+        ("status", "pending"),
+        ("userId", "1"),
+        ("categoryId", ""),
+        ("dueAt", ""),
+        ("version", hidden(&form, "version")),
+        ("formToken", hidden(&form, "formToken")),
+    ];
+    let body = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
+    let request = api.client.post(format!("{}/console{address}", api.base)).body(body);
+    let request = request.header(CONTENT_TYPE, "application/x-www-form-urlencoded");
+    let answer = request.header(COOKIE, cookie).send().await.unwrap();
+    assert_eq!(answer.status(), StatusCode::PRECONDITION_FAILED);
+    let text = answer.text().await.unwrap();
+    for (label, differs) in [
+        ("Title", true),
+        ("Status", true),
+        ("Description", false),
+        ("For", false),
+        ("Category", false),
+        ("Due", false),
+    ] {
+        assert_eq!(text.contains(&format!("{label} (differs)")), differs, "{label}: {text}");
+    }
+    let marks = text.matches("<span class=\"badge warn\">differs</span>").count();
+    assert_eq!(marks, 2, "the same two in the version that is there: {text}");
 }

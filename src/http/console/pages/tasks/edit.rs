@@ -24,6 +24,8 @@ struct Draft {
     user: String,
     category: String,
     due: Option<chrono::DateTime<chrono::Utc>>,
+    /// The fields in which somebody else's version is another, by their names.
+    differs: Vec<&'static str>,
 }
 
 impl Draft {
@@ -36,6 +38,7 @@ impl Draft {
             user: id(task.user_id),
             category: id(task.category_id),
             due: task.due_at,
+            differs: Vec::new(),
         }
     }
 
@@ -43,12 +46,30 @@ impl Draft {
         let due = form.time("dueAt").as_str().and_then(|text| text.parse().ok());
         Draft {
             title: form.text("title").to_owned(),
-            description: form.text("description").to_owned(),
+            description: form.text("description").replace("\r\n", "\n"),
             status: form.text("status").to_owned(),
             user: form.text("userId").to_owned(),
             category: form.text("categoryId").to_owned(),
             due,
+            differs: Vec::new(),
         }
+    }
+
+    /// The same, which knows in what it differs from the task. Who sees no field for the user has
+    /// not chosen one.
+    fn compared_with(mut self, task: &Task, has_user: bool) -> Draft {
+        let theirs = Draft::of_task(task);
+        let pairs = [
+            ("title", self.title != theirs.title),
+            ("description", self.description != theirs.description),
+            ("status", self.status != theirs.status),
+            ("userId", has_user && self.user != theirs.user),
+            ("categoryId", self.category != theirs.category),
+            ("dueAt", self.due != theirs.due),
+        ];
+        self.differs =
+            pairs.iter().filter(|(_, differs)| *differs).map(|(name, _)| *name).collect();
+        self
     }
 
     /// The members of the request that this form makes.
@@ -67,15 +88,18 @@ impl Draft {
     }
 
     fn fields(&self, viewer: &Viewer, names: &Names, problem: Option<&Problem>) -> Markup {
+        let label = |name, label: &str| match self.differs.contains(&name) {
+            true => format!("{label} (differs)"),
+            false => label.to_owned(),
+        };
+        let (users, categories) = (names.user_choices("nobody"), names.category_choices("none"));
         html! {
-            (input(("text", "title", "Title"), &self.title, problem))
-            (area(("description", "Description"), &self.description, problem))
-            (choice(("status", "Status"), &status_choices(), &self.status))
-            @if viewer.is_admin() {
-                (choice(("userId", "For"), &names.user_choices("nobody"), &self.user))
-            }
-            (choice(("categoryId", "Category"), &names.category_choices("none"), &self.category))
-            (time_input(("dueAt", "Due"), self.due.as_ref(), problem))
+            (input(("text", "title", &label("title", "Title")), &self.title, problem))
+            (area(("description", &label("description", "Description")), &self.description, problem))
+            (choice(("status", &label("status", "Status")), &status_choices(), &self.status))
+            @if viewer.is_admin() { (choice(("userId", &label("userId", "For")), &users, &self.user)) }
+            (choice(("categoryId", &label("categoryId", "Category")), &categories, &self.category))
+            (time_input(("dueAt", &label("dueAt", "Due")), self.due.as_ref(), problem))
         }
     }
 }
@@ -165,6 +189,7 @@ pub(super) async fn update(viewer: Viewer, form: Form) -> Result<HttpResponse, P
     let names = Names::load(&viewer).await?;
     let draft = Draft::of_form(&form);
     let (title, content) = if problem.is_conflict() {
+        let draft = draft.compared_with(&task, form.has("userId"));
         ("Another change came first", conflict(&viewer, &names, &task, &draft, &problem))
     } else {
         ("Edit the task", change(&viewer, &names, &task, &draft, Some(&problem), "Save"))
@@ -188,8 +213,8 @@ fn conflict(
         div.versions {
             section {
                 h2 { "As it is now" }
-                h3 { bdi { (task.title) } }
-                (one::facts(task, names))
+                h3 { bdi { (task.title) } (one::mark("title", &draft.differs)) }
+                (one::facts(task, names, &draft.differs))
             }
             section {
                 h2 { "As you want it" }

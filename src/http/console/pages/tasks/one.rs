@@ -59,7 +59,7 @@ pub(super) async fn show(viewer: Viewer) -> Result<HttpResponse, Problem> {
         )
         .await?;
     let content = html! {
-        (facts(&task, &names))
+        (facts(&task, &names, &[]))
         @if viewer.may_write() {
             div.actions {
                 (edit::step(&viewer, &task))
@@ -81,23 +81,31 @@ pub(super) async fn show(viewer: Viewer) -> Result<HttpResponse, Problem> {
     Ok(Page { place: Place::Tasks, title: &task.title, live: "tasks,work" }.show(&viewer, &content))
 }
 
-pub(super) fn facts(task: &Task, names: &Names) -> Markup {
+/// Says that a field differs from another version, if it is among these.
+pub(super) fn mark(field: &str, differs: &[&str]) -> Markup {
+    html! { @if differs.contains(&field) { " " span.badge.warn { "differs" } } }
+}
+
+/// What a task says. `differs` are the fields to be marked.
+pub(super) fn facts(task: &Task, names: &Names, differs: &[&str]) -> Markup {
+    let mark = |field| mark(field, differs);
     html! {
         dl.facts {
-            dt { "Status" } dd { (badge(task.status.as_str())) }
-            dt { "For" } dd { (names.user(task.user_id)) }
-            dt { "Category" }
+            dt { "Status" (mark("status")) } dd { (badge(task.status.as_str())) }
+            dt { "For" (mark("userId")) } dd { (names.user(task.user_id)) }
+            dt { "Category" (mark("categoryId")) }
             dd {
                 (names.category(task.category_id))
                 @if task.category_id.is_none() { span.faint { "none" } }
             }
-            dt { "Due" } dd { (time_or(task.due_at.as_ref(), "no date")) }
+            dt { "Due" (mark("dueAt")) } dd { (time_or(task.due_at.as_ref(), "no date")) }
             dt { "Version" } dd { (task.version) }
             dt { "Created" } dd { (time(&task.created_at)) }
             dt { "Changed" } dd { (time(&task.updated_at)) }
             @if let Some(at) = &task.completed_at { dt { "Completed" } dd { (time(at)) } }
             dt { "Id" } dd { (copied(&task.id.to_string())) }
         }
+        @if differs.contains(&"description") { p { "Description" (mark("description")) } }
         @if let Some(description) = &task.description {
             pre dir="auto" tabindex="0" { (description) }
         }
