@@ -97,3 +97,13 @@ async fn two_versions_of_a_task_say_in_what_they_differ() {
     let marks = text.matches("<span class=\"badge warn\">differs</span>").count();
     assert_eq!(marks, 2, "the same two in the version that is there: {text}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs services: scripts/test"]
+async fn a_history_that_has_just_begun_is_not_shown_as_an_hour_of_nothing() {
+    let world = World::new().await;
+    let serve = world.serve().await;
+    let text = page(&serve.api(), "").await.text().await.unwrap();
+    assert!(text.contains("The lines begin at <time"), "{text}");
+    assert!(!text.contains("polyline points=\"0,"), "{text}");
+}

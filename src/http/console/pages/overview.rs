@@ -2,7 +2,7 @@
 
 use actix_web::HttpResponse;
 use actix_web::web::{self, ServiceConfig};
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use maud::{Markup, html};
 use serde::Deserialize;
 
@@ -86,6 +86,7 @@ struct Queue {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Minute {
+    minute: DateTime<Utc>,
     created: i64,
     published: i64,
     processed: i64,
@@ -95,23 +96,40 @@ struct Minute {
     p95_ms: Option<f64>,
 }
 
+impl Overview {
+    /// How many of the minutes are from before the history: nothing was done in them, and none of
+    /// the processes was there.
+    fn minutes_before_history(&self) -> usize {
+        let first = self.processes.iter().map(|process| process.started_at).min();
+        let is_known = |minute: &Minute| {
+            let counts =
+                [minute.created, minute.published, minute.processed, minute.retried, minute.dead];
+            let end = minute.minute + TimeDelta::minutes(1);
+            counts.iter().any(|count| *count > 0) || first.is_some_and(|first| first < end)
+        };
+        self.history.iter().position(is_known).unwrap_or(self.history.len())
+    }
+}
+
 /// Members have no overview: they get their tasks.
 async fn show(viewer: Viewer) -> Result<HttpResponse, Problem> {
     if !viewer.is_operator() {
         return Ok(viewer.go(&format!("{ROOT}/tasks"), ""));
     }
     let overview: Overview = viewer.client.get("/overview", &[("minutes", "60")]).await?;
+    let unknown = overview.minutes_before_history();
     let content = html! {
-            p.verdict.bad[!overview.working].warn[overview.working && !overview.problems.is_empty()]
-            role="status" {
-    (capital(&overview.summary))
-            }
-            (troubles(&overview.problems))
-            h2 { "The last hour, by minute" }
-            ul.cards { (lines(&overview.history)) }
-            h2 { "Now" }
-            ul.cards { (figures(&overview)) }
-        };
+        p.verdict.bad[!overview.working].warn[overview.working && !overview.problems.is_empty()]
+            role="status" { (capital(&overview.summary)) }
+        (troubles(&overview.problems))
+        h2 { "The last hour, by minute" }
+        @if let Some(first) = overview.history.get(unknown).filter(|_| unknown > 0) {
+            p.faint { "The lines begin at " (time(&first.minute)) ": nothing is known of the time before." }
+        }
+        ul.cards { (lines(&overview.history, unknown)) }
+        h2 { "Now" }
+        ul.cards { (figures(&overview)) }
+    };
     let page = Page {
         place: Place::Overview,
         title: "Overview",
@@ -174,9 +192,10 @@ fn page_of(about: &About) -> Option<String> {
     Some(format!("{ROOT}{page}"))
 }
 
-fn lines(history: &[Minute]) -> Markup {
+fn lines(history: &[Minute], unknown: usize) -> Markup {
     let line = |name, unit, is_bad, value: fn(&Minute) -> f64| {
-        chart(&Line { name, unit, is_bad, values: history.iter().map(value).collect() })
+        let values = history.iter().map(value).collect();
+        chart(&Line { name, unit, is_bad, values, unknown })
     };
     html! {
         (line("Created", "a minute", false, |minute| minute.created as f64))

@@ -8,6 +8,8 @@ use super::number;
 pub(in crate::http::console) struct Line<'a> {
     pub(in crate::http::console) name: &'a str,
     pub(in crate::http::console) values: Vec<f64>,
+    /// How many of the first values stand for minutes of which nothing is known.
+    pub(in crate::http::console) unknown: usize,
     pub(in crate::http::console) unit: &'a str,
     pub(in crate::http::console) is_bad: bool,
 }
@@ -19,16 +21,20 @@ const HEIGHT: f64 = 30.0;
 pub(in crate::http::console) fn chart(line: &Line<'_>) -> Markup {
     let most = line.values.iter().copied().fold(0.0, f64::max);
     let last = line.values.last().copied().unwrap_or_default();
-    let points = points(&line.values, most);
-    let width = line.values.len().saturating_sub(1).max(1);
-    let area = format!("0,{HEIGHT} {points} {width},{HEIGHT}");
-    let words = format!(
-        "{}: {} {} in the last whole minute, at most {} in a minute",
+    let (start, width) = (line.unknown, line.values.len().saturating_sub(1).max(1));
+    let points = points(&line.values, start, most);
+    let area = format!("{start},{HEIGHT} {points} {width},{HEIGHT}");
+    let mut words = format!(
+        "{}: {} {} in this minute so far, at most {} in a minute",
         line.name,
         shown(last),
         line.unit,
         shown(most)
     );
+    if start > 0 {
+        let known = line.values.len().saturating_sub(start);
+        words.push_str(&format!("; known of the last {known} minutes alone"));
+    }
     let class = if line.is_bad && most > 0.0 { "line bad" } else { "line" };
     html! {
         li.card {
@@ -37,6 +43,7 @@ pub(in crate::http::console) fn chart(line: &Line<'_>) -> Markup {
             svg class=(class) role="img" aria-label=(words) preserveAspectRatio="none"
                 viewBox={ "0 0 " (width) " " (HEIGHT) } {
                 title { (words) }
+                @if start > 0 { line x1=(start) y1="0" x2=(start) y2=(HEIGHT) {} }
                 polygon points=(area) {}
                 polyline points=(points) {}
             }
@@ -44,12 +51,12 @@ pub(in crate::http::console) fn chart(line: &Line<'_>) -> Markup {
     }
 }
 
-fn points(values: &[f64], most: f64) -> String {
+fn points(values: &[f64], start: usize, most: f64) -> String {
     let scale = if most > 0.0 { (HEIGHT - 2.0) / most } else { 0.0 };
     let point = |(minute, value): (usize, &f64)| {
         format!("{minute},{:.1}", HEIGHT - 1.0 - value.max(0.0) * scale)
     };
-    values.iter().enumerate().map(point).collect::<Vec<_>>().join(" ")
+    values.iter().enumerate().skip(start).map(point).collect::<Vec<_>>().join(" ")
 }
 
 /// A value without more digits than it needs.
@@ -67,7 +74,21 @@ mod tests {
 
     #[test]
     fn the_line_stays_in_its_frame() {
-        assert_eq!(points(&[0.0, 5.0, 10.0], 10.0), "0,29.0 1,15.0 2,1.0");
-        assert_eq!(points(&[0.0, 0.0], 0.0), "0,29.0 1,29.0");
+        assert_eq!(points(&[0.0, 5.0, 10.0], 0, 10.0), "0,29.0 1,15.0 2,1.0");
+        assert_eq!(points(&[0.0, 0.0], 0, 0.0), "0,29.0 1,29.0");
+    }
+
+    #[test]
+    fn the_line_begins_where_something_is_known() {
+        let line = |unknown| {
+            let values = vec![0.0, 5.0, 10.0];
+            chart(&Line { name: "n", values, unknown, unit: "a minute", is_bad: false })
+        };
+        let page = line(1).into_string();
+        assert!(page.contains(r#"<polyline points="1,15.0 2,1.0">"#), "{page}");
+        assert!(page.contains(r#"<line x1="1""#), "{page}");
+        assert!(page.contains("known of the last 2 minutes alone"), "{page}");
+        assert!(!line(0).into_string().contains("<line"), "nothing is left out");
+        assert!(line(3).into_string().contains(r#"<polyline points="">"#), "nothing is known");
     }
 }
