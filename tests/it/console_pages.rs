@@ -107,3 +107,27 @@ async fn a_history_that_has_just_begun_is_not_shown_as_an_hour_of_nothing() {
     assert!(text.contains("The lines begin at <time"), "{text}");
     assert!(!text.contains("polyline points=\"0,"), "{text}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_overview_of_a_demo_leads_to_what_is_broken_on_purpose() {
+    let world = World::demo();
+    let mut demo = world.start(&["up", "--demo"], &[]);
+    demo.wait_for_address("up").await;
+    let api = demo.api();
+    let text = page(&api, "").await.text().await.unwrap();
+    assert!(text.contains("This is a demo") && !text.contains("Broken on purpose"), "{text}");
+    for (order, fault) in [("/demo/broker/hold", "hold"), ("/demo/worker/stop", "stop")] {
+        api.request("POST", order).send().await.unwrap().error_for_status().unwrap();
+        eventually(&format!("the overview blames {order}"), || async {
+            let text = page(&api, "").await.text().await.unwrap();
+            text.contains(&format!("/console/demo#fault-{fault}")).then_some(())
+        })
+        .await;
+        api.request("POST", "/demo/mend").send().await.unwrap().error_for_status().unwrap();
+    }
+    eventually("nothing is blamed any more", || async {
+        let text = page(&api, "").await.text().await.unwrap();
+        (!text.contains("Broken on purpose")).then_some(())
+    })
+    .await;
+}

@@ -7,6 +7,7 @@ use maud::{Markup, html};
 use serde::Deserialize;
 
 use super::letters;
+use super::operate::Demo;
 use crate::http::console::ROOT;
 use crate::http::console::layout::{Page, Place};
 use crate::http::console::parts::{Line, Row, badge, chart, copied, number, table, time};
@@ -52,6 +53,7 @@ struct Letters {
 /// Something that needs somebody.
 #[derive(Deserialize)]
 struct Trouble {
+    kind: String,
     what: String,
     since: Option<DateTime<Utc>>,
     growing: Option<bool>,
@@ -117,11 +119,20 @@ async fn show(viewer: Viewer) -> Result<HttpResponse, Problem> {
         return Ok(viewer.go(&format!("{ROOT}/tasks"), ""));
     }
     let overview: Overview = viewer.client.get("/overview", &[("minutes", "60")]).await?;
+    let demo: Option<Demo> = match viewer.in_demo {
+        // The overview says what is wrong also while this can't be had.
+        true => viewer.client.get("/demo", &[]).await.ok(),
+        false => None,
+    };
     let unknown = overview.minutes_before_history();
     let content = html! {
+        @if viewer.in_demo {
+            p.hint { "This is a demo: nobody's data is in it. Break it on the page "
+                a href={ (ROOT) "/demo" } { "Break it" } ", and see here what that does." }
+        }
         p.verdict.bad[!overview.working].warn[overview.working && !overview.problems.is_empty()]
             role="status" { (capital(&overview.summary)) }
-        (troubles(&overview.problems))
+        (troubles(&overview.problems, demo.as_ref()))
         h2 { "The last hour, by minute" }
         @if let Some(first) = overview.history.get(unknown).filter(|_| unknown > 0) {
             p.faint { "The lines begin at " (time(&first.minute)) ": nothing is known of the time before." }
@@ -146,18 +157,19 @@ fn capital(sentence: &str) -> String {
     })
 }
 
-fn troubles(troubles: &[Trouble]) -> Markup {
+fn troubles(troubles: &[Trouble], demo: Option<&Demo>) -> Markup {
     let row = |trouble: &Trouble| {
         let what = match page_of(&trouble.about) {
             Some(page) => html! { a href=(page) { (trouble.what) } },
             None => html! { (trouble.what) },
         };
+        let fault = demo.and_then(|demo| demo.faults.behind(&trouble.kind, &trouble.what));
         Row::new([
             what,
             html! { @if let Some(since) = &trouble.since { (time(since)) } },
             html! { @if let Some(count) = trouble.count { (number(count)) } },
             html! { @if trouble.growing == Some(true) { (badge("growing")) } },
-            advice(&trouble.press),
+            html! { @if let Some(fault) = fault { p { (fault) } } (advice(&trouble.press)) },
         ])
     };
     let rows: Vec<Row> = troubles.iter().map(row).collect();

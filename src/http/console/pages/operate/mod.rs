@@ -9,6 +9,8 @@ mod demo;
 
 use actix_web::web::{self, ServiceConfig};
 
+pub(super) use demo::Demo;
+
 pub(super) fn routes(config: &mut ServiceConfig) {
     config
         .route("/effects", web::get().to(effects::show))

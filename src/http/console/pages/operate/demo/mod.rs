@@ -1,6 +1,7 @@
 //! Break it: what a demo breaks on purpose, the promise at stake, and the figures that show that it
 //! holds.
 
+mod faults;
 mod orders;
 
 use actix_web::HttpResponse;
@@ -10,32 +11,19 @@ use serde::Deserialize;
 use crate::http::console::ROOT;
 use crate::http::console::form::proof;
 use crate::http::console::layout::{Page, Place};
-use crate::http::console::parts::{Row, badge, number, table};
+use crate::http::console::parts::{Row, number, table};
 use crate::http::console::problem::Problem;
 use crate::http::console::viewer::Viewer;
+use faults::{Faults, title};
 pub(super) use orders::order;
 
 /// What `GET /demo` says.
 #[derive(Deserialize)]
-struct Demo {
-    faults: Faults,
+pub(in crate::http::console::pages) struct Demo {
+    pub(in crate::http::console::pages) faults: Faults,
     trickle: Trickle,
     proof: Proof,
     promises: Vec<Stake>,
-}
-
-#[derive(Deserialize)]
-struct Faults {
-    worker: String,
-    broker: String,
-    mail: MailFault,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct MailFault {
-    failing: i64,
-    for_good: bool,
 }
 
 #[derive(Deserialize)]
@@ -181,18 +169,7 @@ fn row(viewer: &Viewer, demo: &Demo, stake: &Stake) -> Row {
 
 /// A fault: what it is, whether it is there, and the buttons for it.
 fn fault(viewer: &Viewer, demo: &Demo, name: &str) -> Markup {
-    let Faults { worker, broker, mail } = &demo.faults;
-    let fails = |for_good| if mail.for_good == for_good { mail.failing } else { 0 };
-    let (title, state) = match name {
-        "stop" => ("Stop the workers", (worker == "stopped").then(|| badge("stopped"))),
-        "freeze" => ("Freeze a worker", (worker == "frozen").then(|| badge("frozen"))),
-        "hold" => ("Hold the broker", (broker == "held").then(|| badge("held"))),
-        "mail" => ("Mail fails, for now", failing(fails(false))),
-        "mailForGood" => ("Mail is refused, for good", failing(fails(true))),
-        "duplicates" => ("Publish copies", None),
-        "garbage" => ("Publish garbage", None),
-        other => (other, None),
-    };
+    let (title, state) = (title(name), demo.faults.state(name));
     html! {
         p {
             strong { (title) } " "
@@ -235,10 +212,6 @@ fn watched(name: &str) -> Option<&'static str> {
         "mailForGood" | "garbage" => "/dead-letters",
         _ => return None,
     })
-}
-
-fn failing(percent: i64) -> Option<Markup> {
-    (percent > 0).then(|| html! { span.badge.bad { (percent) " % fail" } })
 }
 
 fn to(order: &str) -> String {
