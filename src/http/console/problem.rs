@@ -182,9 +182,14 @@ pub(super) async fn framed(
     let Some(problem) = problem.filter(|problem| !problem.needs_sign_in()).cloned() else {
         return Ok(answer);
     };
-    let Ok(viewer) = Viewer::from_request(answer.request(), &mut Payload::None).await else {
-        return Ok(answer);
+    let viewer = match Viewer::of_failed(answer.request()) {
+        // Whoever waited for an API that is away or over its limit is not kept waiting again.
+        None if problem.retry_after.is_none() && problem.status < 500 => {
+            Viewer::from_request(answer.request(), &mut Payload::None).await.ok()
+        }
+        known => known,
     };
+    let Some(viewer) = viewer else { return Ok(answer) };
     let page = layout::unlisted(problem.status_code(), &problem.title, &viewer, &problem.page());
     Ok(answer.into_response(problem.timed(page)))
 }

@@ -4,7 +4,7 @@ use actix_web::cookie::Cookie;
 use actix_web::dev::Payload;
 use actix_web::http::StatusCode;
 use actix_web::http::header::LOCATION;
-use actix_web::{FromRequest, HttpRequest, HttpResponse};
+use actix_web::{FromRequest, HttpMessage, HttpRequest, HttpResponse};
 use chrono::{DateTime, Utc};
 use futures_util::future::LocalBoxFuture;
 use percent_encoding::percent_decode_str;
@@ -75,6 +75,28 @@ pub(super) struct Viewer {
 }
 
 impl Viewer {
+    /// The one who sent this request.
+    fn new(request: HttpRequest, client: Client, who: Who) -> Viewer {
+        let mut cookies = Vec::new();
+        let form_key = form_key(&request, &mut cookies);
+        let note = cookies::read(&request, NOTE);
+        if note.is_some() {
+            cookies.push(cookies::gone(&request, NOTE));
+        }
+        let note = note.map(|note| percent_decode_str(&note).decode_utf8_lossy().into_owned());
+        let form_token = form::token(&request, &form_key);
+        let address = address(&request).to_owned();
+        let in_demo = request.app_data::<InDemo>().is_some_and(|is| is.0);
+        Viewer { client, who, address, form_token, note, cookies, in_demo, request }
+    }
+
+    /// The one who sent a request that has failed, if it was known by then who that is.
+    pub(super) fn of_failed(request: &HttpRequest) -> Option<Viewer> {
+        let who = request.extensions().get::<Who>().cloned()?;
+        let token = cookies::read(request, SESSION).map(Secret::new);
+        Some(Viewer::new(request.clone(), client(request, token).ok()?, who))
+    }
+
     /// Whether they may do anything.
     pub(super) fn is_admin(&self) -> bool {
         self.who.role == Role::Admin
@@ -137,24 +159,19 @@ impl FromRequest for Viewer {
         Box::pin(async move {
             let token = cookies::read(&request, SESSION).map(Secret::new);
             let client = client(&request, token)?;
-            let address = request.uri().path_and_query().map_or("", |target| target.as_str());
-            let who = client
+            let who: Who = client
                 .get("/sessions/current", &[])
                 .await
-                .map_err(|problem| problem.on_the_way_to(address))?;
-            let mut cookies = Vec::new();
-            let form_key = form_key(&request, &mut cookies);
-            let note = cookies::read(&request, NOTE);
-            if note.is_some() {
-                cookies.push(cookies::gone(&request, NOTE));
-            }
-            let note = note.map(|note| percent_decode_str(&note).decode_utf8_lossy().into_owned());
-            let form_token = form::token(&request, &form_key);
-            let address = address.to_owned();
-            let in_demo = request.app_data::<InDemo>().is_some_and(|is| is.0);
-            Ok(Viewer { client, who, address, form_token, note, cookies, in_demo, request })
+                .map_err(|problem| problem.on_the_way_to(address(&request)))?;
+            request.extensions_mut().insert(who.clone());
+            Ok(Viewer::new(request, client, who))
         })
     }
+}
+
+/// The path and query of a request.
+fn address(request: &HttpRequest) -> &str {
+    request.uri().path_and_query().map_or("", |target| target.as_str())
 }
 
 /// A client for whoever sent this request.
