@@ -10,22 +10,22 @@ use serde_json::json;
 
 use taskd_testing::{Api, World, eventually};
 
-const PASSWORD: &str = "correct horse";
+pub const PASSWORD: &str = "correct horse";
 
 /// A browser's cookies and forms, without a browser.
-struct Visitor {
-    base: String,
-    client: Client,
-    cookies: Vec<(String, String)>,
+pub struct Visitor {
+    pub base: String,
+    pub client: Client,
+    pub cookies: Vec<(String, String)>,
 }
 
 impl Visitor {
-    fn new(api: &Api) -> Visitor {
+    pub fn new(api: &Api) -> Visitor {
         let client = Client::builder().redirect(Policy::none()).build().unwrap();
         Visitor { base: api.base.clone(), client, cookies: Vec::new() }
     }
 
-    fn cookie(&self) -> String {
+    pub fn cookie(&self) -> String {
         let pairs = self.cookies.iter().map(|(name, value)| format!("{name}={value}"));
         pairs.collect::<Vec<_>>().join("; ")
     }
@@ -41,27 +41,27 @@ impl Visitor {
         }
     }
 
-    async fn get(&mut self, path: &str) -> Response {
+    pub async fn get(&mut self, path: &str) -> Response {
         let request = self.client.get(format!("{}{path}", self.base));
         let response = request.header(COOKIE, self.cookie()).send().await.unwrap();
         self.keep(response.headers());
         response
     }
 
-    async fn page(&mut self, path: &str) -> String {
+    pub async fn page(&mut self, path: &str) -> String {
         let response = self.get(path).await;
         assert_eq!(response.status(), StatusCode::OK, "{path}");
         response.text().await.unwrap()
     }
 
     /// The token that the forms of a page have.
-    async fn form_token(&mut self, path: &str) -> String {
+    pub async fn form_token(&mut self, path: &str) -> String {
         let page = self.get(path).await.text().await.unwrap();
         let (_, rest) = page.split_once("name=\"formToken\" value=\"").unwrap();
         rest.split('"').next().unwrap().to_owned()
     }
 
-    async fn send(
+    pub async fn send(
         &mut self,
         path: &str,
         fields: &[(&str, &str)],
@@ -79,7 +79,7 @@ impl Visitor {
         response
     }
 
-    async fn sign_in(&mut self, email: &str) {
+    pub async fn sign_in(&mut self, email: &str) {
         let token = self.form_token("/console/sign-in").await;
         let fields = [("email", email), ("password", PASSWORD), ("formToken", &*token)];
         let response = self.send("/console/sign-in", &fields, &[]).await;
@@ -87,7 +87,7 @@ impl Visitor {
     }
 }
 
-async fn user(api: &Api, email: &str, role: &str) {
+pub async fn user(api: &Api, email: &str, role: &str) {
     let given = json!({ "email": email, "name": email, "role": role, "password": PASSWORD });
     api.post("/users", given).await.expect(201);
 }

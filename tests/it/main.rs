@@ -23,6 +23,7 @@ mod cache_identity;
 mod commit;
 mod console;
 mod console_pages;
+mod console_edges;
 mod contract_broker;
 mod contract_cache;
 mod contract_limiter;

@@ -7,13 +7,14 @@ use std::sync::LazyLock;
 use actix_web::http::header::{
     ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, VARY,
 };
-use actix_web::web::{self, Bytes, ServiceConfig};
+use actix_web::web::{Bytes, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use sha2::{Digest, Sha256};
 
 use super::ROOT;
+use super::addresses::page;
 use super::problem::Problem;
 
 /// A year: the longest that caches care for.
@@ -54,7 +55,7 @@ pub(super) fn link(name: &str) -> &'static str {
 }
 
 pub(super) fn routes(config: &mut ServiceConfig) {
-    config.route("/assets/{name}", web::get().to(file));
+    config.service(page("/assets/{name}", file));
 }
 
 async fn file(request: HttpRequest) -> Result<HttpResponse, Problem> {

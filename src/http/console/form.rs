@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use actix_web::dev::Payload;
 use actix_web::http::StatusCode;
-use actix_web::http::header::{HOST, ORIGIN};
+use actix_web::http::header::{CONTENT_TYPE, HOST, ORIGIN};
 use actix_web::web::Bytes;
 use actix_web::{FromRequest, HttpRequest};
 use base64::Engine;
@@ -15,6 +15,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::NaiveDateTime;
 use futures_util::future::LocalBoxFuture;
 use maud::{Markup, html};
+use percent_encoding::percent_decode;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tokio::time::timeout;
@@ -26,6 +27,9 @@ use crate::http::middleware::hosts::is_own;
 
 /// How long a browser may take to send a form.
 const SLOWEST: Duration = Duration::from_secs(10);
+
+/// The media type of forms. Others than it (files, plain text) are not read as if they were one.
+const MEDIA_TYPE: &str = "application/x-www-form-urlencoded";
 
 /// The field with the token.
 const TOKEN: &str = "formToken";
@@ -99,6 +103,10 @@ impl FromRequest for Form {
                 let detail = "Open the console in a tab of its own, and send the form from there.";
                 return Err(refused("The form comes from another site", detail));
             }
+            if !is_form(&request) {
+                let (title, detail) = ("This is no form", format!("Send {MEDIA_TYPE}."));
+                return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, title, &detail));
+            }
             let body = timeout(SLOWEST, body).await.map_err(|_| {
                 Problem::new(
                     StatusCode::REQUEST_TIMEOUT,
@@ -110,6 +118,11 @@ impl FromRequest for Form {
                 let detail = "256 kB are the most that a form may have.";
                 Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "The form is too large", detail)
             })?;
+            // The parser would put other characters in their place.
+            if percent_decode(&body).decode_utf8().is_err() {
+                let (title, detail) = ("The form can't be read", "Send its text in UTF-8.");
+                return Err(Problem::new(StatusCode::BAD_REQUEST, title, detail));
+            }
             let fields = url::form_urlencoded::parse(&body).into_owned();
             let form = Form(fields.collect());
             let key = cookies::read(&request, FORM);
@@ -135,6 +148,12 @@ pub(super) fn token(request: &HttpRequest, key: &str) -> String {
     hash.update(b"\0");
     hash.update(key);
     URL_SAFE_NO_PAD.encode(hash.finalize())
+}
+
+fn is_form(request: &HttpRequest) -> bool {
+    let given = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let essence = given.and_then(|given| given.split(';').next()).unwrap_or_default();
+    essence.trim().eq_ignore_ascii_case(MEDIA_TYPE)
 }
 
 /// Whether a browser says that another site's page sends this. A client that says nothing is judged
@@ -165,6 +184,7 @@ mod tests {
     use super::*;
 
     async fn read(request: TestRequest, body: String) -> Result<Form, Problem> {
+        let request = request.insert_header((CONTENT_TYPE, MEDIA_TYPE));
         let (request, mut payload) = request.set_payload(body).to_http_parts();
         Form::from_request(&request, &mut payload).await
     }

@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use actix_web::HttpResponse;
 use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE};
-use actix_web::web::{self, Bytes, Data, Query, ServiceConfig};
+use actix_web::web::{Bytes, Data, Query, ServiceConfig};
 use futures_util::Stream;
 use serde::Deserialize;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::ROOT;
+use super::addresses::page;
 use super::viewer::Viewer;
 use crate::ground::shutdown::Shutdown;
 use crate::http::middleware::observe::Stopping;
@@ -36,7 +36,7 @@ const CHANGED: &[u8] = b"event: changed\ndata: now\n\n";
 const STILL_HERE: &[u8] = b": still here\n\n";
 
 pub(super) fn routes(config: &mut ServiceConfig) {
-    config.route(&format!("{ROOT}/live"), web::get().to(stream));
+    config.service(page("/live", stream));
 }
 
 /// The turns of a process's streams.

@@ -17,6 +17,7 @@ mod sign_in;
 mod viewer;
 mod form;
 mod problem;
+mod addresses;
 mod cookies;
 mod client;
 mod assets;
@@ -43,12 +44,13 @@ pub(in crate::http) struct InDemo(pub(in crate::http) bool);
 /// Registers every page. What a page asks of the API ends within the time that a request may take.
 pub(in crate::http) fn routes(config: &mut ServiceConfig) {
     let root = || async { HttpResponse::Found().insert_header((LOCATION, ROOT)).finish() };
-    config.route("/", web::get().to(root)).configure(live::routes).service(
+    config.service(addresses::page("/", root)).service(
         web::scope(ROOT)
             .wrap(from_fn(problem::framed))
             .app_data(QueryConfig::default().error_handler(|_, _| Problem::unreadable().into()))
             .configure(assets::routes)
             .configure(sign_in::routes)
+            .configure(live::routes)
             .configure(pages::routes),
     );
 }

@@ -10,6 +10,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::ROOT;
+use super::addresses::{form, page_and_form};
 use super::cookies::{self, SESSION};
 use super::form::{self, Form, proof_of};
 use super::layout;
@@ -18,9 +19,7 @@ use super::viewer::{Viewer, Who, client, form_key, inside};
 use crate::ground::secret::Secret;
 
 pub(super) fn routes(config: &mut ServiceConfig) {
-    config
-        .service(web::resource("/sign-in").route(web::get().to(ask)).route(web::post().to(sign_in)))
-        .route("/sign-out", web::post().to(sign_out));
+    config.service(page_and_form("/sign-in", ask, sign_in)).service(form("/sign-out", sign_out));
 }
 
 #[derive(Deserialize)]

@@ -2,7 +2,7 @@
 
 use actix_web::cookie::Cookie;
 use actix_web::dev::Payload;
-use actix_web::http::StatusCode;
+use actix_web::http::Method;
 use actix_web::http::header::LOCATION;
 use actix_web::{FromRequest, HttpMessage, HttpRequest, HttpResponse};
 use chrono::{DateTime, Utc};
@@ -159,10 +159,12 @@ impl FromRequest for Viewer {
         Box::pin(async move {
             let token = cookies::read(&request, SESSION).map(Secret::new);
             let client = client(&request, token)?;
+            // Where a form is sent there is nothing to look at after signing in.
+            let wanted = if request.method() == Method::GET { address(&request) } else { ROOT };
             let who: Who = client
                 .get("/sessions/current", &[])
                 .await
-                .map_err(|problem| problem.on_the_way_to(address(&request)))?;
+                .map_err(|problem| problem.on_the_way_to(wanted))?;
             request.extensions_mut().insert(who.clone());
             Ok(Viewer::new(request, client, who))
         })

@@ -1,11 +1,12 @@
 //! An event: its story from the commit to its effects, and why it is not done.
 
 use actix_web::HttpResponse;
-use actix_web::web::{self, Data, ServiceConfig};
+use actix_web::web::{Data, ServiceConfig};
 use maud::{Markup, html};
 
 use crate::http::ConsoleSettings;
 use crate::http::console::ROOT;
+use crate::http::console::addresses::page;
 use crate::http::console::layout::{Page, Place};
 use crate::http::console::parts::{Row, badge, copied, json, table, time, tone};
 use crate::http::console::problem::Problem;
@@ -13,7 +14,7 @@ use crate::http::console::viewer::Viewer;
 use crate::http::dto::{EffectView, EventDetailView, StoryLineView};
 
 pub(super) fn routes(config: &mut ServiceConfig) {
-    config.route("/events/{id}", web::get().to(show));
+    config.service(page("/events/{id}", show));
 }
 
 async fn show(viewer: Viewer, settings: Data<ConsoleSettings>) -> Result<HttpResponse, Problem> {

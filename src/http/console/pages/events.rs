@@ -1,13 +1,14 @@
 //! Events: the newest as they come, and a search by state, type, task and time.
 
 use actix_web::HttpResponse;
-use actix_web::web::{self, Query, ServiceConfig};
+use actix_web::web::{Query, ServiceConfig};
 use maud::{Markup, html};
 use serde::Deserialize;
 
 use crate::domain::catalog;
 use crate::domain::processing::state::EventState;
 use crate::http::console::ROOT;
+use crate::http::console::addresses::page;
 use crate::http::console::client::segment;
 use crate::http::console::form::utc;
 use crate::http::console::layout::{Page, Place};
@@ -19,7 +20,7 @@ use crate::http::console::viewer::Viewer;
 use crate::http::dto::EventView;
 
 pub(super) fn routes(config: &mut ServiceConfig) {
-    config.route("/events", web::get().to(show));
+    config.service(page("/events", show));
 }
 
 /// What the reader has asked for: the parameters of `GET /events`.

@@ -10,16 +10,17 @@ mod people;
 
 use actix_web::web::{self, ServiceConfig};
 
-use super::problem::Problem;
+use super::addresses::{no_more_than_a_page, nothing_here};
 
 pub(super) fn routes(config: &mut ServiceConfig) {
     config
         .configure(overview::routes)
+        .service(no_more_than_a_page(""))
         .configure(tasks::routes)
         .configure(events::routes)
         .configure(event::routes)
         .configure(letters::routes)
         .configure(operate::routes)
         .configure(people::routes)
-        .default_service(web::route().to(|| async { Err::<&str, _>(Problem::missing()) }));
+        .default_service(web::to(nothing_here));
 }

@@ -7,32 +7,25 @@ mod edit;
 mod orders;
 mod replay;
 
-use actix_web::web::{self, ServiceConfig};
+use actix_web::web::ServiceConfig;
 use maud::html;
 
 use crate::dead_letters::DeadLetter;
 use crate::http::console::ROOT;
+use crate::http::console::addresses::{form, page, page_and_form};
 use crate::http::console::parts::{Row, badge, time_or};
 
 pub(super) fn routes(config: &mut ServiceConfig) {
     config
-        .route("/dead-letters", web::get().to(groups::show))
-        .route("/dead-letters/groups/{group}", web::get().to(group::show))
-        .service(
-            web::resource("/dead-letters/replays")
-                .route(web::get().to(replay::list))
-                .route(web::post().to(orders::replay)),
-        )
-        .route("/dead-letters/replays/{id}", web::get().to(replay::show))
-        .route("/dead-letters/replays/{id}/{order}", web::post().to(orders::steer))
-        .route("/dead-letters/discard", web::post().to(orders::discard))
-        .route("/dead-letters/letters", web::get().to(letter::list))
-        .route("/dead-letters/letters/{id}", web::get().to(letter::show))
-        .service(
-            web::resource("/dead-letters/letters/{id}/edit")
-                .route(web::get().to(edit::ask))
-                .route(web::post().to(edit::send)),
-        );
+        .service(page("/dead-letters", groups::show))
+        .service(page("/dead-letters/groups/{group}", group::show))
+        .service(page_and_form("/dead-letters/replays", replay::list, orders::replay))
+        .service(page("/dead-letters/replays/{id}", replay::show))
+        .service(form("/dead-letters/replays/{id}/{order}", orders::steer))
+        .service(form("/dead-letters/discard", orders::discard))
+        .service(page("/dead-letters/letters", letter::list))
+        .service(page("/dead-letters/letters/{id}", letter::show))
+        .service(page_and_form("/dead-letters/letters/{id}/edit", edit::ask, edit::send));
 }
 
 /// The address of a letter's page.

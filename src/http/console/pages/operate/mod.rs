@@ -7,18 +7,20 @@ mod doctor;
 mod configuration;
 mod demo;
 
-use actix_web::web::{self, ServiceConfig};
+use actix_web::web::ServiceConfig;
+
+use crate::http::console::addresses::{form, page};
 
 pub(super) use demo::Demo;
 
 pub(super) fn routes(config: &mut ServiceConfig) {
     config
-        .route("/effects", web::get().to(effects::show))
-        .route("/effects/{name}/{order}", web::post().to(effects::order))
-        .route("/processes", web::get().to(processes::show))
-        .route("/audit", web::get().to(audit::show))
-        .route("/doctor", web::get().to(doctor::show))
-        .route("/configuration", web::get().to(configuration::show))
-        .route("/demo", web::get().to(demo::show))
-        .route("/demo/{fault}/{order}", web::post().to(demo::order));
+        .service(page("/effects", effects::show))
+        .service(form("/effects/{name}/{order}", effects::order))
+        .service(page("/processes", processes::show))
+        .service(page("/audit", audit::show))
+        .service(page("/doctor", doctor::show))
+        .service(page("/configuration", configuration::show))
+        .service(page("/demo", demo::show))
+        .service(form("/demo/{fault}/{order}", demo::order));
 }

@@ -4,31 +4,21 @@ mod users;
 mod categories;
 mod account;
 
-use actix_web::web::{self, ServiceConfig};
+use actix_web::web::ServiceConfig;
+
+use crate::http::console::addresses::{form, page, page_and_form};
 
 pub(super) fn routes(config: &mut ServiceConfig) {
     config
-        .service(
-            web::resource("/users")
-                .route(web::get().to(users::show))
-                .route(web::post().to(users::create)),
-        )
-        .service(
-            web::resource("/users/{id}")
-                .route(web::get().to(users::one))
-                .route(web::post().to(users::update)),
-        )
-        .route("/users/{id}/delete", web::post().to(users::delete))
-        .route("/users/{id}/{what}/end", web::post().to(users::end))
-        .service(
-            web::resource("/categories")
-                .route(web::get().to(categories::show))
-                .route(web::post().to(categories::create)),
-        )
-        .route("/categories/{id}", web::post().to(categories::rename))
-        .route("/categories/{id}/delete", web::post().to(categories::delete))
-        .route("/account", web::get().to(account::show))
-        .route("/account/password", web::post().to(account::change_password))
-        .route("/account/tokens", web::post().to(account::make_token))
-        .route("/account/{what}/end", web::post().to(account::end));
+        .service(page_and_form("/users", users::show, users::create))
+        .service(page_and_form("/users/{id}", users::one, users::update))
+        .service(form("/users/{id}/delete", users::delete))
+        .service(form("/users/{id}/{what}/end", users::end))
+        .service(page_and_form("/categories", categories::show, categories::create))
+        .service(form("/categories/{id}", categories::rename))
+        .service(form("/categories/{id}/delete", categories::delete))
+        .service(page("/account", account::show))
+        .service(form("/account/password", account::change_password))
+        .service(form("/account/tokens", account::make_token))
+        .service(form("/account/{what}/end", account::end));
 }

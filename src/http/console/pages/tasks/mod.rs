@@ -5,33 +5,26 @@ mod board;
 mod one;
 mod edit;
 
-use actix_web::web::{self, ServiceConfig};
+use actix_web::web::ServiceConfig;
 use maud::{Markup, html};
 use serde::Deserialize;
 
 use crate::domain::task::{Status, Task};
 use crate::http::console::ROOT;
+use crate::http::console::addresses::{form, page, page_and_form};
 use crate::http::console::parts::{Choice, Listed};
 use crate::http::console::problem::Problem;
 use crate::http::console::viewer::{Person, Viewer};
 
 pub(super) fn routes(config: &mut ServiceConfig) {
     config
-        .service(
-            web::resource("/tasks")
-                .route(web::get().to(list::show))
-                .route(web::post().to(edit::create)),
-        )
-        .route("/tasks/new", web::get().to(edit::ask))
-        .route("/board", web::get().to(board::show))
-        .service(
-            web::resource("/tasks/{id}")
-                .route(web::get().to(one::show))
-                .route(web::post().to(edit::update)),
-        )
-        .route("/tasks/{id}/edit", web::get().to(edit::ask_change))
-        .route("/tasks/{id}/status", web::post().to(edit::set_status))
-        .route("/tasks/{id}/delete", web::post().to(edit::delete));
+        .service(page_and_form("/tasks", list::show, edit::create))
+        .service(page("/tasks/new", edit::ask))
+        .service(page("/board", board::show))
+        .service(page_and_form("/tasks/{id}", one::show, edit::update))
+        .service(page("/tasks/{id}/edit", edit::ask_change))
+        .service(form("/tasks/{id}/status", edit::set_status))
+        .service(form("/tasks/{id}/delete", edit::delete));
 }
 
 /// A category, as pages show one.
