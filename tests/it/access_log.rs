@@ -1,7 +1,9 @@
 //! What a process says of the requests, deliveries and mails that pass through it.
 
+use reqwest::StatusCode;
 use serde_json::{Value, json};
 
+use crate::console::{PASSWORD, Visitor, user};
 use taskd_testing::{Process, Raw, Smtp, Verdict, World};
 
 fn requests(process: &Process) -> Vec<(String, String, u64)> {
@@ -129,4 +131,44 @@ async fn libraries_speak_at_debug_and_no_level_shows_what_a_statement_is_about()
     serve
         .log("a statement", |line| line["target"].as_str().unwrap().starts_with("tokio_postgres"))
         .await;
+}
+
+/// The log's line of a page, and who the API's line of the same request names.
+async fn callers(process: &Process, path: &str) -> (Value, Value) {
+    let page = process.log(path, |line| line["path"] == path && line["route"].is_string()).await;
+    let of_page = |line: &Value| {
+        line["request_id"] == page["request_id"] && line["path"] == "/sessions/current"
+    };
+    let asked = process.log("the API's line", of_page).await;
+    (page["caller"].clone(), asked["caller"].clone())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs services: scripts/test"]
+async fn the_log_names_who_a_page_is_shown_to() {
+    let world = World::new().await;
+    let token = world.token(&["--user", "1", "--admin"]).await;
+    let serve = world.serve_with(&[("TASKD_AUTH", "tokens")]).await;
+    let api = serve.api().with_token(&token);
+    user(&api, "m@example.com", "member").await;
+    let mut nobody = Visitor::new(&api);
+    nobody.get("/console/account").await;
+    assert_eq!(callers(&serve, "/console/account").await, (json!("none"), json!("none")));
+
+    let mut member = Visitor::new(&api);
+    member.sign_in("m@example.com").await;
+    member.page("/console/tasks").await;
+    let (page, asked) = callers(&serve, "/console/tasks").await;
+    assert_eq!((&page, page.as_str().unwrap().starts_with("user ")), (&asked, true));
+    // A page that is refused is named too.
+    assert_eq!(member.get("/console/events").await.status(), StatusCode::FORBIDDEN);
+    assert_eq!(callers(&serve, "/console/events").await, (page.clone(), page));
+
+    let mut admin = Visitor::new(&api);
+    let form_token = admin.form_token("/console/sign-in").await;
+    admin.send("/console/sign-in", &[("token", &token), ("formToken", &form_token)], &[]).await;
+    admin.page("/console/users").await;
+    let (page, asked) = callers(&serve, "/console/users").await;
+    assert_eq!((&page, page.as_str().unwrap().starts_with("token ")), (&asked, true));
+    assert!(!serve.text().contains(PASSWORD) && !serve.text().contains(&token));
 }

@@ -1,6 +1,5 @@
 //! The console's way to the API: the service that answers other clients, called in the process.
 
-use std::net::SocketAddr;
 use std::rc::Rc;
 
 use actix_http::Request;
@@ -22,6 +21,7 @@ use url::form_urlencoded::Serializer;
 
 use super::problem::Problem;
 use crate::ground::secret::Secret;
+use crate::http::middleware::observe::note_reader;
 use crate::http::request_id::RequestId;
 
 /// The longest answer of the API that a page reads, in bytes. A page of dead letters with bodies of
@@ -60,7 +60,8 @@ impl Api {
 pub(super) struct Client {
     api: Api,
     token: Option<Secret>,
-    peer: Option<SocketAddr>,
+    /// The request for the page.
+    page: HttpRequest,
     headers: HeaderMap,
 }
 
@@ -70,14 +71,14 @@ pub(super) type Query<'a> = [(&'a str, &'a str)];
 
 impl Client {
     /// A client for the one who sent this request.
-    pub(super) fn new(api: Api, request: &HttpRequest, token: Option<Secret>) -> Client {
+    pub(super) fn new(api: Api, page: &HttpRequest, token: Option<Secret>) -> Client {
         let mut headers = HeaderMap::new();
         for name in FORWARDED.map(HeaderName::from_static).into_iter().chain([HOST]) {
-            for value in request.headers().get_all(&name) {
+            for value in page.headers().get_all(&name) {
                 headers.append(name.clone(), value.clone());
             }
         }
-        Client { api, token, peer: request.peer_addr(), headers }
+        Client { api, token, page: page.clone(), headers }
     }
 
     /// Reads what a route says.
@@ -142,7 +143,7 @@ impl Client {
         let head = request.head_mut();
         head.method = method;
         head.uri = target.parse::<Uri>().map_err(|_| Problem::unreadable())?;
-        head.peer_addr = self.peer;
+        head.peer_addr = self.page.peer_addr();
         head.headers = self.headers.clone();
         let mut set = |name: HeaderName, value: &str| {
             let value = HeaderValue::from_str(value).map_err(|_| Problem::unreadable());
@@ -164,6 +165,7 @@ impl Client {
             set(AUTHORIZATION, &format!("Bearer {}", token.expose()))?;
         }
         let response = (self.api.0)(request).await.map_err(|_| Problem::unreadable())?;
+        note_reader(&self.page, response.request());
         Answer::of(response.into_parts().1).await
     }
 }

@@ -8,7 +8,7 @@ use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::header::CONTENT_TYPE;
 use actix_web::http::{ConnectionType, Method, StatusCode};
 use actix_web::middleware::Next;
-use actix_web::{Error, HttpMessage, ResponseError, web};
+use actix_web::{Error, HttpMessage, HttpRequest, ResponseError, web};
 
 use crate::access::Caller;
 use crate::ground::shutdown::Shutdown;
@@ -66,11 +66,27 @@ pub async fn observe<B: MessageBody + 'static>(
         // The path without the query: search terms are private.
         let path = response.request().path();
         let (status, ms) = (status.as_u16(), (elapsed.as_secs_f64() * 1e4).round() / 10.0);
-        let caller = response.request().extensions().get::<Caller>().map(Caller::actor);
-        let caller = caller.map_or("none".to_owned(), |actor| actor.to_string());
+        let caller = caller_of(response.request());
+        let caller = caller.map_or("none".to_owned(), |caller| caller.actor().to_string());
         tracing::info!(%method, route, path, status, ms, request_id = id, caller, "request");
     }
     Ok(response)
+}
+
+/// Who a page of the console is shown to, for its line in the log. It is a type of its own, so that
+/// no handler can take it for a caller of its route.
+struct Reader(Caller);
+
+/// Notes that a page is shown to whoever a request to the API came from that it has made.
+pub(in crate::http) fn note_reader(page: &HttpRequest, asked: &HttpRequest) {
+    if let Some(caller) = caller_of(asked) {
+        page.extensions_mut().insert(Reader(caller));
+    }
+}
+
+fn caller_of(request: &HttpRequest) -> Option<Caller> {
+    let extensions = request.extensions();
+    extensions.get::<Caller>().copied().or_else(|| Some(extensions.get::<Reader>()?.0))
 }
 
 /// Tells whether the process is stopping. From then on each response closes its connection.
