@@ -10,6 +10,7 @@
 mod browser;
 mod demo;
 mod failures;
+mod live;
 mod looks;
 mod pages;
 mod people;

@@ -24,6 +24,7 @@ mod commit;
 mod console;
 mod console_pages;
 mod console_edges;
+mod console_letters;
 mod contract_broker;
 mod contract_cache;
 mod contract_limiter;

@@ -264,3 +264,34 @@ async fn while_the_broker_is_away_no_old_figure_is_shown() {
     let text = work.api().get("/metrics").await.text;
     assert!(!text.contains("taskd_queue_messages{"), "{text}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs services: scripts/test"]
+async fn what_was_parked_or_is_replayed_is_not_measured_from_its_commit() {
+    let world = World::new().await;
+    let smtp = Smtp::start().await;
+    let serve = world.serve().await;
+    let api = serve.api();
+    world.run(&["effects", "pause", "email"]).await.succeeded();
+    let work = world.work_mailing("w", &smtp).await;
+    let measured = || async { work.api().metric("taskd_commit_to_effect_seconds_count", "").await };
+    assert_eq!(measured().await, 0.0);
+    api.task("parked", Some(1)).await;
+    eventually("it is parked", || async {
+        (api.get("/effects").await.expect(200)["data"][1]["parked"] == 1).then_some(())
+    })
+    .await;
+    assert_eq!(measured().await, 1.0, "its first delivery is like any other's");
+    world.run(&["effects", "resume", "email"]).await.succeeded();
+    smtp.wait_for(1).await;
+    assert_eq!(measured().await, 1.0, "it has come back");
+
+    smtp.set(Verdict::RefuseAll);
+    api.task("dead", Some(1)).await;
+    world.dead_letters(1).await;
+    assert_eq!(measured().await, 2.0);
+    smtp.set(Verdict::Accept);
+    world.run(&["dlq", "replay", "--all"]).await.succeeded();
+    smtp.wait_for(2).await;
+    assert_eq!(measured().await, 2.0, "it is replayed");
+}
