@@ -2,8 +2,8 @@
 
 use actix_web::cookie::Cookie;
 use actix_web::dev::Payload;
-use actix_web::http::Method;
 use actix_web::http::header::LOCATION;
+use actix_web::http::{Method, StatusCode};
 use actix_web::{FromRequest, HttpMessage, HttpRequest, HttpResponse};
 use chrono::{DateTime, Utc};
 use futures_util::future::LocalBoxFuture;
