@@ -134,6 +134,8 @@ async fn what_is_written_for_an_effect_stays_in_its_form() {
         (effects["data"][1]["breaker"] == "open").then_some(())
     })
     .await;
+    // The forms that come have another proof than those that are there, as after signing in again.
+    browser.driver.delete_cookie("taskd_form").await.unwrap();
     browser.run(FETCH, vec![]).await;
     browser.sees("#effect-email", "the breaker is open").await;
     browser.find("#effect-email button[aria-label='Resume email']").await;
@@ -148,5 +150,14 @@ async fn what_is_written_for_an_effect_stays_in_its_form() {
     browser.sees("#effect-activity", "for the log").await;
     let email = browser.find("#effect-email").await.text().await.unwrap();
     assert!(!email.contains("paused by"), "{email}");
+
+    // A button that has the focus does not become the one that does the opposite.
+    browser.sees("#state", "live").await;
+    let focus = "document.querySelector('#effect-activity button').focus()";
+    browser.run(focus, vec![]).await;
+    instance.api.post("/effects/activity/resume", json!({})).await.expect(200);
+    browser.find("#effect-activity button[aria-label='Pause activity']").await;
+    let focused = "return document.activeElement.getAttribute('aria-label')";
+    assert_eq!(browser.run(focused, vec![]).await, json!(null));
     browser.was_clean().await;
 }
