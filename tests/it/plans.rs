@@ -5,10 +5,12 @@ use std::time::Duration;
 use chrono::Utc;
 use taskd::domain::event::{Actor, Event, NewEvent, Origin};
 use taskd::domain::processing::effect::EffectKey;
+use taskd::domain::processing::state::EventState;
 use taskd::domain::task::{Status, Task, TaskFields, events};
 use taskd::ground::tls::Tls;
 use taskd::store::delivery::processed::{self, EventRecord, Finished};
 use taskd::store::delivery::queue::{self, NewRow};
+use taskd::store::events::{self as outbox, EventQuery};
 use taskd::store::{Connection, PostgresUrl, Store, activity, tasks};
 
 use taskd_testing::World;
@@ -119,6 +121,53 @@ fn row(queue: &str) -> NewRow {
         headers: "{}".into(),
         body: b"{}".to_vec(),
     }
+}
+
+/// With all events done, to say that none is queued must not take reading all of them.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs services: scripts/test"]
+async fn what_is_queued_is_found_without_reading_what_is_done() {
+    const DONE: i64 = 30_000;
+    let world = World::new().await;
+    let db = world.db().await;
+    db.run(&format!(
+        "INSERT INTO events (id, task_id, task_version, type, payload, occurred_at, published_at)
+         SELECT gen_random_uuid(), 1, n, 'TASK_UPDATED', '{{}}', now(), now()
+         FROM generate_series(1, {DONE}) AS n;
+         UPDATE unfinished_events_mark SET seq = (SELECT last_value FROM events_seq_seq),
+                                           next_seq = (SELECT last_value FROM events_seq_seq)"
+    ))
+    .await;
+    db.run("VACUUM ANALYZE events").await;
+    let url = PostgresUrl::parse(world.database_url(), &Tls::default()).unwrap();
+    let store = Store::new(&url, 1).unwrap();
+    let mut connection = store.connection().await.unwrap();
+    for state in [EventState::Queued, EventState::Retrying, EventState::Dead] {
+        let query = EventQuery { state: Some(state), ..EventQuery::default() };
+        let before = rows_read(&mut connection).await;
+        let found = outbox::list(&mut connection, &query, None, 50).await.unwrap();
+        let count = outbox::count(&mut connection, &query).await.unwrap();
+        assert_eq!((found.len(), count), (0, 0));
+        let read = rows_read(&mut connection).await - before;
+        assert!(read < DONE / 10, "{read} rows were read to find what is {}", state.as_str());
+    }
+}
+
+/// How many rows of the events this connection's statements have read so far.
+async fn rows_read(connection: &mut Connection) -> i64 {
+    #[derive(diesel::QueryableByName)]
+    struct Read {
+        #[diesel(sql_type = diesel::sql_types::BigInt)]
+        count: i64,
+    }
+    let flush = diesel::sql_query("SELECT pg_stat_force_next_flush()");
+    diesel_async::RunQueryDsl::execute(flush, connection).await.unwrap();
+    let query = diesel::sql_query(
+        "SELECT (seq_tup_read + coalesce(idx_tup_fetch, 0))::bigint AS count
+         FROM pg_stat_user_tables WHERE relname = 'events'",
+    );
+    let read: Read = diesel_async::RunQueryDsl::get_result(query, connection).await.unwrap();
+    read.count
 }
 
 /// Nobody else does it there.
