@@ -34,7 +34,7 @@ async fn follow(api: Api, page: usize, open: Arc<AtomicUsize>, fetched: Arc<Atom
     let (path, topics) = PAGES[page % PAGES.len()];
     let stream = format!("{}/console/live?topics={topics}", api.base);
     // Longer than the whole measurement, unlike other requests.
-    let client = reqwest::Client::new();
+    let client = taskd_testing::http().build().unwrap();
     let mut stream = client.get(stream).send().await.unwrap();
     open.fetch_add(1, Ordering::Relaxed);
     while let Ok(Some(said)) = stream.chunk().await {

@@ -1,7 +1,9 @@
 //! The interface to a message broker: what the rest of taskd needs of one, and its types.
 
 pub mod amqp;
+pub mod event_message;
 pub mod kept;
+pub mod management;
 pub mod message;
 pub mod signature;
 pub mod tables;

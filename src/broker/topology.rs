@@ -17,12 +17,15 @@ const DELIVERY_LIMIT: i64 = 20;
 /// it. Reading a dead letter counts as a delivery, so the limit of their queue is out of reach.
 const NO_DELIVERY_LIMIT: i64 = i32::MAX as i64;
 
-/// Every queue of one taskd system. Messages reach them by the default exchange, so taskd has no
-/// exchange and no binding of its own.
+/// Every queue of one taskd system. Messages reach them by the default exchange: no binding of
+/// anybody's can keep them from their queue. The exchange for others is apart from all that.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Topology {
     /// The queues, main queue first, dead-letter queue last.
     pub queues: Vec<Queue>,
+    /// Where events are published for others.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exchange: Option<Exchange>,
     #[serde(skip)]
     delay_prefix: String,
 }
@@ -36,6 +39,23 @@ pub struct Queue {
     pub purpose: &'static str,
     /// The optional arguments (<https://www.rabbitmq.com/docs/queues#optional-arguments>).
     pub arguments: BTreeMap<&'static str, Value>,
+}
+
+/// The exchange where events are published for others: a durable one, by topics. Who wants events
+/// binds a queue of his own to it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Exchange {
+    /// Its name.
+    pub name: String,
+    /// Its type (<https://www.rabbitmq.com/tutorials/amqp-concepts#exchange-topic>).
+    pub r#type: &'static str,
+}
+
+impl Exchange {
+    /// The exchange with this name.
+    pub fn new(name: &str) -> Exchange {
+        Exchange { name: name.to_owned(), r#type: "topic" }
+    }
 }
 
 impl Topology {
@@ -77,7 +97,20 @@ impl Topology {
                 ("x-delivery-limit", json!(NO_DELIVERY_LIMIT)),
             ]),
         });
-        Topology { queues, delay_prefix: delay_prefix.to_owned() }
+        Topology { queues, exchange: None, delay_prefix: delay_prefix.to_owned() }
+    }
+
+    /// The same, with an exchange for others if there is one.
+    pub fn with_exchange(self, exchange: Option<Exchange>) -> Topology {
+        Topology { exchange, ..self }
+    }
+
+    /// That all is as wanted, for people.
+    pub fn as_wanted(&self) -> String {
+        let exchange = self.exchange.as_ref();
+        let exchange =
+            exchange.map_or(String::new(), |it| format!(" and the exchange {}", it.name));
+        format!("{} queues{exchange} are as wanted", self.queues.len())
     }
 
     /// The name of the destination's queue.

@@ -25,8 +25,8 @@ impl Effect for Activity {
         true
     }
 
-    fn start(&self, _: &EffectContext) -> Work {
-        Work::Database(Arc::new(Activity))
+    fn start(&self, _: &EffectContext) -> Option<Work> {
+        Some(Work::Database(Arc::new(Activity)))
     }
 }
 

@@ -30,8 +30,8 @@ impl Effect for Canary {
         event.event_type == SENT
     }
 
-    fn start(&self, _: &EffectContext) -> Work {
-        Work::Database(Arc::new(self.clone()))
+    fn start(&self, _: &EffectContext) -> Option<Work> {
+        Some(Work::Database(Arc::new(self.clone())))
     }
 }
 

@@ -32,8 +32,8 @@ impl Effect for Email {
         event.task_user().is_some()
     }
 
-    fn start(&self, context: &EffectContext) -> Work {
-        Work::External(Arc::new(Notifier::new(context)))
+    fn start(&self, context: &EffectContext) -> Option<Work> {
+        Some(Work::External(Arc::new(Notifier::new(context))))
     }
 }
 

@@ -7,6 +7,7 @@
 mod activity;
 mod canary;
 mod email;
+mod exchange;
 mod mail_state;
 mod mail_limit;
 mod simulation;
@@ -18,6 +19,7 @@ use async_trait::async_trait;
 use futures_util::future::BoxFuture;
 use uuid::Uuid;
 
+use crate::broker::amqp::ExchangePublisher;
 use crate::domain::canary::{EFFECT as CANARY_EFFECT, KIND as CANARY_KIND};
 use crate::domain::event::Event;
 pub use crate::domain::processing::effect::Target;
@@ -31,12 +33,13 @@ use crate::store::{Connection, Store, StoreError};
 use activity::Activity;
 use canary::Canary;
 use email::Email;
+use exchange::Exchange;
 pub use mail_state::{MailState, mail_states};
 pub use simulation::Simulation;
 
 /// The effects of taskd. To add one, write it in a file of its own and add it here.
 pub fn built_in() -> Effects {
-    Effects(vec![Arc::new(Activity), Arc::new(Email)])
+    Effects(vec![Arc::new(Activity), Arc::new(Email), Arc::new(Exchange)])
 }
 
 /// What a worker with this name runs: the effects of taskd, and that of canaries, which is in no
@@ -57,8 +60,9 @@ pub trait Effect: Send + Sync {
     /// must depend on the event alone.
     fn applies(&self, event: &Event) -> bool;
 
-    /// Creates what does the work. Called once per worker process, inside its runtime.
-    fn start(&self, context: &EffectContext) -> Work;
+    /// Creates what does the work. Called once per worker process, inside its runtime. `None` if
+    /// the effect is off: then the events that this process takes don't have it.
+    fn start(&self, context: &EffectContext) -> Option<Work>;
 }
 
 /// What effects may use.
@@ -70,6 +74,8 @@ pub struct EffectContext {
     pub mailer: Arc<dyn Mailer>,
     /// How many mails each user may get.
     pub mail_limit: Limit,
+    /// Where events are published for others, if anywhere.
+    pub exchange: Option<Arc<ExchangePublisher>>,
 }
 
 /// What does the work of an effect.
@@ -212,13 +218,13 @@ impl Effects {
         Err(format!("there is no effect {name:?}; there are: {}", names.join(", ")))
     }
 
-    /// Starts every effect.
+    /// Starts every effect that is not off.
     pub fn start(&self, context: &EffectContext) -> Vec<Started> {
-        let start = |effect: &Arc<dyn Effect>| Started {
-            effect: Arc::clone(effect),
-            work: effect.start(context),
+        let start = |effect: &Arc<dyn Effect>| {
+            let work = effect.start(context)?;
+            Some(Started { effect: Arc::clone(effect), work })
         };
-        self.0.iter().map(start).collect()
+        self.0.iter().filter_map(start).collect()
     }
 }
 
@@ -255,15 +261,18 @@ mod tests {
             false
         }
 
-        fn start(&self, _: &EffectContext) -> Work {
-            Work::Database(Arc::new(Activity))
+        fn start(&self, _: &EffectContext) -> Option<Work> {
+            Some(Work::Database(Arc::new(Activity)))
         }
     }
 
     #[test]
     fn each_effect_of_a_list_has_a_name_of_its_own() {
         let effects = built_in().with(Named("another")).ok().unwrap();
-        assert_eq!(effects.names().collect::<Vec<_>>(), ["activity", "email", "another"]);
+        assert_eq!(
+            effects.names().collect::<Vec<_>>(),
+            ["activity", "email", "exchange", "another"]
+        );
         for (name, part) in [("email", "already"), ("Another", "lower-case"), ("a/b", "lower-case")]
         {
             let error = built_in().with(Named(name)).err().unwrap();

@@ -5,9 +5,9 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use crate::broker::Message;
 use crate::broker::message::TRACEPARENT;
-use crate::domain::event::{self, Metadata, NewEvent};
+use crate::broker::{Message, event_message};
+use crate::domain::event::{Metadata, NewEvent};
 use crate::store::delivery::outbox::OutboxRow;
 
 /// An event's id and its message.
@@ -41,14 +41,7 @@ fn message(
     metadata: Metadata,
     traceparent: Option<&str>,
 ) -> Publishable {
-    let mut message = Message {
-        body: event::encode(event_type, payload, &metadata),
-        message_id: Some(metadata.event_id.to_string()),
-        message_type: Some(event_type.to_owned()),
-        content_type: Some("application/json".to_owned()),
-        timestamp: u64::try_from(metadata.timestamp.timestamp()).ok(),
-        ..Message::default()
-    };
+    let mut message = event_message::of(event_type, payload, &metadata);
     if let Some(traceparent) = traceparent {
         message.set_text(TRACEPARENT, traceparent);
     }

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::parts::RoleContext;
+use super::parts::{self, RoleContext};
 use crate::authenticity::Authenticity;
 use crate::broker::Broker;
+use crate::broker::amqp::ExchangePublisher;
 use crate::broker::watched::Watched;
-use crate::config::ConfigError;
+use crate::config::{BrokerArgs, ConfigError, MailArgs};
 use crate::consumer::{Consumer, WorkerContext};
 use crate::dead_letters::{Mover, Replayer};
 use crate::domain::catalog;
@@ -16,6 +17,7 @@ use crate::domain::rate::Limit;
 use crate::effects::{self, EffectContext, Simulation};
 use crate::gates::{EffectLimits, Gates, Keeper};
 use crate::ground::shutdown::Shutdown;
+use crate::ground::tls::Tls;
 use crate::idempotency::Idempotency;
 use crate::mail::Mailer;
 use crate::retry_router::RetryRouter;
@@ -32,16 +34,45 @@ pub(super) struct WorkerSettings {
     pub(super) limits: EffectLimits,
 }
 
+/// Where the effects of a worker reach outside.
+#[derive(Clone)]
+pub(super) struct Outlets {
+    pub(super) mailer: Arc<dyn Mailer>,
+    pub(super) mail_limit: Limit,
+    /// Where events are published for others, if anywhere.
+    pub(super) exchange: Option<Arc<ExchangePublisher>>,
+}
+
+impl Outlets {
+    /// None is connected yet. `name` is how this process appears in the broker's lists.
+    pub(super) fn new(
+        mail: &MailArgs,
+        broker: &BrokerArgs,
+        tls: &Tls,
+        name: &str,
+    ) -> anyhow::Result<Outlets> {
+        let (mailer, mail_limit) = parts::mailer(mail, tls)?;
+        let exchange = match (broker.url(tls)?, broker.exchange()) {
+            (Some(url), Some(exchange)) => {
+                Some(ExchangePublisher::new(url, &exchange, name).into())
+            }
+            _ => None,
+        };
+        Ok(Outlets { mailer, mail_limit, exchange })
+    }
+}
+
 /// A worker, and the gates of its effects.
 pub(super) fn consumer(
     context: &RoleContext,
-    (mailer, mail_limit): (Arc<dyn Mailer>, Limit),
+    outlets: Outlets,
     settings: WorkerSettings,
 ) -> anyhow::Result<(Consumer, Gates)> {
     let RoleContext { store, broker, metrics, .. } = context.clone();
     let WorkerSettings { name: worker, concurrency, retries, simulation, limits } = settings;
     let authenticity = Authenticity::new(store.clone());
-    let effect_context = EffectContext { store: store.clone(), mailer, mail_limit };
+    let Outlets { mailer, mail_limit, exchange } = outlets;
+    let effect_context = EffectContext { store: store.clone(), mailer, mail_limit, exchange };
     let effects = effects::of_worker(&worker).start(&effect_context);
     limits.check(&effects).map_err(|(variable, problem)| ConfigError::new(variable, problem))?;
     let gates = Gates::new(store.clone(), &worker, limits);

@@ -91,7 +91,7 @@ impl Traffic {
                 number,
                 apis: system.apis(),
                 token: system.token.clone(),
-                http: Client::builder().timeout(PATIENCE).build().unwrap(),
+                http: taskd_testing::http().timeout(PATIENCE).build().unwrap(),
                 random: StdRng::seed_from_u64(seed ^ (number as u64 + 1) << 32),
                 tasks: Vec::new(),
                 met: Met { records: Vec::new(), stale: Vec::new() },

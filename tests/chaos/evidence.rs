@@ -25,6 +25,8 @@ pub struct Evidence {
     pub activity: HashMap<String, Vec<DateTime<Utc>>>,
     /// When the mail of an event came, each time.
     pub mails: HashMap<String, Vec<DateTime<Utc>>>,
+    /// How often the queue of somebody else has got each event.
+    pub others: HashMap<String, usize>,
     /// Version and title of each task there is.
     pub tasks: HashMap<i64, (i64, String)>,
     pub letters: Vec<Value>,
@@ -67,6 +69,7 @@ impl Evidence {
             events: events.collect(),
             activity,
             mails,
+            others: system.others().await,
             tasks,
             letters: letters(system).await,
         }

@@ -43,6 +43,8 @@ pub enum Kind {
     Outage,
     /// An operator pauses the mails and resumes them, and a worker is killed in between.
     Pause,
+    /// A queue that somebody else has bound to the exchange is full and refuses messages.
+    OthersFull,
     /// Copies of messages that were published before.
     Duplicates,
     /// Copies of messages whose mails a worker is just sending: the mail server has not answered yet.
@@ -75,7 +77,7 @@ pub const RECORDED_WITHIN: Duration = Duration::from_secs(2);
 const RUN_TIMEOUT: TimeDelta = TimeDelta::seconds(16);
 
 /// Every fault by its name.
-const FAULTS: [(&str, Kind); 41] = [
+const FAULTS: [(&str, Kind); 42] = [
     ("kill-serve", Kind::Kill(Role::Serve)),
     ("kill-work", Kind::Kill(Role::Work)),
     ("kill-purge", Kind::Kill(Role::Purge)),
@@ -109,6 +111,7 @@ const FAULTS: [(&str, Kind); 41] = [
     ("mail-drops", Kind::Mail("drops")),
     ("mail-outage", Kind::Outage),
     ("effect-paused", Kind::Pause),
+    ("others-full", Kind::OthersFull),
     ("duplicates", Kind::Duplicates),
     ("copies-in-hand", Kind::CopiesInHand),
     ("disorder", Kind::Disorder),

@@ -109,6 +109,11 @@ impl Fault {
                 tokio::time::sleep(some_seconds).await;
                 system.command(&["effects", "resume", "email"]).await;
             }
+            Kind::OthersFull => {
+                system.fill_others(true);
+                tokio::time::sleep(some_seconds).await;
+                system.fill_others(false);
+            }
             Kind::Duplicates => copy(system, random, 1).await,
             Kind::CopiesInHand => {
                 // No mail is answered until the copies are there.

@@ -14,6 +14,7 @@ mod client;
 mod evidence;
 mod faults;
 mod inject;
+mod others;
 mod probes;
 mod reconcile;
 mod report;
@@ -111,6 +112,7 @@ async fn rest(system: &System, patience: Duration) {
         let settled = found.events.iter().all(|event| {
             event.published
                 && found.activity.contains_key(&event.id)
+                && found.others.contains_key(&event.id)
                 && (found.mails.contains_key(&event.id) || dead.contains(event.id.as_str()))
         });
         if settled && system.private.messages(&system.queues().await) == Some(0) {

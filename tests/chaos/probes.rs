@@ -25,7 +25,7 @@ impl Probes {
         for port in system.listening() {
             let stop = Arc::clone(&stop);
             asking.spawn(async move {
-                let client = reqwest::Client::builder().timeout(PATIENCE).build().unwrap();
+                let client = taskd_testing::http().timeout(PATIENCE).build().unwrap();
                 while !stop.load(Ordering::Relaxed) {
                     let urls =
                         ["readyz", "metrics"].map(|p| format!("http://127.0.0.1:{port}/{p}"));

@@ -139,8 +139,8 @@ fn tasks(found: &Evidence, outcome: &mut Outcome) {
     }
 }
 
-/// Every event is published, has its database effect once, and its mail at least once unless it is
-/// among the dead letters; and nothing has an effect that is no event.
+/// Every event is published, has its database effect once, and its mail at least once and its copy
+/// for others unless it is among the dead letters; and nothing has an effect that is no event.
 fn effects(found: &Evidence, outcome: &mut Outcome) {
     let dead = found.dead();
     let mut wrong = |what: &str, event: &Event| {
@@ -158,9 +158,12 @@ fn effects(found: &Evidence, outcome: &mut Outcome) {
         if !found.mails.contains_key(&event.id) && !dead.contains(event.id.as_str()) {
             wrong("a mail was lost", event);
         }
+        if !found.others.contains_key(&event.id) && !dead.contains(event.id.as_str()) {
+            wrong("an event has not come to the queue of others", event);
+        }
     }
     let known: HashSet<&str> = found.events.iter().map(|event| event.id.as_str()).collect();
-    for id in found.activity.keys().chain(found.mails.keys()) {
+    for id in found.activity.keys().chain(found.mails.keys()).chain(found.others.keys()) {
         if !known.contains(id.as_str()) {
             let what = "an effect of something that is no event".to_owned();
             outcome.violations.push(Violation { what, events: vec![id.clone()] });

@@ -72,11 +72,12 @@ pub fn table(met: &Met, found: &Evidence, faults: &[Injected], outcome: &Outcome
             "| {name} | {times} | {writes} | {events} | {effects} | {lost} | {repeated} | {median} | {worst} |"
         );
     }
+    let others: usize = found.others.values().sum();
     let _ = writeln!(
         text,
         "\n{} writes answered, {} without a definite answer ({} of those carried out), {} answers lost, \
-         {} writes found done behind a 5xx; {} events, {} mails, {} dead letters {:?}; {} repeated mails, \
-         {} violations",
+         {} writes found done behind a 5xx; {} events, {} mails, {} messages to \
+         others of which {} are repetitions, {} dead letters {:?}; {} repeated mails, {} violations",
         met.records.len() - outcome.unknown.0,
         outcome.unknown.0,
         outcome.unknown.1,
@@ -84,6 +85,8 @@ pub fn table(met: &Met, found: &Evidence, faults: &[Injected], outcome: &Outcome
         outcome.hidden,
         found.events.len(),
         found.mails.values().map(Vec::len).sum::<usize>(),
+        others,
+        others - found.others.len(),
         found.letters.len(),
         outcome.letters,
         outcome.repeats.len(),

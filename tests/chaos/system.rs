@@ -1,5 +1,6 @@
 //! The system under test: three APIs, three workers and a purge, on services of their own behind proxies.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::path::PathBuf;
 use std::process::{Child, Command};
@@ -7,6 +8,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use super::others::EXCHANGE;
 use taskd_testing::{Amqp, Db, Private, Proxy, Smtp, World, eventually_within};
 
 /// How long a role may take to be there, on a busy machine.
@@ -48,6 +50,8 @@ pub struct System {
     pub token: String,
     /// Whether the clients are to send nothing for now.
     pub paused: Arc<AtomicBool>,
+    /// What the queue of somebody else has got so far, by event.
+    pub others: Mutex<HashMap<String, usize>>,
     environment: Vec<(&'static str, String)>,
     members: Mutex<Vec<Member>>,
     /// What ended by itself before it was to be killed.
@@ -67,6 +71,7 @@ impl System {
             redis: Proxy::start(redis).await,
             token: String::new(),
             paused: Arc::default(),
+            others: Mutex::default(),
             environment: Vec::new(),
             members: Mutex::default(),
             fallen: Mutex::default(),
@@ -76,6 +81,8 @@ impl System {
         };
         system.environment = system.variables(defect);
         system.command(&["migrate", "--example"]).await;
+        system.command(&["topology", "declare"]).await;
+        system.bind_others().await;
         system.token =
             system.command(&["token", "create", "--user", "1", "--admin"]).await.trim().to_owned();
         for number in 0..3 {
@@ -95,6 +102,7 @@ impl System {
             ("RABBITMQ_URL", format!("amqp://guest:guest@127.0.0.1:{rabbitmq}/%2f")),
             ("REDIS_URL", format!("redis://127.0.0.1:{redis}/0")),
             ("SMTP_URL", self.smtp.url()),
+            ("EVENTS_EXCHANGE", EXCHANGE.to_owned()),
             ("AUTH", "tokens".to_owned()),
             ("RATE_LIMIT_READS", "off".to_owned()),
             ("RATE_LIMIT_WRITES", "off".to_owned()),
@@ -229,8 +237,14 @@ impl System {
     pub async fn all_up(&self) {
         for port in self.listening() {
             let url = format!("http://127.0.0.1:{port}/healthz");
+            let client = taskd_testing::http().build().unwrap();
             eventually_within(STARTED, &format!("{url} answers"), || async {
-                reqwest::get(&url).await.is_ok_and(|answer| answer.status() == 200).then_some(())
+                client
+                    .get(&url)
+                    .send()
+                    .await
+                    .is_ok_and(|answer| answer.status() == 200)
+                    .then_some(())
             })
             .await;
         }

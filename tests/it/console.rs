@@ -21,7 +21,7 @@ pub struct Visitor {
 
 impl Visitor {
     pub fn new(api: &Api) -> Visitor {
-        let client = Client::builder().redirect(Policy::none()).build().unwrap();
+        let client = taskd_testing::http().redirect(Policy::none()).build().unwrap();
         Visitor { base: api.base.clone(), client, cookies: Vec::new() }
     }
 

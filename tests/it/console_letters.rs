@@ -23,10 +23,10 @@ async fn dry_run(visitor: &mut Visitor) -> String {
 
 /// The numbers in the table of a dry run: letters, sent, done already, certain to fail again.
 fn numbers(page: &str) -> Vec<[&str; 4]> {
-    let rows = page.split("<tr data-row>").skip(1);
+    let rows = page.split(" data-row>").skip(1);
     rows.map(|row| {
-        let mut cells = row.split("<td class=\"number\">").skip(1);
-        [(); 4].map(|()| cells.next().unwrap().split('<').next().unwrap())
+        let mut cells = row.split("class=\"number\"").skip(1);
+        [(); 4].map(|()| cells.next().unwrap().split(['>', '<']).nth(1).unwrap())
     })
     .collect()
 }

@@ -354,7 +354,7 @@ async fn wrong_orders_are_refused_and_the_others_are_written_down() {
 async fn the_console_has_a_page_for_it_whose_buttons_are_orders() {
     let world = World::demo();
     let (_demo, api) = at_rest(&world, &[]).await;
-    let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none());
+    let client = taskd_testing::http().redirect(reqwest::redirect::Policy::none());
     let client = client.build().unwrap();
     let page = client.get(format!("{}/console/demo", api.base)).send().await.unwrap();
     let cookie = page.headers()["set-cookie"].to_str().unwrap().split(';').next().unwrap();

@@ -134,7 +134,8 @@ impl Worker {
         let from = "taskd@localhost".parse().unwrap();
         let manners = SmtpManners { patience: Duration::from_secs(10), hello: None };
         let mailer: Arc<dyn Mailer> = Arc::new(SmtpMailer::new(&url, from, 4, manners).unwrap());
-        let context = EffectContext { store: store.clone(), mailer, mail_limit: Limit(None) };
+        let context =
+            EffectContext { store: store.clone(), mailer, mail_limit: Limit(None), exchange: None };
         let (metrics, authenticity) = (Metrics::new().unwrap(), Authenticity::new(store.clone()));
         let tools = WorkerContext {
             event_types,
@@ -171,7 +172,8 @@ impl Worker {
 }
 
 fn with_announcements(chat: &Chat) -> Effects {
-    let announce = Announce { client: reqwest::Client::new(), chat: chat.url.clone() };
+    let announce =
+        Announce { client: taskd_testing::http().build().unwrap(), chat: chat.url.clone() };
     effects::built_in().with(announce).ok().unwrap()
 }
 

@@ -34,6 +34,7 @@ mod doctor;
 mod error_codes;
 mod events;
 mod examination;
+mod exchange;
 mod extending;
 mod failover;
 mod gates;

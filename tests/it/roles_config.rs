@@ -95,6 +95,8 @@ const WRONG: &[(&str, &str, &str, &str)] = &[
     ("RETRY_QUEUE", "serve", "", "1 to 200 bytes"),
     ("DLQ", "serve", "", "1 to 200 bytes"),
     ("RETRY_DELAYS", "serve", "soon", "500ms, 5s or 2m"),
+    ("EVENTS_EXCHANGE", "work", "amq.topic", "amq."),
+    ("RABBITMQ_MANAGEMENT_URL", "topology check", "mq:15672", "http://user:password@host:15672"),
     ("TASKD_HOST", "serve", "nowhere.invalid", "127.0.0.1"),
     ("PORT", "serve", "x", "from 0 to 65535"),
     ("TASKD_AUTH", "serve", "maybe", "tokens, none"),

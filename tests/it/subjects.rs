@@ -58,8 +58,8 @@ impl Effect for Ring {
         event.event_type == REMINDER_FIRED
     }
 
-    fn start(&self, _: &EffectContext) -> Work {
-        Work::External(Arc::new(self.clone()))
+    fn start(&self, _: &EffectContext) -> Option<Work> {
+        Some(Work::External(Arc::new(self.clone())))
     }
 }
 

@@ -12,6 +12,7 @@ use serde_json::{Map, Value};
 use super::confirms::Confirms;
 use super::connection::{call, connect, open_channel};
 use super::convert::to_table;
+use super::exchange;
 use super::url::AmqpUrl;
 use crate::broker::topology::{Queue, Topology};
 use crate::broker::{BrokerError, QueueRole, QueueState};
@@ -19,39 +20,104 @@ use crate::domain::processing::retry::short;
 
 /// `NOT_FOUND` and `PRECONDITION_FAILED`
 /// (<https://www.rabbitmq.com/amqp-0-9-1-reference#constants>).
-const NOT_FOUND: u16 = 404;
-const PRECONDITION_FAILED: u16 = 406;
+pub(super) const NOT_FOUND: u16 = 404;
+pub(super) const PRECONDITION_FAILED: u16 = 406;
 
 /// A difference between the topology and the broker.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Finding {
-    /// The queue's name.
-    pub queue: String,
+    /// What it is about.
+    #[serde(flatten)]
+    pub about: About,
     /// What is wrong with it, and what to do.
     pub problem: String,
     /// Whether taskd can't work with it: a left-over queue is only untidy.
     pub drift: bool,
-    /// Whether there is no such queue.
+    /// What kind of difference it is.
     #[serde(skip)]
-    pub missing: bool,
+    pub kind: Kind,
+}
+
+/// Kinds of differences.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// There is none of that name.
+    Missing,
+    /// It has other properties.
+    Different,
+    /// It is a queue that is not needed any more.
+    LeftOver,
+    /// It is a queue of somebody else that may grow without end.
+    Unlimited,
+    /// It could not be seen.
+    Unseen,
+}
+
+/// What a finding is about, by its name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum About {
+    /// A queue.
+    Queue(String),
+    /// An exchange.
+    Exchange(String),
+}
+
+impl About {
+    /// Its name.
+    pub fn name(&self) -> &str {
+        match self {
+            About::Queue(name) | About::Exchange(name) => name,
+        }
+    }
+}
+
+impl Finding {
+    /// It isn't there.
+    pub(super) fn missing(about: About) -> Finding {
+        let problem = "does not exist: run taskd topology declare".into();
+        Finding { about, problem, drift: true, kind: Kind::Missing }
+    }
+
+    /// It is not as wanted.
+    pub(super) fn drift(about: About, problem: String) -> Finding {
+        Finding { about, problem, drift: true, kind: Kind::Different }
+    }
+
+    /// It may grow without end. taskd can work with it, until the disk is full.
+    pub(in crate::broker) fn unlimited(about: About, problem: String) -> Finding {
+        Finding { about, problem, drift: false, kind: Kind::Unlimited }
+    }
+
+    /// It can't be seen.
+    pub(in crate::broker) fn unseen(about: About, problem: String) -> Finding {
+        Finding { about, problem, drift: false, kind: Kind::Unseen }
+    }
 }
 
 /// Declares every queue.
 pub(super) async fn declare(url: &AmqpUrl, topology: &Topology) -> Result<(), BrokerError> {
     let connection = connect(url, "taskd topology").await?;
     for queue in &topology.queues {
-        if let Some(finding) = declare_one(&connection, queue).await? {
-            return Err(BrokerError::Drift(format!(
-                "queue {}: {}",
-                finding.queue, finding.problem
-            )));
-        }
+        as_wanted("queue", declare_one(&connection, queue).await?)?;
+    }
+    if let Some(wanted) = &topology.exchange {
+        as_wanted("exchange", exchange::declare(&connection, wanted).await?)?;
     }
     let _ = call("closing", async move { connection.close().await }).await;
     Ok(())
 }
 
-/// Finds every difference without creating a queue.
+fn as_wanted(what: &str, finding: Option<Finding>) -> Result<(), BrokerError> {
+    match finding {
+        Some(Finding { about, problem, .. }) => {
+            Err(BrokerError::Drift(format!("{what} {}: {problem}", about.name())))
+        }
+        None => Ok(()),
+    }
+}
+
+/// Finds every difference without creating anything.
 ///
 /// # Errors
 /// The broker can't be reached.
@@ -60,15 +126,13 @@ pub async fn check(url: &AmqpUrl, topology: &Topology) -> Result<Vec<Finding>, B
     let mut findings = Vec::new();
     for queue in &topology.queues {
         if exists(&connection, &queue.name).await?.is_none() {
-            findings.push(Finding {
-                queue: queue.name.clone(),
-                problem: "does not exist: run taskd topology declare".into(),
-                drift: true,
-                missing: true,
-            });
+            findings.push(Finding::missing(About::Queue(queue.name.clone())));
         } else {
             findings.extend(declare_one(&connection, queue).await?);
         }
+    }
+    if let Some(wanted) = &topology.exchange {
+        findings.extend(exchange::check(&connection, wanted).await?);
     }
     let wanted: BTreeSet<&str> = topology.queues.iter().map(|q| q.name.as_str()).collect();
     for delay in usual_delays() {
@@ -83,7 +147,8 @@ pub async fn check(url: &AmqpUrl, topology: &Topology) -> Result<Vec<Finding>, B
                     "is left over from other RETRY_DELAYS; its {n} messages return by themselves"
                 ),
             };
-            findings.push(Finding { queue: name, problem, drift: false, missing: false });
+            let (about, kind) = (About::Queue(name), Kind::LeftOver);
+            findings.push(Finding { about, problem, drift: false, kind });
         }
     }
     let _ = call("closing", async move { connection.close().await }).await;
@@ -162,13 +227,7 @@ async fn declare_one(
         }
         Err(error) => match line.closed_because() {
             Some((PRECONDITION_FAILED, why)) => {
-                let problem = explain(&why);
-                Ok(Some(Finding {
-                    queue: queue.name.clone(),
-                    problem,
-                    drift: true,
-                    missing: false,
-                }))
+                Ok(Some(Finding::drift(About::Queue(queue.name.clone()), explain(&why))))
             }
             _ => Err(line.explain(error)),
         },
@@ -176,7 +235,7 @@ async fn declare_one(
 }
 
 /// Rewords RabbitMQ's `inequivalent arg 'A' for queue … received W but current is F`.
-fn explain(why: &str) -> String {
+pub(super) fn explain(why: &str) -> String {
     let parts = || {
         let (_, rest) = why.split_once("inequivalent arg '")?;
         let (argument, rest) = rest.split_once('\'')?;
@@ -186,7 +245,7 @@ fn explain(why: &str) -> String {
     };
     match parts() {
         Some((argument, wanted, found)) => format!(
-            "has {argument} = {found}, wanted {wanted}. A queue can't be changed in place: let it \
+            "has {argument} = {found}, wanted {wanted}. It can't be changed in place: let a queue \
              drain, delete it, then run taskd topology declare, or choose another name"
         ),
         None => format!("can't be declared as wanted: {why}"),

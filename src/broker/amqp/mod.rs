@@ -10,6 +10,7 @@ mod consumer;
 mod convert;
 mod dead_letters;
 mod declare;
+mod exchange;
 mod headers;
 mod ledger;
 mod publisher;
@@ -22,7 +23,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 pub use by_hand::probe::{Probe, probe};
-pub use declare::{Finding, check};
+pub use declare::{About, Finding, Kind, check};
+pub use exchange::ExchangePublisher;
 pub use url::AmqpUrl;
 
 use crate::broker::topology::Topology;

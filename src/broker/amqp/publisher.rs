@@ -23,14 +23,24 @@ pub(super) const CONFIRM_TIMEOUT: Duration = Duration::from_secs(5);
 pub(super) struct Publisher {
     url: AmqpUrl,
     name: String,
+    to: Arc<To>,
     session: Mutex<Option<Arc<Session>>>,
     /// Where sessions live. The first caller may be a thread that serves: its own runtime is busy
     /// with requests, and ends before the last message is published.
     runtime: Handle,
 }
 
+/// Where a publisher's messages go.
+struct To {
+    /// The exchange; empty for the default one, whose routing keys are the names of queues.
+    exchange: String,
+    /// Whether a message that no queue takes is a failure.
+    mandatory: bool,
+}
+
 struct Session {
     connection: Connection,
+    to: Arc<To>,
     /// For publishing alone.
     line: Line,
     pings: Line,
@@ -40,12 +50,25 @@ struct Session {
 }
 
 impl Publisher {
-    /// Call this inside the runtime in which sessions are to live.
+    /// Publishes to queues. Call this inside the runtime in which sessions are to live.
     pub(super) fn new(url: AmqpUrl, name: String) -> Publisher {
-        Publisher { url, name, session: Mutex::new(None), runtime: Handle::current() }
+        let to = To { exchange: String::new(), mandatory: true };
+        Publisher::with(url, name, to)
     }
 
-    /// See [`crate::broker::Broker::publish`]; each message comes with the name of its queue.
+    /// Publishes to an exchange; whether anybody listens there makes no difference. Call this
+    /// inside the runtime in which sessions are to live.
+    pub(super) fn to_exchange(url: AmqpUrl, name: String, exchange: &str) -> Publisher {
+        let to = To { exchange: exchange.to_owned(), mandatory: false };
+        Publisher::with(url, name, to)
+    }
+
+    fn with(url: AmqpUrl, name: String, to: To) -> Publisher {
+        let (to, runtime) = (Arc::new(to), Handle::current());
+        Publisher { url, name, to, session: Mutex::new(None), runtime }
+    }
+
+    /// See [`crate::broker::Broker::publish`]; each message comes with its routing key.
     pub(super) async fn publish(
         &self,
         batch: Vec<(String, Message)>,
@@ -118,8 +141,8 @@ impl Publisher {
             return Ok(Arc::clone(session));
         }
         *current = None;
-        let (url, name) = (self.url.clone(), self.name.clone());
-        let opening = self.runtime.spawn(async move { Session::open(&url, &name).await });
+        let (url, name, to) = (self.url.clone(), self.name.clone(), Arc::clone(&self.to));
+        let opening = self.runtime.spawn(async move { Session::open(&url, &name, to).await });
         let session = Arc::new(opening.await.unwrap_or_else(|_| Err(lost()))?);
         *current = Some(Arc::clone(&session));
         Ok(session)
@@ -135,7 +158,7 @@ impl Publisher {
 }
 
 impl Session {
-    async fn open(url: &AmqpUrl, name: &str) -> Result<Session, BrokerError> {
+    async fn open(url: &AmqpUrl, name: &str, to: Arc<To>) -> Result<Session, BrokerError> {
         let connection = connect(url, name).await?;
         let confirms = Arc::new(Confirms::default());
         let line = open_channel(&connection, Arc::clone(&confirms)).await?;
@@ -144,7 +167,7 @@ impl Session {
         })
         .await?;
         let pings = open_channel(&connection, Arc::default()).await?;
-        Ok(Session { connection, line, pings, confirms, order: Mutex::new(()) })
+        Ok(Session { connection, to, line, pings, confirms, order: Mutex::new(()) })
     }
 
     fn usable(&self) -> bool {
@@ -164,10 +187,10 @@ impl Session {
         let Ok(_in_order) = timeout_at(deadline, self.order.lock()).await else {
             return receivers;
         };
-        for (queue, message) in batch {
-            let receiver = self.confirms.expect(&queue, message.message_id.as_deref());
-            let mut arguments = BasicPublishArguments::new("", &queue);
-            arguments.mandatory(true);
+        for (key, message) in batch {
+            let receiver = self.confirms.expect(&key, message.message_id.as_deref());
+            let mut arguments = BasicPublishArguments::new(&self.to.exchange, &key);
+            arguments.mandatory(self.to.mandatory);
             let (properties, body) = convert::to_amqp(message);
             let publishing = self.line.channel.basic_publish(properties, body, arguments);
             match timeout_at(deadline, publishing).await {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use amqprs::tls::TlsAdaptor;
 use tokio_rustls::TlsConnector;
+use url::Url;
 
 use crate::ground::service_url::ServiceUrl;
 use crate::ground::tls::Tls;
@@ -93,6 +94,18 @@ impl AmqpUrl {
 }
 
 impl AmqpUrl {
+    /// The user's name and password.
+    pub(in crate::broker) fn credentials(&self) -> (&str, &str) {
+        (&self.user, &self.password)
+    }
+
+    /// Where the management API usually is (<https://www.rabbitmq.com/docs/management>).
+    pub(in crate::broker) fn usual_management(&self) -> Result<Url, String> {
+        let (scheme, port) = if self.tls.is_some() { ("https", 15671) } else { ("http", 15672) };
+        Url::parse(&format!("{scheme}://{}:{port}", self.host))
+            .map_err(|error| format!("can't be made from RABBITMQ_URL: {error}"))
+    }
+
     /// The host and the port, in the form that sockets take.
     pub(super) fn place(&self) -> String {
         format!("{}:{}", self.host, self.port)

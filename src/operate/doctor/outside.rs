@@ -10,8 +10,8 @@ use super::Verdict;
 use super::database::skew;
 use super::wording::{quoted, rename, restart};
 use crate::broker::BrokerError;
-use crate::broker::amqp::{self, AmqpUrl};
-use crate::broker::topology::Topology;
+use crate::broker::amqp::{self, About, AmqpUrl, Finding, Kind};
+use crate::broker::management::Rabbit;
 use crate::cache::{RedisCache, RedisUrl};
 use crate::mail::{SmtpMailer, SmtpManners, SmtpUrl};
 
@@ -19,7 +19,7 @@ use crate::mail::{SmtpMailer, SmtpManners, SmtpUrl};
 #[derive(Clone)]
 pub struct Dependencies {
     /// RabbitMQ, with the queues that are wanted; without it the database's tables are the broker.
-    pub broker: Setting<(AmqpUrl, Topology)>,
+    pub broker: Setting<Rabbit>,
     /// Redis, with the prefix of keys.
     pub cache: Setting<(RedisUrl, String)>,
     /// Where mail goes; absent if the process sends none.
@@ -54,7 +54,7 @@ pub enum Mail {
 pub(super) async fn broker(of: Dependencies) -> Vec<Verdict> {
     const VARIABLE: &str = "RABBITMQ_URL";
     let url = match &of.broker {
-        Setting::Set((url, _)) => url,
+        Setting::Set(Rabbit { url, .. }) => url,
         Setting::Wrong => return wrong(),
         Setting::Absent => {
             return vec![Verdict::ok("the tables of the database (RABBITMQ_URL is not set)")];
@@ -112,12 +112,13 @@ fn permissions(url: &AmqpUrl) -> String {
 }
 
 pub(super) async fn topology(of: Dependencies) -> Vec<Verdict> {
-    let (url, topology) = match &of.broker {
-        Setting::Set((url, topology)) => (url, topology),
+    let rabbit = match &of.broker {
+        Setting::Set(rabbit) => rabbit,
         Setting::Wrong => return wrong(),
         Setting::Absent => return vec![Verdict::ok("the tables come with the migrations")],
     };
-    let findings = match amqp::check(url, topology).await {
+    let Rabbit { url, topology, .. } = rabbit;
+    let findings = match rabbit.check().await {
         Ok(findings) => findings,
         Err(BrokerError::Forbidden(why)) => {
             let found = format!("the queues can't be checked: {why}");
@@ -126,24 +127,43 @@ pub(super) async fn topology(of: Dependencies) -> Vec<Verdict> {
         Err(_) => return vec![Verdict::unknown("the broker can't be used")],
     };
     if findings.is_empty() {
-        return vec![Verdict::ok(format!("{} queues are as wanted", topology.queues.len()))];
+        return vec![Verdict::ok(topology.as_wanted())];
     }
-    let told = |finding: amqp::Finding| {
-        let found = format!("{}: {}", finding.queue, finding.problem);
-        let delete = || {
-            let (vhost, queue) = (quoted(url.virtual_host()), quoted(&finding.queue));
-            format!("rabbitmqctl delete_queue -p {vhost} --if-empty {queue}")
-        };
-        match (finding.drift, finding.missing) {
-            (true, true) => Verdict::fail(found, &finding.queue, "taskd topology declare"),
-            (true, false) => {
-                let mend = format!("{} && taskd topology declare", delete());
-                Verdict::fail(found, &finding.queue, mend)
-            }
-            (false, _) => Verdict::warn(found, &finding.queue, delete()),
+    findings.iter().map(|finding| of_finding(finding, url)).collect()
+}
+
+/// A difference from the topology, and what mends it.
+fn of_finding(finding: &Finding, url: &AmqpUrl) -> Verdict {
+    let (name, vhost) = (finding.about.name(), quoted(url.virtual_host()));
+    let found = format!("{name}: {}", finding.problem);
+    let delete = || match &finding.about {
+        About::Queue(_) => {
+            format!("rabbitmqctl delete_queue -p {vhost} --if-empty {}", quoted(name))
+        }
+        About::Exchange(_) => {
+            format!("rabbitmqadmin --vhost {vhost} delete exchange name={}", quoted(name))
         }
     };
-    findings.into_iter().map(told).collect()
+    match finding.kind {
+        Kind::Missing => Verdict::fail(found, name, "taskd topology declare"),
+        Kind::Different => {
+            Verdict::fail(found, name, format!("{} && taskd topology declare", delete()))
+        }
+        Kind::LeftOver => Verdict::warn(found, name, delete()),
+        Kind::Unlimited => Verdict::warn(found, name, limit(name, &vhost)),
+        Kind::Unseen => Verdict::warn(found, name, "rabbitmq-plugins enable rabbitmq_management"),
+    }
+}
+
+/// The command that limits a queue to 1 GiB. A full one refuses messages, so that none is lost.
+fn limit(queue: &str, vhost: &str) -> String {
+    let policy = r#"{"max-length-bytes":1073741824,"overflow":"reject-publish"}"#;
+    let (name, pattern) = (format!("limit-{queue}"), format!("^{}$", regex::escape(queue)));
+    format!(
+        "rabbitmqctl set_policy -p {vhost} {} {} '{policy}' --apply-to queues",
+        quoted(&name),
+        quoted(&pattern)
+    )
 }
 
 pub(super) async fn cache(of: Dependencies) -> Vec<Verdict> {

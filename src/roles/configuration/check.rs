@@ -43,14 +43,10 @@ pub(in super::super) fn read(
         Tls::default()
     });
     let database = setting(args.database.url(&tls), &mut wrong);
-    let broker = args.broker.url(&tls).and_then(|url| match url {
-        Some(url) => Ok(Some((url, args.broker.topology()?))),
-        None => Ok(None),
-    });
     let prefix = &args.cache.cache_prefix;
     let cache = args.cache.url(&tls).map(|url| url.map(|url| (url, prefix.clone())));
     let dependencies = Dependencies {
-        broker: setting(broker, &mut wrong),
+        broker: setting(args.broker.rabbit(&tls), &mut wrong),
         cache: setting(cache, &mut wrong),
         mail: setting(mail(args.mail, &tls), &mut wrong),
     };

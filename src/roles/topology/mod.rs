@@ -1,11 +1,12 @@
-//! `taskd topology`: the queues on RabbitMQ.
+//! `taskd topology`: the queues and the exchange on RabbitMQ.
 
 mod print;
 
 use std::process::ExitCode;
 
 use crate::broker::Broker;
-use crate::broker::amqp::{self, AmqpBroker};
+use crate::broker::amqp::AmqpBroker;
+use crate::broker::management::Rabbit;
 use crate::config::{BrokerArgs, TlsArgs};
 use crate::ground::output;
 
@@ -18,14 +19,14 @@ pub struct Args {
 
 #[derive(clap::Subcommand)]
 enum Action {
-    /// Make the queues; harmless when they are there
+    /// Make the queues and the exchange; harmless when they are there
     Declare {
         #[command(flatten)]
         broker: BrokerArgs,
         #[command(flatten)]
         tls: TlsArgs,
     },
-    /// Print the queues as they are wanted
+    /// Print the queues and the exchange as they are wanted
     Show {
         #[command(flatten)]
         broker: BrokerArgs,
@@ -33,7 +34,7 @@ enum Action {
         #[arg(long)]
         json: bool,
     },
-    /// Check the queues on the broker against the wanted ones; exits 1 on a difference
+    /// Check what is on the broker against what is wanted; exits 1 on a difference
     Check {
         #[command(flatten)]
         broker: BrokerArgs,
@@ -52,21 +53,20 @@ enum Action {
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     match args.action {
         Action::Declare { broker, tls } => {
-            let url = broker.required_url(&tls.load()?)?;
-            AmqpBroker::new(url, broker.topology()?, "taskd topology").declare().await?;
-            print::as_wanted(&broker.topology()?)?;
+            let Rabbit { url, topology, .. } = broker.required_rabbit(&tls.load()?)?;
+            AmqpBroker::new(url, topology.clone(), "taskd topology").declare().await?;
+            print::as_wanted(&topology)?;
         }
         Action::Show { broker, json: false } => output::print(print::table(&broker.topology()?))?,
         Action::Show { broker, json: true } => {
             output::print(serde_json::to_string_pretty(&broker.topology()?)?)?;
         }
         Action::Check { broker, tls, json } => {
-            let url = broker.required_url(&tls.load()?)?;
-            let topology = broker.topology()?;
-            let findings = amqp::check(&url, &topology).await?;
+            let rabbit = broker.required_rabbit(&tls.load()?)?;
+            let findings = rabbit.check().await?;
             match json {
                 true => output::print(serde_json::to_string_pretty(&findings)?)?,
-                false => print::findings(&findings, &topology)?,
+                false => print::findings(&findings, &rabbit.topology)?,
             }
             if findings.iter().any(|finding| finding.drift) {
                 return Ok(ExitCode::FAILURE);

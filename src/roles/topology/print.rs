@@ -7,14 +7,14 @@ use crate::broker::topology::Topology;
 use crate::ground::output::{self, OutputError};
 
 pub(super) fn as_wanted(topology: &Topology) -> Result<(), OutputError> {
-    output::print(format_args!("{} queues are as wanted", topology.queues.len()))
+    output::print(topology.as_wanted())
 }
 
 /// How the broker differs from the topology.
 pub(super) fn findings(findings: &[Finding], topology: &Topology) -> Result<(), OutputError> {
     for finding in findings {
         let kind = if finding.drift { "DRIFT" } else { "note " };
-        output::print(format_args!("{kind}  {}: {}", finding.queue, finding.problem))?;
+        output::print(format_args!("{kind}  {}: {}", finding.about.name(), finding.problem))?;
     }
     if findings.iter().any(|finding| finding.drift) { Ok(()) } else { as_wanted(topology) }
 }
@@ -29,6 +29,9 @@ pub(super) fn table(topology: &Topology) -> String {
         // Writing to a `String` can't fail.
         let _ =
             write!(text, "\n{:width$}  {:26}  {}", queue.name, queue.purpose, arguments.join(" "));
+    }
+    if let Some(exchange) = &topology.exchange {
+        let _ = write!(text, "\n\nEXCHANGE  {}  type={} durable", exchange.name, exchange.r#type);
     }
     text
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::super::parts::RoleContext;
-use super::super::worker::{self, WorkerSettings};
+use super::super::worker::{self, Outlets, WorkerSettings};
 use super::Args;
 use crate::broker::Broker;
 use crate::config::{ConfigError, DEFAULT_MAIL_DIR};
@@ -18,7 +18,6 @@ use crate::ground::data_dir::DataDir;
 use crate::ground::shutdown::Shutdown;
 use crate::ground::telemetry::Load;
 use crate::ground::tls::Tls;
-use crate::mail::Mailer;
 use crate::operate::presence::Presence;
 use crate::retention::Retention;
 use crate::store::Store;
@@ -118,19 +117,19 @@ pub(super) enum Workers {
     /// One, which works until the end.
     One(Box<(Consumer, Gates)>),
     /// Several, which can be stopped and frozen.
-    OfDemo(Demo, (Arc<dyn Mailer>, Limit), WorkerSettings),
+    OfDemo(Demo, Outlets, WorkerSettings),
 }
 
 impl Workers {
     /// Makes them.
     pub(super) fn new(
         context: &RoleContext,
-        mailer: (Arc<dyn Mailer>, Limit),
+        outlets: Outlets,
         settings: WorkerSettings,
     ) -> anyhow::Result<Workers> {
         Ok(match &context.demo {
-            None => Workers::One(Box::new(worker::consumer(context, mailer, settings)?)),
-            Some(demo) => Workers::OfDemo(demo.clone(), mailer, settings),
+            None => Workers::One(Box::new(worker::consumer(context, outlets, settings)?)),
+            Some(demo) => Workers::OfDemo(demo.clone(), outlets, settings),
         })
     }
 
@@ -149,16 +148,16 @@ impl Workers {
         address: SocketAddr,
         shutdown: &Shutdown,
     ) -> anyhow::Result<()> {
-        let (demo, mailer, settings) = match self {
+        let (demo, outlets, settings) = match self {
             Workers::One(worker) => return worker::work(context, *worker, shutdown).await,
-            Workers::OfDemo(demo, mailer, settings) => (demo, mailer, settings),
+            Workers::OfDemo(demo, outlets, settings) => (demo, outlets, settings),
         };
         tokio::spawn(demo.clone().tell(address, shutdown.clone()));
         tokio::spawn(demo.clone().sweep(shutdown.clone()));
         let working = (1..=WORKERS).map(|number| {
             let worker = demo.worker(number);
             let settings = WorkerSettings { name: worker.name(), ..settings.clone() };
-            work(worker, context, mailer.clone(), settings, shutdown)
+            work(worker, context, outlets.clone(), settings, shutdown)
         });
         futures_util::future::try_join_all(working).await.map(drop)
     }
@@ -168,13 +167,14 @@ impl Workers {
 async fn work(
     demo_worker: DemoWorker,
     context: &RoleContext,
-    (mailer, mail_limit): (Arc<dyn Mailer>, Limit),
+    outlets: Outlets,
     settings: WorkerSettings,
     shutdown: &Shutdown,
 ) -> anyhow::Result<()> {
     let mut context = RoleContext { broker: demo_worker.broker(), ..context.clone() };
     context.metrics.in_hand = Load::default();
-    let mailer = demo_worker.mailer(mailer, shutdown);
+    let mailer = demo_worker.mailer(outlets.mailer.clone(), shutdown);
+    let outlets = Outlets { mailer, ..outlets };
     loop {
         tokio::select! {
             () = shutdown.requested() => return Ok(()),
@@ -182,8 +182,7 @@ async fn work(
         }
         // It stops by itself, and then has its own time for draining.
         let own = Shutdown::new(shutdown.drain_timeout());
-        let consumer =
-            worker::consumer(&context, (Arc::clone(&mailer), mail_limit), settings.clone())?;
+        let consumer = worker::consumer(&context, outlets.clone(), settings.clone())?;
         let RoleContext { store, metrics, .. } = &context;
         let presence = Presence::start(store.clone(), Role::Work, &settings.name, metrics);
         let stopping = async {

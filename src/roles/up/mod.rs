@@ -14,7 +14,7 @@ pub use self::args::Args;
 use self::args::CheckedArgs;
 use self::database::Database;
 use super::configuration::{self, Invocation};
-use super::{parts, runtime, upkeep};
+use super::{parts, runtime, upkeep, worker};
 use crate::domain::presence::Role;
 
 /// Runs everything until told to stop.
@@ -32,9 +32,9 @@ pub async fn run(mut args: Args, invocation: &Invocation) -> anyhow::Result<Exit
     let broker = parts::broker(&args.broker, &tls, "taskd up", &store, false)?;
     runtime::meet(broker.as_ref(), false).await?;
     let redis = parts::shared_cache(redis_url.as_ref(), &args.cache).await?;
-    let mailer = parts::mailer(&args.mail, &tls)?;
+    let outlets = worker::Outlets::new(&args.mail, &args.broker, &tls, "taskd up")?;
     let context = demo::context(&args, &store, &broker).await?;
-    let workers = demo::Workers::new(&context, mailer, args.worker(simulation))?;
+    let workers = demo::Workers::new(&context, outlets, args.worker(simulation))?;
     let noted = context.noted(workers.role(), &parts::default_worker());
     let operated = database.take_orders(&store)?;
     let parting = async {

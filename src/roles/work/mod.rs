@@ -7,7 +7,7 @@ use std::process::ExitCode;
 pub use self::args::Args;
 use super::parts;
 use super::runtime::{self, Setup};
-use super::worker::{self, WorkerSettings};
+use super::worker::{self, Outlets, WorkerSettings};
 use crate::domain::presence;
 use crate::operate::unfinished;
 use crate::store::Store;
@@ -25,7 +25,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let store = Store::new(&database_url, args.database.database_pool_size.into())?;
     let name = format!("taskd work {worker}");
     let broker = parts::broker(&args.broker, &tls, &name, &store, args.no_declare)?;
-    let mailer = parts::mailer(&args.mail, &tls)?;
+    let outlets = Outlets::new(&args.mail, &args.broker, &tls, &name)?;
     let setup = Setup {
         identity: (presence::Role::Work, &worker),
         database_url: &database_url,
@@ -47,7 +47,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
             simulation,
             limits: args.effects.limits(),
         };
-        let consumer = worker::consumer(&context, mailer, settings)?;
+        let consumer = worker::consumer(&context, outlets, settings)?;
         worker::work(&context, consumer, &shutdown).await
     })
     .await

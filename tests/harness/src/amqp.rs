@@ -1,7 +1,9 @@
 //! A look into RabbitMQ, past the program.
 
 use amqprs::channel::{
-    BasicGetArguments, BasicPublishArguments, Channel, QueueDeclareArguments, QueueDeleteArguments,
+    BasicGetArguments, BasicPublishArguments, Channel, ExchangeBindArguments,
+    ExchangeDeclareArguments, ExchangeDeleteArguments, QueueBindArguments, QueueDeclareArguments,
+    QueueDeleteArguments,
 };
 use amqprs::connection::{Connection, OpenConnectionArguments};
 use amqprs::{BasicProperties, FieldTable};
@@ -127,6 +129,28 @@ impl Amqp {
         let mut declare = QueueDeclareArguments::new(queue);
         declare.durable(true).arguments(arguments);
         self.channel.queue_declare(declare).await.unwrap();
+    }
+
+    /// Binds a queue to an exchange for messages with such routing keys.
+    pub async fn bind(&self, queue: &str, exchange: &str, key: &str) {
+        self.channel.queue_bind(QueueBindArguments::new(queue, exchange, key)).await.unwrap();
+    }
+
+    /// Binds an exchange to another.
+    pub async fn bind_exchange(&self, to: &str, from: &str, key: &str) {
+        self.channel.exchange_bind(ExchangeBindArguments::new(to, from, key)).await.unwrap();
+    }
+
+    /// Makes a durable exchange by hand.
+    pub async fn declare_exchange(&self, name: &str, kind: &str) {
+        let mut declare = ExchangeDeclareArguments::new(name, kind);
+        declare.durable(true);
+        self.channel.exchange_declare(declare).await.unwrap();
+    }
+
+    /// Deletes an exchange; harmless if there is none.
+    pub async fn delete_exchange(&self, name: &str) {
+        self.channel.exchange_delete(ExchangeDeleteArguments::new(name)).await.unwrap();
     }
 
     pub async fn delete(&self, queue: &str) {

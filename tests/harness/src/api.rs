@@ -47,7 +47,14 @@ impl Answer {
 const LONGEST_ANSWER: Duration = Duration::from_secs(60);
 
 fn builder() -> ClientBuilder {
-    Client::builder().timeout(LONGEST_ANSWER)
+    http().timeout(LONGEST_ANSWER)
+}
+
+/// A client of HTTP that knows a provider of cryptography, without which none can be made.
+pub fn http() -> ClientBuilder {
+    // A second call finds it installed.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    Client::builder()
 }
 
 #[derive(Clone)]

@@ -14,6 +14,8 @@ pub fn clean(database: String, queues: Vec<String>, prefix: String) {
             for queue in queues {
                 amqp.delete(&queue).await;
             }
+            // A test has one exchange at most, called like its database.
+            amqp.delete_exchange(&database).await;
             amqp.close().await;
             delete_keys(&prefix, "*").await;
             let drop = format!("DROP DATABASE IF EXISTS {database} WITH (FORCE)");

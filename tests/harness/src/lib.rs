@@ -16,7 +16,7 @@ mod smtp;
 
 pub use amqp::{Amqp, Raw};
 pub use amqp_by_hand::publish_unreadable;
-pub use api::{Answer, Api};
+pub use api::{Answer, Api, http};
 pub use authority::{Authority, Identity, Wire};
 pub use cleanup::{delete_keys, redis_contents};
 pub use db::Db;
@@ -185,6 +185,11 @@ impl World {
     fn set_urls(&mut self, database: &str, rabbitmq: &str, redis: &str) {
         let urls = [("DATABASE_URL", database), ("RABBITMQ_URL", rabbitmq), ("REDIS_URL", redis)];
         self.environment.extend(urls.map(|(name, url)| (name.to_owned(), url.to_owned())));
+    }
+
+    /// Sets a variable of every process that is started from now on.
+    pub fn set(&mut self, name: &str, value: &str) {
+        self.environment.insert(name.to_owned(), value.to_owned());
     }
 
     /// For `taskd up --demo`, which need not unpack what the database engine brings.

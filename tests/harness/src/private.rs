@@ -24,20 +24,27 @@ pub struct Private {
     clustering: u16,
     redis: u16,
     encrypted: bool,
+    /// The port of RabbitMQ's management API, if that is on.
+    management: Option<u16>,
 }
 
 impl Private {
     /// Starts all three.
     pub fn start() -> Private {
-        Private::start_with(None)
+        Private::start_with(None, false)
+    }
+
+    /// Starts all three, RabbitMQ with its management API.
+    pub fn start_managed() -> Private {
+        Private::start_with(None, true)
     }
 
     /// Starts all three so that they speak TLS, and nothing else over the network.
     pub fn start_encrypted(identity: &Identity) -> Private {
-        Private::start_with(Some(identity))
+        Private::start_with(Some(identity), false)
     }
 
-    fn start_with(identity: Option<&Identity>) -> Private {
+    fn start_with(identity: Option<&Identity>, managed: bool) -> Private {
         let name = format!("taskd{}", &Uuid::new_v4().simple().to_string()[..12]);
         let directory = std::env::temp_dir().join(&name);
         std::fs::create_dir_all(&directory).unwrap();
@@ -48,6 +55,7 @@ impl Private {
             clustering: free_port(),
             redis: free_port(),
             encrypted: identity.is_some(),
+            management: managed.then(free_port),
             directory,
         };
         // The services' users write into it.
@@ -58,7 +66,11 @@ impl Private {
         let rabbitmq = private.path("rabbitmq");
         std::fs::create_dir_all(format!("{rabbitmq}/log")).unwrap();
         std::fs::write(format!("{rabbitmq}/rabbitmq.conf"), private.rabbitmq_conf()).unwrap();
-        std::fs::write(format!("{rabbitmq}/plugins"), "[].").unwrap();
+        std::fs::write(
+            format!("{rabbitmq}/plugins"),
+            if managed { "[rabbitmq_management]." } else { "[]." },
+        )
+        .unwrap();
         std::fs::write(format!("{rabbitmq}/env.conf"), "").unwrap();
         if let Some(identity) = identity {
             private.hand_out(identity);
@@ -92,7 +104,11 @@ impl Private {
     fn rabbitmq_conf(&self) -> String {
         let (port, directory) = (self.rabbitmq, self.path("rabbitmq"));
         if !self.encrypted {
-            return format!("listeners.tcp.1 = 127.0.0.1:{port}\n");
+            let management = self.management.map(|port| {
+                format!("management.tcp.ip = 127.0.0.1\nmanagement.tcp.port = {port}\n")
+            });
+            let management = management.unwrap_or_default();
+            return format!("listeners.tcp.1 = 127.0.0.1:{port}\n{management}");
         }
         format!(
             "listeners.tcp = none\nlisteners.ssl.1 = 127.0.0.1:{port}\n\
@@ -104,6 +120,12 @@ impl Private {
     /// The ports of PostgreSQL, RabbitMQ and Redis.
     pub fn ports(&self) -> [u16; 3] {
         [self.postgres, self.rabbitmq, self.redis]
+    }
+
+    /// The address of RabbitMQ's management API.
+    pub fn management(&self) -> String {
+        let port = self.management.expect("it was started with start_managed");
+        format!("http://127.0.0.1:{port}")
     }
 
     /// PostgreSQL by its socket, for a look past the network.
@@ -165,6 +187,17 @@ impl Private {
     pub fn set_disk_alarm(&self, on: bool) {
         let limit = if on { "900000GB" } else { "50MB" };
         assert!(self.rabbitmqctl(&["set_disk_free_limit", limit]), "rabbitmqctl");
+    }
+
+    /// A policy for queues whose names match (<https://www.rabbitmq.com/docs/policies>).
+    pub fn set_policy(&self, name: &str, pattern: &str, definition: &str) {
+        let order = ["set_policy", name, pattern, definition, "--apply-to", "queues"];
+        assert!(self.rabbitmqctl(&order), "rabbitmqctl");
+    }
+
+    /// Takes a policy away.
+    pub fn clear_policy(&self, name: &str) {
+        assert!(self.rabbitmqctl(&["clear_policy", name]), "rabbitmqctl");
     }
 
     /// A user of RabbitMQ who may read everything, and neither declare nor publish.

@@ -27,8 +27,8 @@ impl Effect for Announce {
         event.task().is_some_and(|task| task.status == Status::Completed)
     }
 
-    fn start(&self, _: &EffectContext) -> Work {
-        Work::External(Arc::new(self.clone()))
+    fn start(&self, _: &EffectContext) -> Option<Work> {
+        Some(Work::External(Arc::new(self.clone())))
     }
 }
 
