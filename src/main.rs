@@ -9,7 +9,7 @@ use clap::{CommandFactory, FromArgMatches};
 
 use cli::{Cli, Role};
 use taskd::config::ConfigError;
-use taskd::ground::{output, tls, traces};
+use taskd::ground::{output, traces};
 use taskd::roles::{self, Invocation};
 
 /// Requests and messages are many small values, allocated by one thread and freed by another. The C
@@ -98,8 +98,6 @@ fn keep_together(role: &Role) -> anyhow::Result<()> {
 fn run(cli: Cli, invocation: Invocation) -> anyhow::Result<ExitCode> {
     keep_together(&cli.role)?;
     cli.log.init();
-    // Clients of HTTP look for it when they are made.
-    tls::provider();
     // Migrations need the multi-threaded runtime.
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let code = runtime.block_on(async {

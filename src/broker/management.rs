@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use percent_encoding::percent_decode_str;
 use reqwest::{Client, StatusCode};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -14,8 +15,7 @@ use super::BrokerError;
 use super::amqp::{self, About, AmqpUrl, Finding};
 use super::topology::{Exchange, Topology};
 use crate::ground::secret::Secret;
-use crate::ground::service_url::ServiceUrl;
-use crate::ground::tls::Tls;
+use crate::ground::tls::{Tls, http_client};
 
 /// How long one answer may take.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -91,17 +91,22 @@ impl Management {
         let (mut base, user, password) = match url {
             None => (broker.usual_management()?, None, None),
             Some(text) => {
-                const EXAMPLE: &str = "http://user:password@host:15672";
-                let parts = ServiceUrl::parse(text, &["http", "https"], EXAMPLE)?;
-                let mut base =
-                    Url::parse(text.trim()).map_err(|error| format!("is not a URL: {error}"))?;
+                // The parser's errors say nothing of what is in the text, which may be a password.
+                let parsed = Url::parse(text.trim()).ok();
+                let mut base = parsed
+                    .filter(|url| matches!(url.scheme(), "http" | "https"))
+                    .ok_or("must be like http://user:password@host:15672")?;
+                let decoded =
+                    |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
+                let user = Some(decoded(base.username())).filter(|user| !user.is_empty());
+                let password = base.password().map(decoded);
                 base.set_query(None);
                 let _ = (base.set_username(""), base.set_password(None));
-                (base, parts.user, parts.password)
+                (base, user, password)
             }
         };
         base.set_fragment(None);
-        let mut client = Client::builder().no_proxy().timeout(PATIENCE);
+        let mut client = http_client().no_proxy().timeout(PATIENCE);
         if base.scheme() == "https" {
             client = client.tls_backend_preconfigured(tls.client_config()?);
         }
@@ -227,7 +232,7 @@ mod tests {
         assert_eq!((&*given.place(), &*given.user), ("http://other:80", "you"));
         assert_eq!(given.password.expose(), "p@ss");
         assert_eq!(given.base.as_str(), "http://other/rabbit/");
-        for wrong in ["ftp://h", "hunter2", "http://u:hunter2@h:x"] {
+        for wrong in ["ftp://h", "hunter2", "mq:15672", "http://u:hunter2@h:x"] {
             let error = of(Some(wrong)).err().unwrap();
             assert!(!error.contains("hunter2"), "{error}");
         }

@@ -11,6 +11,7 @@ use super::story::{PEOPLE, Person};
 use crate::access::{self, Grant, Revocation, TokenFilter, grant};
 use crate::domain::user::Role;
 use crate::ground::secret::Secret;
+use crate::ground::tls::http_client;
 use crate::operate::OrderError;
 use crate::store::Store;
 
@@ -81,7 +82,7 @@ pub(super) struct Api {
 impl Api {
     /// The API at this address of this machine.
     pub(super) fn at(address: SocketAddr) -> Result<Api, AskError> {
-        let client = Client::builder().no_proxy().timeout(PATIENCE).build()?;
+        let client = http_client().no_proxy().timeout(PATIENCE).build()?;
         Ok(Api { client, base: format!("http://{address}") })
     }
 

@@ -98,6 +98,12 @@ pub fn provider() -> Arc<CryptoProvider> {
     }
 }
 
+/// A client of HTTP, to be built. One that never speaks TLS needs the provider as well.
+pub fn http_client() -> reqwest::ClientBuilder {
+    provider();
+    reqwest::Client::builder()
+}
+
 /// What a client says about a failed connection, with advice if TLS has failed.
 ///
 /// Some of the clients pass on no more than rustls's text, so this goes by the text.

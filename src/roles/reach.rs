@@ -8,6 +8,7 @@ use serde::Serialize;
 use crate::config::{ConfigError, DataArgs};
 use crate::ground::data_dir::operator_socket;
 use crate::ground::private;
+use crate::ground::tls::http_client;
 use crate::store::Store;
 #[cfg(feature = "embedded")]
 use crate::{
@@ -32,7 +33,7 @@ pub(super) async fn ask(
         let problem = format!("{} belongs to another user", data.data_dir.display());
         return Err(ConfigError::new("DATA_DIR", problem).into());
     }
-    let client = reqwest::Client::builder().no_proxy().unix_socket(socket).build()?;
+    let client = http_client().no_proxy().unix_socket(socket).build()?;
     let request = client.request(method, format!("http://localhost{path}")).json(body);
     match request.send().await {
         Ok(answer) => Ok(Some(answer)),
