@@ -58,7 +58,9 @@ pub(super) enum Progress {
 
 impl Job {
     pub(super) fn new(delivery: Delivery, event: Event, effects: &[Started], span: Span) -> Job {
-        let applying = effects.iter().enumerate().filter(|(_, started)| started.applies(&event));
+        let recorded = delivery.message.is_recorded();
+        let applying =
+            effects.iter().enumerate().filter(|(_, started)| started.applies(&event, recorded));
         let tasks = applying.flat_map(|(index, started)| {
             // Each target once: it has one record.
             let targets = match &started.work {

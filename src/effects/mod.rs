@@ -10,6 +10,7 @@ mod email;
 mod exchange;
 mod mail_state;
 mod mail_limit;
+mod off;
 mod simulation;
 
 use std::sync::Arc;
@@ -35,6 +36,7 @@ use canary::Canary;
 use email::Email;
 use exchange::Exchange;
 pub use mail_state::{MailState, mail_states};
+use off::Off;
 pub use simulation::Simulation;
 
 /// The effects of taskd. To add one, write it in a file of its own and add it here.
@@ -61,7 +63,8 @@ pub trait Effect: Send + Sync {
     fn applies(&self, event: &Event) -> bool;
 
     /// Creates what does the work. Called once per worker process, inside its runtime. `None` if
-    /// the effect is off: then the events that this process takes don't have it.
+    /// the effect is off: events that this process takes first don't have it then, and it is
+    /// skipped for those that have it already.
     fn start(&self, context: &EffectContext) -> Option<Work>;
 }
 
@@ -218,13 +221,15 @@ impl Effects {
         Err(format!("there is no effect {name:?}; there are: {}", names.join(", ")))
     }
 
-    /// Starts every effect that is not off.
+    /// Starts every effect.
     pub fn start(&self, context: &EffectContext) -> Vec<Started> {
         let start = |effect: &Arc<dyn Effect>| {
-            let work = effect.start(context)?;
-            Some(Started { effect: Arc::clone(effect), work })
+            let work = effect.start(context);
+            let is_off = work.is_none();
+            let work = work.unwrap_or_else(|| Work::External(Arc::new(Off)));
+            Started { effect: Arc::clone(effect), work, is_off }
         };
-        self.0.iter().filter_map(start).collect()
+        self.0.iter().map(start).collect()
     }
 }
 
@@ -235,14 +240,19 @@ pub struct Started {
     pub effect: Arc<dyn Effect>,
     /// What does its work.
     pub work: Work,
+    /// Whether it is off in this process.
+    pub is_off: bool,
 }
 
 impl Started {
-    /// Whether there is anything to do for this event. A canary has an effect of its own and no
-    /// other, whatever others apply to.
-    pub fn applies(&self, event: &Event) -> bool {
+    /// Whether there is anything to do for this event. An effect that is off is looked at only
+    /// where the event's effects are `recorded` already: it may be among them. A canary has an
+    /// effect of its own and no other, whatever others apply to.
+    pub fn applies(&self, event: &Event, recorded: bool) -> bool {
         let is_its_own = self.effect.name() == CANARY_EFFECT;
-        is_its_own == (event.subject.kind == CANARY_KIND) && self.effect.applies(event)
+        (recorded || !self.is_off)
+            && is_its_own == (event.subject.kind == CANARY_KIND)
+            && self.effect.applies(event)
     }
 }
 

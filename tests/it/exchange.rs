@@ -157,6 +157,45 @@ async fn an_exchange_that_is_gone_is_named_and_nothing_is_lost() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs services: scripts/test"]
+async fn an_event_that_waits_for_the_exchange_is_done_without_once_that_is_off() {
+    let world = World::new().await;
+    let exchange = [("EVENTS_EXCHANGE", &*world.name)];
+    let serve = world.serve_with(&exchange).await;
+    let api = serve.api();
+    api.post("/effects/exchange/pause", json!({})).await.expect(200);
+    let work = world.work("w", &exchange).await;
+    api.task("t", None).await;
+    let parked = eventually("it is parked", || async {
+        let page = api.get("/events?state=parked").await.expect(200);
+        page["data"][0]["eventId"].as_str().map(str::to_owned)
+    })
+    .await;
+    work.signal("TERM");
+    work.exit().await;
+    let _without = world.work("without", &[]).await;
+    api.post("/effects/exchange/resume", json!({})).await.expect(200);
+    let event = eventually("it is done", || async {
+        let event = api.get(&format!("/events/{parked}")).await.expect(200);
+        (event["state"] == "done").then_some(event)
+    })
+    .await;
+    let effects = event["effects"].as_array().unwrap();
+    let skipped = effects.iter().find(|effect| effect["effect"] == "exchange").unwrap();
+    assert_eq!(skipped["state"], "skipped", "{event}");
+    // An event that is taken without the exchange knows nothing of it.
+    api.task("u", None).await;
+    let event = eventually("the next is done", || async {
+        let page = api.get("/events?state=done&limit=1").await.expect(200);
+        let id = page["data"][0]["eventId"].as_str().filter(|id| *id != parked)?.to_owned();
+        Some(api.get(&format!("/events/{id}")).await.expect(200))
+    })
+    .await;
+    let effects = event["effects"].as_array().unwrap();
+    assert!(effects.iter().all(|effect| effect["effect"] != "exchange"), "{event}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs services: scripts/test"]
 async fn an_exchange_of_another_type_is_drift_and_no_role_starts_with_it() {
     let world = World::new().await;
     let exchange = [("EVENTS_EXCHANGE", &*world.name)];

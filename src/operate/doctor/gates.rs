@@ -18,7 +18,11 @@ pub(in crate::operate) fn of_outage(effect: &str, outage: &Outage, waiting: i64)
         "the {effect} breaker has been open for {} ({error}); {waiting} parked",
         ago(*since)
     );
-    let about = if effect == "email" { "SMTP_URL" } else { effect };
+    let about = match effect {
+        "email" => "SMTP_URL",
+        "exchange" => "EVENTS_EXCHANGE",
+        other => other,
+    };
     let mend = format!(
         "taskd effects list  # it closes by itself when the other side is back; to try at once: \
          taskd effects resume {effect}"
