@@ -20,6 +20,7 @@ pub const SENT: EventType = EventType {
     kind: KIND,
     description: "A canary was sent.",
     payload,
+    example: || json!({ "id": 1, "version": 1 }),
     readable: |_| Ok(()),
 };
 

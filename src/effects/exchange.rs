@@ -9,15 +9,10 @@ use super::{Effect, EffectContext, ExternalWork, Outcome, Prepared, Target, Work
 use crate::broker::amqp::ExchangePublisher;
 use crate::broker::{BrokerError, Message, event_message};
 use crate::domain::event::Event;
+use crate::domain::event::cloud_event::{self, AMQP_PREFIX};
 use crate::domain::processing::failure::Failure;
 use crate::ground::traces::{Span, SpanKind, names};
 use crate::store::StoreError;
-
-/// Its prefix in a header, by the CloudEvents binding for AMQP
-/// (<https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/amqp-protocol-binding.md>).
-const CLOUD_EVENTS: &str = "cloudEvents_";
-/// The version of CloudEvents whose attributes these are.
-const SPEC_VERSION: &str = "1.0";
 
 /// Publishes each event to the exchange for others, if there is one: outside the database, under a
 /// claim. So what others bind there can refuse messages, or be full, and costs retries of this
@@ -50,11 +45,11 @@ impl ExternalWork for Publishing {
 
     async fn prepare(&self, event: &Event, _: &Target) -> Result<Prepared, StoreError> {
         let (exchange, key, mut message) =
-            (Arc::clone(&self.0), routing_key(event), message(event));
+            (Arc::clone(&self.0), event.event_type.routing_key(), message(event));
         Ok(Prepared::run(async move {
             let mut span = Span::below_current(SpanKind::Producer, "send to the exchange");
             if let Some(traceparent) = span.traceparent() {
-                message.set_text(&format!("{CLOUD_EVENTS}traceparent"), traceparent);
+                message.set_text(&format!("{AMQP_PREFIX}traceparent"), traceparent);
             }
             span.set(names::MESSAGING_DESTINATION_NAME, exchange.name().to_owned());
             match exchange.publish(&key, message).await {
@@ -82,29 +77,11 @@ fn refusal(error: &BrokerError, exchange: &str) -> String {
     }
 }
 
-/// By which receivers choose events: the kind of subject, and what happened to it, such as
-/// `task.created`. Further words of a type's name are one word here, so `task.*` is all of tasks.
-fn routing_key(event: &Event) -> String {
-    event.event_type.name.to_lowercase().replacen('_', ".", 1)
-}
-
 /// The message as in the queue, with the attributes of a CloudEvent.
 fn message(event: &Event) -> Message {
     let mut message = event_message::copy_of(event);
-    let subject = event.subject;
-    for (name, value) in [
-        ("specversion", SPEC_VERSION.to_owned()),
-        ("id", event.metadata.event_id.to_string()),
-        ("source", event.metadata.source.clone()),
-        ("type", event.event_type.name.to_owned()),
-        ("subject", format!("{}/{}", subject.kind, subject.id)),
-        ("time", event.metadata.timestamp.to_rfc3339()),
-        ("dataschema", format!("/schemas/{}", event.event_type.name)),
-        // Extensions: https://github.com/cloudevents/spec/tree/v1.0.2/cloudevents/extensions
-        ("partitionkey", format!("{}/{}", subject.kind, subject.id)),
-        ("sequence", format!("{:019}", subject.version)),
-    ] {
-        message.set_text(&format!("{CLOUD_EVENTS}{name}"), value);
+    for (name, value) in cloud_event::attributes(event) {
+        message.set_text(&format!("{AMQP_PREFIX}{name}"), value);
     }
     message
 }
@@ -129,7 +106,7 @@ mod tests {
         };
         let task = Task { id: 7, ..Task::create(fields, Utc::now()) };
         let event = Event::from(events::created(&task, Origin::of(Actor::user(1))));
-        assert_eq!(routing_key(&event), "task.created");
+        assert_eq!(event.event_type.routing_key(), "task.created");
         let message = message(&event);
         assert_eq!(message.body, event.encode());
         let id = event.metadata.event_id.to_string();

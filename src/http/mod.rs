@@ -3,6 +3,7 @@
 pub mod server;
 pub(in crate::http) mod console;
 pub mod openapi;
+mod asyncapi;
 pub mod routes;
 pub mod middleware;
 pub mod dto;

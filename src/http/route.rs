@@ -21,6 +21,8 @@ pub struct Route {
     pub class: Class,
     /// What becomes of query parameters.
     pub parameters: QueryParameters,
+    /// What there is to know of it beside its summary: for the OpenAPI document.
+    pub description: &'static str,
     /// What answers.
     pub handler: Handler,
     /// The errors that it has beside those of every route.
@@ -159,7 +161,7 @@ impl Route {
     ) -> Route {
         let (errors, precondition, headers): (fn() -> Vec<ApiError>, _, _) = (Vec::new, None, &[]);
         let parameters = QueryParameters::Refused;
-        let open_to_viewers = false;
+        let (open_to_viewers, description) = (false, "");
         Route {
             method,
             path,
@@ -167,6 +169,7 @@ impl Route {
             open_to_viewers,
             class,
             parameters,
+            description,
             handler,
             errors,
             precondition,
@@ -178,6 +181,11 @@ impl Route {
     #[expect(clippy::expect_used, reason = "only the constructors above set it")]
     pub(in crate::http) fn method(&self) -> Method {
         Method::from_bytes(self.method.as_bytes()).expect("the name of a method")
+    }
+
+    /// The same, described like this.
+    pub const fn says(self, description: &'static str) -> Route {
+        Route { description, ..self }
     }
 
     /// The same, counted with these requests.

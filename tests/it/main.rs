@@ -14,6 +14,7 @@
 mod access;
 mod access_log;
 mod advisories;
+mod asyncapi;
 mod audit;
 mod access_changes;
 mod access_leaks;
@@ -21,6 +22,7 @@ mod access_viewer;
 mod cache;
 mod cache_identity;
 mod commit;
+mod compatibility;
 mod console;
 mod console_pages;
 mod console_edges;

@@ -38,6 +38,7 @@ const REMINDER_FIRED: EventType = EventType {
             },
         })
     },
+    example: || json!({ "id": 1, "version": 1, "text": "Water the plants" }),
     readable: |payload| payload["text"].as_str().map(drop).ok_or("there is no text".to_owned()),
 };
 

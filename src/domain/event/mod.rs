@@ -1,5 +1,6 @@
 //! The event that every change becomes. An event is about a subject; tasks are one kind of subject.
 
+pub mod cloud_event;
 mod decode;
 mod origin;
 mod types;
@@ -19,6 +20,9 @@ pub const SCHEMA_VERSION: u32 = 1;
 /// The program that wrote the event: `metadata.source`.
 pub const SOURCE: &str = "taskd";
 
+/// The id of the examples: of version 7, made at the time that they have.
+const EXAMPLE_ID: Uuid = Uuid::from_u128(0x019b_7e0a_ddc0_7000_8000_0000_0000_0001);
+
 /// The body of a message.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Event {
@@ -33,6 +37,18 @@ pub struct Event {
 }
 
 impl Event {
+    /// An example of an event of this type, for people.
+    pub fn example(event_type: EventType) -> Event {
+        let payload = (event_type.example)();
+        let number = |name: &str| payload[name].as_i64().unwrap_or(1);
+        let subject =
+            Subject { kind: event_type.kind, id: number("id"), version: number("version") };
+        let timestamp = DateTime::from_timestamp(1_767_346_200, 0).unwrap_or_default();
+        let origin = Origin::of(Actor::user(1));
+        let metadata = Metadata::new(EXAMPLE_ID, timestamp, Some(origin));
+        Event { event_type, subject, payload, metadata }
+    }
+
     /// The message body.
     pub fn encode(&self) -> Vec<u8> {
         encode(self.event_type.name, &self.payload, &self.metadata)

@@ -20,9 +20,19 @@ pub struct EventType {
     /// Makes the JSON Schema (draft 2020-12) of the payload. A payload has the integers `id` and
     /// `version` of the subject.
     pub payload: fn() -> Value,
+    /// Makes an example of a payload, for people.
+    pub example: fn() -> Value,
     /// Reads a payload as effects do. A payload that fits the schema and can't be read (a number
     /// that no field can hold) is malformed.
     pub readable: fn(&Value) -> Result<(), String>,
+}
+
+impl EventType {
+    /// By which receivers outside choose events: the kind of subject, and what happened to it, such
+    /// as `task.created`. Further words of the name are one word here, so `task.*` is all of tasks.
+    pub fn routing_key(&self) -> String {
+        self.name.to_lowercase().replacen('_', ".", 1)
+    }
 }
 
 impl PartialEq for EventType {

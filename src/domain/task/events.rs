@@ -1,11 +1,12 @@
 //! What happens to tasks, as events.
 
+use chrono::{DateTime, TimeDelta};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::Task;
 use super::rules::{DECIDED, Member, members};
-use crate::domain::event::{Event, EventType, NewEvent, Origin, Owners, Subject};
+use super::{Status, Task, TaskFields};
+use crate::domain::event::{Actor, Event, EventType, NewEvent, Origin, Owners, Subject};
 
 /// The kind of subject that a task is.
 pub const KIND: &str = "task";
@@ -16,6 +17,7 @@ pub const CREATED: EventType = EventType {
     kind: KIND,
     description: "A task was written first.",
     payload: whole,
+    example: || created(&example(), Origin::of(Actor::SYSTEM)).payload,
     readable,
 };
 
@@ -25,6 +27,7 @@ pub const UPDATED: EventType = EventType {
     kind: KIND,
     description: "A task changed; `changes` names the fields that differ.",
     payload: whole_with_changes,
+    example: || updated(&example(), &example_completed(), Origin::of(Actor::SYSTEM)).payload,
     readable,
 };
 
@@ -34,6 +37,10 @@ pub const DELETED: EventType = EventType {
     kind: KIND,
     description: "A task was deleted; the payload is its last state, under a version of its own.",
     payload: whole,
+    example: || {
+        let last = example_completed();
+        deleted(&last.delete(last.updated_at), Origin::of(Actor::SYSTEM)).payload
+    },
     readable,
 };
 
@@ -67,6 +74,30 @@ fn event(
 ) -> NewEvent {
     let subject = Subject { kind: KIND, id: task.id, version: task.version };
     NewEvent::new(event_type, subject, payload, task.updated_at, origin, owners)
+}
+
+/// When the task of the examples was written: 2 January 2026, 09:30 UTC.
+const EXAMPLE_AT: i64 = 1_767_346_200;
+
+/// The task of the examples.
+fn example() -> Task {
+    let fields = TaskFields {
+        title: "Write Docs".to_owned(),
+        description: Some("The first page is enough.".to_owned()),
+        status: Status::Pending,
+        user_id: Some(1),
+        category_id: None,
+        due_at: None,
+    };
+    let at = DateTime::from_timestamp(EXAMPLE_AT, 0).unwrap_or_default();
+    Task { id: 7, ..Task::create(fields, at) }
+}
+
+/// The same, completed an hour later.
+fn example_completed() -> Task {
+    let before = example();
+    let fields = TaskFields { status: Status::Completed, ..before.fields() };
+    before.update(fields, before.updated_at + TimeDelta::hours(1)).unwrap_or(before)
 }
 
 impl Subject {

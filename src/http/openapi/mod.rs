@@ -19,10 +19,14 @@ use crate::domain::catalog;
 use crate::domain::event::ActorKind;
 use crate::domain::task::rules;
 use crate::domain::user::Role;
+use crate::http::describe;
 use crate::http::error::{ApiError, PROBLEM_JSON};
 use crate::http::extract::body::BODY_BYTES;
-use crate::http::route::{Handler, Need};
+use crate::http::route::{Handler, Need, Route};
 use crate::http::routes;
+
+/// One of the two, for who wants to read it.
+const LICENSE: &str = "https://opensource.org/license/mit";
 
 /// Makes the document.
 pub fn document() -> Value {
@@ -57,6 +61,8 @@ pub fn document() -> Value {
 fn complete(document: &mut Value) {
     document["openapi"] = json!("3.0.3");
     document["servers"] = json!([{ "url": "/" }]);
+    document["info"]["license"] = json!({ "name": env!("CARGO_PKG_LICENSE"), "url": LICENSE });
+    document["info"]["contact"] = json!({ "name": "Whoever runs this instance" });
     let schemas = &mut document["components"]["schemas"];
     for (whole, member, item) in PAGES.map(|(page, item)| (page, "data", item)).iter().chain(&LISTS)
     {
@@ -92,7 +98,7 @@ fn complete(document: &mut Value) {
     );
     schemas["Session"]["properties"]["user"] = json!({ "$ref": "#/components/schemas/User" });
     schemas["CurrentSession"]["properties"]["user"] = json!({
-        "nullable": true, "allOf": [{ "$ref": "#/components/schemas/User" }],
+        "type": "object", "nullable": true, "allOf": [{ "$ref": "#/components/schemas/User" }],
         "description": "Who asks; null where no token is required.",
     });
     let current = &mut schemas["CurrentSession"]["properties"];
@@ -118,13 +124,13 @@ fn complete(document: &mut Value) {
         "type": "object", "nullable": true,
         "description": "For an update, the fields that changed.",
         "additionalProperties": { "type": "object", "required": ["from", "to"], "properties": {
-            "from": { "nullable": true, "description": "Before" }, "to": { "nullable": true, "description": "After" } } },
+            "from": { "description": "Before; of any type, or null" }, "to": { "description": "After; the same" } } },
     });
     // paperclip inlines the schema of a member that is an object.
     let mail = schemas["Activity"]["properties"]["mail"].take();
     schemas["Mail"] = mail;
     schemas["Activity"]["properties"]["mail"] = json!({
-        "nullable": true, "allOf": [{ "$ref": "#/components/schemas/Mail" }],
+        "type": "object", "nullable": true, "allOf": [{ "$ref": "#/components/schemas/Mail" }],
         "description": "The mail about it; null if it needed none, or if that is too long ago to be known.",
     });
     schemas["Mail"]["required"] = json!(["state", "to", "at", "error"]);
@@ -154,6 +160,7 @@ fn complete(document: &mut Value) {
             if route.need == Need::Nothing {
                 operation["security"] = json!([]);
             }
+            complete_plain(route, &mut operation);
             document["paths"][route.path][route.method.to_lowercase()] = operation;
         }
     }
@@ -190,6 +197,7 @@ fn complete_operation(path: &str, method: &str, operation: &mut Value, rules: &M
         ApiError::Internal,
     ];
     let Some(route) = routes::all().find(&method.to_uppercase(), path) else { return };
+    set_description(route, operation);
     if route.need == Need::Nothing {
         operation["security"] = json!([]);
     } else {
@@ -229,6 +237,22 @@ fn complete_operation(path: &str, method: &str, operation: &mut Value, rules: &M
         responses[status.as_str()] = response;
     }
     headers::complete_answers(operation);
+}
+
+fn set_description(route: &Route, operation: &mut Value) {
+    if !route.description.is_empty() {
+        operation["description"] = json!(route.description);
+    }
+}
+
+/// Adds what is true of every route to the description of one that has its own.
+fn complete_plain(route: &Route, operation: &mut Value) {
+    set_description(route, operation);
+    let responses = operation["responses"].as_object().cloned().unwrap_or_default();
+    if !responses.keys().any(|status| status.starts_with('4')) {
+        let (status, code, title) = ApiError::Validation(Vec::new()).kind();
+        operation["responses"][status.as_str()] = describe::problem(&format!("{title} (`{code}`)"));
+    }
 }
 
 /// The schema of a task, from the rules of its fields.

@@ -20,6 +20,10 @@ use crate::store::{activity, tasks};
 /// The route of a task's activity.
 pub(super) static ROUTES: &[Route] =
     &[Route::get("/tasks/{id}/activity", Need::Token, || web::Route::new().to(list))
+        .says(
+            "The task's history, newest first, as the worker wrote it down: each event once, with \
+            what changed and what became of its mail. It outlives the task.",
+        )
         .reads_parameters()];
 
 #[api_v2_operation(

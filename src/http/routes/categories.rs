@@ -21,13 +21,19 @@ use crate::store::{Connection, StoreError, categories, unless_in_conflict};
 
 /// The routes of categories.
 pub(super) static ROUTES: &[Route] = &[
-    Route::get("/categories", Need::Token, || web::Route::new().to(list)).reads_parameters(),
+    Route::get("/categories", Need::Token, || web::Route::new().to(list))
+        .says("A page of categories. They belong to everybody, so members see them too.")
+        .reads_parameters(),
     Route::post("/categories", Need::Admin, || web::Route::new().to(create))
+        .says("Makes a category. No two have the same name.")
         .fails_with(taken_names),
-    Route::get("/categories/{id}", Need::Token, || web::Route::new().to(get)),
+    Route::get("/categories/{id}", Need::Token, || web::Route::new().to(get))
+        .says("One category by its id."),
     Route::patch("/categories/{id}", Need::Admin, || web::Route::new().to(patch))
+        .says("Gives a category another name. Tasks refer to it by its id and don't change.")
         .fails_with(taken_names),
-    Route::delete("/categories/{id}", Need::Admin, || web::Route::new().to(delete)),
+    Route::delete("/categories/{id}", Need::Admin, || web::Route::new().to(delete))
+        .says("Deletes a category. Its tasks stay without one, and each has an event for that."),
 ];
 
 fn taken_names() -> Vec<ApiError> {

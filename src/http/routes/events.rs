@@ -25,8 +25,16 @@ use crate::store::events::{self, EventQuery};
 
 /// The routes of events.
 pub(super) static ROUTES: &[Route] = &[
-    Route::get("/events", Need::Operation, || web::Route::new().to(list)).reads_parameters(),
-    Route::get("/events/{eventId}", Need::Operation, || web::Route::new().to(get)),
+    Route::get("/events", Need::Operation, || web::Route::new().to(list))
+        .says(
+            "What changes of tasks became, newest first. `state` finds what is not done: \
+            `unpublished`, `queued`, `retrying`, `parked` or `dead`.",
+        )
+        .reads_parameters(),
+    Route::get("/events/{eventId}", Need::Operation, || web::Route::new().to(get)).says(
+        "An event with its story: published, each attempt and its failure, waits, death and \
+            replays, the effects that are done, and in `whyNotDone` what stands in the way.",
+    ),
 ];
 
 #[api_v2_operation(

@@ -88,6 +88,7 @@ pub(in crate::http) static ROUTES: &[Route] = &[
             "responses": { "200": answer("It is", "application/json", status_of(&["ok"])) },
         }))
     })
+    .says("Answers as long as the process runs, whatever its dependencies are. For a liveness probe.")
     .counted_as(Class::Unlimited),
     Route::plain_get("/readyz", Need::Nothing, || web::route().to(readyz), || {
         let (well, ill) = (status_of(&["ok", "degraded"]), status_of(&["unavailable"]));
@@ -100,6 +101,10 @@ pub(in crate::http) static ROUTES: &[Route] = &[
             },
         }))
     })
+    .says(
+        "Asks each dependency. `degraded` still does its work, if more slowly; `unavailable` can't, and should get no \
+         requests. For a readiness probe.",
+    )
     .counted_as(Class::Unlimited),
     Route::plain_get("/metrics", Need::OperationUnlessMetricsArePublic, || web::route().to(metrics), || {
         Some(json!({
@@ -112,6 +117,7 @@ pub(in crate::http) static ROUTES: &[Route] = &[
             },
         }))
     })
+    .says("Counters and histograms of this process alone, in Prometheus's text format.")
     .counted_as(Class::Unlimited),
 ];
 

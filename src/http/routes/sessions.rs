@@ -27,22 +27,45 @@ use crate::store::{Connection, StoreError, transaction, unless_in_conflict};
 
 /// The routes of sessions.
 pub(super) static ROUTES: &[Route] = &[
-    Route::get("/sessions", Need::Token, || web::Route::new().to(list)).reads_parameters(),
+    Route::get("/sessions", Need::Token, || web::Route::new().to(list))
+        .says("Where you are signed in, with the session that asks among them.")
+        .reads_parameters(),
     Route::post("/sessions", Need::Nothing, || web::Route::new().to(create))
+        .says(
+            "Signs in with an e-mail address and a password. The answer has a token for \
+            `Authorization: Bearer …`, shown this once; attempts from one address are limited.",
+        )
         .counted_as(Class::SignIn)
         .fails_with(|| vec![ApiError::BadCredentials]),
-    Route::delete("/sessions", Need::Token, || web::Route::new().to(delete_all)).open_to_viewers(),
-    Route::get("/sessions/current", Need::Token, || web::Route::new().to(current)),
+    Route::delete("/sessions", Need::Token, || web::Route::new().to(delete_all))
+        .says("Ends every session of yours, also the one that asks. API tokens stay.")
+        .open_to_viewers(),
+    Route::get("/sessions/current", Need::Token, || web::Route::new().to(current)).says(
+        "Who the token belongs to, of which kind it is, and the role it has. Without required \
+            tokens, `user` is null and the role is that of an admin.",
+    ),
     Route::delete("/sessions/current", Need::Token, || web::Route::new().to(delete_current))
+        .says(
+            "Ends the session whose token asks. An API token is no session and is not ended by \
+            this.",
+        )
         .open_to_viewers()
         .fails_with(|| vec![ApiError::NotFound("session")]),
-    Route::delete("/sessions/{id}", Need::Token, || web::Route::new().to(delete)).open_to_viewers(),
+    Route::delete("/sessions/{id}", Need::Token, || web::Route::new().to(delete))
+        .says("Ends one session; its token is refused from then on.")
+        .open_to_viewers(),
     Route::get("/users/{id}/sessions", Need::Token, || web::Route::new().to(list_of_user))
+        .says("Where a user is signed in. For the user and for admins.")
         .reads_parameters(),
-    Route::delete("/users/{id}/sessions", Need::Token, || web::Route::new().to(delete_of_user)),
+    Route::delete("/users/{id}/sessions", Need::Token, || web::Route::new().to(delete_of_user))
+        .says(
+            "Ends every session of a user, who then has to sign in again. For the user and for \
+            admins.",
+        ),
     Route::delete("/users/{id}/sessions/{sessionId}", Need::Token, || {
         web::Route::new().to(delete_one_of_user)
-    }),
+    })
+    .says("Ends one session of a user. For the user and for admins."),
 ];
 
 #[api_v2_operation(operation_id = "signIn", tags("access"), summary = "Sign in")]

@@ -26,11 +26,25 @@ use crate::store::{Conflicts, Connection, StoreError, task_list, tasks, unless_i
 
 /// The routes of tasks.
 pub(super) static ROUTES: &[Route] = &[
-    Route::get("/tasks", Need::Token, || web::Route::new().to(list)).reads_parameters(),
+    Route::get("/tasks", Need::Token, || web::Route::new().to(list))
+        .says(
+            "A page of tasks: a member's own, or everybody's for admins and viewers. Filters \
+            combine; `nextCursor` leads to the next page, and is null on the last.",
+        )
+        .reads_parameters(),
     Route::post("/tasks", Need::Token, || web::Route::new().to(create))
+        .says(
+            "Makes a task and, in the same transaction, the event `TASK_CREATED`. With an \
+            `Idempotency-Key` a repeat is answered as the first request was, and makes no second \
+            task.",
+        )
         .answers_with(&[Header::etag("201")])
         .fails_with(conflicts),
     Route::get("/tasks/{id}", Need::Token, || web::Route::new().to(get))
+        .says(
+            "A task as it is now. Its `ETag` is its version; with `If-None-Match` an unchanged \
+            task is answered 304.",
+        )
         .checks("If-None-Match", "Answer 304 if the task still has one of these")
         .answers_with(&[Header::etag("200"), Header::etag("304")]),
     Route::put("/tasks/{id}", Need::Token, || web::Route::new().to(replace))
@@ -38,10 +52,19 @@ pub(super) static ROUTES: &[Route] = &[
         .answers_with(&[Header::etag("200"), WITH_CLEARED])
         .fails_with(conflicts),
     Route::patch("/tasks/{id}", Need::Token, || web::Route::new().to(patch))
+        .says(
+            "Changes the fields that are in the body (RFC 7396: null clears one) and makes the \
+            event `TASK_UPDATED`. A change that changes nothing makes none. `If-Match` refuses \
+            if somebody else was first.",
+        )
         .checks("If-Match", "Write only if the task still has one of these")
         .answers_with(&[Header::etag("200")])
         .fails_with(conflicts),
     Route::delete("/tasks/{id}", Need::Token, || web::Route::new().to(delete))
+        .says(
+            "Deletes a task and makes the event `TASK_DELETED`. Its activity stays readable. \
+            `If-Match` refuses if somebody else was first.",
+        )
         .checks("If-Match", "Delete only if the task still has one of these")
         .fails_with(conflicts),
 ];

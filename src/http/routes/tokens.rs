@@ -26,16 +26,23 @@ use crate::store::{Connection, StoreError, transaction, unless_in_conflict};
 
 /// The routes of API tokens.
 pub(super) static ROUTES: &[Route] = &[
-    Route::get("/tokens", Need::Token, || web::Route::new().to(list)).reads_parameters(),
-    Route::post("/tokens", Need::Token, || web::Route::new().to(create))
-        .fails_with(|| vec![ApiError::TooManyTokens]),
-    Route::delete("/tokens/{id}", Need::Token, || web::Route::new().to(delete)),
-    Route::get("/users/{id}/tokens", Need::Token, || web::Route::new().to(list_of_user))
+    Route::get("/tokens", Need::Token, || web::Route::new().to(list))
+        .says("Your API tokens, without their secrets.")
         .reads_parameters(),
-    Route::delete("/users/{id}/tokens", Need::Token, || web::Route::new().to(delete_of_user)),
+    Route::post("/tokens", Need::Token, || web::Route::new().to(create))
+        .says("For programs, with your rights. The token is shown once, in this answer.")
+        .fails_with(|| vec![ApiError::TooManyTokens]),
+    Route::delete("/tokens/{id}", Need::Token, || web::Route::new().to(delete))
+        .says("One of yours. It is refused at once, by every instance."),
+    Route::get("/users/{id}/tokens", Need::Token, || web::Route::new().to(list_of_user))
+        .says("For the user and for admins; without their secrets.")
+        .reads_parameters(),
+    Route::delete("/users/{id}/tokens", Need::Token, || web::Route::new().to(delete_of_user))
+        .says("For the user and for admins. Sessions go on."),
     Route::delete("/users/{id}/tokens/{tokenId}", Need::Token, || {
         web::Route::new().to(delete_one_of_user)
-    }),
+    })
+    .says("For the user and for admins."),
 ];
 
 #[api_v2_operation(operation_id = "listTokens", tags("access"), summary = "List your API tokens")]
@@ -47,11 +54,7 @@ pub async fn list(
     page(&state, owner(caller)?, params.0).await
 }
 
-#[api_v2_operation(
-    operation_id = "createToken",
-    tags("access"),
-    summary = "Make an API token; it is shown once"
-)]
+#[api_v2_operation(operation_id = "createToken", tags("access"), summary = "Make an API token")]
 pub async fn create(
     state: Data<AppState>,
     caller: Caller,
@@ -129,11 +132,7 @@ fn expiry(
     }
 }
 
-#[api_v2_operation(
-    operation_id = "deleteToken",
-    tags("access"),
-    summary = "Revoke an API token of yours"
-)]
+#[api_v2_operation(operation_id = "deleteToken", tags("access"), summary = "Revoke an API token")]
 pub async fn delete(
     state: Data<AppState>,
     caller: Caller,

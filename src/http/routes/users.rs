@@ -28,14 +28,29 @@ use crate::store::{Connection, StoreError, transaction, unless_in_conflict};
 
 /// The routes of users.
 pub(super) static ROUTES: &[Route] = &[
-    Route::get("/users", Need::Operation, || web::Route::new().to(list)).reads_parameters(),
+    Route::get("/users", Need::Operation, || web::Route::new().to(list))
+        .says("A page of users, with their roles. Passwords are never shown.")
+        .reads_parameters(),
     Route::post("/users", Need::Admin, || web::Route::new().to(create))
+        .says(
+            "Makes a user. With a password the user can sign in; without one, an admin makes a \
+            token or sets a password later.",
+        )
         .fails_with(|| vec![ApiError::EmailTaken]),
-    Route::get("/users/{id}", Need::Token, || web::Route::new().to(get)),
+    Route::get("/users/{id}", Need::Token, || web::Route::new().to(get))
+        .says("One user. For the user, and for admins and viewers."),
     Route::patch("/users/{id}", Need::Token, || web::Route::new().to(patch))
+        .says(
+            "Changes the fields that are in the body. Users change their own name, address and \
+            password, the last only with the present one; admins change everybody's, and roles.",
+        )
         .open_to_viewers()
         .fails_with(|| vec![ApiError::EmailTaken, ApiError::LastAdmin, ApiError::WrongPassword]),
     Route::delete("/users/{id}", Need::Admin, || web::Route::new().to(delete))
+        .says(
+            "Deletes a user with all sessions and tokens. The user's tasks stay without one, and \
+            each has an event for that.",
+        )
         .fails_with(|| vec![ApiError::LastAdmin]),
 ];
 

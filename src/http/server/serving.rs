@@ -27,7 +27,8 @@ use crate::http::routes::docs;
 use crate::http::routes::health::{self, HealthSources, LastReport};
 use crate::http::server::builder::{Bounds, ConnectionSettings, connections, server};
 use crate::http::server::last_connections::LastConnections;
-use crate::http::{ProcessState, nothing_here, openapi, routes};
+use crate::http::{ProcessState, asyncapi, nothing_here, openapi, routes};
+use crate::operate::doctor::Setting;
 
 /// At shutdown, how long the serving threads may take to end before the listener is closed anyway.
 /// A slow request continues after that, but no new connections are accepted beside it.
@@ -62,6 +63,12 @@ pub async fn serve(
     };
     let monitored = Data::new(monitored);
     let document = Data::new(docs::Document(openapi::document().to_string().into()));
+    let topology = match &shared.common.examination.configuration().dependencies.broker {
+        Setting::Set(rabbit) => Some(&rabbit.topology),
+        Setting::Absent | Setting::Wrong => None,
+    };
+    let events = asyncapi::document(&shared.common.event_types, topology);
+    let events = Data::new(docs::AsyncDocument::new(events));
     let (threads, most_connections) = limits.threads();
     let serving = Arc::new(AtomicUsize::new(0));
     let access_log = Data::new(limits.access_log);
@@ -93,6 +100,7 @@ pub async fn serve(
             .app_data(Data::new(state))
             .app_data(monitored.clone())
             .app_data(document.clone())
+            .app_data(events.clone())
             // Routes are matched in this order, and again for each question about a path.
             .wrap_api()
             .configure(routes::described)

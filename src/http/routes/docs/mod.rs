@@ -1,12 +1,14 @@
 //! The documents about the API: OpenAPI, Swagger UI and the event schemas.
 
+mod events;
+
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, PoisonError, RwLock};
 
 use actix_web::http::header::{ACCEPT, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, LOCATION, VARY};
 use actix_web::web::{self, Bytes, Data, Path};
 use actix_web::{HttpRequest, HttpResponse};
-use serde_json::json;
+use serde_json::{Value, json};
 use utoipa_swagger_ui::Config;
 
 use crate::http::AppState;
@@ -16,6 +18,21 @@ use crate::http::route::{Need, Route};
 
 /// The OpenAPI document, encoded.
 pub struct Document(pub Bytes);
+
+/// The AsyncAPI document, as it is and encoded.
+pub struct AsyncDocument {
+    /// For the page.
+    pub value: Value,
+    /// For programs.
+    pub bytes: Bytes,
+}
+
+impl AsyncDocument {
+    /// This document.
+    pub fn new(value: Value) -> AsyncDocument {
+        AsyncDocument { bytes: value.to_string().into(), value }
+    }
+}
 
 /// A file of Swagger UI. All responses share its bytes, so one that a client doesn't read costs no
 /// copy.
@@ -41,7 +58,10 @@ pub(super) static ROUTES: &[Route] = &[
                 },
             }))
         },
-    ),
+    ).says(
+            "Names the parts of this API and where they are. A browser is led to the console, or \
+            to the documentation where there is no console.",
+        ),
     Route::plain_get(
         "/openapi.json",
         Need::Nothing,
@@ -54,18 +74,40 @@ pub(super) static ROUTES: &[Route] = &[
                 },
             }))
         },
-    ),
+    ).says("The OpenAPI 3.0 document of exactly this process, made from its routes."),
     Route::plain_get(
         "/docs",
         Need::Nothing,
         || web::route().to(to_docs),
+        // It only leads on, to the page with this document.
+        || None,
+    ),
+    Route::plain_get(
+        "/asyncapi.json",
+        Need::Nothing,
+        || web::route().to(asyncapi),
         || {
             Some(json!({
-                "operationId": "docs", "tags": [DOCUMENTS], "summary": "This document, to be tried out",
-                "responses": { "302": { "description": "To Swagger UI" } },
+                "operationId": "asyncapi", "tags": [DOCUMENTS], "summary": "Where events are, and what they look like",
+                "responses": {
+                    "200": answer("AsyncAPI 3.1", "application/json", json!({ "type": "object" })),
+                },
             }))
         },
-    ),
+    )
+    .says("The queues and the exchange of this installation, and each type of event with its schema and an example."),
+    Route::plain_get(
+        "/docs/events",
+        Need::Nothing,
+        || web::route().to(events::show),
+        || {
+            Some(json!({
+                "operationId": "eventsPage", "tags": [DOCUMENTS], "summary": "The same, as a page",
+                "responses": { "200": answer("A page", "text/html", json!({ "type": "string" })) },
+            }))
+        },
+    )
+    .says("For people. It loads nothing and needs no script."),
     Route::plain_get("/docs/{file:.*}", Need::Nothing, || web::route().to(swagger_ui), || None),
     Route::plain_get(
         "/schemas/{type}",
@@ -85,7 +127,10 @@ pub(super) static ROUTES: &[Route] = &[
                 },
             }))
         },
-    ),
+    ).says(
+            "A JSON Schema (draft 2020-12) by which messages of this type are checked, and which \
+            others can check by.",
+        ),
 ];
 
 /// Whether a client asks for a page.
@@ -117,6 +162,7 @@ async fn index(request: HttpRequest, state: Data<AppState>) -> HttpResponse {
         "console": state.common.console.is_some().then_some("/console"),
         "documentation": "/docs",
         "openapi": "/openapi.json",
+        "asyncapi": "/asyncapi.json",
         "schemas": schemas,
         "tasks": "/tasks",
         "users": "/users",
@@ -130,6 +176,10 @@ async fn index(request: HttpRequest, state: Data<AppState>) -> HttpResponse {
 
 async fn openapi(document: Data<Document>) -> HttpResponse {
     HttpResponse::Ok().content_type("application/json").body(document.0.clone())
+}
+
+async fn asyncapi(document: Data<AsyncDocument>) -> HttpResponse {
+    HttpResponse::Ok().content_type("application/json").body(document.bytes.clone())
 }
 
 /// The page refers to its assets by relative paths, so the slash matters.

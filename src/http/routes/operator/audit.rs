@@ -17,6 +17,10 @@ use crate::store::letters::audit::{self, AuditFilter, AuditRow};
 /// The route of the audit log.
 pub(in crate::http) static ROUTES: &[Route] =
     &[Route::plain_get("/audit", Need::Operation, || web::route().to(list), operation)
+        .says(
+            "What operators and admins did, newest first: who, what, to what, by which way, and \
+            with which details.",
+        )
         .reads_parameters()];
 
 fn operation() -> Option<Value> {

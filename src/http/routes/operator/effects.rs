@@ -29,6 +29,10 @@ pub(in crate::http) static ROUTES: &[Route] = &[
                 None,
             )
         },
+    )
+    .says(
+        "Each effect with its pause and who ordered it, its breaker and the error that opened \
+            it, its limits, and how many messages are parked for it.",
     ),
     Route::plain_post(
         "/effects/{name}/pause",
@@ -43,6 +47,11 @@ pub(in crate::http) static ROUTES: &[Route] = &[
                 Some(json!({ "reason": reason, "dryRun": dry_run() })),
             )
         },
+    )
+    .says(
+        "In force in every worker within two seconds. Other effects of an event go on; \
+            messages whose turn it was are parked in the database and come back when the pause \
+            ends.",
     ),
     Route::plain_post(
         "/effects/{name}/resume",
@@ -53,6 +62,10 @@ pub(in crate::http) static ROUTES: &[Route] = &[
                 "Ends the pause of an effect and closes its breaker; what is parked comes back";
             operation("resumeEffect", summary, Some(json!({ "dryRun": dry_run() })))
         },
+    )
+    .says(
+        "Ends the pause and closes the breaker, so that what is parked comes back. With \
+            `dryRun` it says how many that would be.",
     ),
 ];
 

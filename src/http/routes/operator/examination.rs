@@ -23,6 +23,11 @@ pub(in crate::http) static ROUTES: &[Route] = &[
             let found = "The report of `taskd doctor --json`, without a canary";
             for_viewers("examine", summary, json!({}), answer(found, "application/json", json!({})))
         },
+    )
+    .says(
+        "Examines the configuration, the database, the broker, the cache and the mail server \
+            from inside this process. Each finding names what it is about and the command that \
+            mends it.",
     ),
     Route::plain_get(
         "/configuration",
@@ -33,6 +38,10 @@ pub(in crate::http) static ROUTES: &[Route] = &[
             let ok = answer("The variables", "application/json", schema());
             for_viewers("getConfiguration", summary, json!({}), ok)
         },
+    )
+    .says(
+        "The variables of this process with their values and whether each comes from the \
+            environment, `.env`, a flag or a default. What may hold a password is not shown.",
     ),
 ];
 

@@ -19,6 +19,10 @@ use crate::operate::overview::{self, MOST_MINUTES};
 /// The route of the overview.
 pub(in crate::http) static ROUTES: &[Route] =
     &[Route::plain_get("/overview", Need::Operation, || web::route().to(look), operation)
+        .says(
+            "One answer for whoever is paged: whether all works, what is wrong with the worst \
+            first and what helps, rates by minute, the outbox, queues, effects and processes.",
+        )
         .reads_parameters()];
 
 /// How many minutes the history has if nothing is said.

@@ -12,7 +12,10 @@ use crate::operate::presence;
 
 /// The route of the processes.
 pub(in crate::http) static ROUTES: &[Route] =
-    &[Route::plain_get("/processes", Need::Operation, || web::route().to(list), operation)];
+    &[Route::plain_get("/processes", Need::Operation, || web::route().to(list), operation).says(
+        "Who is there: role, name, version, since when, and what each has in hand; and what \
+            is missing, such as a worker that consumes.",
+    )];
 
 fn operation() -> Option<Value> {
     let summary = "Which processes serve and work, and whether one is missing";

@@ -23,6 +23,10 @@ use orders::{EditBody, GroupParams, LetterParams};
 /// The routes of dead letters. Those with a fixed path come first.
 pub(in crate::http) static ROUTES: &[Route] = &[
     Route::plain_get("/dead-letters", Need::Operation, || web::route().to(list), docs::list)
+        .says(
+            "Messages that could not be processed, as the database keeps them with body, headers, \
+            reason and history; open ones if `state` says nothing else.",
+        )
         .reads_parameters(),
     Route::plain_get(
         "/dead-letters/groups",
@@ -30,44 +34,73 @@ pub(in crate::http) static ROUTES: &[Route] = &[
         || web::route().to(groups),
         docs::groups,
     )
+    .says(
+        "Open dead letters by cause: effect, type and error with its numbers and ids taken \
+            out. Since when, how many, and an example of each.",
+    )
     .reads_parameters(),
-    Route::plain_get(REPLAYS, Need::Operation, || web::route().to(replays), docs::replays),
-    Route::plain_post(REPLAYS, Need::Admin, || web::route().to(replay), docs::replay),
+    Route::plain_get(REPLAYS, Need::Operation, || web::route().to(replays), docs::replays)
+        .says("The latest replays, newest first, each with its plan and how far it has come."),
+    Route::plain_post(REPLAYS, Need::Admin, || web::route().to(replay), docs::replay).says(
+        "Chooses dead letters and makes a plan to send them again: some first as a canary, \
+            then the others at a rate, until too many fail again. With `dryRun` it says what \
+            would happen, and nothing is made.",
+    ),
     Route::plain_post(
         "/dead-letters/discard",
         Need::Admin,
         || web::route().to(discard),
         docs::discard,
+    )
+    .says(
+        "Gives up dead letters for good, with a reason for the record. They can be read until \
+            they are purged, and can't be replayed any more. With `dryRun` it says how many that \
+            would be.",
     ),
     Route::plain_get(
         "/dead-letters/replays/{replayId}",
         Need::Operation,
         || web::route().to(progress),
         docs::progress,
+    )
+    .says(
+        "A replay's plan, and how many of its letters wait, were sent, are done or have \
+            failed again. Done means that their effects are done, not that they were sent.",
     ),
     Route::plain_post(
         "/dead-letters/replays/{replayId}/stop",
         Need::Admin,
         || web::route().to(stop),
         docs::stop,
+    )
+    .says(
+        "Sends no further letter. What was sent already is processed; the others are open \
+            again, or wait for the replay to go on.",
     ),
     Route::plain_post(
         "/dead-letters/replays/{replayId}/resume",
         Need::Admin,
         || web::route().to(resume),
         docs::resume,
-    ),
+    )
+    .says("Lets a replay that was stopped send the letters that still wait."),
     Route::plain_get(
         "/dead-letters/{letterId}",
         Need::Operation,
         || web::route().to(show),
         docs::show,
-    ),
+    )
+    .says("A dead letter with its message, its headers and each failed attempt."),
     Route::plain_post(
         "/dead-letters/{letterId}/edit",
         Need::Admin,
         || web::route().to(edit),
         docs::edit,
+    )
+    .says(
+        "Checks a corrected payload by the schema of its type and sends it as a new event \
+            that refers to the old one, for the effects that failed. The letter is then \
+            `replaced`.",
     ),
 ];
 
