@@ -15,7 +15,7 @@ pub const KIND: &str = "task";
 pub const CREATED: EventType = EventType {
     name: "TASK_CREATED",
     kind: KIND,
-    description: "A task was written first.",
+    description: "A task was created.",
     payload: whole,
     example: || created(&example(), Origin::of(Actor::SYSTEM)).payload,
     readable,
