@@ -138,6 +138,6 @@ mod tests {
     fn each_route_is_there_once() {
         let routes: Vec<(&str, &str)> = all().iter().map(|r| (r.method, r.path)).collect();
         assert_eq!(routes.iter().collect::<BTreeSet<_>>().len(), routes.len());
-        assert_eq!(routes.len(), 72);
+        assert_eq!(routes.len(), 74);
     }
 }
