@@ -229,5 +229,6 @@ async fn after_a_write_entries_are_soon_filled_again() {
             .await;
         }
     }
-    assert!(started.elapsed() < BAR * WRITES / 4, "bars are lifted: {:?}", started.elapsed());
+    // Of bars that are not lifted, each would take its whole time.
+    assert!(started.elapsed() < BAR * WRITES / 2, "bars are lifted: {:?}", started.elapsed());
 }
