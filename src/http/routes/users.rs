@@ -41,8 +41,9 @@ pub(super) static ROUTES: &[Route] = &[
         .says("One user. For the user, and for admins and viewers."),
     Route::patch("/users/{id}", Need::Token, || web::Route::new().to(patch))
         .says(
-            "Changes the fields that are in the body. Users change their own name, address and \
-            password, the last only with the present one; admins change everybody's, and roles.",
+            "Changes the fields that are in the body. Users change their own name, and with \
+             `currentPassword` their address and password; a viewer the password alone. Admins \
+             change everybody's, and roles.",
         )
         .open_to_viewers()
         .fails_with(|| vec![ApiError::EmailTaken, ApiError::LastAdmin, ApiError::WrongPassword]),
