@@ -16,6 +16,7 @@ use crate::store::{Connection, Store, StoreError, unless_in_conflict};
 /// How long the holder of a token is cached. A revocation by another process takes effect after
 /// this time at the latest; 5 s are promised.
 const KNOWN_FOR: Duration = Duration::from_secs(3);
+const _: () = assert!(KNOWN_FOR.as_secs() < 5);
 /// How many tokens are cached, at 100 bytes each. Invalid tokens have a cache of their own, so that
 /// made-up tokens evict no valid ones.
 const KNOWN: u64 = 50_000;

@@ -21,7 +21,7 @@ use std::time::Duration;
 use actix_web::Route;
 use actix_web::dev::HttpServiceFactory;
 
-pub use server::{serve, serve_monitor};
+pub use server::{Farewell, serve, serve_monitor};
 
 use crate::access::{Passwords, Tokens};
 use crate::cache::Scope;

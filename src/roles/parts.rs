@@ -135,7 +135,7 @@ pub(super) struct Api {
     /// How the process examines itself.
     pub(super) examination: Examination,
     /// How long connections are still accepted after the stop signal, for the sake of a proxy.
-    pub(super) farewell: Duration,
+    pub(super) farewell: http::Farewell,
 }
 
 /// Runs the API and its publisher until they are told to stop and have finished.

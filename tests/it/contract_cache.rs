@@ -188,7 +188,7 @@ async fn a_bar_that_nobody_lifts_ends_by_itself(cache: &dyn Cache) {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     miss(cache, EPOCH, Scope::Task(1), "").await;
-    assert!(after.elapsed() < BAR + Duration::from_secs(1), "{:?}", after.elapsed());
+    assert!(after.elapsed() < BAR * 5, "{:?}", after.elapsed());
     // What has ended is forgotten with the next bar.
     let next = cache.bar(&keyspace(EPOCH), &[Scope::Task(1)]).await.unwrap();
     assert!(!cache.lift(&[&bar]).await.unwrap());

@@ -548,8 +548,8 @@ async fn what_gives_no_answer_is_told_in_time_and_hides_nothing() {
     let began = std::time::Instant::now();
     let (report, code) = examined(&world, &dependencies.map(|(_, name, url)| (name, url))).await;
     assert_eq!(code, 1);
-    // Each has five seconds, all at the same time.
-    assert!(began.elapsed().as_secs() < 15, "{:?}", began.elapsed());
+    // Each has five seconds, all at the same time; one after the other it would be 20 s.
+    assert!(began.elapsed().as_secs() < 18, "{:?}", began.elapsed());
     for (check, variable, _) in dependencies {
         has(&report, check, "fail", variable, "", "docker compose up -d");
     }

@@ -66,18 +66,25 @@ async fn any_number_of_probes_at_once_disturb_nothing() {
 /// the second in which the answer is due.
 const IMPATIENCE: Duration = Duration::from_secs(3);
 
-async fn answers(process: &Process) {
+/// Whether all eight are answered in time.
+async fn answers(process: &Process, path: &str) -> bool {
+    let api = process.api().with_token(&format!("taskd_{}", "A".repeat(43)));
+    let asking = (0..8).map(|_| tokio::time::timeout(IMPATIENCE, api.get(path)));
+    let answers = futures_util::future::join_all(asking).await;
+    for answer in answers.iter().flatten() {
+        assert!([200, 503].contains(&answer.status), "{path}: {}", answer.status);
+    }
+    answers.iter().all(Result::is_ok)
+}
+
+/// If an answer waited for what is away, no round of three would do; on a busy machine one may not.
+async fn answer_in_time(process: &Process) {
     for path in ["/readyz", "/metrics", "/healthz"] {
-        let api = process.api().with_token(&format!("taskd_{}", "A".repeat(43)));
-        let asking: Vec<_> = (0..8).map(|_| api.get(path)).collect();
-        for answer in futures_util::future::join_all(
-            asking.into_iter().map(|asked| tokio::time::timeout(IMPATIENCE, asked)),
-        )
-        .await
-        {
-            let answer = answer.unwrap_or_else(|_| panic!("{path} has no answer"));
-            assert!([200, 503].contains(&answer.status), "{path}: {}", answer.status);
+        let mut answered = false;
+        for _ in 0..3 {
+            answered = answered || answers(process, path).await;
         }
+        assert!(answered, "{path} has no answer in time");
     }
 }
 
@@ -101,7 +108,7 @@ async fn they_answer_while_every_dependency_is_frozen() {
     let serve = world.serve_with(&urls).await;
     work.wait_for_address("health and metrics").await;
     for process in [&serve, &work] {
-        answers(process).await;
+        answer_in_time(process).await;
     }
 }
 
@@ -112,6 +119,6 @@ async fn they_answer_while_the_outbox_can_not_be_read() {
     let serve = world.serve().await;
     let db = world.db().await;
     db.run("BEGIN; LOCK TABLE events").await;
-    answers(&serve).await;
+    answer_in_time(&serve).await;
     db.run("ROLLBACK").await;
 }

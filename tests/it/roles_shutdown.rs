@@ -4,7 +4,7 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 
 use taskd_testing::{Api, Process, Proxy, Smtp, Verdict, Weather, World, eventually, rabbitmq_url};
 
@@ -175,10 +175,31 @@ async fn a_process_whose_log_nobody_reads_any_more_works_on_and_stops() {
     assert!(ended.expect("it stops").unwrap().success());
 }
 
+/// A proxy that sends a request on a connection in the moment the server closes it loses it. So a server
+/// that stops leaves idle connections open, for longer than deploy/nginx.conf keeps them.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs services: scripts/test"]
+async fn an_idle_connection_is_left_to_its_client_for_two_seconds() {
+    let world = World::new().await;
+    let serve = world.serve().await;
+    let address = serve.api().base.strip_prefix("http://").unwrap().to_owned();
+    let mut idle = tokio::net::TcpStream::connect(&address).await.unwrap();
+    idle.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    let mut answer = [0; 12];
+    idle.read_exact(&mut answer).await.unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 200");
+    let signalled = Instant::now();
+    serve.signal("TERM");
+    let mut rest = Vec::new();
+    idle.read_to_end(&mut rest).await.unwrap();
+    assert!(signalled.elapsed() >= Duration::from_millis(1900), "{:?}", signalled.elapsed());
+    assert_eq!(serve.exit().await.code(), Some(0), "{}", serve.text());
+}
+
 /// How long a process may take to be gone after its time for draining is up, on a busy machine. Less than that
 /// time, so that a stage with a time of its own is noticed.
-const GONE: Duration = Duration::from_secs(3);
-const DRAIN: Duration = Duration::from_secs(5);
+const GONE: Duration = Duration::from_secs(9);
+const DRAIN: Duration = Duration::from_secs(10);
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs services: scripts/test"]
@@ -188,7 +209,7 @@ async fn the_time_for_draining_is_one_for_slow_requests_slow_mails_and_a_broker_
     smtp.set(Verdict::Hold);
     let (broker, url) = Proxy::before(&rabbitmq_url(), 5672).await;
     let settings =
-        [("RABBITMQ_URL", url.as_str()), ("DRAIN_TIMEOUT", "5s"), ("SMTP_URL", &smtp.url())];
+        [("RABBITMQ_URL", url.as_str()), ("DRAIN_TIMEOUT", "10s"), ("SMTP_URL", &smtp.url())];
     let (serve, work) = tokio::join!(world.serve_with(&settings), world.work("w", &settings));
     let api = serve.api();
     api.task("a mail that hangs", Some(1)).await;

@@ -267,8 +267,8 @@ async fn a_collector_that_is_away_or_refuses_costs_a_warning_and_nothing_else() 
         let stopping = Instant::now();
         up.signal("TERM");
         assert!(up.exit().await.success());
-        // The drain of an idle process takes a fraction of a second, and the last spans two seconds.
-        assert!(stopping.elapsed() < Duration::from_secs(8), "{url}: {:?}", stopping.elapsed());
+        // The last spans have two seconds; DRAIN_TIMEOUT is 30 s.
+        assert!(stopping.elapsed() < Duration::from_secs(20), "{url}: {:?}", stopping.elapsed());
     }
 }
 

@@ -14,6 +14,7 @@ use actix_service::{
 use actix_web::body::MessageBody;
 use actix_web::dev::{AppConfig, Server};
 use tokio::net::TcpStream;
+use tokio_util::task::TaskTracker;
 
 use crate::http::middleware::connection::connected;
 use crate::http::server::wire::{StallLimits, Wire};
@@ -36,6 +37,8 @@ pub(in crate::http) struct ConnectionSettings {
     pub(in crate::http) keep_alive: KeepAlive,
     /// Tells idle connections that the server stops.
     pub(in crate::http) stopping: GracefulShutdownSignal,
+    /// Holds a token of each open connection.
+    pub(in crate::http) open: TaskTracker,
 }
 
 impl ConnectionSettings {
@@ -52,6 +55,7 @@ impl ConnectionSettings {
             limits: StallLimits::new(Duration::ZERO, request),
             keep_alive: KeepAlive::Disabled,
             stopping: actix_server::ServerBuilder::new().graceful_shutdown_signal(),
+            open: TaskTracker::new(),
         })
     }
 }
@@ -66,7 +70,8 @@ pub(in crate::http) struct Bounds {
 }
 
 /// Starts the server; each thread calls `connections` for a service of its own. It is stopped by
-/// its handle. Signals are left to the caller.
+/// its handle. Signals are left to the caller. `open` holds a token of each connection while it is
+/// open.
 ///
 /// # Errors
 /// The listener can't be used.
@@ -74,6 +79,7 @@ pub(in crate::http) fn server(
     listener: TcpListener,
     connections: impl Fn(ConnectionSettings) -> Connections + Send + Clone + 'static,
     bounds: Bounds,
+    open: TaskTracker,
 ) -> std::io::Result<Server> {
     let address = listener.local_addr()?;
     let builder = actix_server::ServerBuilder::new()
@@ -87,6 +93,7 @@ pub(in crate::http) fn server(
         limits: StallLimits::new(KEEP_ALIVE, bounds.request_timeout),
         keep_alive: KEEP_ALIVE.into(),
         stopping,
+        open,
     };
     let serve = move || connections(serving.clone());
     Ok(builder.listen(format!("http on {address}"), listener, serve)?.run())
@@ -108,7 +115,7 @@ where
     <S::Service as Service<Request>>::Future: 'static,
     B: MessageBody + 'static,
 {
-    let ConnectionSettings { address, limits, keep_alive, stopping } = serving;
+    let ConnectionSettings { address, limits, keep_alive, stopping, open } = serving;
     let app = app().into_factory().map_err(|error| error.into().error_response());
     let http = HttpService::build()
         .graceful_shutdown_signal(move || {
@@ -119,7 +126,10 @@ where
         .client_request_timeout(HEADERS_TIMEOUT)
         .client_disconnect_timeout(CLOSING_TIMEOUT)
         .local_addr(address)
-        .on_connect_ext(|_: &Wire, data: &mut _| connected(data))
+        .on_connect_ext(move |_: &Wire, data: &mut actix_http::Extensions| {
+            data.insert(open.token());
+            connected(data);
+        })
         .finish(map_config(app, |()| AppConfig::default()));
     let wired = fn_service(move |stream: TcpStream| async move {
         let peer = stream.peer_addr().ok();

@@ -5,4 +5,4 @@ mod last_connections;
 mod serving;
 mod wire;
 
-pub use serving::{serve, serve_monitor};
+pub use serving::{Farewell, serve, serve_monitor};

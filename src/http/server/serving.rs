@@ -10,7 +10,8 @@ use actix_web::dev::Server;
 use actix_web::middleware::{Condition, from_fn};
 use actix_web::web::Data;
 use paperclip::actix::OpenApiExt;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
+use tokio_util::task::TaskTracker;
 
 use crate::broker::Broker;
 use crate::ground::shutdown::Shutdown;
@@ -30,15 +31,24 @@ use crate::http::server::last_connections::LastConnections;
 use crate::http::{ProcessState, asyncapi, nothing_here, openapi, routes};
 use crate::operate::doctor::Setting;
 
+/// How long a server that stops still accepts connections and keeps open those it has.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Farewell {
+    /// At least this long, for those that don't know yet that it stops.
+    pub shortest: Duration,
+    /// Until its clients have closed the connections it had, and at most this long.
+    pub longest: Duration,
+}
+
 /// At shutdown, how long the serving threads may take to end before the listener is closed anyway.
 /// A slow request continues after that, but no new connections are accepted beside it.
 const LAST_ACCEPT: Duration = Duration::from_secs(1);
 
 /// Serves the API on a listener until shutdown is requested and all requests received are answered.
 ///
-/// For `farewell` after the stop signal, connections are still accepted and every response closes
-/// its connection. So a proxy that keeps connections open gives them up before the server closes
-/// them, and none of its requests is lost on a closing connection.
+/// After the stop signal, connections are still accepted for a while, and every response closes its
+/// connection. So a proxy that keeps connections open gives them up before the server closes them,
+/// and none of its requests is lost on a closing connection. See [`Farewell`].
 ///
 /// # Errors
 /// The listener can't be used.
@@ -48,7 +58,7 @@ pub async fn serve(
     broker: Arc<dyn Broker>,
     limits: Limits,
     shutdown: &Shutdown,
-    farewell: Duration,
+    farewell: Farewell,
 ) -> std::io::Result<()> {
     let monitored = HealthSources {
         pools: shared.pools.clone(),
@@ -142,7 +152,8 @@ pub async fn serve(
         // In whole seconds, so it is longer than the drain deadline, which is the one that counts.
         shutdown_seconds: shutdown.drain_timeout().as_secs().saturating_add(1),
     };
-    let server = server(listener, app.clone(), bounds)?;
+    let open = TaskTracker::new();
+    let server = server(listener, app.clone(), bounds, open.clone())?;
     let handle = server.handle();
     let serving = tokio::spawn(server);
 
@@ -151,7 +162,11 @@ pub async fn serve(
     let last = LastConnections::start(same_listener, move || app(once))?;
     let ending = async {
         handle.pause().await;
-        tokio::time::sleep(farewell).await;
+        open.close();
+        // A request that a proxy sends on an idle connection in the moment the server closes it is
+        // lost, and no proxy may send a POST again by itself. So wait for the proxy to close it.
+        let given_up = timeout(farewell.longest, open.wait());
+        let _ = tokio::join!(sleep(farewell.shortest), given_up);
         let stopped = tokio::spawn(async move { handle.stop(true).await });
         // Wait for the server to give its listener up first: it would reset connections that come
         // in between.
@@ -191,7 +206,7 @@ pub fn serve_monitor(listener: TcpListener, monitored: HealthSources) -> std::io
         request_timeout: Duration::from_secs(1),
         shutdown_seconds: 1,
     };
-    server(listener, move |serving| connections(&app, serving), bounds)
+    server(listener, move |serving| connections(&app, serving), bounds, TaskTracker::new())
 }
 
 /// How many connections the monitoring listener accepts.

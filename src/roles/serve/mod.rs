@@ -13,11 +13,14 @@ use super::runtime::{self, Setup};
 use crate::cache::Cache;
 use crate::config::Auth;
 use crate::domain::presence::Role;
+use crate::http::Farewell;
 use crate::store::Pools;
 
 /// How long connections are still accepted after the stop signal. A proxy that still sends requests
-/// to this process learns from each response that it is the last on its connection.
-const FAREWELL: Duration = Duration::from_millis(250);
+/// to this process learns from each response that it is the last on its connection. The longest is
+/// more than the time for which deploy/nginx.conf keeps an idle connection.
+const FAREWELL: Farewell =
+    Farewell { shortest: Duration::from_millis(250), longest: Duration::from_secs(2) };
 
 /// Serves until told to stop.
 ///
@@ -61,7 +64,10 @@ pub async fn run(args: Args, invocation: &Invocation) -> anyhow::Result<ExitCode
             pools: Some(pools),
             embedded: false,
             examination,
-            farewell: FAREWELL.min(drain_timeout / 4),
+            farewell: Farewell {
+                shortest: FAREWELL.shortest.min(drain_timeout / 4),
+                longest: FAREWELL.longest.min(drain_timeout / 4),
+            },
             policy,
         };
         parts::serve(listener, context, api, shutdown).await

@@ -8,7 +8,6 @@ mod greeting;
 mod panel;
 
 use std::process::ExitCode;
-use std::time::Duration;
 
 pub use self::args::Args;
 use self::args::CheckedArgs;
@@ -62,7 +61,7 @@ pub async fn run(mut args: Args, invocation: &Invocation) -> anyhow::Result<Exit
         pools: None,
         embedded: database.is_embedded(),
         examination,
-        farewell: Duration::ZERO,
+        farewell: Default::default(),
         policy,
     };
     let upkeep = upkeep::Upkeep { schedule: &args.cron, keep, vacuums: database.is_embedded() };
