@@ -19,6 +19,7 @@ pub mod effects;
 pub mod idempotency;
 pub mod dead_letters;
 pub mod operate;
+pub mod feed;
 pub mod retention;
 pub mod read_cache;
 pub mod access;

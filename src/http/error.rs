@@ -52,6 +52,9 @@ pub enum ApiError {
     /// There is no such resource; the text names its kind.
     #[error("there is no such {0}")]
     NotFound(&'static str),
+    /// A cursor leads nowhere any more; the text says why and what to do.
+    #[error("{0}")]
+    CursorGone(&'static str),
     /// No route has this path.
     #[error("no such path; /openapi.json lists the paths")]
     RouteNotFound,
@@ -159,6 +162,9 @@ impl ApiError {
                 (StatusCode::PAYLOAD_TOO_LARGE, "payload_too_large", "The body is too large")
             }
             ApiError::NotFound(_) => (StatusCode::NOT_FOUND, "not_found", "Not found"),
+            ApiError::CursorGone(_) => {
+                (StatusCode::GONE, "cursor_gone", "The cursor is not valid any more")
+            }
             ApiError::RouteNotFound => (StatusCode::NOT_FOUND, "route_not_found", "Not found"),
             ApiError::MethodNotAllowed(_) => {
                 (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "Method not allowed")

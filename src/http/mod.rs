@@ -27,6 +27,7 @@ use crate::access::{Passwords, Tokens};
 use crate::cache::Scope;
 use crate::demo::Demo;
 use crate::domain::event::EventTypes;
+use crate::feed::Feed;
 use crate::ground::keyed_semaphore::KeyedSemaphore;
 use crate::ground::telemetry::Metrics;
 use crate::http::error::ApiError;
@@ -86,6 +87,8 @@ pub struct SharedState {
     pub examination: Arc<Examination>,
     /// Tells live pages that something has changed.
     pub pulse: Pulse,
+    /// Tells those who follow the change feed.
+    pub feed: Feed,
     /// The pages for people at `/console`, if there are any.
     pub console: Option<ConsoleSettings>,
     /// What it breaks on purpose, of a demo.

@@ -16,6 +16,7 @@ use crate::demo::Demo;
 use crate::domain::catalog;
 use crate::domain::presence::Role;
 use crate::domain::rate::Limit;
+use crate::feed::Feed;
 use crate::ground::shutdown::Shutdown;
 use crate::ground::telemetry::Metrics;
 use crate::ground::tls::Tls;
@@ -169,6 +170,7 @@ pub(super) async fn serve(
         embedded: api.embedded,
         examination: Arc::new(api.examination),
         pulse: Pulse::new(store.clone(), shutdown.clone()),
+        feed: Feed::new(store.clone(), shutdown.clone()),
         console: api.args.requests.console(),
         demo,
     };

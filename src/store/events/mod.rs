@@ -1,5 +1,6 @@
 //! Events for operators: which there are, and what became of each.
 
+pub mod changes;
 mod effects;
 pub mod mails;
 pub mod setbacks;

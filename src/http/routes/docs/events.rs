@@ -52,7 +52,7 @@ fn page(document: &Value) -> Markup {
                     p { (text(&document["info"]["description"])) }
                     p { "For programs: " a href="/asyncapi.json" { "AsyncAPI" } ", and " a href="/docs/" { "the routes" } "." }
                     h2 { "Where they are" }
-                    @if channels.is_empty() {
+                    @if channels.len() == 1 {
                         p { "The broker is inside the database, so no other program can read from it. With RabbitMQ there are queues, and with EVENTS_EXCHANGE an exchange for others." }
                     }
                     dl {
@@ -79,7 +79,9 @@ fn page(document: &Value) -> Markup {
                             code { (name) ": " (text(&value)) } br;
                         }
                         pre tabindex="0" { (format!("{:#}", message["examples"][0]["payload"])) }
-                        p { a href={ "/schemas/" (text(&message["name"])) } { "The schema" } }
+                        @if !name.ends_with(".change") {
+                            p { a href={ "/schemas/" (text(&message["name"])) } { "The schema" } }
+                        }
                     }
                 }
             }

@@ -1,0 +1,2 @@
+DROP TABLE purged_events;
+DROP INDEX events_transaction;

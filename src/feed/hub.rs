@@ -1,0 +1,175 @@
+//! The one reader of the outbox in a process, for all who listen: it looks ten times a second while
+//! there are listeners, and not at all while there are none.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::runtime::Handle;
+use tokio::sync::broadcast;
+
+use super::{CHUNK, FeedError, Stretch, entry, now, write};
+use crate::domain::event::snapshot::{Cursor, Snapshot};
+use crate::ground::shutdown::Shutdown;
+use crate::store::events::changes::Change;
+use crate::store::{Store, StoreError};
+
+/// How long there is between two looks.
+const EVERY: Duration = Duration::from_millis(100);
+/// How long there is after one that has failed.
+const AFTER_FAILURE: Duration = Duration::from_secs(1);
+/// How many batches a listener may be behind; then it is cut off, with its cursor. At 500 events a
+/// second that is 25 seconds, and at most as many megabytes, which all listeners share.
+const BATCHES: usize = 256;
+
+/// The feed of a process. Clones share its reader.
+#[derive(Clone)]
+pub struct Feed(Arc<Inner>);
+
+struct Inner {
+    store: Store,
+    shutdown: Shutdown,
+    batches: broadcast::Sender<Arc<Batch>>,
+    /// Whether the reader is at work.
+    reading: Mutex<bool>,
+    /// Where it works: listeners come and go on threads that end before others.
+    runtime: Handle,
+}
+
+/// Events that were read together.
+pub(super) struct Batch {
+    /// One more than that of the batch before, unless some were left out.
+    pub(super) number: u64,
+    /// What was seen before the stretch that it belongs to.
+    pub(super) base: Snapshot,
+    /// Whether that stretch begins with it.
+    pub(super) begins: bool,
+    /// The snapshot at the end of that stretch.
+    pub(super) to: Snapshot,
+    /// Where to go on after it.
+    pub(super) cursor: Cursor,
+    /// The events.
+    pub(super) lines: Vec<Line>,
+    /// All that is said of them to who may see everything.
+    pub(super) text: Bytes,
+}
+
+/// One event of a batch.
+pub(super) struct Line {
+    pub(super) change: Change,
+    /// Where to go on after it, for who has seen all before.
+    pub(super) cursor: String,
+}
+
+impl Feed {
+    /// The feed of this database, read by a task on this runtime until the process is told to stop.
+    pub fn new(store: Store, shutdown: Shutdown) -> Feed {
+        let (batches, _) = broadcast::channel(BATCHES);
+        let (reading, runtime) = (Mutex::default(), Handle::current());
+        Feed(Arc::new(Inner { store, shutdown, batches, reading, runtime }))
+    }
+
+    /// Listens to every batch from now on.
+    pub(super) fn listen(&self) -> broadcast::Receiver<Arc<Batch>> {
+        let mut reading = self.0.reading();
+        let batches = self.0.batches.subscribe();
+        if !*reading && !self.0.shutdown.stopped() {
+            *reading = true;
+            self.0.runtime.spawn(Arc::clone(&self.0).read());
+        }
+        batches
+    }
+}
+
+impl Inner {
+    fn reading(&self) -> MutexGuard<'_, bool> {
+        self.reading.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Reads again and again, until nobody listens or the process is told to stop.
+    async fn read(self: Arc<Inner>) {
+        let (mut cursor, mut number) = (None, 0);
+        loop {
+            if self.is_over() {
+                return;
+            }
+            let pause = match self.look(&mut cursor, &mut number).await {
+                Ok(true) => continue,
+                Ok(false) => EVERY,
+                Err(FeedError::Gone(why)) => {
+                    // Another database has come to stand here. Each listener finds out for itself.
+                    tracing::warn!(why, "the change feed begins anew");
+                    (cursor, number) = (None, number + 1);
+                    AFTER_FAILURE
+                }
+                Err(FeedError::Store(error)) => {
+                    if !matches!(error, StoreError::Unavailable(_)) {
+                        tracing::warn!(%error, "can't read the change feed; retrying");
+                    }
+                    AFTER_FAILURE
+                }
+            };
+            if !self.shutdown.sleep(pause).await {
+                break;
+            }
+        }
+        *self.reading() = false;
+    }
+
+    /// Whether nobody is left who listens. Whoever begins after that starts a new reader.
+    fn is_over(&self) -> bool {
+        let mut reading = self.reading();
+        *reading = self.batches.receiver_count() > 0;
+        !*reading
+    }
+
+    /// Reads what has come since, and says it. Returns whether there is more.
+    async fn look(&self, here: &mut Option<Cursor>, number: &mut u64) -> Result<bool, FeedError> {
+        let mut connection = self.store.connection().await?;
+        let Some(cursor) = here.as_mut() else {
+            *here = Some(now(&mut connection).await?.cursor());
+            return Ok(false);
+        };
+        let stretch = Stretch::read(&mut connection, cursor, None, CHUNK).await?;
+        drop(connection);
+        let after = stretch.end(cursor);
+        if !stretch.changes.is_empty() {
+            *number += 1;
+            let batch = batch(*number, cursor, &stretch, &after);
+            // Whether somebody still listens is looked at before the next.
+            let _ = self.batches.send(Arc::new(batch));
+        }
+        let has_more = stretch.is_full || cursor.within.is_some();
+        *cursor = after;
+        Ok(has_more)
+    }
+}
+
+fn batch(number: u64, before: &Cursor, stretch: &Stretch, after: &Cursor) -> Batch {
+    let mut text = String::new();
+    let mut lines = Vec::new();
+    for change in stretch.unseen(before).filter(|change| change.tells) {
+        let cursor = write(&before.amid(stretch.at(change.seq)));
+        let payload = change.payload.as_deref().unwrap_or_default();
+        say(&mut text, &cursor, &entry::whole(change, payload));
+        lines.push(Line { change: change.clone(), cursor });
+    }
+    Batch {
+        number,
+        base: before.seen.clone(),
+        begins: before.within.is_none(),
+        to: stretch.to.clone(),
+        cursor: after.clone(),
+        lines,
+        text: text.into(),
+    }
+}
+
+/// Adds an event to what is sent
+/// (<https://html.spec.whatwg.org/multipage/server-sent-events.html>). Neither part has a line
+/// break.
+pub(super) fn say(text: &mut String, cursor: &str, json: &str) {
+    for part in ["id: ", cursor, "\ndata: ", json, "\n\n"] {
+        text.push_str(part);
+    }
+}

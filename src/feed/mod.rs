@@ -1,0 +1,192 @@
+//! The change feed: whoever follows it from a cursor is told each event that they may see, once,
+//! and the versions of a task in order.
+//!
+//! A page is what one snapshot shows beyond another, in the order of `seq`
+//! ([`crate::domain::event::snapshot`] says why). Pages are read for each request; those who listen
+//! share one reader in each process ([`hub`]).
+
+mod cursor;
+mod entry;
+mod follower;
+mod hub;
+
+use crate::domain::event::snapshot::{Cursor, Snapshot, Within};
+use crate::store::events::changes::{self, Change, Moment};
+use crate::store::{Connection, StoreError};
+
+pub use cursor::{LONGEST_CURSOR, read, write};
+pub use entry::{REMOVED, View, example};
+pub use follower::{Ended, Follower};
+pub use hub::Feed;
+
+/// How many events are read at once where some of them may not be for the reader.
+const CHUNK: usize = 1_000;
+/// How often that is done for one page. A page that has found nothing by then is empty, and its
+/// cursor goes on from there.
+const MOST_CHUNKS: usize = 20;
+
+/// Where to begin.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Since {
+    /// With the oldest event that there is.
+    Oldest,
+    /// With what comes from now on.
+    Now,
+    /// Where this cursor has got to.
+    After(Box<Cursor>),
+}
+
+/// Why a page can't be read.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum FeedError {
+    /// The cursor leads nowhere any more; the text says why.
+    #[error("{0}")]
+    Gone(&'static str),
+    /// The database fails.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+const PURGED: FeedError = FeedError::Gone(
+    "events that this cursor has not seen were purged: read what you need from the lists, then \
+     follow from since=now",
+);
+const ELSEWHERE: FeedError = FeedError::Gone(
+    "the cursor is of another database: read what you need from the lists, then follow from since=now",
+);
+const LOST: FeedError = FeedError::Gone(
+    "the database was restored or failed over and has lost events that this cursor has seen: read \
+     what you need from the lists, then follow from since=now",
+);
+
+/// A page of the feed.
+#[derive(Debug, Clone)]
+pub struct Page {
+    /// What the reader is told, in order.
+    pub entries: Vec<Entry>,
+    /// Where to go on.
+    pub cursor: Cursor,
+    /// Whether there is more already, for all that is known.
+    pub is_full: bool,
+}
+
+/// One event as a reader is told of it.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    /// What it says, as JSON.
+    pub json: String,
+    /// Where to go on after it.
+    pub cursor: Cursor,
+}
+
+/// Reads the page of at most `limit` entries that follows.
+///
+/// # Errors
+/// The cursor is [`Gone`](FeedError::Gone), or the database fails.
+pub async fn page(
+    connection: &mut Connection,
+    since: &Since,
+    view: &View,
+    limit: usize,
+) -> Result<Page, FeedError> {
+    let mut cursor = match since {
+        Since::After(cursor) => Cursor::clone(cursor),
+        Since::Now | Since::Oldest => {
+            let mut cursor = now(connection).await?.cursor();
+            if *since == Since::Now {
+                return Ok(Page { entries: Vec::new(), cursor, is_full: false });
+            }
+            cursor.seen = cursor.seen.of_nothing();
+            cursor
+        }
+    };
+    let mut entries = Vec::new();
+    for _ in 0..MOST_CHUNKS {
+        let rows = if view.is_whole() { limit - entries.len() } else { CHUNK };
+        let stretch = Stretch::read(connection, &cursor, view.user(), rows).await?;
+        let was_amid = cursor.within.is_some();
+        for change in stretch.unseen(&cursor) {
+            let Some(json) = view.told(change) else { continue };
+            let after = cursor.amid(stretch.at(change.seq));
+            entries.push(Entry { json, cursor: after.clone() });
+            if entries.len() == limit {
+                return Ok(Page { entries, cursor: after, is_full: true });
+            }
+        }
+        cursor = stretch.end(&cursor);
+        if !stretch.is_full && !was_amid {
+            return Ok(Page { entries, cursor, is_full: false });
+        }
+    }
+    Ok(Page { entries, cursor, is_full: true })
+}
+
+async fn now(connection: &mut Connection) -> Result<Moment, StoreError> {
+    let nothing =
+        Cursor { history: String::new(), timeline: 0, seen: Snapshot::default(), within: None };
+    Ok(changes::read(connection, &nothing, None, 0).await?.0)
+}
+
+/// Events that follow a cursor, up to the end of a snapshot or to a limit.
+struct Stretch {
+    moment: Moment,
+    /// The snapshot whose events these are.
+    to: Snapshot,
+    late: i64,
+    changes: Vec<Change>,
+    /// Whether as many were read as was asked for; then there may be more.
+    is_full: bool,
+}
+
+impl Stretch {
+    async fn read(
+        connection: &mut Connection,
+        cursor: &Cursor,
+        user: Option<i64>,
+        rows: usize,
+    ) -> Result<Stretch, FeedError> {
+        let limit = i64::try_from(rows).unwrap_or(i64::MAX);
+        let (moment, changes) = changes::read(connection, cursor, user, limit).await?;
+        if cursor.history != moment.history {
+            return Err(ELSEWHERE);
+        }
+        if cursor.timeline != moment.timeline
+            && !changes::has_newest(connection, cursor.newest()).await?
+        {
+            return Err(LOST);
+        }
+        // What it has not seen was published after it was given out.
+        if cursor.seen.is_before(moment.purged_before) {
+            return Err(PURGED);
+        }
+        let (to, late) = match &cursor.within {
+            Some(within) => (within.to.clone(), within.late),
+            None => (moment.snapshot.clone(), moment.late),
+        };
+        Ok(Stretch { to, late, is_full: changes.len() == rows, changes, moment })
+    }
+
+    /// Those that the cursor has not seen, and that the snapshot shows. What it doesn't show comes
+    /// with a later one.
+    fn unseen(&self, cursor: &Cursor) -> impl Iterator<Item = &Change> {
+        let is_new = |change: &&Change| {
+            !cursor.seen.shows(change.transaction) && self.to.shows(change.transaction)
+        };
+        self.changes.iter().filter(is_new)
+    }
+
+    /// The place after the event with this number.
+    fn at(&self, after: i64) -> Within {
+        Within { to: self.to.clone(), after, late: self.late }
+    }
+
+    /// Where to go on after all of them.
+    fn end(&self, cursor: &Cursor) -> Cursor {
+        let Moment { history, timeline, .. } = &self.moment;
+        let here = Cursor { history: history.clone(), timeline: *timeline, ..cursor.clone() };
+        match self.changes.last() {
+            Some(last) if self.is_full => here.amid(self.at(last.seq)),
+            _ => Cursor { seen: self.to.clone(), within: None, ..here },
+        }
+    }
+}

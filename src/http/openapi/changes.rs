@@ -1,0 +1,35 @@
+//! What the document says of the change feed beside its routes.
+
+use serde_json::{Value, json};
+
+use crate::domain::catalog;
+use crate::feed::{LONGEST_CURSOR, REMOVED};
+use crate::http::routes::changes::{MOST, USUAL};
+
+/// Completes the schema of an entry.
+pub(super) fn complete(schema: &mut Value) {
+    let names = catalog::built_in();
+    let names: Vec<&str> = names.iter().map(|known| known.name).chain([REMOVED]).collect();
+    let properties = &mut schema["properties"];
+    properties["type"]["enum"] = json!(names);
+    properties["eventId"]["format"] = json!("uuid");
+    properties["task"] = json!({
+        "type": "object", "nullable": true, "allOf": [{ "$ref": "#/components/schemas/Task" }],
+        "description": "The task as it was committed; null if it has left the reader's sight.",
+    });
+}
+
+/// The rules of the parameters, by path and name.
+pub(super) fn parameter_rules() -> Vec<(&'static str, Value)> {
+    let since =
+        json!({ "type": "string", "minLength": 1, "maxLength": LONGEST_CURSOR, "example": "now" });
+    let types = json!({ "type": "string", "minLength": 1, "example": "TASK_CREATED,TASK_UPDATED" });
+    let limit = json!({ "type": "integer", "minimum": 1, "maximum": MOST, "default": USUAL });
+    vec![
+        ("/changes since", since.clone()),
+        ("/changes types", types.clone()),
+        ("/changes limit", limit),
+        ("/changes/stream since", since),
+        ("/changes/stream types", types),
+    ]
+}
