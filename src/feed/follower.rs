@@ -112,8 +112,9 @@ impl Follower {
             Err(RecvError::Lagged(_) | RecvError::Closed) => return Err(Ended),
         };
         let is_next = self.taken.is_some_and(|taken| batch.number == taken + 1);
-        let joins = batch.begins && self.here.within.is_none();
-        if !is_next && !(joins && batch.base.is_within(&self.here.seen)) {
+        let joins =
+            batch.begins && self.here.within.is_none() && batch.base.is_within(&self.here.seen);
+        if !is_next && !joins {
             (self.is_behind, self.taken) = (true, None);
             return Ok(Bytes::new());
         }
