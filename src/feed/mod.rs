@@ -3,7 +3,7 @@
 //!
 //! A page is what one snapshot shows beyond another, in the order of `seq`
 //! ([`crate::domain::event::snapshot`] says why). Pages are read for each request; those who listen
-//! share one reader in each process ([`hub`]).
+//! share one reader in each process (`hub.rs`).
 
 mod cursor;
 mod entry;
