@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::Args;
 
 use crate::domain::rate::{Limit, Rate};
-use crate::http::extract::caller::Networks;
+use crate::ground::networks::Networks;
 use crate::http::middleware::admission::Policy;
 use crate::http::middleware::rate_limits::Rates;
 

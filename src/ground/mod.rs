@@ -2,6 +2,7 @@
 
 pub mod batcher;
 pub mod data_dir;
+pub mod networks;
 pub mod output;
 pub mod private;
 pub mod secret;

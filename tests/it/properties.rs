@@ -13,7 +13,7 @@ use taskd::domain::schedule::Schedule;
 use taskd::domain::task::events::created;
 use taskd::domain::task::{Status, Task};
 use taskd::effects::Simulation;
-use taskd::http::extract::caller::Networks;
+use taskd::ground::networks::Networks;
 use taskd::http::extract::cursor::{TaskCursor, decode, encode};
 use taskd::http::middleware::cors::Origins;
 use taskd::store::task_list::{Position, PositionKey};

@@ -1,16 +1,15 @@
 //! Who sends a request.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
-use std::str::FromStr;
 
 use actix_web::dev::Payload;
 use actix_web::{FromRequest, HttpMessage, HttpRequest};
 use futures_util::future::{Ready, ready};
-use ipnet::IpNet;
 use paperclip::actix::OperationModifier;
 use paperclip::v2::schema::Apiv2Schema;
 
 use crate::access::Caller;
+use crate::ground::networks::Networks;
 use crate::http::AppState;
 use crate::http::error::ApiError;
 
@@ -53,35 +52,6 @@ impl FromRequest for Client {
 // It is not a parameter in the OpenAPI document.
 impl Apiv2Schema for Client {}
 impl OperationModifier for Client {}
-
-/// A list of networks, given as addresses or in CIDR notation.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Networks(Vec<IpNet>);
-
-impl FromStr for Networks {
-    type Err = String;
-
-    /// Parses a list such as `127.0.0.1,10.0.0.0/8,fd00::/8`. An empty text is an empty list.
-    fn from_str(text: &str) -> Result<Networks, String> {
-        if text.trim().is_empty() {
-            return Ok(Networks::default());
-        }
-        let network = |part: &str| {
-            let part = part.trim();
-            let address = part.parse().map(|address: IpAddr| IpNet::from(address.to_canonical()));
-            address
-                .or_else(|_| part.parse::<IpNet>())
-                .map_err(|_| format!("{part:?} is no address, nor a network such as 10.0.0.0/8"))
-        };
-        text.split(',').map(network).collect::<Result<_, _>>().map(Networks)
-    }
-}
-
-impl Networks {
-    fn contain(&self, address: IpAddr) -> bool {
-        self.0.iter().any(|network| network.contains(&address))
-    }
-}
 
 /// The address that a request comes from. A trusted proxy names its client in the last element of
 /// `X-Forwarded-For`, and that client may be a trusted proxy as well. Elements to the left of the
@@ -173,14 +143,6 @@ mod tests {
             (&["::ffff:203.0.113.9"], "203.0.113.9"),
         ] {
             assert_eq!(client("192.0.2.1", lines, trusted), wanted, "{lines:?}");
-        }
-    }
-
-    #[test]
-    fn networks_are_read_or_named() {
-        assert_eq!("".parse(), Ok(Networks::default()));
-        for wrong in ["x", "10.0.0.0/33", "10.0.0.1,", "10.0.0.0/8 10.1.1.1", "host.example"] {
-            assert!(wrong.parse::<Networks>().is_err(), "{wrong}");
         }
     }
 

@@ -21,9 +21,10 @@ use actix_web::{Error, HttpMessage, HttpRequest, ResponseError};
 
 use crate::cache::{Breaker, CacheError, Circuit, Limiter, MemoryLimiter};
 use crate::domain::rate::{Decision, Limit, Rate};
+use crate::ground::networks::Networks;
 use crate::http::AppState;
 use crate::http::error::ApiError;
-use crate::http::extract::caller::{self, Networks};
+use crate::http::extract::caller;
 use crate::http::middleware::admission::MatchedRoute;
 use crate::http::route::{Class, Route, Routes};
 
