@@ -20,6 +20,7 @@ pub mod idempotency;
 pub mod dead_letters;
 pub mod operate;
 pub mod feed;
+pub mod webhooks;
 pub mod retention;
 pub mod read_cache;
 pub mod access;

@@ -21,6 +21,7 @@ const FLOORS: [&[&str]; 7] = [
         "dead_letters",
         "operate",
         "feed",
+        "webhooks",
         "retention",
         "read_cache",
         "access",
