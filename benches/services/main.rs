@@ -13,6 +13,7 @@
 mod consoles;
 mod creates;
 mod drains;
+mod followers;
 mod growth;
 mod idle;
 mod latency;
@@ -46,7 +47,7 @@ impl Size {
     }
 }
 
-const NAMES: [&str; 14] = [
+const NAMES: [&str; 16] = [
     "create-64",
     "create-1",
     "list-warm",
@@ -61,6 +62,8 @@ const NAMES: [&str; 14] = [
     "up",
     "idle",
     "consoles",
+    "followers-1000",
+    "followers-100",
 ];
 
 /// What the size of things costs; minutes each, and measured when it is asked for.
@@ -83,6 +86,8 @@ async fn measure(name: &str, size: Size) -> Vec<Reading> {
         "up" => up::run(size).await,
         "idle" => idle::run(size).await,
         "consoles" => consoles::run(size).await,
+        "followers-1000" => followers::run(size, 1_000, 50.0).await,
+        "followers-100" => followers::run(size, 100, 500.0).await,
         "growth-lists" => growth::lists(size).await,
         "growth-outbox" => growth::outbox(size).await,
         "growth-records" => growth::records(size).await,
