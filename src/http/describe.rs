@@ -14,10 +14,14 @@ pub fn answer(description: &str, media_type: &str, schema: Value) -> Value {
     json!({ "description": description, "content": { media_type: { "schema": schema } } })
 }
 
+/// A schema of the document, by its name.
+pub fn schema(name: &str) -> Value {
+    json!({ "$ref": format!("#/components/schemas/{name}") })
+}
+
 /// An answer that is an error.
 pub fn problem(description: &str) -> Value {
-    let schema = json!({ "$ref": "#/components/schemas/Problem" });
-    answer(description, PROBLEM_JSON, schema)
+    answer(description, PROBLEM_JSON, schema("Problem"))
 }
 
 /// A route for admins, with what there is to say of it besides the errors of all of them.

@@ -68,6 +68,7 @@ mod mail_record;
 mod mail_server;
 mod monitoring;
 mod openapi;
+mod openapi_operation;
 mod outages;
 mod overview;
 mod plans;

@@ -2,6 +2,7 @@
 //! conversion to version 3 leaves out comes from the tables beside.
 
 mod changes;
+mod operation;
 mod tables;
 
 pub use crate::domain::field::{NO_NUL, NOT_BLANK};
@@ -140,6 +141,7 @@ fn complete(document: &mut Value) {
         schemas[schema]["properties"][member]["nullable"] = json!(true);
     }
     merge(schemas, json!({ "Problem": problem::schema() }));
+    merge(schemas, operation::schemas());
     document["components"]["headers"] = headers::rates();
     document["components"]["securitySchemes"] = json!({ "token": {
         "type": "http", "scheme": "bearer",

@@ -5,7 +5,7 @@ use actix_web::web::{self, Data};
 use serde_json::{Value, json};
 
 use crate::http::AppState;
-use crate::http::describe::{answer, for_viewers};
+use crate::http::describe::{answer, for_viewers, schema};
 use crate::http::error::ApiError;
 use crate::http::extract::fields::{Fields, FromFields, Params};
 use crate::http::extract::moment::moment;
@@ -36,7 +36,12 @@ fn operation() -> Option<Value> {
         parameter("limit", "How many at most.", "20"),
     ] });
     let summary = "What operators did, and who tried to sign in, newest first";
-    for_viewers("listAudit", summary, more, answer("A page", "application/json", json!({})))
+    for_viewers(
+        "listAudit",
+        summary,
+        more,
+        answer("A page", "application/json", schema("AuditPage")),
+    )
 }
 
 struct AuditParams {

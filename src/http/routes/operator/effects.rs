@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::OperatorOf;
 use crate::access::Caller;
 use crate::gates::{EffectOrder, EffectView};
-use crate::http::describe::{answer, for_admins, for_viewers, problem};
+use crate::http::describe::{answer, for_admins, for_viewers, problem, schema};
 use crate::http::error::{ApiError, Fault, RequestPart};
 use crate::http::extract::body::OptionalBody;
 use crate::http::extract::fields::{Fields, FromFields};
@@ -83,8 +83,11 @@ fn operation(id: &str, summary: &str, body: Option<Value>) -> Option<Value> {
             } } } },
         })
     });
-    let ok = answer("The effect, or all of them", "application/json", json!({}));
-    let describe = if more.is_null() { for_viewers } else { for_admins };
+    let is_list = more.is_null();
+    let (found, name) =
+        if is_list { ("The effects", "EffectGates") } else { ("The effect", "EffectGate") };
+    let ok = answer(found, "application/json", schema(name));
+    let describe = if is_list { for_viewers } else { for_admins };
     let mut operation = describe(id, summary, more, ok)?;
     operation["responses"]["404"] = problem("There is no such effect");
     Some(operation)

@@ -3,10 +3,10 @@
 
 use actix_web::HttpResponse;
 use actix_web::web::{self, Data};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::http::AppState;
-use crate::http::describe::{answer, for_viewers};
+use crate::http::describe::{answer, for_viewers, schema};
 use crate::http::error::ApiError;
 use crate::http::route::{Need, Route};
 use crate::operate::doctor::Patient;
@@ -21,7 +21,12 @@ pub(in crate::http) static ROUTES: &[Route] = &[
             let summary =
                 "What is wrong with this process and what it depends on, and what mends it";
             let found = "The report of `taskd doctor --json`, without a canary";
-            for_viewers("examine", summary, json!({}), answer(found, "application/json", json!({})))
+            for_viewers(
+                "examine",
+                summary,
+                json!({}),
+                answer(found, "application/json", schema("Examination")),
+            )
         },
     )
     .says(
@@ -35,7 +40,7 @@ pub(in crate::http) static ROUTES: &[Route] = &[
         || web::route().to(configuration),
         || {
             let summary = "Every variable that this process reads, with its source; no secrets";
-            let ok = answer("The variables", "application/json", schema());
+            let ok = answer("The variables", "application/json", schema("Configuration"));
             for_viewers("getConfiguration", summary, json!({}), ok)
         },
     )
@@ -44,23 +49,6 @@ pub(in crate::http) static ROUTES: &[Route] = &[
             environment, `.env`, a flag or a default. What may hold a password is not shown.",
     ),
 ];
-
-fn schema() -> Value {
-    json!({ "type": "object", "required": ["role", "version", "data"], "properties": {
-        "role": { "type": "string", "enum": ["serve", "up"] },
-        "version": { "type": "string" },
-        "data": { "type": "array", "items": {
-            "type": "object", "required": ["name", "source", "value", "description"],
-            "properties": {
-                "name": { "type": "string" },
-                "source": { "type": "string", "enum": ["flag", "environment", ".env", "default", "unset"] },
-                "value": { "type": "string", "nullable": true,
-                           "description": "Null if there is none, or if it may hold a password." },
-                "description": { "type": "string" },
-            },
-        } },
-    } })
-}
 
 async fn examine(state: Data<AppState>) -> Result<HttpResponse, ApiError> {
     let patient = Patient { store: state.store.clone(), embedded: state.common.embedded };

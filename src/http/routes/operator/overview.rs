@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::broker::QueueWatch;
 use crate::http::AppState;
-use crate::http::describe::{answer, for_viewers};
+use crate::http::describe::{answer, for_viewers, schema};
 use crate::http::extract::fields::{Fields, FromFields, Params};
 use crate::http::extract::paging::read_id;
 use crate::http::route::{Need, Route};
@@ -39,7 +39,7 @@ fn operation() -> Option<Value> {
     }] });
     let summary = "Whether all works; if not, what is wrong, worst first, and what helps";
     let found = "What was found, also while a dependency is away";
-    for_viewers("getOverview", summary, more, answer(found, "application/json", json!({})))
+    for_viewers("getOverview", summary, more, answer(found, "application/json", schema("Overview")))
 }
 
 struct OverviewParams {

@@ -5,7 +5,7 @@ use actix_web::web::{self, Data};
 use serde_json::{Value, json};
 
 use crate::http::AppState;
-use crate::http::describe::{answer, for_viewers};
+use crate::http::describe::{answer, for_viewers, schema};
 use crate::http::error::ApiError;
 use crate::http::route::{Need, Route};
 use crate::operate::presence;
@@ -19,7 +19,8 @@ pub(in crate::http) static ROUTES: &[Route] =
 
 fn operation() -> Option<Value> {
     let summary = "Which processes serve and work, and whether one is missing";
-    let ok = answer("The processes, and what needs somebody", "application/json", json!({}));
+    let ok =
+        answer("The processes, and what needs somebody", "application/json", schema("Processes"));
     for_viewers("listProcesses", summary, json!({}), ok)
 }
 

@@ -2,10 +2,10 @@
 
 use serde_json::{Value, json};
 
-use crate::http::describe::{answer, for_admins, for_viewers, problem};
+use crate::http::describe::{answer, for_admins, for_viewers, problem, schema};
 
-fn document(description: &str) -> Value {
-    answer(description, "application/json", json!({}))
+fn document(description: &str, name: &str) -> Value {
+    answer(description, "application/json", schema(name))
 }
 
 fn parameter(name: &str, description: &str, example: Value) -> Value {
@@ -53,7 +53,7 @@ pub(super) fn list() -> Option<Value> {
         "listDeadLetters",
         "List dead letters, oldest first",
         parameters,
-        document("A page"),
+        document("A page", "DeadLetterPage"),
     )
 }
 
@@ -63,7 +63,12 @@ pub(super) fn groups() -> Option<Value> {
         parameter("limit", "How many causes at most; all of them, if nothing is said.", json!("20")),
     ] });
     let summary = "Dead letters by cause, the most frequent first";
-    for_viewers("listDeadLetterGroups", summary, parameters, document("The causes"))
+    for_viewers(
+        "listDeadLetterGroups",
+        summary,
+        parameters,
+        document("The causes", "DeadLetterGroups"),
+    )
 }
 
 pub(super) fn show() -> Option<Value> {
@@ -71,13 +76,13 @@ pub(super) fn show() -> Option<Value> {
         "getDeadLetter",
         "Get a dead letter whole",
         path("letterId", json!("01a20c26")),
-        document("The letter"),
+        document("The letter", "DeadLetter"),
     )
     .map(|operation| with(operation, "404", problem("There is no such letter")))
 }
 
 pub(super) fn replays() -> Option<Value> {
-    for_viewers("listReplays", "The newest replays", json!({}), document("The replays"))
+    for_viewers("listReplays", "The newest replays", json!({}), document("The replays", "Replays"))
 }
 
 pub(super) fn replay() -> Option<Value> {
@@ -91,9 +96,9 @@ pub(super) fn replay() -> Option<Value> {
         "replayDeadLetters",
         "Replay dead letters by a plan, which a worker carries out",
         body,
-        document("What would happen"),
+        document("What would happen", "ReplayAnswer"),
     )
-    .map(|operation| with(operation, "201", document("The plan")))
+    .map(|operation| with(operation, "201", document("The plan", "ReplayAnswer")))
 }
 
 pub(super) fn progress() -> Option<Value> {
@@ -101,14 +106,19 @@ pub(super) fn progress() -> Option<Value> {
         "getReplay",
         "How far a replay has come",
         path("replayId", json!("1")),
-        document("The replay"),
+        document("The replay", "Replay"),
     )
     .map(|operation| with(operation, "404", problem("There is no such replay")))
 }
 
 pub(super) fn stop() -> Option<Value> {
-    for_admins("stopReplay", "Stop a replay", path("replayId", json!("1")), document("The replay"))
-        .map(|operation| with(operation, "404", problem("There is no such replay")))
+    for_admins(
+        "stopReplay",
+        "Stop a replay",
+        path("replayId", json!("1")),
+        document("The replay", "Replay"),
+    )
+    .map(|operation| with(operation, "404", problem("There is no such replay")))
 }
 
 pub(super) fn resume() -> Option<Value> {
@@ -116,7 +126,7 @@ pub(super) fn resume() -> Option<Value> {
         "resumeReplay",
         "Let a stopped replay go on",
         path("replayId", json!("1")),
-        document("The replay"),
+        document("The replay", "Replay"),
     )
     .map(|operation| with(operation, "404", problem("There is no such replay")))
 }
@@ -124,7 +134,12 @@ pub(super) fn resume() -> Option<Value> {
 pub(super) fn discard() -> Option<Value> {
     let more = json!({ "reason": { "type": "string", "description": "Why, for the record." } });
     let body = order(more, json!({ "all": true, "dryRun": true }));
-    for_admins("discardDeadLetters", "Discard dead letters for good", body, document("How many"))
+    for_admins(
+        "discardDeadLetters",
+        "Discard dead letters for good",
+        body,
+        document("How many", "Discarded"),
+    )
 }
 
 pub(super) fn edit() -> Option<Value> {
@@ -141,7 +156,7 @@ pub(super) fn edit() -> Option<Value> {
         "editDeadLetter",
         "Send a corrected payload in place of a dead letter",
         more,
-        document("The new event"),
+        document("The new event", "Edited"),
     )
     .map(|operation| with(operation, "404", problem("There is no such open letter")))
 }
