@@ -44,6 +44,9 @@ impl View {
             return None;
         }
         let Some(user) = self.user else { return Some(whole(change, payload)) };
+        if ![change.user_before, change.user_after].contains(&Some(user)) {
+            return None;
+        }
         let mut payload: Value = serde_json::from_str(payload).ok()?;
         // What is deleted belongs to nobody after that; its last state says whose it was.
         let owner = payload["userId"].as_i64().or(change.user_after);

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use tokio::runtime::Handle;
 use tokio::sync::broadcast;
 
-use super::{CHUNK, FeedError, Stretch, entry, now, write};
+use super::{FeedError, Stretch, entry, now, write};
 use crate::domain::event::snapshot::{Cursor, Snapshot};
 use crate::ground::shutdown::Shutdown;
 use crate::store::events::changes::Change;
@@ -18,9 +18,16 @@ use crate::store::{Store, StoreError};
 const EVERY: Duration = Duration::from_millis(100);
 /// How long there is after one that has failed.
 const AFTER_FAILURE: Duration = Duration::from_secs(1);
-/// How many batches a listener may be behind; then it is cut off, with its cursor. At 500 events a
-/// second that is 25 seconds, and at most as many megabytes, which all listeners share.
-const BATCHES: usize = 256;
+/// How long there is where the last look has found as much as it may: so long have listeners to
+/// take it.
+const WITH_MORE: Duration = Duration::from_millis(10);
+/// How many events a look takes at most.
+const ROWS: usize = 200;
+/// How many bytes a batch says, unless its first event alone says more.
+const BATCH_BYTES: usize = 256 * 1024;
+/// How many batches a listener may be behind; then it is cut off, with its cursor. All listeners
+/// share them: 64 MB, counting each event twice, if all are as long as they may be.
+const BATCHES: usize = 128;
 
 /// The feed of a process. Clones share its reader.
 #[derive(Clone)]
@@ -30,6 +37,7 @@ struct Inner {
     store: Store,
     shutdown: Shutdown,
     batches: broadcast::Sender<Arc<Batch>>,
+    every: Duration,
     /// Whether the reader is at work.
     reading: Mutex<bool>,
     /// Where it works: listeners come and go on threads that end before others.
@@ -64,9 +72,15 @@ pub(super) struct Line {
 impl Feed {
     /// The feed of this database, read by a task on this runtime until the process is told to stop.
     pub fn new(store: Store, shutdown: Shutdown) -> Feed {
-        let (batches, _) = broadcast::channel(BATCHES);
+        Feed::bounded(store, shutdown, EVERY, BATCHES)
+    }
+
+    /// The same with another pause between two looks, and another number of batches that a listener
+    /// may be behind: a power of two.
+    pub fn bounded(store: Store, shutdown: Shutdown, every: Duration, batches: usize) -> Feed {
+        let (batches, _) = broadcast::channel(batches);
         let (reading, runtime) = (Mutex::default(), Handle::current());
-        Feed(Arc::new(Inner { store, shutdown, batches, reading, runtime }))
+        Feed(Arc::new(Inner { store, shutdown, batches, every, reading, runtime }))
     }
 
     /// Listens to every batch from now on.
@@ -88,18 +102,18 @@ impl Inner {
 
     /// Reads again and again, until nobody listens or the process is told to stop.
     async fn read(self: Arc<Inner>) {
-        let (mut cursor, mut number) = (None, 0);
+        let (mut cursor, mut number) = (None, 0_u64);
         loop {
             if self.is_over() {
                 return;
             }
             let pause = match self.look(&mut cursor, &mut number).await {
-                Ok(true) => continue,
-                Ok(false) => EVERY,
+                Ok(true) => WITH_MORE,
+                Ok(false) => self.every,
                 Err(FeedError::Gone(why)) => {
                     // Another database has come to stand here. Each listener finds out for itself.
                     tracing::warn!(why, "the change feed begins anew");
-                    (cursor, number) = (None, number + 1);
+                    cursor = None;
                     AFTER_FAILURE
                 }
                 Err(FeedError::Store(error)) => {
@@ -127,17 +141,21 @@ impl Inner {
     async fn look(&self, here: &mut Option<Cursor>, number: &mut u64) -> Result<bool, FeedError> {
         let mut connection = self.store.connection().await?;
         let Some(cursor) = here.as_mut() else {
-            *here = Some(now(&mut connection).await?.cursor());
+            // Whoever has read up to a moment before this one must read once more.
+            let cursor = now(&mut connection).await?.cursor();
+            *number += 2;
+            let _ = self.batches.send(Arc::new(beginning(*number, &cursor)));
+            *here = Some(cursor);
             return Ok(false);
         };
-        let stretch = Stretch::read(&mut connection, cursor, None, CHUNK).await?;
+        let stretch = Stretch::read(&mut connection, cursor, None, ROWS).await?;
         drop(connection);
         let after = stretch.end(cursor);
         if !stretch.changes.is_empty() {
-            *number += 1;
-            let batch = batch(*number, cursor, &stretch, &after);
-            // Whether somebody still listens is looked at before the next.
-            let _ = self.batches.send(Arc::new(batch));
+            for batch in batches(number, cursor, &stretch, &after) {
+                // Whether somebody still listens is looked at before the next look.
+                let _ = self.batches.send(Arc::new(batch));
+            }
         }
         let has_more = stretch.is_full || cursor.within.is_some();
         *cursor = after;
@@ -145,23 +163,48 @@ impl Inner {
     }
 }
 
-fn batch(number: u64, before: &Cursor, stretch: &Stretch, after: &Cursor) -> Batch {
-    let mut text = String::new();
-    let mut lines = Vec::new();
-    for change in stretch.unseen(before).filter(|change| change.tells) {
-        let cursor = write(&before.amid(stretch.at(change.seq)));
-        let payload = change.payload.as_deref().unwrap_or_default();
-        say(&mut text, &cursor, &entry::whole(change, payload));
-        lines.push(Line { change: change.clone(), cursor });
-    }
+/// Where the reader begins, without an event.
+fn beginning(number: u64, cursor: &Cursor) -> Batch {
     Batch {
         number,
-        base: before.seen.clone(),
-        begins: before.within.is_none(),
-        to: stretch.to.clone(),
-        cursor: after.clone(),
-        lines,
-        text: text.into(),
+        base: cursor.seen.clone(),
+        begins: true,
+        to: cursor.seen.clone(),
+        cursor: cursor.clone(),
+        lines: Vec::new(),
+        text: Bytes::new(),
+    }
+}
+
+/// A stretch in batches of bounded length.
+fn batches(number: &mut u64, before: &Cursor, stretch: &Stretch, after: &Cursor) -> Vec<Batch> {
+    let mut batches = Vec::new();
+    let mut rest = stretch.unseen(before).filter(|change| change.tells).peekable();
+    loop {
+        let (mut text, mut lines) = (String::new(), Vec::<Line>::new());
+        while let Some(change) = rest.next_if(|_| text.len() < BATCH_BYTES) {
+            let cursor = write(&before.amid(stretch.at(change.seq)));
+            let payload = change.payload.as_deref().unwrap_or_default();
+            say(&mut text, &cursor, &entry::whole(change, payload));
+            lines.push(Line { change: change.clone(), cursor });
+        }
+        let cursor = match (rest.peek(), lines.last()) {
+            (Some(_), Some(last)) => before.amid(stretch.at(last.change.seq)),
+            _ => after.clone(),
+        };
+        *number += 1;
+        batches.push(Batch {
+            number: *number,
+            base: before.seen.clone(),
+            begins: batches.is_empty() && before.within.is_none(),
+            to: stretch.to.clone(),
+            cursor,
+            lines,
+            text: text.into(),
+        });
+        if rest.peek().is_none() {
+            return batches;
+        }
     }
 }
 

@@ -9,15 +9,17 @@ mod cursor;
 mod entry;
 mod follower;
 mod hub;
+mod stretch;
 
-use crate::domain::event::snapshot::{Cursor, Snapshot, Within};
-use crate::store::events::changes::{self, Change, Moment};
+use crate::domain::event::snapshot::{Cursor, Snapshot};
+use crate::store::events::changes::{self, Moment};
 use crate::store::{Connection, StoreError};
 
 pub use cursor::{LONGEST_CURSOR, read, write};
 pub use entry::{REMOVED, View, example};
 pub use follower::{Ended, Follower};
 pub use hub::Feed;
+pub use stretch::Stretch;
 
 /// How many events are read at once where some of them may not be for the reader.
 const CHUNK: usize = 1_000;
@@ -125,68 +127,4 @@ async fn now(connection: &mut Connection) -> Result<Moment, StoreError> {
     let nothing =
         Cursor { history: String::new(), timeline: 0, seen: Snapshot::default(), within: None };
     Ok(changes::read(connection, &nothing, None, 0).await?.0)
-}
-
-/// Events that follow a cursor, up to the end of a snapshot or to a limit.
-struct Stretch {
-    moment: Moment,
-    /// The snapshot whose events these are.
-    to: Snapshot,
-    late: i64,
-    changes: Vec<Change>,
-    /// Whether as many were read as was asked for; then there may be more.
-    is_full: bool,
-}
-
-impl Stretch {
-    async fn read(
-        connection: &mut Connection,
-        cursor: &Cursor,
-        user: Option<i64>,
-        rows: usize,
-    ) -> Result<Stretch, FeedError> {
-        let limit = i64::try_from(rows).unwrap_or(i64::MAX);
-        let (moment, changes) = changes::read(connection, cursor, user, limit).await?;
-        if cursor.history != moment.history {
-            return Err(ELSEWHERE);
-        }
-        if cursor.timeline != moment.timeline
-            && !changes::has_newest(connection, cursor.newest()).await?
-        {
-            return Err(LOST);
-        }
-        // What it has not seen was published after it was given out.
-        if cursor.seen.is_before(moment.purged_before) {
-            return Err(PURGED);
-        }
-        let (to, late) = match &cursor.within {
-            Some(within) => (within.to.clone(), within.late),
-            None => (moment.snapshot.clone(), moment.late),
-        };
-        Ok(Stretch { to, late, is_full: changes.len() == rows, changes, moment })
-    }
-
-    /// Those that the cursor has not seen, and that the snapshot shows. What it doesn't show comes
-    /// with a later one.
-    fn unseen(&self, cursor: &Cursor) -> impl Iterator<Item = &Change> {
-        let is_new = |change: &&Change| {
-            !cursor.seen.shows(change.transaction) && self.to.shows(change.transaction)
-        };
-        self.changes.iter().filter(is_new)
-    }
-
-    /// The place after the event with this number.
-    fn at(&self, after: i64) -> Within {
-        Within { to: self.to.clone(), after, late: self.late }
-    }
-
-    /// Where to go on after all of them.
-    fn end(&self, cursor: &Cursor) -> Cursor {
-        let Moment { history, timeline, .. } = &self.moment;
-        let here = Cursor { history: history.clone(), timeline: *timeline, ..cursor.clone() };
-        match self.changes.last() {
-            Some(last) if self.is_full => here.amid(self.at(last.seq)),
-            _ => Cursor { seen: self.to.clone(), within: None, ..here },
-        }
-    }
 }

@@ -9,6 +9,11 @@ use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 
+use taskd::feed::{self, Ended, Feed, Follower as Listener, Since, View};
+use taskd::ground::shutdown::Shutdown;
+use taskd::ground::tls::Tls;
+use taskd::store::{PostgresUrl, Store};
+
 use crate::access::House;
 use taskd_testing::{Answer, Api, Db, Follower, World, eventually};
 
@@ -417,4 +422,54 @@ async fn a_stream_goes_on_elsewhere_when_its_instance_stops() {
     let comment = stream.comment().await;
     assert!(comment.contains("still here"), "{comment}");
     assert!(!stream.last_id().is_empty());
+}
+
+/// The reader of a process keeps a bounded number of batches for all who listen.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs services: scripts/test"]
+async fn who_takes_too_little_is_cut_off_with_its_cursor_and_goes_on_from_there() {
+    const KEPT: usize = 4;
+    const JOINED: i64 = 5;
+    const ALL: i64 = JOINED + 4 * KEPT as i64;
+    let world = World::new().await;
+    let db = world.db().await;
+    let url = PostgresUrl::parse(world.database_url(), &Tls::default()).unwrap();
+    let store = Store::new(&url, 2).unwrap();
+    let shutdown = Shutdown::new(Duration::from_secs(1));
+    let feed = Feed::bounded(store.clone(), shutdown.clone(), Duration::from_millis(1), KEPT);
+    let open = |since| Listener::new(feed.clone(), store.clone(), since, View::default());
+    let (mut slow, _) = open(Since::Now).await.unwrap();
+    let (mut quick, _) = open(Since::Now).await.unwrap();
+    let mut told = [String::new(), String::new()];
+    let mut hear = async |follower: &mut Listener, number: usize| {
+        let next = tokio::time::timeout(Duration::from_secs(30), follower.next()).await;
+        match next.unwrap_or_else(|_| panic!("{number} hears nothing more after {told:?}")) {
+            Ok(text) => {
+                told[number].push_str(std::str::from_utf8(&text).unwrap());
+                true
+            }
+            Err(Ended) => false,
+        }
+    };
+    // After a few events both take what the reader says.
+    for task in 1..=JOINED {
+        db.run(&insert(task, 1)).await;
+        assert!(hear(&mut slow, 0).await && hear(&mut quick, 1).await);
+    }
+    // Each is a batch of its own, since the one before was heard.
+    for task in JOINED + 1..=ALL {
+        db.run(&insert(task, 1)).await;
+        assert!(hear(&mut quick, 1).await);
+    }
+    while hear(&mut slow, 0).await {}
+    let cursor = feed::read(&slow.cursor()).unwrap();
+    let (_, rest) = open(Since::After(Box::new(cursor))).await.unwrap();
+    told[0].push_str(std::str::from_utf8(&rest).unwrap());
+    let tasks = |text: &str| -> Vec<i64> {
+        let entries = text.lines().filter_map(|line| line.strip_prefix("data: "));
+        entries.map(|entry| short(&serde_json::from_str(entry).unwrap()).1).collect()
+    };
+    let all: Vec<i64> = (1..=ALL).collect();
+    assert_eq!((tasks(&told[0]), tasks(&told[1])), (all.clone(), all));
+    shutdown.stop();
 }

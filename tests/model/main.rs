@@ -10,6 +10,7 @@
 )]
 
 mod actions;
+mod feed;
 mod properties;
 mod publishing;
 mod purge;

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 /// may undo those that commit without waiting for the disk: their ids are given again, to
 /// transactions that would then seem to have been seen. An event is on disk before it is visible,
 /// and ids below its transaction's are never given again.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct Snapshot {
     /// Transactions from this one on are not in it.
     next: i64,
@@ -96,7 +96,7 @@ impl Snapshot {
 }
 
 /// Where a follower of the feed stands.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Cursor {
     /// The database: [`crate::store`] has its identity.
     pub history: String,
@@ -109,7 +109,7 @@ pub struct Cursor {
 }
 
 /// A place in what a snapshot shows beyond what was seen.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Within {
     /// That snapshot.
     pub to: Snapshot,
