@@ -5,9 +5,9 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 
 use crate::domain::event::snapshot::Cursor;
 
-/// The longest cursor, in bytes. A transaction that is open takes about eight, and a server has a
-/// few hundred connections.
-pub const LONGEST_CURSOR: usize = 16 * 1024;
+/// The longest cursor, in bytes: what proxies take as a line of a request. It has room for some 500
+/// transactions that are open at a time.
+pub const LONGEST_CURSOR: usize = 6 * 1024;
 
 /// A cursor as text.
 #[expect(clippy::expect_used, reason = "numbers and a text: always JSON")]
