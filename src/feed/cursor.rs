@@ -7,7 +7,7 @@ use crate::domain::event::snapshot::Cursor;
 
 /// The longest cursor, in bytes: what proxies take as a line of a request. It has room for some 500
 /// transactions that are open at a time.
-pub const LONGEST_CURSOR: usize = 6 * 1024;
+const LONGEST_CURSOR: usize = 6 * 1024;
 
 /// A cursor as text.
 #[expect(clippy::expect_used, reason = "numbers and a text: always JSON")]

@@ -15,7 +15,7 @@ use crate::domain::event::snapshot::{Cursor, Snapshot};
 use crate::store::events::changes::{self, Moment};
 use crate::store::{Connection, StoreError};
 
-pub use cursor::{LONGEST_CURSOR, read, write};
+pub use cursor::{read, write};
 pub use entry::{REMOVED, View, example};
 pub use follower::{Ended, Follower};
 pub use hub::Feed;

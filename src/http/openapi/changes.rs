@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::domain::catalog;
-use crate::feed::{LONGEST_CURSOR, REMOVED};
+use crate::feed::REMOVED;
 use crate::http::routes::changes::{MOST, USUAL};
 
 /// Completes the schema of an entry.
@@ -21,8 +21,8 @@ pub(super) fn complete(schema: &mut Value) {
 
 /// The rules of the parameters, by path and name.
 pub(super) fn parameter_rules() -> Vec<(&'static str, Value)> {
-    let since =
-        json!({ "type": "string", "minLength": 1, "maxLength": LONGEST_CURSOR, "example": "now" });
+    // It has a greatest length, but the server reads no address that is much longer.
+    let since = json!({ "type": "string", "minLength": 1, "example": "now" });
     let types = json!({ "type": "string", "minLength": 1, "example": "TASK_CREATED,TASK_UPDATED" });
     let limit = json!({ "type": "integer", "minimum": 1, "maximum": MOST, "default": USUAL });
     vec![
