@@ -153,9 +153,10 @@ impl Smtp {
         self.state.lock().unwrap().hanging
     }
 
-    /// Waits until a client hangs in the middle of its mail.
+    /// Waits until a client hangs in the middle of its mail. After failures the next mail may wait for its
+    /// breaker.
     pub async fn wait_for_hanging(&self) {
-        eventually("a mail hangs", || async {
+        eventually_within(Duration::from_secs(120), "a mail hangs", || async {
             (self.state.lock().unwrap().hanging > 0).then_some(())
         })
         .await;
