@@ -11,7 +11,7 @@ mod follower;
 mod hub;
 mod stretch;
 
-use crate::domain::event::snapshot::{Cursor, Snapshot};
+use crate::domain::event::snapshot::Cursor;
 use crate::store::events::changes::{self, Moment};
 use crate::store::{Connection, StoreError};
 
@@ -28,9 +28,10 @@ const CHUNK: usize = 1_000;
 const MOST_CHUNKS: usize = 20;
 
 /// Where to begin.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Since {
     /// With the oldest event that there is.
+    #[default]
     Oldest,
     /// With what comes from now on.
     Now,
@@ -124,7 +125,5 @@ pub async fn page(
 }
 
 async fn now(connection: &mut Connection) -> Result<Moment, StoreError> {
-    let nothing =
-        Cursor { history: String::new(), timeline: 0, seen: Snapshot::default(), within: None };
-    Ok(changes::read(connection, &nothing, None, 0).await?.0)
+    Ok(changes::read(connection, &Cursor::default(), None, 0).await?.0)
 }

@@ -3,6 +3,7 @@
 pub mod batcher;
 pub mod data_dir;
 pub mod networks;
+pub mod opaque;
 pub mod output;
 pub mod private;
 pub mod secret;

@@ -102,11 +102,11 @@ async fn pages_follow_each_other_and_begin_where_they_are_told() {
 async fn what_can_not_be_meant_is_refused() {
     let world = World::embedded();
     let serve = world.serve().await;
-    let forged = BASE64_URL_SAFE_NO_PAD.encode("[\"x\",1,[1,[],1],null]");
+    let torn = BASE64_URL_SAFE_NO_PAD.encode("[\"x\",1,[1,[],1],null]");
     for (query, part) in [
         ("since=yesterday", "since"),
         ("since=", "since"),
-        (&*format!("since={forged}"), "since"),
+        (&*format!("since={torn}"), "since"),
         ("types=TASK_MOVED", "TASK_CREATED"),
         ("types=", "types"),
         ("types=TASK_CREATED,", "types"),
@@ -119,6 +119,23 @@ async fn what_can_not_be_meant_is_refused() {
             // A stream has no limit.
             let part = if path != "/changes" && query.contains("limit") { "limit" } else { part };
             assert!(refused.to_string().contains(part), "{path} {query}: {refused}");
+        }
+    }
+    // No number that a client makes up is an error of ours.
+    let now = serve.api().get("/changes?since=now").await.expect(200);
+    let cursor = now["nextCursor"].as_str().unwrap();
+    for number in [i64::MIN, -5, -1, i64::MAX - 1, i64::MAX] {
+        for place in ["/2/0", "/2/1/0", "/2/2", "/2/4", "/3/0/0", "/3/0/2", "/3/1", "/3/2"] {
+            let made_up = forged(cursor, |parts| {
+                parts[2][1] = json!([7]);
+                parts[3] = json!([parts[2].clone(), 1, 1]);
+                *parts.pointer_mut(place).unwrap() = json!(number);
+            });
+            for path in ["/changes", "/changes/stream"] {
+                let request = serve.api().request("GET", &format!("{path}?since={made_up}"));
+                let status = request.send().await.unwrap().status().as_u16();
+                assert!([200, 400, 410].contains(&status), "{path} {place} {number}: {status}");
+            }
         }
     }
     let request = serve.api().request("GET", "/changes/stream").header("Last-Event-ID", "x");

@@ -65,8 +65,7 @@ impl Snapshot {
     /// Whether the other shows all that this one shows. Of two snapshots of one history, one always
     /// does.
     pub fn is_within(&self, other: &Snapshot) -> bool {
-        let unseen = |id: &&i64| **id < self.next && self.open.binary_search(*id).is_err();
-        self.next <= other.next && !other.open.iter().any(|id| unseen(&id))
+        self.next <= other.next && !other.open.iter().any(|id| self.shows(*id))
     }
 
     /// The first transaction after all that it shows.
@@ -89,6 +88,11 @@ impl Snapshot {
         self.last_event
     }
 
+    fn is_possible(&self) -> bool {
+        let numbers = [self.next, self.last_seq, self.at];
+        numbers.iter().chain(&self.open).all(|number| *number >= 0)
+    }
+
     /// Whether it was taken before this second.
     pub fn is_before(&self, second: i64) -> bool {
         self.at < second
@@ -96,7 +100,7 @@ impl Snapshot {
 }
 
 /// Where a follower of the feed stands.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct Cursor {
     /// The database: [`crate::store`] has its identity.
     pub history: String,
@@ -132,9 +136,22 @@ impl Cursor {
     }
 
     /// Up to which transaction to look for events that were not seen although their sequence
-    /// numbers are not higher.
+    /// numbers are not higher. Whoever has seen nothing has missed none of those.
     pub fn late(&self) -> i64 {
-        self.within.as_ref().map_or(i64::MAX, |within| within.late)
+        match &self.within {
+            _ if self.seen.last_seq == 0 => 0,
+            Some(within) => within.late,
+            None => i64::MAX,
+        }
+    }
+
+    /// Whether a database can have given it out, as far as its numbers tell: none is negative.
+    pub fn is_possible(&self) -> bool {
+        let within = self.within.as_ref();
+        let rest = within.map_or([0, 0], |within| [within.after, within.late]);
+        self.seen.is_possible()
+            && within.is_none_or(|within| within.to.is_possible())
+            && rest.iter().all(|number| *number >= 0)
     }
 
     /// The same at another place.

@@ -1,11 +1,10 @@
 //! Cursors: opaque to clients; to us, a position in an order. A cursor contains no secrets and is
 //! not trusted: clients can forge one.
 
-use base64::Engine;
-use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::ground::opaque;
 use crate::store::task_list::Position;
 
 /// The longest cursor, in bytes. One with a title of 200 characters is shorter, so a longer one is
@@ -18,13 +17,10 @@ pub struct TaskCursor(pub String, pub Position);
 
 /// Encodes a position as a cursor.
 pub fn encode<P: Serialize>(position: &P) -> String {
-    BASE64_URL_SAFE_NO_PAD.encode(crate::http::response::encode(position))
+    opaque::encode(position)
 }
 
 /// Decodes a cursor; `None` if it isn't one.
 pub fn decode<P: DeserializeOwned>(text: &str) -> Option<P> {
-    if text.len() > CURSOR_BYTES {
-        return None;
-    }
-    serde_json::from_slice(&BASE64_URL_SAFE_NO_PAD.decode(text).ok()?).ok()
+    opaque::decode(text, CURSOR_BYTES)
 }
