@@ -43,15 +43,15 @@ impl View {
         if !self.types.is_empty() && !self.types.contains(&change.event_type.as_str()) {
             return None;
         }
-        let Some(user) = self.user else { return Some(whole(change, payload)) };
+        let Some(user) = self.user else { return whole(change) };
         if ![change.user_before, change.user_after].contains(&Some(user)) {
             return None;
         }
-        let mut payload: Value = serde_json::from_str(payload).ok()?;
+        let payload: Value = serde_json::from_str(payload).ok()?;
         // What is deleted belongs to nobody after that; its last state says whose it was.
         let owner = payload["userId"].as_i64().or(change.user_after);
         if owner == Some(user) {
-            Some(entry(change, &change.event_type, without_changes(&mut payload)))
+            Some(entry(change, &change.event_type, without_changes(payload)))
         } else if change.user_before == Some(user) {
             Some(entry(change, REMOVED, Value::Null))
         } else {
@@ -60,19 +60,18 @@ impl View {
     }
 }
 
-/// All of an event.
-pub(super) fn whole(change: &Change, payload: &str) -> String {
-    // What the database has was JSON when it was written.
-    let mut payload: Value = serde_json::from_str(payload).unwrap_or_default();
-    entry(change, &change.event_type, without_changes(&mut payload))
+/// All of an event; `None` if its payload was not read.
+pub(super) fn whole(change: &Change) -> Option<String> {
+    let payload = serde_json::from_str(change.payload.as_deref()?).ok()?;
+    Some(entry(change, &change.event_type, without_changes(payload)))
 }
 
 /// The subject as it was committed.
-fn without_changes(payload: &mut Value) -> Value {
+fn without_changes(mut payload: Value) -> Value {
     if let Some(members) = payload.as_object_mut() {
         members.remove("changes");
     }
-    payload.take()
+    payload
 }
 
 fn entry(change: &Change, event_type: &str, subject: Value) -> String {
@@ -102,7 +101,7 @@ pub fn example(event: &Event, removed: bool) -> Value {
     let (subject, metadata) = (&event.subject, &event.metadata);
     let (event_type, told) = match removed {
         true => (REMOVED, Value::Null),
-        false => (event.event_type.name, without_changes(&mut event.payload.clone())),
+        false => (event.event_type.name, without_changes(event.payload.clone())),
     };
     let about = (subject.kind, subject.id, subject.version);
     members((metadata.event_id, event_type, metadata.timestamp), about, told)

@@ -132,7 +132,7 @@ impl Follower {
         }
         let before = self.here.clone();
         self.here = match &batch.cursor.within {
-            Some(within) if joins => before.amid(all_late(within)),
+            Some(within) if joins => before.amid(elsewhere(batch, within.after)),
             _ => batch.cursor.clone(),
         };
         if self.view.is_whole() && !joins {
@@ -145,9 +145,8 @@ impl Follower {
             }
             let Some(json) = self.view.told(&line.change) else { continue };
             if joins {
-                let within =
-                    Within { to: batch.to.clone(), after: line.change.seq, late: i64::MAX };
-                say(&mut text, &write(&before.amid(within)), &json);
+                let cursor = write(&before.amid(elsewhere(batch, line.change.seq)));
+                say(&mut text, &cursor, &json);
             } else {
                 say(&mut text, &line.cursor, &json);
             }
@@ -156,9 +155,9 @@ impl Follower {
     }
 }
 
-/// The same place for one who has seen other things before.
-fn all_late(within: &Within) -> Within {
-    Within { late: i64::MAX, ..within.clone() }
+/// A place in the stretch of a batch, for one who has seen other things before than the reader had.
+fn elsewhere(batch: &Batch, after: i64) -> Within {
+    Within { to: batch.to.clone(), after, late: i64::MAX }
 }
 
 /// What a page says.

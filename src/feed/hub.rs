@@ -183,9 +183,9 @@ fn batches(number: &mut u64, before: &Cursor, stretch: &Stretch, after: &Cursor)
     loop {
         let (mut text, mut lines) = (String::new(), Vec::<Line>::new());
         while let Some(change) = rest.next_if(|_| text.len() < BATCH_BYTES) {
+            let Some(json) = entry::whole(change) else { continue };
             let cursor = write(&before.amid(stretch.at(change.seq)));
-            let payload = change.payload.as_deref().unwrap_or_default();
-            say(&mut text, &cursor, &entry::whole(change, payload));
+            say(&mut text, &cursor, &json);
             lines.push(Line { change: change.clone(), cursor });
         }
         let cursor = match (rest.peek(), lines.last()) {

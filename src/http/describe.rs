@@ -19,6 +19,11 @@ pub fn schema(name: &str) -> Value {
     json!({ "$ref": format!("#/components/schemas/{name}") })
 }
 
+/// The same, or null. In OpenAPI 3.0 a reference can have nothing beside it.
+pub fn schema_or_null(name: &str, description: &str) -> Value {
+    json!({ "type": "object", "nullable": true, "allOf": [schema(name)], "description": description })
+}
+
 /// An answer that is an error.
 pub fn problem(description: &str) -> Value {
     answer(description, PROBLEM_JSON, schema("Problem"))

@@ -1,18 +1,37 @@
 //! The responses of handlers.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::marker::PhantomData;
+use std::time::Duration;
 
 use actix_web::body::BoxBody;
 use actix_web::http::StatusCode;
-use actix_web::http::header::{ETAG, HeaderName, LOCATION};
+use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderName, LOCATION};
 use actix_web::{HttpRequest, HttpResponse, Responder, web::Bytes};
+use futures_util::Stream;
 use paperclip::actix::OperationModifier;
 use paperclip::v2::models::{DefaultOperationRaw, DefaultSchemaRaw, Either, Response};
 use paperclip::v2::schema::Apiv2Schema;
 use serde::Serialize;
 
 use crate::store::idempotency_keys::StoredResponse;
+
+/// After so much silence a stream of events says something, so that no proxy takes it for dead.
+pub const SILENCE: Duration = Duration::from_secs(15);
+
+/// Server-sent events
+/// (<https://html.spec.whatwg.org/multipage/server-sent-events.html>), as they come.
+pub fn event_stream(
+    lines: impl Stream<Item = Result<Bytes, Infallible>> + 'static,
+) -> HttpResponse {
+    HttpResponse::Ok()
+        .insert_header((CONTENT_TYPE, "text/event-stream"))
+        .insert_header((CACHE_CONTROL, "no-store"))
+        // NGINX would otherwise keep what the stream says until there is more of it.
+        .insert_header(("x-accel-buffering", "no"))
+        .streaming(lines)
+}
 
 /// A JSON document that the OpenAPI document describes as a `T`; also the 304 without one.
 pub struct JsonResponse<T> {

@@ -6,7 +6,6 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use actix_web::HttpResponse;
-use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use actix_web::web::{Bytes, Data, Query, ServiceConfig};
 use futures_util::Stream;
 use serde::Deserialize;
@@ -16,15 +15,13 @@ use super::addresses::page;
 use super::viewer::Viewer;
 use crate::ground::shutdown::Shutdown;
 use crate::http::middleware::observe::Stopping;
+use crate::http::response::{SILENCE, event_stream};
 use crate::operate::pulse::{Pulse, Subscription, Topics};
 
 /// How often all streams of a process together make a page fetch itself: 20 times a second, so that
 /// what open pages cost has a limit, however many there are. With 200 open, each follows a change
 /// within ten seconds.
 const TURN: Duration = Duration::from_millis(50);
-
-/// After so much silence a stream says something, so that no proxy takes it for dead.
-const SILENCE: Duration = Duration::from_secs(15);
 
 /// How long a stream lasts. The browser then opens another, which shows whether its reader is still
 /// signed in.
@@ -89,12 +86,7 @@ async fn stream(
         ends: Instant::now() + LIFETIME,
         has_begun: false,
     };
-    HttpResponse::Ok()
-        .insert_header((CONTENT_TYPE, "text/event-stream"))
-        .insert_header((CACHE_CONTROL, "no-store"))
-        // NGINX would otherwise keep what the stream says until there is more of it.
-        .insert_header(("x-accel-buffering", "no"))
-        .streaming(listener.lines())
+    event_stream(listener.lines())
 }
 
 /// The listening end of an open page.

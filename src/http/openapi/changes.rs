@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use crate::domain::catalog;
 use crate::feed::REMOVED;
+use crate::http::describe::schema_or_null;
 use crate::http::routes::changes::{MOST, USUAL};
 
 /// Completes the schema of an entry.
@@ -13,10 +14,8 @@ pub(super) fn complete(schema: &mut Value) {
     let properties = &mut schema["properties"];
     properties["type"]["enum"] = json!(names);
     properties["eventId"]["format"] = json!("uuid");
-    properties["task"] = json!({
-        "type": "object", "nullable": true, "allOf": [{ "$ref": "#/components/schemas/Task" }],
-        "description": "The task as it was committed; null if it has left the reader's sight.",
-    });
+    let says = "The task as it was committed; null if it has left the reader's sight.";
+    properties["task"] = schema_or_null("Task", says);
 }
 
 /// The rules of the parameters, by path and name.

@@ -21,7 +21,7 @@ use crate::domain::catalog;
 use crate::domain::event::ActorKind;
 use crate::domain::task::rules;
 use crate::domain::user::Role;
-use crate::http::describe::{self, DOCUMENTS, OPERATION};
+use crate::http::describe::{self, DOCUMENTS, OPERATION, schema, schema_or_null};
 use crate::http::error::{ApiError, PROBLEM_JSON};
 use crate::http::extract::body::BODY_BYTES;
 use crate::http::route::{Handler, Need, Route};
@@ -98,11 +98,9 @@ fn complete(document: &mut Value) {
         &mut schemas["User"]["properties"]["role"],
         json!({ "type": "string", "enum": Role::ALL.map(Role::as_str) }),
     );
-    schemas["Session"]["properties"]["user"] = json!({ "$ref": "#/components/schemas/User" });
-    schemas["CurrentSession"]["properties"]["user"] = json!({
-        "type": "object", "nullable": true, "allOf": [{ "$ref": "#/components/schemas/User" }],
-        "description": "Who asks; null where no token is required.",
-    });
+    schemas["Session"]["properties"]["user"] = schema("User");
+    schemas["CurrentSession"]["properties"]["user"] =
+        schema_or_null("User", "Who asks; null where no token is required.");
     let current = &mut schemas["CurrentSession"]["properties"];
     current["kind"]["enum"] = json!(["session", "token", "none"]);
     current["role"]["enum"] = json!(Role::ALL.map(Role::as_str));
@@ -132,10 +130,10 @@ fn complete(document: &mut Value) {
     // paperclip inlines the schema of a member that is an object.
     let mail = schemas["Activity"]["properties"]["mail"].take();
     schemas["Mail"] = mail;
-    schemas["Activity"]["properties"]["mail"] = json!({
-        "type": "object", "nullable": true, "allOf": [{ "$ref": "#/components/schemas/Mail" }],
-        "description": "The mail about it; null if it needed none, or if that is too long ago to be known.",
-    });
+    schemas["Activity"]["properties"]["mail"] = schema_or_null(
+        "Mail",
+        "The mail about it; null if it needed none, or if that is too long ago to be known.",
+    );
     schemas["Mail"]["required"] = json!(["state", "to", "at", "error"]);
     for (schema, member) in NULLABLE {
         schemas[schema]["properties"][member]["nullable"] = json!(true);
@@ -167,7 +165,10 @@ fn complete(document: &mut Value) {
             }
             match [OPERATION, DOCUMENTS].iter().any(|tag| operation["tags"][0] == **tag) {
                 true => complete_plain(route, &mut operation),
-                false => complete_operation(route.path, "get", &mut operation, &rules),
+                false => {
+                    let method = route.method.to_lowercase();
+                    complete_operation(route.path, &method, &mut operation, &rules);
+                }
             }
             document["paths"][route.path][route.method.to_lowercase()] = operation;
         }

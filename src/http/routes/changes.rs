@@ -3,7 +3,6 @@
 use std::convert::Infallible;
 use std::time::Duration;
 
-use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use actix_web::web::{Bytes, Data};
 use actix_web::{HttpRequest, HttpResponse};
 use futures_util::Stream;
@@ -25,7 +24,7 @@ use crate::http::extract::fields::{Fields, FromFields, Params};
 use crate::http::extract::paging::read_id;
 use crate::http::middleware::admission::Bearer;
 use crate::http::middleware::observe::Stopping;
-use crate::http::response::{JsonResponse, encode};
+use crate::http::response::{JsonResponse, SILENCE, encode, event_stream};
 use crate::http::route::{Need, Route};
 
 /// The routes of the change feed.
@@ -61,8 +60,6 @@ pub(in crate::http) const MOST: i64 = 1_000;
 pub(in crate::http) const USUAL: i64 = 100;
 /// The header by which a client says what it was told last.
 const LAST_EVENT_ID: &str = "Last-Event-ID";
-/// After so much silence a stream says something, so that no proxy takes it for dead.
-const SILENCE: Duration = Duration::from_secs(15);
 /// How often a stream checks whether its reader may still read.
 const RECHECK: Duration = Duration::from_secs(5);
 
@@ -106,16 +103,12 @@ pub struct ChangesParams {
     limit: Option<i64>,
     /// What `since` means.
     #[openapi(skip)]
-    #[serde(skip, default = "oldest")]
+    #[serde(skip)]
     start: Since,
     /// The types.
     #[openapi(skip)]
     #[serde(skip)]
     names: Vec<&'static str>,
-}
-
-fn oldest() -> Since {
-    Since::Oldest
 }
 
 impl FromFields for ChangesParams {
@@ -148,7 +141,7 @@ impl FromFields for Begin {
             "now" => Some(Since::Now),
             cursor => feed::read(cursor).map(|cursor| Since::After(Box::new(cursor))),
         });
-        Begin { start: start.unwrap_or(Since::Oldest), names: names.unwrap_or_default() }
+        Begin { start: start.unwrap_or_default(), names: names.unwrap_or_default() }
     }
 }
 
@@ -166,21 +159,17 @@ async fn stream(
     let feed = state.common.feed.clone();
     let (follower, first) = Follower::new(feed, state.store.clone(), start, view).await?;
     let reader = Reader { caller, bearer, tokens: state.tokens.clone() };
+    // The cursor comes last: who is cut off before has not been told all.
+    let hello = format!("retry: 1000\nid: {}\n\n", follower.cursor());
     let telling = Telling {
-        hello: Some(format!("retry: 1000\nid: {}\n\n", follower.cursor())),
-        first,
+        opening: Some([&*first, hello.as_bytes()].concat().into()),
         follower,
         reader,
         shutdown: stopping.0.clone(),
         recheck: Instant::now() + RECHECK,
         silent_since: Instant::now(),
     };
-    Ok(HttpResponse::Ok()
-        .insert_header((CONTENT_TYPE, "text/event-stream"))
-        .insert_header((CACHE_CONTROL, "no-store"))
-        // NGINX would otherwise keep what the stream says until there is more of it.
-        .insert_header(("x-accel-buffering", "no"))
-        .streaming(telling.lines()))
+    Ok(event_stream(telling.lines()))
 }
 
 /// What the client was told last, on an earlier connection.
@@ -220,8 +209,7 @@ impl Reader {
 
 /// One who is told what changes.
 struct Telling {
-    hello: Option<String>,
-    first: Bytes,
+    opening: Option<Bytes>,
     follower: Follower,
     reader: Reader,
     shutdown: Shutdown,
@@ -240,11 +228,8 @@ impl Telling {
 
     /// What is said next; `None` at the end, which is also when the process stops.
     async fn next(&mut self) -> Option<Bytes> {
-        if !self.first.is_empty() {
-            return Some(std::mem::take(&mut self.first));
-        }
-        if let Some(hello) = self.hello.take() {
-            return Some(hello.into());
+        if let Some(opening) = self.opening.take() {
+            return Some(opening);
         }
         loop {
             tokio::select! {

@@ -3,7 +3,9 @@
 
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
-use diesel::sql_types::{Array, BigInt, Integer, Nullable, Text, Timestamptz, Uuid as SqlUuid};
+use diesel::sql_types::{
+    Array, BigInt, Bool, Integer, Nullable, Text, Timestamptz, Uuid as SqlUuid,
+};
 use diesel_async::AsyncPgConnection;
 use uuid::Uuid;
 
@@ -45,35 +47,48 @@ impl Moment {
 }
 
 /// An event as the feed tells it.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, QueryableByName)]
 pub struct Change {
     /// The event's id.
+    #[diesel(sql_type = SqlUuid)]
     pub id: Uuid,
     /// Its place among those of one stretch.
+    #[diesel(sql_type = BigInt)]
     pub seq: i64,
     /// The transaction that wrote it; 0 if a version of taskd wrote it that did not record it.
+    #[diesel(sql_type = BigInt)]
     pub transaction: i64,
     /// The event type's name.
+    #[diesel(sql_type = Text, column_name = "type")]
     pub event_type: String,
     /// The kind of its subject.
+    #[diesel(sql_type = Text)]
     pub kind: String,
     /// The subject's id.
+    #[diesel(sql_type = BigInt)]
     pub subject_id: i64,
     /// The subject's version after the change.
+    #[diesel(sql_type = BigInt)]
     pub version: i64,
     /// When the change was made.
+    #[diesel(sql_type = Timestamptz)]
     pub occurred_at: DateTime<Utc>,
     /// Whose the subject was.
+    #[diesel(sql_type = Nullable<BigInt>)]
     pub user_before: Option<i64>,
     /// Whose it is.
+    #[diesel(sql_type = Nullable<BigInt>)]
     pub user_after: Option<i64>,
     /// The payload as JSON text; `None` if the event does not concern the user who was asked for.
+    #[diesel(sql_type = Nullable<Text>)]
     pub payload: Option<String>,
     /// Whether it tells of a change. Canaries don't, and neither does an event that takes the place
     /// of another.
+    #[diesel(sql_type = Bool)]
     pub tells: bool,
 }
 
+/// The moment, with an event if there is one.
 #[derive(QueryableByName)]
 struct Row {
     #[diesel(sql_type = Text)]
@@ -94,30 +109,8 @@ struct Row {
     purged_before: i64,
     #[diesel(sql_type = BigInt)]
     late: i64,
-    #[diesel(sql_type = Nullable<SqlUuid>)]
-    id: Option<Uuid>,
-    #[diesel(sql_type = Nullable<BigInt>)]
-    seq: Option<i64>,
-    #[diesel(sql_type = Nullable<BigInt>)]
-    transaction: Option<i64>,
-    #[diesel(sql_type = Nullable<Text>, column_name = "type")]
-    event_type: Option<String>,
-    #[diesel(sql_type = Nullable<Text>)]
-    kind: Option<String>,
-    #[diesel(sql_type = Nullable<BigInt>)]
-    subject_id: Option<i64>,
-    #[diesel(sql_type = Nullable<BigInt>)]
-    version: Option<i64>,
-    #[diesel(sql_type = Nullable<Timestamptz>)]
-    occurred_at: Option<DateTime<Utc>>,
-    #[diesel(sql_type = Nullable<BigInt>)]
-    user_before: Option<i64>,
-    #[diesel(sql_type = Nullable<BigInt>)]
-    user_after: Option<i64>,
-    #[diesel(sql_type = Nullable<Text>)]
-    payload: Option<String>,
-    #[diesel(sql_type = Nullable<diesel::sql_types::Bool>)]
-    tells: Option<bool>,
+    #[diesel(embed)]
+    change: Option<Change>,
 }
 
 /// Reads what is committed now, and at most `limit` events beyond what the cursor has seen, in
@@ -184,7 +177,7 @@ pub async fn read(
     let rows: Vec<Row> = statement.load(connection).await?;
     let first = rows.as_slice().first().and_then(moment);
     let moment = first.ok_or_else(|| StoreError::Fault("the snapshot can't be read".to_owned()))?;
-    Ok((moment, rows.into_iter().filter_map(change).collect()))
+    Ok((moment, rows.into_iter().filter_map(|row| row.change).collect()))
 }
 
 fn moment(row: &Row) -> Option<Moment> {
@@ -196,23 +189,6 @@ fn moment(row: &Row) -> Option<Moment> {
         snapshot: Snapshot::new(&row.snapshot, newest, row.at)?,
         purged_before: row.purged_before,
         late: row.late,
-    })
-}
-
-fn change(row: Row) -> Option<Change> {
-    Some(Change {
-        id: row.id?,
-        seq: row.seq?,
-        transaction: row.transaction?,
-        event_type: row.event_type?,
-        kind: row.kind?,
-        subject_id: row.subject_id?,
-        version: row.version?,
-        occurred_at: row.occurred_at?,
-        user_before: row.user_before,
-        user_after: row.user_after,
-        payload: row.payload,
-        tells: row.tells?,
     })
 }
 

@@ -52,8 +52,8 @@ fn page(document: &Value) -> Markup {
                     p { (text(&document["info"]["description"])) }
                     p { "For programs: " a href="/asyncapi.json" { "AsyncAPI" } ", and " a href="/docs/" { "the routes" } "." }
                     h2 { "Where they are" }
-                    @if channels.len() == 1 {
-                        p { "The broker is inside the database, so no other program can read from it. With RabbitMQ there are queues, and with EVENTS_EXCHANGE an exchange for others." }
+                    @if document["servers"]["broker"].is_null() {
+                        p { "The broker is inside the database, so no other program can read its queues; whoever has a token can follow the changes. With RabbitMQ there are queues, and with EVENTS_EXCHANGE an exchange for others." }
                     }
                     dl {
                         @for (name, channel) in &channels {
