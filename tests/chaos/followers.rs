@@ -24,7 +24,7 @@ const PATIENCE: Duration = Duration::from_secs(15);
 /// Before it asks again after a failure.
 const PAUSE: Duration = Duration::from_millis(200);
 /// What it may be answered while something is broken.
-const IN_TROUBLE: [u16; 3] = [408, 500, 503];
+const IN_TROUBLE: [u16; 2] = [408, 503];
 
 /// What a follower was told, in order, and what it must not have been answered.
 #[derive(Default)]
