@@ -47,11 +47,7 @@ pub async fn furnish(world: &World) -> Furnished {
             "userId": 1, "categoryId": number % 3 + 1, "dueAt": "2030-01-31T12:00:00Z" });
         task = api.post("/tasks", given).await.expect(201)["id"].as_i64().unwrap();
     }
-    let letter = eventually("all have died", || async {
-        let page = api.get("/dead-letters?limit=1").await.expect(200);
-        (page["total"] == hostile().len()).then(|| page["data"][0].clone())
-    })
-    .await;
+    let letter = api.letters(hostile().len()).await.remove(0);
     let group = letter["fingerprint"].as_str().unwrap();
     let (id, event) = (letter["id"].as_str().unwrap(), letter["eventId"].as_str().unwrap());
     let order = json!({ "ids": [id] });

@@ -55,13 +55,9 @@ async fn pictures() {
     for title in ["Water the tomatoes", "Return the ladder", "Paint the fence"] {
         task = api.task(title, Some(instance.member)).await["id"].take();
     }
-    let letters = eventually("three have died", || async {
-        let page = api.get("/dead-letters").await.expect(200);
-        (page["total"] == 3).then_some(page)
-    })
-    .await;
+    let letters = api.letters(3).await;
     let [event, group, letter] =
-        ["eventId", "fingerprint", "id"].map(|name| letters["data"][0][name].as_str().unwrap());
+        ["eventId", "fingerprint", "id"].map(|name| letters[0][name].as_str().unwrap());
 
     world.db().await.run(AN_HOUR).await;
     let browser = Browser::start(&instance.base).await;

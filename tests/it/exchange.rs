@@ -101,11 +101,7 @@ async fn a_full_queue_of_others_costs_retries_of_that_effect_and_nothing_else() 
     for title in ["one", "two"] {
         api.task(title, Some(1)).await;
     }
-    let letters = eventually("both are dead", || async {
-        let page = api.get("/dead-letters").await.expect(200);
-        (page["total"] == 2).then(|| page["data"].as_array().unwrap().clone())
-    })
-    .await;
+    let letters = api.letters(2).await;
     for letter in &letters {
         let error = letter["error"].as_str().unwrap();
         assert!(error.contains("exchange") && error.contains("refused the message"), "{letter}");

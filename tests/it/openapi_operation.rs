@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 use taskd::http::routes;
 
-use taskd_testing::{Answer, Api, Smtp, Verdict, World, eventually};
+use taskd_testing::{Answer, Api, Smtp, Verdict, World};
 
 /// A schema of OpenAPI 3.0 as one of JSON Schema. An object has no members but those that are described.
 fn strict(schema: &Value) -> Value {
@@ -64,13 +64,8 @@ async fn every_answer_to_an_operator_fits_its_schema() {
     let described = Described::read(&api).await;
     api.task("one", Some(1)).await;
     api.task("two", Some(1)).await;
-    let letters = eventually("both are dead letters", || async {
-        let page = api.get("/dead-letters").await.expect(200);
-        (page["total"] == 2).then_some(page)
-    })
-    .await;
-    let id = letters["data"][0]["id"].as_str().unwrap().to_owned();
-    let other = letters["data"][1]["id"].as_str().unwrap().to_owned();
+    let letters = api.letters(2).await;
+    let [id, other] = [0, 1].map(|which: usize| letters[which]["id"].as_str().unwrap().to_owned());
     let post = async |path: &str, described_as: &str, body: Value| {
         described.check("POST", described_as, api.post(path, body).await)
     };
@@ -87,7 +82,7 @@ async fn every_answer_to_an_operator_fits_its_schema() {
         }
     }
     let edit = format!("/dead-letters/{other}/edit");
-    let payload = letters["data"][1]["body"]["payload"].clone();
+    let payload = letters[1]["body"]["payload"].clone();
     let body = json!({ "payload": payload, "dryRun": true });
     post(&edit, "/dead-letters/{letterId}/edit", body).await;
     for path in ["/dead-letters/discard"] {

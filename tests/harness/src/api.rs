@@ -123,6 +123,17 @@ impl Api {
         page["total"].as_i64().unwrap()
     }
 
+    /// The open dead letters, once the page has so many. Its total is counted in a statement of its
+    /// own, so it may be ahead of the page.
+    pub async fn letters(&self, count: usize) -> Vec<Value> {
+        crate::eventually(&format!("{count} dead letters"), || async {
+            let mut page = self.get("/dead-letters?limit=100").await.expect(200);
+            let Value::Array(letters) = page["data"].take() else { panic!("{page}") };
+            (letters.len() == count).then_some(letters)
+        })
+        .await
+    }
+
     /// Every event there is, the first one first, each with its payload.
     pub async fn events(&self) -> Vec<Value> {
         let page = self.get("/events?limit=100").await.expect(200);
