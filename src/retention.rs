@@ -11,6 +11,7 @@ use crate::ground::telemetry::Metrics;
 use crate::store::delivery::retention::{self, PurgeBatch};
 use crate::store::letters::{audit, settling};
 use crate::store::operation::minutes;
+use crate::store::webhooks::fan_out;
 use crate::store::{Connection, Store, StoreError};
 
 /// How many rows one statement deletes: the work of a fraction of a second, so that nothing waits
@@ -106,7 +107,11 @@ async fn delete(
             })
             .await?,
         events: delete
-            .all("events", async |c| retention::delete_published(c, events, BATCH).await.map(all))
+            .all("events", async |c| {
+                // What was not looked at for webhooks yet stays.
+                let read = fan_out::seen_at(c).await?.unwrap_or(events);
+                retention::delete_published(c, events.min(read), BATCH).await.map(all)
+            })
             .await?,
         task_activity: delete
             .all("task_activity", async |c| {

@@ -9,7 +9,7 @@ mod tokens;
 pub use grant::{Grant, Granted, grant};
 pub use overview::{Revocation, Revoked, TokenFilter, list, revoke};
 pub use passwords::{HashRequester, PasswordError, Passwords};
-pub use seal::Seal;
+pub use seal::{Purpose, Seal};
 pub use tokens::{Tokens, issue, issue_session, issue_token};
 
 use crate::domain::event::Actor;

@@ -3,9 +3,17 @@
 use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use ring::hkdf::{HKDF_SHA256, Salt};
 
-/// Separates these keys from everything else that is derived from the same secret, such as a
-/// token's hash.
-const PURPOSE: &[u8] = b"taskd: an answer kept for its Idempotency-Key";
+/// What is sealed. It separates these keys from everything else that is derived from the same
+/// secret, such as a token's hash.
+#[derive(Debug, Clone, Copy)]
+pub struct Purpose(&'static [u8]);
+
+impl Purpose {
+    /// An answer that is kept for its `Idempotency-Key`.
+    pub const ANSWER: Purpose = Purpose(b"taskd: an answer kept for its Idempotency-Key");
+    /// The secret of a webhook.
+    pub const WEBHOOK: Purpose = Purpose(b"taskd: the secret of a webhook");
+}
 
 /// Encrypts and decrypts (ChaCha20-Poly1305, RFC 8439); the nonce comes first in the output.
 pub struct Seal(LessSafeKey);
@@ -13,9 +21,9 @@ pub struct Seal(LessSafeKey);
 impl Seal {
     /// Derives the key from the secret and the name. The secret must be impossible to guess.
     #[expect(clippy::expect_used, reason = "HKDF gives up to 8,160 bytes, and 32 are asked for")]
-    pub fn new(secret: &[u8], name: &str) -> Seal {
+    pub fn new(Purpose(purpose): Purpose, secret: &[u8], name: &str) -> Seal {
         let name = [name.as_bytes()];
-        let secret = Salt::new(HKDF_SHA256, PURPOSE).extract(secret);
+        let secret = Salt::new(HKDF_SHA256, purpose).extract(secret);
         let key = secret.expand(&name, &CHACHA20_POLY1305).expect("32 bytes are few enough");
         Seal(LessSafeKey::new(UnboundKey::from(key)))
     }
@@ -49,23 +57,29 @@ mod tests {
 
     #[test]
     fn only_the_same_secret_name_and_matter_open() {
-        let seal = Seal::new(b"secret", "name");
+        let seal = Seal::new(Purpose::ANSWER, b"secret", "name");
         let text = b"a text".to_vec();
         let sealed = seal.seal(b"about", text.clone());
         assert_ne!(sealed, seal.seal(b"about", text.clone()), "no nonce is used twice");
         assert!(!sealed.windows(text.len()).any(|part| part == text));
-        assert_eq!(Seal::new(b"secret", "name").open(b"about", &sealed), Some(text));
+        assert_eq!(
+            Seal::new(Purpose::ANSWER, b"secret", "name").open(b"about", &sealed),
+            Some(text)
+        );
         for (secret, name, about) in
             [("other", "name", "about"), ("secret", "other", "about"), ("secret", "name", "other")]
         {
-            let opened = Seal::new(secret.as_bytes(), name).open(about.as_bytes(), &sealed);
+            let opened =
+                Seal::new(Purpose::ANSWER, secret.as_bytes(), name).open(about.as_bytes(), &sealed);
             assert_eq!(opened, None, "{secret} {name} {about}");
         }
+        let other = Seal::new(Purpose::WEBHOOK, b"secret", "name");
+        assert_eq!(other.open(b"about", &sealed), None);
     }
 
     #[test]
     fn what_was_changed_or_is_not_sealed_does_not_open() {
-        let seal = Seal::new(b"secret", "name");
+        let seal = Seal::new(Purpose::ANSWER, b"secret", "name");
         let sealed = seal.seal(b"", b"a text".to_vec());
         for place in 0..sealed.len() {
             let mut changed = sealed.clone();

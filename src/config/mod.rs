@@ -11,26 +11,26 @@ mod access;
 mod broker;
 mod cache;
 mod database;
-mod limits;
 mod mail;
 mod process;
 mod requests;
 mod telemetry;
 mod values;
+mod webhooks;
 mod work;
 
 pub use access::{AccessArgs, Auth};
 pub use broker::{BrokerArgs, RetryArgs};
 pub use cache::CacheArgs;
 pub use database::DatabaseArgs;
-pub use limits::LimitArgs;
 pub use mail::{DEFAULT_MAIL_DIR, MailArgs};
 pub use process::{
     DEFAULT_DATA_DIR, DataArgs, HttpArgs, LogArgs, MonitorArgs, ShutdownArgs, TlsArgs,
 };
-pub use requests::{ApiArgs, RequestArgs};
+pub use requests::{ApiArgs, LimitArgs, RequestArgs};
 pub use telemetry::TelemetryArgs;
 pub use values::{duration, name, no_declare, path, since, whole};
+pub use webhooks::{WebhookArgs, WebhookSender};
 pub use work::{EffectArgs, RetentionArgs, SimulationArgs};
 
 use std::borrow::Cow;

@@ -5,12 +5,13 @@ use std::sync::LazyLock;
 use crate::domain::canary;
 use crate::domain::event::EventTypes;
 use crate::domain::task::events::{CREATED, DELETED, UPDATED};
+use crate::domain::webhook::events::{DISABLED, FAILING};
 
 /// The types of taskd's events. To add one, define it beside its subject and add it here.
 #[expect(clippy::expect_used, reason = "the list is compiled in, and a test makes it")]
 pub fn built_in() -> EventTypes {
     static TYPES: LazyLock<EventTypes> = LazyLock::new(|| {
-        let types = [CREATED, UPDATED, DELETED];
+        let types = [CREATED, UPDATED, DELETED, FAILING, DISABLED];
         types
             .into_iter()
             .try_fold(EventTypes::default(), EventTypes::with)
@@ -38,7 +39,7 @@ mod tests {
             let schema = types.schema(event_type.name).unwrap();
             assert_eq!(schema["properties"]["type"]["const"], event_type.name);
         }
-        assert!(types.iter().count() >= 3);
+        assert!(types.iter().count() >= 5);
         assert!(types.find(canary::SENT.name).is_none());
         let event = crate::domain::event::Event::from(canary::event());
         let id = event.metadata.event_id.to_string();

@@ -13,3 +13,4 @@ pub mod schedule;
 pub mod task;
 pub mod text;
 pub mod user;
+pub mod webhook;

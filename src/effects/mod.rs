@@ -10,6 +10,7 @@ mod email;
 mod exchange;
 mod mail_state;
 mod mail_limit;
+mod mail_text;
 mod off;
 mod simulation;
 

@@ -95,12 +95,11 @@ pub async fn page(
     let mut cursor = match since {
         Since::After(cursor) => Cursor::clone(cursor),
         Since::Now | Since::Oldest => {
-            let mut cursor = now(connection).await?.cursor();
             if *since == Since::Now {
+                let cursor = now(connection).await?.cursor();
                 return Ok(Page { entries: Vec::new(), cursor, is_full: false });
             }
-            cursor.seen = cursor.seen.of_nothing();
-            cursor
+            beginning(connection).await?
         }
     };
     let mut entries = Vec::new();
@@ -124,6 +123,19 @@ pub async fn page(
     Ok(Page { entries, cursor, is_full: true })
 }
 
-async fn now(connection: &mut Connection) -> Result<Moment, StoreError> {
+/// The present moment of the database.
+///
+/// # Errors
+/// The database fails.
+pub async fn now(connection: &mut Connection) -> Result<Moment, StoreError> {
     Ok(changes::read(connection, &Cursor::default(), None, 0).await?.0)
+}
+
+/// The cursor of who has seen nothing yet.
+///
+/// # Errors
+/// The database fails.
+pub async fn beginning(connection: &mut Connection) -> Result<Cursor, StoreError> {
+    let cursor = now(connection).await?.cursor();
+    Ok(Cursor { seen: cursor.seen.of_nothing(), ..cursor })
 }

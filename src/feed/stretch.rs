@@ -21,7 +21,7 @@ impl Stretch {
     ///
     /// # Errors
     /// The cursor is gone, or the database fails.
-    pub(super) async fn read(
+    pub async fn read(
         connection: &mut Connection,
         cursor: &Cursor,
         user: Option<i64>,

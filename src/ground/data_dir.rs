@@ -6,6 +6,7 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use crate::ground::private;
+use crate::ground::secret::Secret;
 
 /// How long a socket's path may be, in bytes: on Linux it is 107, elsewhere 103
 /// (<https://man7.org/linux/man-pages/man7/unix.7.html>).
@@ -101,14 +102,40 @@ const OPERATOR: &str = "operator";
 const SOCKETS: &str = "sockets";
 /// The file that marks the directory of a demo.
 const DEMO: &str = "demo";
+/// The file that holds the key of secrets.
+const SECRET_KEY: &str = "secret-key";
 /// What taskd puts into a data directory, in earlier versions too.
-const NAMES: [&str; 8] = ["lock", "address", "cache", "mail", "postgres", "run", SOCKETS, DEMO];
+const NAMES: [&str; 9] =
+    ["lock", "address", "cache", "mail", "postgres", "run", SOCKETS, DEMO, SECRET_KEY];
 
 /// The socket of the `taskd up` that has this directory, if one ever had it; that one may have
 /// ended.
 pub fn operator_socket(path: &Path) -> Option<PathBuf> {
     let sockets = std::fs::read_to_string(path.join(SOCKETS)).ok()?;
     Some(PathBuf::from(sockets).join(OPERATOR))
+}
+
+/// The key of the secrets that are kept in this directory's database: 256 random bits, made when it
+/// is first asked for, and for this user alone.
+///
+/// # Errors
+/// It can't be read or written.
+pub fn secret_key(path: &Path) -> std::io::Result<Secret> {
+    let file = path.join(SECRET_KEY);
+    match std::fs::read_to_string(&file) {
+        Ok(key) => return Ok(Secret::new(key.trim().to_owned())),
+        Err(error) if error.kind() == ErrorKind::NotFound => {}
+        Err(error) => return Err(error),
+    }
+    let random: [u8; 32] = rand::random();
+    let key: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
+    // Whole, or not at all: half a key would be taken for one.
+    let unfinished = path.join(format!("{SECRET_KEY}.{}", std::process::id()));
+    let mut new = private::open(&unfinished, private::options().truncate(true))?;
+    new.write_all(key.as_bytes())?;
+    new.sync_all()?;
+    std::fs::rename(&unfinished, &file)?;
+    Ok(Secret::new(key))
 }
 
 impl Drop for DataDir {

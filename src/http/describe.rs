@@ -29,6 +29,20 @@ pub fn problem(description: &str) -> Value {
     answer(description, PROBLEM_JSON, schema("Problem"))
 }
 
+/// The tag of webhooks.
+const WEBHOOKS: &str = "webhooks";
+
+/// A route of webhooks for every caller, with what there is to say of it besides the errors.
+pub fn of_webhooks(id: &str, summary: &str, more: Value, ok: Value) -> Value {
+    let mut operation = json!({
+        "operationId": id, "tags": [WEBHOOKS], "summary": summary, "responses": { "200": ok },
+    });
+    if let (Some(operation), Value::Object(more)) = (operation.as_object_mut(), more) {
+        operation.extend(more);
+    }
+    operation
+}
+
 /// A route for admins, with what there is to say of it besides the errors of all of them.
 pub fn for_admins(id: &str, summary: &str, more: Value, ok: Value) -> Option<Value> {
     operation((id, summary), "admins", more, ok)

@@ -41,6 +41,7 @@ use crate::read_cache::{ReadCache, SharedCache};
 use crate::store::{Pools, Store};
 use crate::task_reader::TaskReader;
 use crate::task_writer::TaskWriter;
+use crate::webhooks::orders::Webhooks;
 
 /// What a process serves with. No handler can use it: each serving thread makes an [`AppState`] of
 /// it.
@@ -91,6 +92,8 @@ pub struct SharedState {
     pub feed: Feed,
     /// The pages for people at `/console`, if there are any.
     pub console: Option<ConsoleSettings>,
+    /// What is asked of webhooks.
+    pub webhooks: Webhooks,
     /// What it breaks on purpose, of a demo.
     pub demo: Option<Demo>,
 }

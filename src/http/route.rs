@@ -152,6 +152,26 @@ impl Route {
         Route::new("POST", path, need, Class::Writes, Handler::Plain(handler, operation))
     }
 
+    /// A PATCH whose handler doesn't describe itself.
+    pub const fn plain_patch(
+        path: &'static str,
+        need: Need,
+        handler: fn() -> actix_web::Route,
+        operation: fn() -> Option<Value>,
+    ) -> Route {
+        Route::new("PATCH", path, need, Class::Writes, Handler::Plain(handler, operation))
+    }
+
+    /// A DELETE whose handler doesn't describe itself.
+    pub const fn plain_delete(
+        path: &'static str,
+        need: Need,
+        handler: fn() -> actix_web::Route,
+        operation: fn() -> Option<Value>,
+    ) -> Route {
+        Route::new("DELETE", path, need, Class::Writes, Handler::Plain(handler, operation))
+    }
+
     const fn new(
         method: &'static str,
         path: &'static str,

@@ -34,6 +34,7 @@ use crate::publisher::Publisher;
 use crate::read_cache::SharedCache;
 use crate::store::installation::Installation;
 use crate::store::{Pools, Store};
+use crate::webhooks::orders::Webhooks;
 
 /// What every role that serves or works needs.
 #[derive(Clone)]
@@ -137,6 +138,8 @@ pub(super) struct Api {
     pub(super) examination: Examination,
     /// How long connections are still accepted after the stop signal, for the sake of a proxy.
     pub(super) farewell: http::Farewell,
+    /// What is asked of webhooks.
+    pub(super) webhooks: Webhooks,
 }
 
 /// Runs the API and its publisher until they are told to stop and have finished.
@@ -172,6 +175,7 @@ pub(super) async fn serve(
         pulse: Pulse::new(store.clone(), shutdown.clone()),
         feed: Feed::new(store.clone(), shutdown.clone()),
         console: api.args.requests.console(),
+        webhooks: api.webhooks,
         demo,
     };
     let shared = ProcessState::new(api.pools.unwrap_or_else(|| store.into()), cache, common);

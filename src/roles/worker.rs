@@ -8,7 +8,7 @@ use crate::authenticity::Authenticity;
 use crate::broker::Broker;
 use crate::broker::amqp::ExchangePublisher;
 use crate::broker::watched::Watched;
-use crate::config::{BrokerArgs, ConfigError, MailArgs};
+use crate::config::{BrokerArgs, ConfigError, MailArgs, WebhookSender};
 use crate::consumer::{Consumer, WorkerContext};
 use crate::dead_letters::{Mover, Replayer};
 use crate::domain::catalog;
@@ -21,6 +21,7 @@ use crate::ground::tls::Tls;
 use crate::idempotency::Idempotency;
 use crate::mail::Mailer;
 use crate::retry_router::RetryRouter;
+use crate::webhooks::{Dispatcher, FanOut};
 
 /// How a worker works.
 #[derive(Clone)]
@@ -41,6 +42,8 @@ pub(super) struct Outlets {
     pub(super) mail_limit: Limit,
     /// Where events are published for others, if anywhere.
     pub(super) exchange: Option<Arc<ExchangePublisher>>,
+    /// Sends webhooks.
+    pub(super) webhooks: WebhookSender,
 }
 
 impl Outlets {
@@ -50,6 +53,7 @@ impl Outlets {
         broker: &BrokerArgs,
         tls: &Tls,
         name: &str,
+        webhooks: WebhookSender,
     ) -> anyhow::Result<Outlets> {
         let (mailer, mail_limit) = parts::mailer(mail, tls)?;
         let exchange = match (broker.url(tls)?, broker.exchange()) {
@@ -58,24 +62,35 @@ impl Outlets {
             }
             _ => None,
         };
-        Ok(Outlets { mailer, mail_limit, exchange })
+        Ok(Outlets { mailer, mail_limit, exchange, webhooks })
     }
 }
 
-/// A worker, and the gates of its effects.
-pub(super) fn consumer(
+/// A worker, the gates of its effects, and what sends webhooks.
+pub(super) struct Worker {
+    consumer: Consumer,
+    gates: Gates,
+    fan_out: FanOut,
+    dispatcher: Dispatcher,
+}
+
+/// Makes a worker.
+pub(super) fn worker(
     context: &RoleContext,
     outlets: Outlets,
     settings: WorkerSettings,
-) -> anyhow::Result<(Consumer, Gates)> {
+) -> anyhow::Result<Worker> {
     let RoleContext { store, broker, metrics, .. } = context.clone();
     let WorkerSettings { name: worker, concurrency, retries, simulation, limits } = settings;
     let authenticity = Authenticity::new(store.clone());
-    let Outlets { mailer, mail_limit, exchange } = outlets;
+    let Outlets { mailer, mail_limit, exchange, webhooks } = outlets;
     let effect_context = EffectContext { store: store.clone(), mailer, mail_limit, exchange };
     let effects = effects::of_worker(&worker).start(&effect_context);
     limits.check(&effects).map_err(|(variable, problem)| ConfigError::new(variable, problem))?;
     let gates = Gates::new(store.clone(), &worker, limits);
+    let WebhookSender { client, keyring } = webhooks;
+    let dispatcher = Dispatcher::new(store.clone(), client, keyring, metrics.clone(), &worker);
+    let fan_out = FanOut::new(store.clone(), dispatcher.wake());
     let tools = WorkerContext {
         idempotency: Idempotency::new(store.clone(), &worker),
         router: RetryRouter::new(broker.clone(), authenticity.clone(), retries, &worker),
@@ -92,7 +107,7 @@ pub(super) fn consumer(
     #[cfg(feature = "defects")]
     let (tools, broker) = crate::defects::worker(tools, broker);
     let consumer = Consumer::new(tools, broker, concurrency).with_gates(gates.clone());
-    Ok((consumer, gates))
+    Ok(Worker { consumer, gates, fan_out, dispatcher })
 }
 
 /// Runs the worker, and what it does for dead letters, until it is told to stop. It runs in a task
@@ -100,10 +115,11 @@ pub(super) fn consumer(
 /// threads that serve the connections.
 pub(super) async fn work(
     context: &RoleContext,
-    (consumer, gates): (Consumer, Gates),
+    worker: Worker,
     shutdown: &Shutdown,
 ) -> anyhow::Result<()> {
     let RoleContext { store, broker, metrics, .. } = context.clone();
+    let Worker { consumer, gates, fan_out, dispatcher } = worker;
     let names = effects::built_in().names().collect();
     let keeper = Keeper::new(gates, names, broker.clone(), metrics);
     // What is paused must not run before that is known.
@@ -117,8 +133,11 @@ pub(super) async fn work(
     let mover = Mover::new(broker.clone(), store.clone(), catalog::built_in());
     tokio::spawn(mover.run(shutdown.clone()));
     tokio::spawn(Replayer::new(broker, store).run(shutdown.clone()));
+    tokio::spawn(fan_out.run(shutdown.clone()));
+    let sending = tokio::spawn(dispatcher.run(shutdown.clone()));
     let ended = tokio::spawn(consumer.run(shutdown.clone())).await;
     // A worker that has panicked stops the whole process.
     shutdown.stop();
+    sending.await?;
     Ok(ended?)
 }

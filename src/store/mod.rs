@@ -19,6 +19,7 @@ mod sql;
 mod spans;
 pub mod task_list;
 pub mod tasks;
+pub mod webhooks;
 
 pub(crate) use connection::conflicts::unless_in_conflict;
 pub use connection::conflicts::{Conflicts, MaybeConflict};

@@ -22,14 +22,15 @@ pub struct House {
 
 impl House {
     pub async fn new() -> House {
-        House::on(World::new().await).await
+        House::at(World::new().await).await
     }
 
     pub async fn embedded() -> House {
-        House::on(World::embedded()).await
+        House::at(World::embedded()).await
     }
 
-    async fn on(world: World) -> House {
+    /// In this world.
+    pub async fn at(world: World) -> House {
         let serve = world.serve_with(&TOKENS).await;
         let api = serve.api();
         let admin = api.with_token(&world.token(&["--user", "1", "--admin"]).await);

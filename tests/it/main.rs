@@ -99,3 +99,4 @@ mod worker_failures;
 mod worker_forged;
 mod worker_hostile;
 mod worker_malformed;
+mod webhooks;

@@ -93,6 +93,11 @@ impl Snapshot {
         numbers.iter().chain(&self.open).all(|number| *number >= 0)
     }
 
+    /// When it was taken, in seconds since 1970, by the database's clock.
+    pub fn taken_at(&self) -> i64 {
+        self.at
+    }
+
     /// Whether it was taken before this second.
     pub fn is_before(&self, second: i64) -> bool {
         self.at < second

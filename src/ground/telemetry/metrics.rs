@@ -1,20 +1,15 @@
 //! What a process counts and measures, for Prometheus.
 
-use std::cell::RefCell;
-
-use prometheus::core::{Collector, Desc};
+use prometheus::core::Desc;
 use prometheus::{
     Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
-    IntGaugeVec, Opts, Registry, Result, TextEncoder,
+    IntGaugeVec, Registry, Result, TextEncoder,
 };
 
 use super::activity::ROAD_BUCKETS;
 use super::load::Load;
 use super::process::ProcessCollector;
-
-/// Half a millisecond to ten seconds, in seconds.
-const LATENCY_BUCKETS: [f64; 14] =
-    [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+use super::registering::Registering;
 
 /// What this process counts. Every name begins with `taskd_`, except those of the process itself
 /// (`process_…`), which all programs share; times are in seconds.
@@ -51,6 +46,8 @@ pub struct Metrics {
     pub pool_available: IntGauge,
     pub pool_waiting: IntGauge,
     pub purged: IntCounterVec,
+    pub webhook_tries: HistogramVec,
+    pub webhook_failed: IntCounter,
     /// Requests under way; shown by `taskd ps` alone.
     pub requests: Load,
     /// Deliveries in hand; shown by `taskd ps` alone.
@@ -194,6 +191,15 @@ impl Metrics {
                 "Rows deleted by purge, by table",
                 &["table"],
             )?,
+            webhook_tries: new.histograms(
+                "taskd_webhook_try_duration_seconds",
+                "Time that an endpoint took for a delivery, by outcome: done, failed, gone",
+                &["outcome"],
+            )?,
+            webhook_failed: new.counter(
+                "taskd_webhook_deliveries_failed_total",
+                "Deliveries to webhooks that were given up",
+            )?,
             requests: Load::default(),
             in_hand: Load::default(),
             descriptions: new.descriptions.take(),
@@ -233,46 +239,6 @@ impl Metrics {
     pub fn render(&self) -> String {
         // Any metric can be written as text; if that should ever change, the result is empty.
         TextEncoder::new().encode_to_string(&self.registry.gather()).unwrap_or_default()
-    }
-}
-
-/// Makes metrics and adds them to a registry.
-#[derive(Default)]
-struct Registering {
-    registry: Registry,
-    descriptions: RefCell<Vec<Desc>>,
-}
-
-impl Registering {
-    fn describe(&self, metric: impl Collector + 'static) -> Result<()> {
-        self.descriptions.borrow_mut().extend(metric.desc().into_iter().cloned());
-        self.registry.register(Box::new(metric))
-    }
-
-    fn add<M: Collector + Clone + 'static>(&self, metric: M) -> Result<M> {
-        self.describe(metric.clone())?;
-        Ok(metric)
-    }
-
-    fn counter(&self, name: &str, help: &str) -> Result<IntCounter> {
-        self.add(IntCounter::new(name, help)?)
-    }
-
-    fn counters(&self, name: &str, help: &str, labels: &[&str]) -> Result<IntCounterVec> {
-        self.add(IntCounterVec::new(Opts::new(name, help), labels)?)
-    }
-
-    fn gauge(&self, name: &str, help: &str) -> Result<IntGauge> {
-        self.add(IntGauge::new(name, help)?)
-    }
-
-    fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> Result<IntGaugeVec> {
-        self.add(IntGaugeVec::new(Opts::new(name, help), labels)?)
-    }
-
-    fn histograms(&self, name: &str, help: &str, labels: &[&str]) -> Result<HistogramVec> {
-        let options = HistogramOpts::new(name, help).buckets(LATENCY_BUCKETS.to_vec());
-        self.add(HistogramVec::new(options, labels)?)
     }
 }
 

@@ -6,6 +6,7 @@ mod load;
 mod logs;
 mod metrics;
 mod process;
+mod registering;
 
 pub use activity::{Activity, ROAD_BUCKETS};
 pub use escape::printable;

@@ -32,7 +32,7 @@ pub use activity::{ActivityView, MailView};
 pub use category::{CategoryInput, CategoryPatch, CategoryView};
 pub use change::{ChangePage, ChangeView};
 pub use event::{EffectView, EventDetailView, EventView, StoryLineView};
-pub use task::{TaskInput, TaskPatch, cleared};
+pub use task::{Moment, TaskInput, TaskPatch, cleared};
 pub use user::{UserInput, UserPatch, UserView};
 
 use paperclip::actix::Apiv2Schema;

@@ -174,7 +174,11 @@ impl TaskPatch {
 }
 
 /// An RFC 3339 time that PostgreSQL can store and RFC 3339 can write.
-pub(super) struct Moment(pub(super) DateTime<Utc>);
+#[derive(Default)]
+pub struct Moment(
+    /// The time.
+    pub DateTime<Utc>,
+);
 
 impl Expected for Moment {
     fn expected() -> String {

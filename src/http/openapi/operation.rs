@@ -2,6 +2,7 @@
 //! (`tests/it/openapi_operation.rs`).
 
 mod letters;
+mod webhooks;
 
 use serde_json::{Map, Value, json};
 
@@ -81,6 +82,7 @@ pub(super) fn schemas() -> Value {
     super::merge(&mut schemas, letters::replays());
     super::merge(&mut schemas, overview());
     super::merge(&mut schemas, rest());
+    super::merge(&mut schemas, webhooks::schemas());
     schemas
 }
 

@@ -13,6 +13,7 @@ mod task_update;
 pub(in crate::http) mod tasks;
 pub(in crate::http) mod tokens;
 pub(in crate::http) mod users;
+pub(in crate::http) mod webhooks;
 
 use std::sync::LazyLock;
 
@@ -36,6 +37,7 @@ pub fn all() -> &'static Routes {
             categories::ROUTES,
             events::ROUTES,
             changes::ROUTES,
+            webhooks::ROUTES,
             health::ROUTES,
             docs::ROUTES,
             operator::letters::ROUTES,
@@ -140,6 +142,6 @@ mod tests {
     fn each_route_is_there_once() {
         let routes: Vec<(&str, &str)> = all().iter().map(|r| (r.method, r.path)).collect();
         assert_eq!(routes.iter().collect::<BTreeSet<_>>().len(), routes.len());
-        assert_eq!(routes.len(), 76);
+        assert_eq!(routes.len(), 88);
     }
 }

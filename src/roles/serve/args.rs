@@ -1,7 +1,8 @@
 //! The command line of `taskd serve`.
 
 use crate::config::{
-    ApiArgs, BrokerArgs, CacheArgs, DatabaseArgs, ShutdownArgs, TelemetryArgs, TlsArgs, no_declare,
+    ApiArgs, BrokerArgs, CacheArgs, DatabaseArgs, ShutdownArgs, TelemetryArgs, TlsArgs,
+    WebhookArgs, no_declare,
 };
 
 /// Options of `taskd serve`.
@@ -15,6 +16,8 @@ pub struct Args {
     pub(super) broker: BrokerArgs,
     #[command(flatten)]
     pub(super) cache: CacheArgs,
+    #[command(flatten)]
+    pub(super) webhooks: WebhookArgs,
     #[command(flatten)]
     pub(super) tls: TlsArgs,
     #[command(flatten)]

@@ -37,6 +37,7 @@ pub async fn run(args: Args, invocation: &Invocation) -> anyhow::Result<ExitCode
     let store = pools.shared().clone();
     let broker = parts::broker(&args.broker, &tls, "taskd serve", &store, args.no_declare)?;
     let listener = runtime::listen(address, "TASKD_HOST", "PORT")?;
+    let webhooks = args.webhooks.webhooks(&tls, None)?;
     let drain_timeout = args.shutdown.drain_timeout;
     let examined = Examined {
         database: &args.database,
@@ -69,6 +70,7 @@ pub async fn run(args: Args, invocation: &Invocation) -> anyhow::Result<ExitCode
                 longest: FAREWELL.longest.min(drain_timeout / 4),
             },
             policy,
+            webhooks,
         };
         parts::serve(listener, context, api, shutdown).await
     })

@@ -12,7 +12,7 @@ use crate::cache::RedisUrl;
 use crate::config::{
     ApiArgs, Auth, BrokerArgs, CacheArgs, DEFAULT_DATA_DIR, DEFAULT_MAIL_DIR, DataArgs,
     DatabaseArgs, EffectArgs, MailArgs, RetentionArgs, SimulationArgs, TelemetryArgs, TlsArgs,
-    duration, whole,
+    WebhookArgs, duration, whole,
 };
 use crate::domain::schedule::Schedule;
 use crate::effects::Simulation;
@@ -53,6 +53,8 @@ pub struct Args {
     pub(super) cache: CacheArgs,
     #[command(flatten)]
     pub(super) mail: MailArgs,
+    #[command(flatten)]
+    pub(super) webhooks: WebhookArgs,
     #[command(flatten)]
     pub(super) tls: TlsArgs,
     #[command(flatten)]

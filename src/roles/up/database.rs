@@ -10,6 +10,7 @@ use crate::store::accounts::users;
 use crate::store::delivery::{outbox, processed};
 use crate::store::migrations::{bring_up_to_date, made_schema};
 use crate::store::{PostgresUrl, Store};
+use crate::webhooks::orders::Webhooks;
 
 /// The database: one given by URL, or the embedded one.
 pub(super) enum Database {
@@ -53,7 +54,7 @@ impl Database {
     }
 
     /// The data directory, if this process has taken it.
-    fn directory(&self) -> Option<&DataDir> {
+    pub(super) fn directory(&self) -> Option<&DataDir> {
         match self {
             Database::Given(_, directory) => directory.as_ref(),
             #[cfg(feature = "embedded")]
@@ -62,9 +63,14 @@ impl Database {
     }
 
     /// Starts to take orders of the user who runs this process, which other commands give.
-    pub(super) fn take_orders(&self, store: &Store) -> std::io::Result<Option<OperatorServer>> {
-        let start =
-            |directory: &DataDir| socket::start(&directory.operator_socket(), store.clone());
+    pub(super) fn take_orders(
+        &self,
+        store: &Store,
+        webhooks: &Webhooks,
+    ) -> std::io::Result<Option<OperatorServer>> {
+        let start = |directory: &DataDir| {
+            socket::start(&directory.operator_socket(), store.clone(), webhooks.clone())
+        };
         self.directory().map(start).transpose()
     }
 

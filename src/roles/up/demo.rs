@@ -5,15 +5,13 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::super::parts::RoleContext;
-use super::super::worker::{self, Outlets, WorkerSettings};
+use super::super::worker::{self, Outlets, Worker, WorkerSettings};
 use super::Args;
 use crate::broker::Broker;
 use crate::config::{ConfigError, DEFAULT_MAIL_DIR};
-use crate::consumer::Consumer;
 use crate::demo::{Demo, DemoWorker, KEPT, PURGES};
 use crate::domain::presence::Role;
 use crate::domain::rate::Limit;
-use crate::gates::Gates;
 use crate::ground::data_dir::DataDir;
 use crate::ground::shutdown::Shutdown;
 use crate::ground::telemetry::Load;
@@ -115,7 +113,7 @@ pub(super) async fn context(
 /// The worker of an `up`, or those of a demo.
 pub(super) enum Workers {
     /// One, which works until the end.
-    One(Box<(Consumer, Gates)>),
+    One(Box<Worker>),
     /// Several, which can be stopped and frozen.
     OfDemo(Demo, Outlets, WorkerSettings),
 }
@@ -128,7 +126,7 @@ impl Workers {
         settings: WorkerSettings,
     ) -> anyhow::Result<Workers> {
         Ok(match &context.demo {
-            None => Workers::One(Box::new(worker::consumer(context, outlets, settings)?)),
+            None => Workers::One(Box::new(worker::worker(context, outlets, settings)?)),
             Some(demo) => Workers::OfDemo(demo.clone(), outlets, settings),
         })
     }
@@ -182,7 +180,7 @@ async fn work(
         }
         // It stops by itself, and then has its own time for draining.
         let own = Shutdown::new(shutdown.drain_timeout());
-        let consumer = worker::consumer(&context, outlets.clone(), settings.clone())?;
+        let worker = worker::worker(&context, outlets.clone(), settings.clone())?;
         let RoleContext { store, metrics, .. } = &context;
         let presence = Presence::start(store.clone(), Role::Work, &settings.name, metrics);
         let stopping = async {
@@ -193,7 +191,7 @@ async fn work(
             }
             own.stop();
         };
-        let (worked, ()) = tokio::join!(worker::work(&context, consumer, &own), stopping);
+        let (worked, ()) = tokio::join!(worker::work(&context, worker, &own), stopping);
         presence.leave().await;
         if worked.is_err() {
             // A worker that has panicked stops the whole process.

@@ -15,6 +15,7 @@ use self::database::Database;
 use super::configuration::{self, Invocation};
 use super::{parts, runtime, upkeep, worker};
 use crate::domain::presence::Role;
+use crate::ground::data_dir::DataDir;
 
 /// Runs everything until told to stop.
 ///
@@ -31,11 +32,13 @@ pub async fn run(mut args: Args, invocation: &Invocation) -> anyhow::Result<Exit
     let broker = parts::broker(&args.broker, &tls, "taskd up", &store, false)?;
     runtime::meet(broker.as_ref(), false).await?;
     let redis = parts::shared_cache(redis_url.as_ref(), &args.cache).await?;
-    let outlets = worker::Outlets::new(&args.mail, &args.broker, &tls, "taskd up")?;
+    let own = database.directory().map(DataDir::path);
+    let (webhooks, sender) = (args.webhooks.webhooks(&tls, own)?, args.webhooks.sender(&tls, own)?);
+    let outlets = worker::Outlets::new(&args.mail, &args.broker, &tls, "taskd up", sender)?;
     let context = demo::context(&args, &store, &broker).await?;
     let workers = demo::Workers::new(&context, outlets, args.worker(simulation))?;
     let noted = context.noted(workers.role(), &parts::default_worker());
-    let operated = database.take_orders(&store)?;
+    let operated = database.take_orders(&store, &webhooks)?;
     let parting = async {
         if let Some(operated) = operated {
             operated.stop().await;
@@ -63,6 +66,7 @@ pub async fn run(mut args: Args, invocation: &Invocation) -> anyhow::Result<Exit
         examination,
         farewell: Default::default(),
         policy,
+        webhooks,
     };
     let upkeep = upkeep::Upkeep { schedule: &args.cron, keep, vacuums: database.is_embedded() };
     let (served, worked, ()) = tokio::join!(

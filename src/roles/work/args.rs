@@ -2,7 +2,7 @@
 
 use crate::config::{
     BrokerArgs, DatabaseArgs, EffectArgs, MailArgs, MonitorArgs, ShutdownArgs, SimulationArgs,
-    TelemetryArgs, TlsArgs, name, no_declare, whole,
+    TelemetryArgs, TlsArgs, WebhookArgs, name, no_declare, whole,
 };
 
 /// Options of `taskd work`.
@@ -28,6 +28,8 @@ pub struct Args {
     pub(super) broker: BrokerArgs,
     #[command(flatten)]
     pub(super) mail: MailArgs,
+    #[command(flatten)]
+    pub(super) webhooks: WebhookArgs,
     #[command(flatten)]
     pub(super) tls: TlsArgs,
     #[command(flatten)]

@@ -25,7 +25,8 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let store = Store::new(&database_url, args.database.database_pool_size.into())?;
     let name = format!("taskd work {worker}");
     let broker = parts::broker(&args.broker, &tls, &name, &store, args.no_declare)?;
-    let outlets = Outlets::new(&args.mail, &args.broker, &tls, &name)?;
+    let webhooks = args.webhooks.sender(&tls, None)?;
+    let outlets = Outlets::new(&args.mail, &args.broker, &tls, &name, webhooks)?;
     let setup = Setup {
         identity: (presence::Role::Work, &worker),
         database_url: &database_url,
@@ -47,8 +48,8 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
             simulation,
             limits: args.effects.limits(),
         };
-        let consumer = worker::consumer(&context, outlets, settings)?;
-        worker::work(&context, consumer, &shutdown).await
+        let worker = worker::worker(&context, outlets, settings)?;
+        worker::work(&context, worker, &shutdown).await
     })
     .await
 }

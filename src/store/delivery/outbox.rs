@@ -24,7 +24,7 @@ use crate::store::sql::{RunQueryDsl, Statement};
 const NOTED: &str = "(SELECT set_config('synchronous_commit', 'off', true)) IS NOT NULL";
 
 /// An event waiting to be published.
-#[derive(Debug, QueryableByName)]
+#[derive(Debug, Clone, QueryableByName)]
 pub struct OutboxRow {
     /// The event's id.
     #[diesel(sql_type = SqlUuid)]

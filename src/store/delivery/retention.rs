@@ -99,7 +99,8 @@ pub async fn forget_processed(
     Ok(PurgeBatch { examined: number(counts.looked_at), deleted: number(counts.deleted) })
 }
 
-/// Deletes events that were published before `horizon`, never unpublished ones. Returns how many.
+/// Deletes events that were published before `horizon`, never unpublished ones, nor those that are
+/// still to be delivered to a webhook; with them what was delivered. Returns how many events.
 ///
 /// # Errors
 /// The database fails.
@@ -124,8 +125,13 @@ pub async fn delete_published(
              DELETE FROM events WHERE id IN (
                  SELECT id FROM events e WHERE id < $1 AND published_at < $2
                      AND NOT EXISTS (SELECT FROM parked_messages p WHERE p.event_id = e.id)
+                     AND NOT EXISTS (
+                         SELECT FROM webhook_deliveries d JOIN webhooks w ON w.id = d.webhook_id
+                         WHERE d.event_id = e.id AND d.state IN ('pending', 'waiting') AND w.enabled)
                  ORDER BY id LIMIT $3)
              RETURNING id),
+         undelivered AS (
+             DELETE FROM webhook_deliveries WHERE event_id IN (SELECT id FROM gone)),
          told AS (
              UPDATE purged_events SET published_before = greatest(published_before, $2)
              WHERE EXISTS (SELECT FROM gone))
@@ -198,7 +204,7 @@ pub async fn delete_expired_tokens(
 
 /// The tables that a purge deletes from or that are written with every change, but for the queue,
 /// which is vacuumed by its broker.
-pub const VACUUMED: [&str; 8] = [
+pub const VACUUMED: [&str; 9] = [
     "processed_messages",
     "events",
     "task_activity",
@@ -207,6 +213,7 @@ pub const VACUUMED: [&str; 8] = [
     "unfinished_events",
     "idempotency_keys",
     "audit",
+    "webhook_deliveries",
 ];
 
 /// Reclaims the space of a table's deleted rows where nobody else does: an embedded database has no

@@ -12,6 +12,7 @@ mod otlp;
 mod private;
 mod process;
 mod proxy;
+mod receiver;
 mod signer;
 mod smtp;
 
@@ -26,6 +27,7 @@ pub use otlp::{Collector, Link, Seen};
 pub use private::Private;
 pub use process::{Finished, Process, run, run_as_it_is};
 pub use proxy::{Proxy, Weather};
+pub use receiver::{Manner, Received, Receiver};
 pub use signer::Signer;
 pub use smtp::{Smtp, Verdict};
 

@@ -26,7 +26,7 @@ use paperclip::v2::models::{
 use paperclip::v2::schema::Apiv2Schema;
 use serde_json::{Map, Value};
 
-use crate::access::Seal;
+use crate::access::{Purpose, Seal};
 use crate::http::AppState;
 use crate::http::error::ApiError;
 use crate::http::extract::body::Body;
@@ -101,7 +101,7 @@ impl Key {
     /// request.
     pub fn sealed(mut self, secret: &[u8]) -> Key {
         if let Some(keyed) = &mut self.0 {
-            keyed.seal = Some(Seal::new(secret, &keyed.request.key));
+            keyed.seal = Some(Seal::new(Purpose::ANSWER, secret, &keyed.request.key));
         }
         self
     }

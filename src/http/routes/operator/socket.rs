@@ -19,6 +19,7 @@ use crate::operate::{AuditEntry, Operator, OrderError, presence};
 use crate::store::accounts::tokens::{self, Kind};
 use crate::store::letters::audit::{self, AuditFilter};
 use crate::store::{Connection, Store};
+use crate::webhooks::orders::{WebhookOrder, Webhooks};
 
 /// The path to which tokens to be made are posted.
 pub const TOKENS: &str = "/tokens";
@@ -33,6 +34,8 @@ const TOKEN: &str = "/tokens/{user}/{id}";
 pub const LETTERS: &str = "/dead-letters";
 /// The path to which orders about effects are posted.
 pub const EFFECTS: &str = "/effects";
+/// The path to which orders about webhooks are posted.
+pub const WEBHOOKS: &str = "/webhooks";
 /// The path to which orders to list the audit log are posted.
 pub const AUDIT: &str = "/audit";
 /// The path to which orders to list events are posted.
@@ -94,14 +97,20 @@ impl OperatorServer {
 ///
 /// # Errors
 /// The socket can't be created.
-pub fn start(socket: &std::path::Path, store: Store) -> std::io::Result<OperatorServer> {
+pub fn start(
+    socket: &std::path::Path,
+    store: Store,
+    webhooks: Webhooks,
+) -> std::io::Result<OperatorServer> {
     let listener = UnixListener::bind(socket)?;
     let letters = Data::new(DeadLetters::new(store.clone()));
-    let store = Data::new(store);
+    let (store, webhooks) = (Data::new(store), Data::new(webhooks));
     let server = HttpServer::new(move || {
         App::new()
             .app_data(letters.clone())
             .app_data(store.clone())
+            .app_data(webhooks.clone())
+            .route(WEBHOOKS, web::post().to(obey_about_webhooks))
             .route(LETTERS, web::post().to(obey))
             .route(EFFECTS, web::post().to(obey_about_effects))
             .route(AUDIT, web::post().to(list_audit))
@@ -188,6 +197,15 @@ async fn obey(letters: Data<DeadLetters>, order: Json<OrderBy<Order>>) -> HttpRe
 async fn obey_about_effects(store: Data<Store>, order: Json<OrderBy<EffectOrder>>) -> HttpResponse {
     let obeyed = async { order.order.obey(&mut *store.connection().await?, &order.by).await };
     answer(obeyed.await)
+}
+
+async fn obey_about_webhooks(
+    store: Data<Store>,
+    webhooks: Data<Webhooks>,
+    order: Json<OrderBy<WebhookOrder>>,
+) -> HttpResponse {
+    let OrderBy { order, by } = order.into_inner();
+    answer(webhooks.obey(&store, order, &by).await)
 }
 
 async fn list_audit(store: Data<Store>, order: Json<AuditOrder>) -> HttpResponse {

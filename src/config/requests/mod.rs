@@ -1,11 +1,14 @@
 //! The limits of the API on a request and on connections.
 
+mod limits;
+
 use std::time::Duration;
 
 use clap::Args;
 use url::Url;
 
-use super::{AccessArgs, HttpArgs, LimitArgs, duration, whole};
+pub use self::limits::LimitArgs;
+use super::{AccessArgs, HttpArgs, duration, whole};
 use crate::http::ConsoleSettings;
 use crate::http::middleware::cors::Origins;
 use crate::http::middleware::hosts::{AllowedHosts, Hosts};
