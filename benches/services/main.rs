@@ -13,6 +13,7 @@
 mod consoles;
 mod creates;
 mod drains;
+mod endpoints;
 mod followers;
 mod growth;
 mod idle;
@@ -26,6 +27,7 @@ mod sink;
 mod system;
 mod tools;
 mod up;
+mod webhooks;
 
 use report::{Reading, Report};
 
@@ -47,7 +49,7 @@ impl Size {
     }
 }
 
-const NAMES: [&str; 16] = [
+const NAMES: [&str; 17] = [
     "create-64",
     "create-1",
     "list-warm",
@@ -64,11 +66,18 @@ const NAMES: [&str; 16] = [
     "consoles",
     "followers-1000",
     "followers-100",
+    "webhooks",
 ];
 
 /// What the size of things costs; minutes each, and measured when it is asked for.
-const GROWTH: [&str; 5] =
-    ["growth-lists", "growth-outbox", "growth-records", "growth-backlog", "growth-waits"];
+const GROWTH: [&str; 6] = [
+    "growth-lists",
+    "growth-outbox",
+    "growth-records",
+    "growth-backlog",
+    "growth-waits",
+    "growth-webhooks",
+];
 
 async fn measure(name: &str, size: Size) -> Vec<Reading> {
     match name {
@@ -88,6 +97,8 @@ async fn measure(name: &str, size: Size) -> Vec<Reading> {
         "consoles" => consoles::run(size).await,
         "followers-1000" => followers::run(size, 1_000, 50.0).await,
         "followers-100" => followers::run(size, 100, 500.0).await,
+        "webhooks" => webhooks::run(size.count(5_000)).await,
+        "growth-webhooks" => webhooks::run(size.count(50_000)).await,
         "growth-lists" => growth::lists(size).await,
         "growth-outbox" => growth::outbox(size).await,
         "growth-records" => growth::records(size).await,

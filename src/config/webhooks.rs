@@ -59,6 +59,15 @@ impl WebhookArgs {
         webhooks.map_err(anyhow::Error::msg)
     }
 
+    /// Both, for a process that serves and sends.
+    pub fn both(
+        &self,
+        tls: &Tls,
+        data_dir: Option<&Path>,
+    ) -> anyhow::Result<(Webhooks, WebhookSender)> {
+        Ok((self.webhooks(tls, data_dir)?, self.sender(tls, data_dir)?))
+    }
+
     /// For who sends.
     pub fn sender(&self, tls: &Tls, data_dir: Option<&Path>) -> anyhow::Result<WebhookSender> {
         let reach = Reach::with(self.webhook_allow.clone());

@@ -3,6 +3,7 @@
 //! checked, from the topology that is declared, and from the attributes that are published.
 
 mod changes;
+mod webhooks;
 
 use serde_json::{Map, Value, json};
 
@@ -34,6 +35,7 @@ pub fn document(types: &EventTypes, topology: Option<&Topology>) -> Value {
         "components": { "messages": messages(types) },
     });
     changes::describe(&mut document, types);
+    webhooks::describe(&mut document, types);
     if let Some(topology) = topology {
         document["servers"]["broker"] = json!({
             "host": "{host}", "protocol": "amqp", "protocolVersion": "0-9-1",
@@ -216,7 +218,7 @@ mod tests {
             |part: &str| document[part].as_object().unwrap().keys().cloned().collect::<Vec<_>>();
         assert_eq!(
             (names("channels"), names("servers")),
-            (vec!["changes".into()], vec!["api".into()])
+            (vec!["changes".into(), "webhooks".into()], vec!["api".into()])
         );
     }
 }

@@ -22,9 +22,9 @@ pub const ANSWER_BYTES: usize = 4_096;
 /// How long a receiver may ask to be left alone; a longer time counts as this one.
 const LONGEST_WAIT: Duration = Duration::from_secs(24 * 3_600);
 /// How long an idle connection is kept for the next delivery.
-const IDLE: Duration = Duration::from_secs(30);
-/// How many of them for each receiver.
-const IDLE_CONNECTIONS: usize = 8;
+const IDLE: Duration = Duration::from_secs(10);
+/// How many of them for each receiver: as many as may be in flight to it.
+const IDLE_CONNECTIONS: usize = super::window::WIDEST;
 
 /// What is sent.
 #[derive(Clone)]

@@ -4,55 +4,36 @@
 //! recorded; a process that dies in between leaves it to others when the lease runs out, and then
 //! the endpoint may get it once more, with the same id.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
-use serde_json::{Value, json};
 use tokio::sync::Notify;
 
-use super::client::{Attempt, Delivery, Outcome, TIME_LIMIT, WebhookClient};
+use super::client::{TIME_LIMIT, WebhookClient};
+use super::delivery::Sender;
 use super::keyring::Keyring;
-use super::signature::SigningSecret;
-use super::trouble;
-use super::window::{Room, Share, Windows};
-use crate::domain::webhook::{WARNED_AFTER, after_failure};
+use super::window::{Room, Share};
 use crate::ground::batcher::Batcher;
 use crate::ground::shutdown::{Backoff, Shutdown};
 use crate::ground::telemetry::Metrics;
-use crate::publisher;
-use crate::store::delivery::outbox::OutboxRow;
-use crate::store::webhooks::health;
-use crate::store::webhooks::settling::{self, Tried, Verdict};
-use crate::store::webhooks::taking::{self, TakenRow};
+use crate::store::webhooks::settling::{self, Tried};
+use crate::store::webhooks::{fan_out, taking};
 use crate::store::{Store, StoreError};
 
 /// How often is looked for deliveries that have become due.
 const EVERY: Duration = Duration::from_millis(250);
+/// How often it is said that nothing can be sent.
+const BETWEEN_COMPLAINTS: Duration = Duration::from_secs(60);
 /// How long freed places are gathered, so that one statement fills many.
 const GATHERED: Duration = Duration::from_millis(5);
 /// How long a delivery is leased: a try, and the recording of it.
-const LEASE: Duration = Duration::from_secs(60);
+const LEASE: Duration = Duration::from_secs(40);
 /// How many tries are recorded in one statement.
 const BATCH: usize = 256;
-/// When what can't be sent for a fault of ours is looked at again.
-const AFTER_FAULT: Duration = Duration::from_secs(30);
 
 /// Sends deliveries. Clones share what is in flight.
 #[derive(Clone)]
-pub struct Dispatcher(Arc<Inner>);
-
-struct Inner {
-    store: Store,
-    client: WebhookClient,
-    keyring: Option<Keyring>,
-    metrics: Metrics,
-    worker: String,
-    windows: Mutex<Windows>,
-    /// Told when there are deliveries, or places for them.
-    wake: Arc<Notify>,
-    tried: Batcher<Tried, Result<(), StoreError>>,
-}
+pub struct Dispatcher(Arc<Sender>);
 
 impl Dispatcher {
     /// A dispatcher of the worker with this name. Without keys it sends nothing.
@@ -72,7 +53,7 @@ impl Dispatcher {
         };
         let (windows, wake) = (Mutex::default(), Arc::default());
         let worker = worker.to_owned();
-        Dispatcher(Arc::new(Inner {
+        Dispatcher(Arc::new(Sender {
             store,
             client,
             keyring,
@@ -92,6 +73,9 @@ impl Dispatcher {
     /// Sends until the process is told to stop; then what is in flight comes to its end, or the
     /// time for draining does.
     pub async fn run(self, shutdown: Shutdown) {
+        if self.0.keyring.is_none() {
+            return self.complain(&shutdown).await;
+        }
         let mut backoff = Backoff::default();
         while !shutdown.stopped() {
             let pause = match self.take().await {
@@ -125,6 +109,22 @@ impl Dispatcher {
         }
     }
 
+    /// Says, while there are webhooks, that none of them is sent to. Their deliveries wait.
+    async fn complain(&self, shutdown: &Shutdown) {
+        loop {
+            let asked =
+                async { fan_out::any_enabled(&mut *self.0.store.connection().await?).await };
+            if asked.await.unwrap_or(false) {
+                tracing::error!(
+                    "SECRET_KEY is not set, so no webhook can be signed, and deliveries wait: set it as for serve"
+                );
+            }
+            if !shutdown.sleep(BETWEEN_COMPLAINTS).await {
+                return;
+            }
+        }
+    }
+
     async fn drained(&self) {
         while self.0.windows().in_flight() > 0 {
             tokio::select! {
@@ -136,9 +136,6 @@ impl Dispatcher {
 
     /// Takes what is due and there is room for. Returns how many deliveries that are.
     async fn take(&self) -> Result<usize, StoreError> {
-        if self.0.keyring.is_none() {
-            return Ok(0);
-        }
         let Room { trusted, doubtful, endpoints } = self.0.windows().room();
         if trusted == 0 {
             return Ok(0);
@@ -159,176 +156,6 @@ impl Dispatcher {
         }
         Ok(count)
     }
-}
-
-/// Why a delivery is not sent at all.
-enum Unsent {
-    /// It never will be.
-    Never(&'static str),
-    /// Its endpoint's secret can't be opened.
-    NoSecret,
-}
-
-impl Inner {
-    fn windows(&self) -> MutexGuard<'_, Windows> {
-        self.windows.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Sends a delivery, and records what came of it.
-    async fn deliver(self: Arc<Inner>, row: TakenRow) {
-        let (began, webhook_id) = (Utc::now(), row.webhook_id);
-        let (succeeded, took) = match self.request(&row) {
-            Ok(request) => {
-                let attempt = self.client.send(&request).await;
-                self.observe(&attempt);
-                let succeeded = attempt.outcome == Outcome::Done;
-                let took = attempt.took;
-                self.record(&row, began, attempt).await;
-                (succeeded, took)
-            }
-            Err(Unsent::Never(why)) => {
-                let record = json!({ "at": written(began), "worker": self.worker, "error": why });
-                self.settle(&row, Verdict::Failed, record).await;
-                (true, Duration::ZERO)
-            }
-            Err(Unsent::NoSecret) => {
-                tracing::error!(
-                    webhook = webhook_id,
-                    "no key of SECRET_KEY opens the webhook's secret; deliveries wait"
-                );
-                let key = (webhook_id, row.delivery_id, row.attempt);
-                let given_back = async {
-                    let mut connection = self.store.connection().await?;
-                    taking::give_back(&mut connection, key, AFTER_FAULT).await
-                };
-                if let Err(error) = given_back.await {
-                    tracing::warn!(%error, "a delivery waits for the end of its lease");
-                }
-                (false, Duration::ZERO)
-            }
-        };
-        self.windows().end(webhook_id, succeeded, took);
-        self.wake.notify_one();
-    }
-
-    /// What is to be sent.
-    fn request(&self, row: &TakenRow) -> Result<Delivery, Unsent> {
-        let Some(event) = &row.event else { return Err(Unsent::Never("the event was purged")) };
-        if !row.visible {
-            return Err(Unsent::Never("the webhook's owner may not see this event any more"));
-        }
-        let keyring = self.keyring.as_ref().ok_or(Unsent::NoSecret)?;
-        let open = |sealed: &Vec<u8>| keyring.open(row.webhook_id, sealed);
-        let mut secrets: Vec<SigningSecret> = vec![open(&row.secret).ok_or(Unsent::NoSecret)?];
-        secrets.extend(row.old_secret.as_ref().and_then(open));
-        let body = match row.conceals.then(|| concealed(event)).flatten() {
-            Some(event) => publisher::copy_of(&event).body,
-            None => publisher::copy_of(event).body,
-        };
-        Ok(Delivery {
-            url: row.url.clone(),
-            id: row.event_id.to_string(),
-            body: body.into(),
-            secrets,
-        })
-    }
-
-    async fn record(&self, row: &TakenRow, began: DateTime<Utc>, attempt: Attempt) {
-        let Attempt { status, answer, took, outcome } = attempt;
-        let number = u32::try_from(row.attempt).unwrap_or(u32::MAX);
-        let (verdict, error) = match &outcome {
-            Outcome::Done => (Verdict::Done, None),
-            Outcome::Gone => (Verdict::Failed, Some("answered 410: it wants no more".to_owned())),
-            Outcome::Failed { why, wait } => {
-                let next = after_failure(number, &row.retry_delays(), *wait, rand::random());
-                (next.map_or(Verdict::Failed, Verdict::Again), Some(why.clone()))
-            }
-        };
-        let record = json!({
-            "at": written(began), "worker": self.worker, "status": status,
-            "ms": u64::try_from(took.as_millis()).unwrap_or(u64::MAX), "error": error, "answer": answer,
-        });
-        if let Some(error) = error {
-            tracing::info!(webhook = row.webhook_id, delivery = row.delivery_id, event_id = %row.event_id,
-                attempt = number, error, "a webhook delivery failed");
-        }
-        self.settle(row, verdict, record).await;
-        if let Err(error) = self.health(row, &outcome).await {
-            tracing::warn!(webhook = row.webhook_id, %error, "how the webhook is can't be noted; the next delivery does");
-        }
-    }
-
-    /// Records a try, for as long as this process lives: what has happened can't be undone. A fault
-    /// of ours leaves the delivery to the end of its lease.
-    async fn settle(&self, row: &TakenRow, verdict: Verdict, record: Value) {
-        let tried = Tried {
-            webhook_id: row.webhook_id,
-            delivery_id: row.delivery_id,
-            attempt: row.attempt,
-            verdict,
-            record,
-        };
-        if verdict == Verdict::Failed {
-            self.metrics.webhook_failed.inc();
-        }
-        let mut backoff = Backoff::default();
-        loop {
-            let ended = || Err(StoreError::Fault("the recording of tries has failed".into()));
-            match self.tried.call(tried.clone()).await.unwrap_or_else(ended) {
-                Ok(()) => return,
-                Err(StoreError::Unavailable(_) | StoreError::Conflict(_)) => {
-                    tokio::time::sleep(backoff.pause()).await;
-                }
-                Err(error) => {
-                    tracing::error!(webhook = row.webhook_id, delivery = row.delivery_id, %error, "a delivery can't be recorded; it is sent again");
-                    return;
-                }
-            }
-        }
-    }
-
-    /// Notes since when an endpoint fails, and does what follows from that. In most cases nothing
-    /// has changed, and then nothing is asked.
-    async fn health(&self, row: &TakenRow, outcome: &Outcome) -> Result<(), StoreError> {
-        match (outcome, row.failing_since) {
-            (Outcome::Gone, _) => trouble::gone(&self.store, row.webhook_id).await,
-            (Outcome::Done, Some(_)) | (Outcome::Failed { .. }, None) => {
-                let mut connection = self.store.connection().await?;
-                health::note(&mut connection, row.webhook_id, *outcome == Outcome::Done).await
-            }
-            (Outcome::Failed { .. }, Some(since)) if Utc::now() - since >= warned_after() => {
-                trouble::failing(&self.store, row.webhook_id).await
-            }
-            _ => Ok(()),
-        }
-    }
-
-    fn observe(&self, attempt: &Attempt) {
-        let outcome = match attempt.outcome {
-            Outcome::Done => "done",
-            Outcome::Gone => "gone",
-            Outcome::Failed { .. } => "failed",
-        };
-        let seconds = attempt.took.as_secs_f64();
-        self.metrics.webhook_tries.with_label_values(&[outcome]).observe(seconds);
-    }
-}
-
-/// An event by which a task becomes somebody's, without what the task was before.
-fn concealed(event: &OutboxRow) -> Option<OutboxRow> {
-    let mut payload: Value = serde_json::from_str(&event.payload).ok()?;
-    for (_, change) in payload.get_mut("changes")?.as_object_mut()? {
-        change["from"] = Value::Null;
-    }
-    Some(OutboxRow { payload: payload.to_string(), ..event.clone() })
-}
-
-fn warned_after() -> TimeDelta {
-    TimeDelta::from_std(WARNED_AFTER).unwrap_or_default()
-}
-
-fn written(at: DateTime<Utc>) -> String {
-    at.to_rfc3339_opts(SecondsFormat::Millis, true)
 }
 
 /// Records a batch. If it fails for its content, records one by one.

@@ -7,6 +7,7 @@
 
 mod fan_out;
 mod dispatcher;
+mod delivery;
 mod window;
 mod trouble;
 pub mod orders;

@@ -11,7 +11,7 @@ pub const IN_FLIGHT: usize = 512;
 /// How many of these are for doubtful endpoints.
 const FOR_DOUBTFUL: usize = IN_FLIGHT / 2;
 /// How many an endpoint has at most.
-const WIDEST: usize = 32;
+pub(super) const WIDEST: usize = 32;
 /// How quick an answer must be for a second delivery beside it.
 const QUICK: Duration = Duration::from_secs(1);
 /// After how many endpoints without anything in flight these are forgotten.

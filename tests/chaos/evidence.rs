@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use serde_json::Value;
 use taskd::domain::processing::retry::DeadReason;
 
+use super::receivers::Delivered;
 use super::system::System;
 
 pub struct Event {
@@ -30,6 +31,8 @@ pub struct Evidence {
     /// Version and title of each task there is.
     pub tasks: HashMap<i64, (i64, String)>,
     pub letters: Vec<Value>,
+    /// What each webhook's endpoint has got.
+    pub delivered: Vec<Delivered>,
 }
 
 impl Evidence {
@@ -72,6 +75,7 @@ impl Evidence {
             others: system.others().await,
             tasks,
             letters: letters(system).await,
+            delivered: system.receivers.delivered(),
         }
     }
 

@@ -43,6 +43,8 @@ pub enum Kind {
     Outage,
     /// An operator pauses the mails and resumes them, and a worker is killed in between.
     Pause,
+    /// The endpoints of webhooks behave like this for some seconds.
+    Receivers(&'static str),
     /// A queue that somebody else has bound to the exchange is full and refuses messages.
     OthersFull,
     /// Copies of messages that were published before.
@@ -77,7 +79,7 @@ pub const RECORDED_WITHIN: Duration = Duration::from_secs(2);
 const RUN_TIMEOUT: TimeDelta = TimeDelta::seconds(16);
 
 /// Every fault by its name.
-const FAULTS: [(&str, Kind); 42] = [
+const FAULTS: [(&str, Kind); 47] = [
     ("kill-serve", Kind::Kill(Role::Serve)),
     ("kill-work", Kind::Kill(Role::Work)),
     ("kill-purge", Kind::Kill(Role::Purge)),
@@ -109,6 +111,11 @@ const FAULTS: [(&str, Kind); 42] = [
     ("mail-4xx", Kind::Mail("4xx")),
     ("mail-5xx", Kind::Mail("5xx")),
     ("mail-drops", Kind::Mail("drops")),
+    ("receiver-hangs", Kind::Receivers("hangs")),
+    ("receiver-refuses", Kind::Receivers("refuses")),
+    ("receiver-500", Kind::Receivers("500")),
+    ("receiver-drops", Kind::Receivers("drops")),
+    ("receiver-lies", Kind::Receivers("lies")),
     ("mail-outage", Kind::Outage),
     ("effect-paused", Kind::Pause),
     ("others-full", Kind::OthersFull),
@@ -187,6 +194,21 @@ impl Fault {
             Kind::Mail("drops") => from <= at && at <= until + moment,
             _ => false,
         }
+    }
+
+    /// Whether a delivery that an endpoint had at `at` may be sent again, at `again`, because of it: the
+    /// worker was killed or stood still before it had recorded that, or the database was away.
+    pub fn repeats_delivery(
+        &self,
+        [at, again]: [DateTime<Utc>; 2],
+        [from, until]: [DateTime<Utc>; 2],
+    ) -> bool {
+        let is_cause = match self.kind {
+            Kind::Kill(role) | Kind::Freeze(role) => role == Role::Work,
+            Kind::Outage | Kind::Pause | Kind::LeaseRunsOut => true,
+            _ => self.holds_records_up(),
+        };
+        is_cause && from - FELT_AFTER <= again && at <= until + FELT_AFTER
     }
 
     /// Whether what is done can't be recorded at once because of it.

@@ -95,6 +95,7 @@ impl Fault {
                 tokio::time::sleep(some_seconds).await;
                 system.smtp.set(Verdict::Accept);
             }
+            Kind::Receivers(what) => system.receivers.misbehave(what, some_seconds).await,
             Kind::Outage => {
                 system.smtp.set(Verdict::Unreachable);
                 tokio::time::sleep(OUTAGE / 2).await;

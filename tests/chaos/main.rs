@@ -17,6 +17,7 @@ mod followers;
 mod inject;
 mod others;
 mod probes;
+mod receivers;
 mod reconcile;
 mod report;
 mod system;
@@ -117,6 +118,7 @@ async fn rest(system: &System, patience: Duration) {
             event.published
                 && found.activity.contains_key(&event.id)
                 && found.others.contains_key(&event.id)
+                && found.delivered.iter().all(|hook| hook.has(&event.id))
                 && (found.mails.contains_key(&event.id) || dead.contains(event.id.as_str()))
         });
         if settled && system.private.messages(&system.queues().await) == Some(0) {
@@ -136,6 +138,8 @@ async fn conclude(
     let found = Evidence::gather(system).await;
     let mut outcome = reconcile::reconcile(met, &found, injected);
     outcome.violations.extend(followers::wrong(told, &found));
+    let (wrong, repeated) = receivers::wrong(&found, injected);
+    outcome.violations.extend(wrong);
     for fallen in system.fallen().into_iter().chain(system.panics()) {
         outcome.violations.push(reconcile::Violation { what: fallen, events: Vec::new() });
     }
@@ -143,6 +147,7 @@ async fn conclude(
     outcome.violations.extend(replayed);
     println!("{}", report::table(met, &found, injected, &outcome));
     println!("{}", followers::summary(told));
+    println!("{}", receivers::summary(&found, &repeated));
     println!("{}", report::details(system, &found, &outcome));
     let Some(defect) = defect else {
         // Once more, at the very end of the log: it may be all of it that is kept.

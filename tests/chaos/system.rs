@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::others::EXCHANGE;
+use super::receivers::Receivers;
 use taskd_testing::{Amqp, Db, Private, Proxy, Smtp, World, eventually_within};
 
 /// How long a role may take to be there, on a busy machine.
@@ -47,6 +48,7 @@ pub struct System {
     pub rabbitmq: Proxy,
     pub redis: Proxy,
     pub smtp: Smtp,
+    pub receivers: Receivers,
     pub token: String,
     /// Whether the clients are to send nothing for now.
     pub paused: Arc<AtomicBool>,
@@ -78,6 +80,7 @@ impl System {
             world,
             private,
             smtp,
+            receivers: Receivers::start().await,
         };
         system.environment = system.variables(defect);
         system.command(&["migrate", "--example"]).await;
@@ -91,6 +94,7 @@ impl System {
         }
         system.add(Role::Purge, 0, free_port());
         system.all_up().await;
+        system.receivers.subscribe(&system).await;
         system
     }
 
@@ -107,6 +111,8 @@ impl System {
             ("RATE_LIMIT_READS", "off".to_owned()),
             ("RATE_LIMIT_WRITES", "off".to_owned()),
             ("MAIL_LIMIT", "off".to_owned()),
+            ("SECRET_KEY", "a-key-for-the-secrets-of-the-faults".to_owned()),
+            ("WEBHOOK_ALLOW", "127.0.0.1".to_owned()),
             ("RETRY_DELAYS", RETRY_DELAYS.to_owned()),
             // With a load this small, a breaker opens before a message has used up its attempts.
             ("EFFECT_BREAKER", "5".to_owned()),

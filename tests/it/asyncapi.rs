@@ -14,7 +14,7 @@ async fn the_document_is_as_it_was_and_has_the_names_of_this_installation() {
     let shown = world.run_with(&["topology", "show", "--json"], &exchange).await.succeeded().json();
     let mut names: Vec<&str> =
         shown["queues"].as_array().unwrap().iter().map(|q| q["name"].as_str().unwrap()).collect();
-    names.extend([&*world.name, "changes"]);
+    names.extend([&*world.name, "changes", "webhooks"]);
     names.sort_unstable();
     let channels: Vec<&String> = document["channels"].as_object().unwrap().keys().collect();
     assert_eq!(channels, names);
@@ -61,7 +61,7 @@ async fn without_rabbitmq_there_is_nothing_to_read_from() {
     let serve = world.serve().await;
     let document = serve.api().get("/asyncapi.json").await.expect(200);
     let channels: Vec<&String> = document["channels"].as_object().unwrap().keys().collect();
-    assert_eq!(channels, ["changes"]);
+    assert_eq!(channels, ["changes", "webhooks"]);
     let page = serve.api().get("/docs/events").await.text;
     assert!(page.contains("inside the database"), "{page}");
 }

@@ -100,3 +100,6 @@ mod worker_forged;
 mod worker_hostile;
 mod worker_malformed;
 mod webhooks;
+mod webhooks_order;
+mod webhooks_plans;
+mod webhooks_routes;

@@ -84,7 +84,7 @@ async fn every_reference_leads_somewhere_and_every_operation_has_its_errors() {
             }
         }
     }
-    assert_eq!(operations, 36);
+    assert_eq!(operations, 48);
     // Nobody has to guess what an operation is for, or what a type may be.
     for (path, item) in document["paths"].as_object().unwrap() {
         for (method, operation) in item.as_object().unwrap() {

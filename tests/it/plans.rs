@@ -197,8 +197,12 @@ async fn what_a_follower_has_not_seen_is_found_without_reading_what_it_has() {
     }
 }
 
-/// How many rows of the events this connection's statements have read so far, of the table or of an index.
 async fn rows_read(connection: &mut Connection) -> i64 {
+    rows_read_of(connection, "events").await
+}
+
+/// How many rows of a table this connection's statements have read so far, of the table or of an index.
+pub(crate) async fn rows_read_of(connection: &mut Connection, table: &str) -> i64 {
     #[derive(diesel::QueryableByName)]
     struct Read {
         #[diesel(sql_type = diesel::sql_types::BigInt)]
@@ -206,11 +210,11 @@ async fn rows_read(connection: &mut Connection) -> i64 {
     }
     let flush = diesel::sql_query("SELECT pg_stat_force_next_flush()");
     diesel_async::RunQueryDsl::execute(flush, connection).await.unwrap();
-    let query = diesel::sql_query(
+    let query = diesel::sql_query(format!(
         "SELECT (seq_tup_read + (SELECT coalesce(sum(idx_tup_read), 0)
                                  FROM pg_stat_user_indexes i WHERE i.relid = t.relid))::bigint AS count
-         FROM pg_stat_user_tables t WHERE relname = 'events'",
-    );
+         FROM pg_stat_user_tables t WHERE relname = '{table}'"
+    ));
     let read: Read = diesel_async::RunQueryDsl::get_result(query, connection).await.unwrap();
     read.count
 }

@@ -4,6 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::SCHEMA_FORMAT;
 use crate::domain::event::{Event, EventType, EventTypes};
+use crate::domain::task::events::KIND;
 use crate::feed::{REMOVED, example};
 
 /// The change feed, by HTTP.
@@ -17,7 +18,10 @@ pub(super) fn describe(document: &mut Value, types: &EventTypes) {
         let event = Event::example(event_type);
         let subject = subject_schema(event_type);
         messages.insert(event_type.name.to_owned(), change(&event, false, subject));
-        messages.insert(REMOVED.to_owned(), change(&event, true, json!({ "type": "null" })));
+        // What is not a task is never given to somebody else.
+        if event_type.kind == KIND {
+            messages.insert(REMOVED.to_owned(), change(&event, true, json!({ "type": "null" })));
+        }
     }
     let names: Vec<String> = messages.keys().cloned().collect();
     for (name, message) in messages {
@@ -92,7 +96,7 @@ mod tests {
         let messages = document["components"]["messages"].as_object().unwrap();
         let changes: Vec<_> =
             messages.iter().filter(|(name, _)| name.ends_with(".change")).collect();
-        assert_eq!(changes.len(), 4);
+        assert_eq!(changes.len(), 6);
         for (name, message) in changes {
             let schema = jsonschema::options().should_validate_formats(true);
             let schema = schema.build(&message["payload"]["schema"]).unwrap();

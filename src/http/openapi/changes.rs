@@ -16,6 +16,11 @@ pub(super) fn complete(schema: &mut Value) {
     properties["eventId"]["format"] = json!("uuid");
     let says = "The task as it was committed; null if it has left the reader's sight.";
     properties["task"] = schema_or_null("Task", says);
+    // What happens to a webhook names that instead.
+    properties["webhookId"] = json!({ "type": "integer", "format": "int64", "description": "The webhook it happened to." });
+    properties["webhook"] = json!({ "type": "object", "description": "What is said of the webhook.",
+        "additionalProperties": {} });
+    schema["required"] = json!(["eventId", "type", "version", "occurredAt"]);
 }
 
 /// The rules of the parameters, by path and name.

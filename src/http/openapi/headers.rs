@@ -29,7 +29,8 @@ pub(super) fn complete(route: &Route, operation: &mut Value) -> Vec<ApiError> {
         let schema = json!({ "type": "string", "example": known.example });
         header(operation, known.status, known.name, known.description, schema);
     }
-    if route.method == "POST" {
+    // An order is answered 200 where nothing is made.
+    if route.method == "POST" && operation["responses"]["201"].is_object() {
         let place = json!({ "type": "string" });
         header(operation, "201", "Location", "The path of what was made", place);
     }

@@ -1,5 +1,7 @@
 //! The database that `taskd up` uses.
 
+use std::path::Path;
+
 use super::super::{parts, runtime};
 use super::{Args, demo};
 use crate::config::ConfigError;
@@ -53,8 +55,12 @@ impl Database {
             .into())
     }
 
-    /// The data directory, if this process has taken it.
-    pub(super) fn directory(&self) -> Option<&DataDir> {
+    /// The path of the data directory, if this process has taken it.
+    pub(super) fn directory(&self) -> Option<&Path> {
+        self.taken().map(DataDir::path)
+    }
+
+    fn taken(&self) -> Option<&DataDir> {
         match self {
             Database::Given(_, directory) => directory.as_ref(),
             #[cfg(feature = "embedded")]
@@ -71,7 +77,7 @@ impl Database {
         let start = |directory: &DataDir| {
             socket::start(&directory.operator_socket(), store.clone(), webhooks.clone())
         };
-        self.directory().map(start).transpose()
+        self.taken().map(start).transpose()
     }
 
     pub(super) fn url(&self) -> &PostgresUrl {

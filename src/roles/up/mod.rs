@@ -13,15 +13,14 @@ pub use self::args::Args;
 use self::args::CheckedArgs;
 use self::database::Database;
 use super::configuration::{self, Invocation};
-use super::{parts, runtime, upkeep, worker};
+use super::worker::Outlets;
+use super::{parts, runtime, upkeep};
 use crate::domain::presence::Role;
-use crate::ground::data_dir::DataDir;
 
 /// Runs everything until told to stop.
 ///
 /// # Errors
-/// The configuration is wrong, the port or the data directory is taken, or a dependency is not as
-/// it must be.
+/// The configuration is wrong, something is taken, or a dependency is not as it must be.
 pub async fn run(mut args: Args, invocation: &Invocation) -> anyhow::Result<ExitCode> {
     let CheckedArgs { simulation, keep, tls, redis_url, address, policy } = args.check()?;
     let examination = configuration::examination(Role::Up.as_str(), &args.examined(), invocation);
@@ -32,9 +31,8 @@ pub async fn run(mut args: Args, invocation: &Invocation) -> anyhow::Result<Exit
     let broker = parts::broker(&args.broker, &tls, "taskd up", &store, false)?;
     runtime::meet(broker.as_ref(), false).await?;
     let redis = parts::shared_cache(redis_url.as_ref(), &args.cache).await?;
-    let own = database.directory().map(DataDir::path);
-    let (webhooks, sender) = (args.webhooks.webhooks(&tls, own)?, args.webhooks.sender(&tls, own)?);
-    let outlets = worker::Outlets::new(&args.mail, &args.broker, &tls, "taskd up", sender)?;
+    let (webhooks, sender) = args.webhooks.both(&tls, database.directory())?;
+    let outlets = Outlets::new(&args.mail, &args.broker, &tls, "taskd up", sender)?;
     let context = demo::context(&args, &store, &broker).await?;
     let workers = demo::Workers::new(&context, outlets, args.worker(simulation))?;
     let noted = context.noted(workers.role(), &parts::default_worker());
@@ -55,7 +53,6 @@ pub async fn run(mut args: Args, invocation: &Invocation) -> anyhow::Result<Exit
         return Err(error);
     }
     tracing::info!(%address, "up");
-
     let api = parts::Api {
         cache: Some(parts::cache_or_memory(redis.clone())),
         cache_ttl: args.cache.cache_ttl,

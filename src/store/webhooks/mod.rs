@@ -1,5 +1,6 @@
 //! Webhooks, and what is delivered to them.
 
+pub mod counts;
 pub mod deliveries;
 pub mod fan_out;
 pub mod health;
@@ -160,6 +161,7 @@ const SETTINGS: &str =
 /// The highest number of an event: an endpoint is told what comes after it.
 const NEWEST: &str = "coalesce((SELECT seq FROM events ORDER BY seq DESC LIMIT 1), 0)";
 
+/// One number.
 #[derive(QueryableByName)]
 struct Number {
     #[diesel(sql_type = BigInt)]
@@ -173,31 +175,6 @@ struct Number {
 pub async fn next_id(connection: &mut AsyncPgConnection) -> Result<i64, StoreError> {
     let sql = "SELECT nextval(pg_get_serial_sequence('webhooks', 'id')) AS number";
     let row: Number = Statement::new(sql).get_result(connection).await?;
-    Ok(row.number)
-}
-
-/// How many endpoints a user has, or nobody. The user's row is locked until the end of the
-/// transaction, so that two requests can't both be the last that is allowed.
-///
-/// # Errors
-/// The database fails, or the user is [`Missing`](StoreError::Missing).
-pub async fn count_of(
-    connection: &mut AsyncPgConnection,
-    user_id: Option<i64>,
-) -> Result<i64, StoreError> {
-    match user_id {
-        Some(user_id) => {
-            let statement =
-                Statement::new("SELECT id AS number FROM users WHERE id = $1 FOR NO KEY UPDATE")
-                    .bind::<BigInt, _>(user_id);
-            let found: Option<Number> = statement.get_result(connection).await.optional()?;
-            found.ok_or_else(|| StoreError::Missing("user".into()))?;
-        }
-        None => fan_out::lock(connection).await?,
-    }
-    let sql = "SELECT count(*) AS number FROM webhooks WHERE user_id IS NOT DISTINCT FROM $1";
-    let statement = Statement::new(sql).bind::<Nullable<BigInt>, _>(user_id);
-    let row: Number = statement.get_result(connection).await?;
     Ok(row.number)
 }
 
@@ -280,20 +257,6 @@ pub async fn list(
     .bind::<BigInt, _>(after)
     .bind::<BigInt, _>(limit);
     Ok(statement.load(connection).await?)
-}
-
-/// How many endpoints a user has, or there are.
-///
-/// # Errors
-/// The database fails.
-pub async fn count(
-    connection: &mut AsyncPgConnection,
-    user_id: Option<i64>,
-) -> Result<i64, StoreError> {
-    let sql = "SELECT count(*) AS number FROM webhooks WHERE ($1 IS NULL OR user_id = $1)";
-    let statement = Statement::new(sql).bind::<Nullable<BigInt>, _>(user_id);
-    let row: Number = statement.get_result(connection).await?;
-    Ok(row.number)
 }
 
 /// Deletes an endpoint with its deliveries. Returns whether there was one.

@@ -78,8 +78,8 @@ impl TakenRow {
     }
 }
 
-/// Takes deliveries that are due, the longest due first of each endpoint. The
-/// endpoints come in any order, so that none is left out for long. An endpoint's rate is kept over all processes: its row
+/// Takes deliveries that are due, the longest due first of each endpoint. The endpoints come in any
+/// order, so that none is left out for long. An endpoint's rate is kept over all processes: its row
 /// is locked, and whoever finds it locked leaves it out.
 ///
 /// # Errors
@@ -140,8 +140,8 @@ pub async fn take(
     Ok(statement.load(connection).await?)
 }
 
-/// The deliveries that are due of some of the endpoints, locked, at most as many as a parameter says.
-/// The endpoints come in any order.
+/// The deliveries that are due of some of the endpoints, locked, at most as many as a parameter
+/// says. The endpoints come in any order.
 fn picked(which: &str, limit: usize) -> String {
     format!(
         "SELECT due.webhook_id, due.id

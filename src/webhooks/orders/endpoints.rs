@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::{Change, WebhookError, WebhookView, Webhooks, Whose};
 use crate::domain::webhook::{BOTH_SECRETS, MOST_OF_A_USER};
 use crate::operate::Operator;
-use crate::store::webhooks::{self, Settings, WebhookRow, secrets};
+use crate::store::webhooks::{self, Settings, WebhookRow, counts, secrets};
 use crate::store::{Connection, transaction};
 use crate::webhooks::fan_out;
 use crate::webhooks::signature::SigningSecret;
@@ -25,7 +25,7 @@ impl Webhooks {
     ) -> Result<WebhookView, WebhookError> {
         let settings = self.checked(change.of_new()?, None)?;
         let keyring = self.keyring()?;
-        if webhooks::count_of(connection, user_id).await? >= MOST_OF_A_USER {
+        if counts::count_of(connection, user_id).await? >= MOST_OF_A_USER {
             return Err(WebhookError::TooMany);
         }
         if settings.enabled {
@@ -63,7 +63,7 @@ impl Webhooks {
         connection: &mut Connection,
         whose: Whose,
     ) -> Result<i64, WebhookError> {
-        Ok(webhooks::count(connection, whose.user()).await?)
+        Ok(counts::count(connection, whose.user()).await?)
     }
 
     /// One webhook.

@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use chrono::{DateTime, Utc};
+
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
@@ -38,6 +40,7 @@ pub struct Received {
     pub headers: HashMap<String, String>,
     pub body: Vec<u8>,
     pub at: Instant,
+    pub time: DateTime<Utc>,
     /// What was done with it.
     pub manner: Manner,
 }
@@ -58,6 +61,8 @@ impl Received {
 struct State {
     manners: HashMap<String, Manner>,
     received: Vec<Received>,
+    /// Whether nobody is connected to.
+    refuses: bool,
     /// How many requests are being handled, and how many were at most.
     under_way: usize,
     most_under_way: usize,
@@ -74,14 +79,22 @@ impl Receiver {
     pub async fn start() -> Receiver {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let receiver = Receiver { address: listener.local_addr().unwrap(), state: Arc::default() };
-        let state = Arc::clone(&receiver.state);
-        tokio::spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                // A client that hangs up ends its request, and nothing else.
-                tokio::spawn(serve(stream, Arc::clone(&state)));
-            }
-        });
+        tokio::spawn(listen(listener, receiver.clone()));
         receiver
+    }
+
+    /// Whether connections are refused from now on, those that there are with their next request.
+    pub fn refuse(&self, refuses: bool) {
+        self.state.lock().unwrap().refuses = refuses;
+    }
+
+    fn refuses(&self) -> bool {
+        self.state.lock().unwrap().refuses
+    }
+
+    /// What came to every endpoint.
+    pub fn all(&self) -> Vec<Received> {
+        self.state.lock().unwrap().received.clone()
     }
 
     /// The address of one endpoint; the path begins with a slash.
@@ -115,12 +128,37 @@ impl Receiver {
     }
 }
 
+/// Accepts connections, unless they are refused.
+async fn listen(listener: TcpListener, receiver: Receiver) {
+    let mut listener = Some(listener);
+    loop {
+        match (&listener, receiver.refuses()) {
+            (Some(_), true) => listener = None,
+            (None, false) => listener = TcpListener::bind(receiver.address).await.ok(),
+            (Some(open), false) => {
+                let accepted = tokio::time::timeout(LOOK, open.accept()).await;
+                if let Ok(Ok((stream, _))) = accepted {
+                    // A client that hangs up ends its request, and nothing else.
+                    tokio::spawn(serve(stream, Arc::clone(&receiver.state)));
+                }
+            }
+            (None, true) => tokio::time::sleep(LOOK).await,
+        }
+    }
+}
+
+/// How often is looked whether connections are refused.
+const LOOK: Duration = Duration::from_millis(50);
+
 async fn serve(stream: TcpStream, state: Arc<Mutex<State>>) -> std::io::Result<()> {
     stream.set_nodelay(true)?;
     let mut stream = BufReader::new(stream);
     loop {
         let mut line = String::new();
         if stream.read_line(&mut line).await? == 0 {
+            return Ok(());
+        }
+        if state.lock().unwrap().refuses {
             return Ok(());
         }
         let path = line.split(' ').nth(1).unwrap_or("/").to_owned();
@@ -137,7 +175,14 @@ async fn serve(stream: TcpStream, state: Arc<Mutex<State>>) -> std::io::Result<(
         let manner = {
             let mut state = state.lock().unwrap();
             let manner = state.manners.get(&path).copied().unwrap_or(Manner::Status(200));
-            state.received.push(Received { path, headers, body, at: Instant::now(), manner });
+            state.received.push(Received {
+                path,
+                headers,
+                body,
+                at: Instant::now(),
+                time: Utc::now(),
+                manner,
+            });
             state.under_way += 1;
             state.most_under_way = state.most_under_way.max(state.under_way);
             manner

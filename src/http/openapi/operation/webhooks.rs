@@ -24,7 +24,7 @@ pub(super) fn schemas() -> Value {
             "description": "Each try, the last fifty of many." } } }] });
     json!({
         "NewWebhook": input(&["url"]),
-        "WebhookPatch": input(&[]),
+        "ChangedWebhook": input(&[]),
         "Webhook": webhook(),
         "WebhookWithSecret": with_secret(),
         "WebhookPage": totalled(page("A page of webhooks.", "Webhook", Vec::new())),
@@ -65,11 +65,12 @@ fn event_types() -> Value {
     json!({ "type": "array", "nullable": true, "minItems": 1, "items": one_of(&types()), "example": ["TASK_CREATED"] })
 }
 
+/// Null is a number here: in OpenAPI 3.0 it needs a type beside it.
 fn rate() -> Value {
     json!({
-        "nullable": true, "example": "60/1m",
+        "example": "60/1m",
         "oneOf": [
-            { "type": "integer", "minimum": 1, "maximum": MOST_A_SECOND },
+            { "type": "integer", "minimum": 1, "maximum": MOST_A_SECOND, "nullable": true },
             { "type": "string", "minLength": 1 },
         ],
     })

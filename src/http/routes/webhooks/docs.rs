@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use crate::domain::webhook::DeliveryState;
 use crate::http::describe::{answer, of_webhooks, schema};
 use crate::http::extract::idempotency_key;
+use crate::webhooks::orders::types;
 
 fn document(description: &str, name: &str) -> Value {
     answer(description, "application/json", schema(name))
@@ -59,6 +60,7 @@ pub(super) fn create() -> Option<Value> {
     let more = json!({
         "parameters": [{ "name": idempotency_key::HEADER, "in": "header" }],
         "requestBody": body(schema("NewWebhook")),
+        "callbacks": { "event": { "{$request.body#/url}": { "post": callback() } } },
     });
     let made = document("The webhook, with its secret", "WebhookWithSecret");
     let mut operation = of_webhooks("createWebhook", "Make a webhook", more, Value::Null);
@@ -68,12 +70,44 @@ pub(super) fn create() -> Option<Value> {
     Some(operation)
 }
 
+/// What the endpoint is sent from then on.
+fn callback() -> Value {
+    let header = |name: &str, says: &str, example: &str| {
+        json!({ "name": name, "in": "header", "required": true, "description": says,
+                "schema": { "type": "string" }, "example": example })
+    };
+    let answer = |says: &str| json!({ "description": says });
+    json!({
+        "operationId": "receiveEvent", "tags": ["webhooks"], "security": [],
+        "summary": "What the endpoint is sent",
+        "description": "An event as it is in the queue, at least once, until the endpoint answers 2xx or its schedule has \
+            ended. `/asyncapi.json` has the schema of each type. Verify the signature, and tell repetitions by \
+            `webhook-id`.",
+        "parameters": [
+            header("webhook-id", "The event's id, the same on every try.", "019b7e0a-ddc0-7000-8000-000000000001"),
+            header("webhook-timestamp", "When this try was made, in seconds since 1970.", "1767346200"),
+            header("webhook-signature", "By the webhook's secret, as Standard Webhooks has it.",
+                "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="),
+        ],
+        "requestBody": body(json!({ "type": "object", "required": ["type", "payload", "metadata"], "properties": {
+            "type": { "type": "string", "enum": types() },
+            "payload": { "type": "object", "description": "The task as it was committed." },
+            "metadata": { "type": "object", "description": "Which event it is, when and by whom." },
+        } })),
+        "responses": {
+            "200": answer("It has it; any other 2xx says the same"),
+            "410": answer("It wants no more, and is disabled"),
+            "503": answer("It is to be tried again, and no sooner than `Retry-After` says; any other answer is tried again, too"),
+        },
+    })
+}
+
 pub(super) fn show() -> Option<Value> {
     on_one("getWebhook", "One webhook", Value::Null, document("The webhook", "Webhook"))
 }
 
 pub(super) fn change() -> Option<Value> {
-    let more = json!({ "requestBody": body(schema("WebhookPatch")) });
+    let more = json!({ "requestBody": body(schema("ChangedWebhook")) });
     on_one("updateWebhook", "Change a webhook", more, document("The webhook", "Webhook"))
 }
 
@@ -110,7 +144,7 @@ pub(super) fn recover() -> Option<Value> {
 
 pub(super) fn replay_history() -> Option<Value> {
     let types = json!({ "type": "array", "nullable": true, "minItems": 1, "description": "Of these types; null for all.",
-        "items": { "type": "string", "enum": crate::webhooks::orders::types() } });
+        "items": { "type": "string", "enum": types() } });
     let schema = json!({ "type": "object", "required": ["since"], "additionalProperties": false,
         "properties": { "since": since(), "types": types } });
     let more = json!({ "requestBody": body(schema) });
