@@ -115,7 +115,7 @@ pub(super) enum Workers {
     /// One, which works until the end.
     One(Box<Worker>),
     /// Several, which can be stopped and frozen.
-    OfDemo(Demo, Outlets, WorkerSettings),
+    OfDemo(Demo, Box<Outlets>, WorkerSettings),
 }
 
 impl Workers {
@@ -127,7 +127,7 @@ impl Workers {
     ) -> anyhow::Result<Workers> {
         Ok(match &context.demo {
             None => Workers::One(Box::new(worker::worker(context, outlets, settings)?)),
-            Some(demo) => Workers::OfDemo(demo.clone(), outlets, settings),
+            Some(demo) => Workers::OfDemo(demo.clone(), Box::new(outlets), settings),
         })
     }
 
@@ -148,7 +148,7 @@ impl Workers {
     ) -> anyhow::Result<()> {
         let (demo, outlets, settings) = match self {
             Workers::One(worker) => return worker::work(context, *worker, shutdown).await,
-            Workers::OfDemo(demo, outlets, settings) => (demo, outlets, settings),
+            Workers::OfDemo(demo, outlets, settings) => (demo, *outlets, settings),
         };
         tokio::spawn(demo.clone().tell(address, shutdown.clone()));
         tokio::spawn(demo.clone().sweep(shutdown.clone()));
