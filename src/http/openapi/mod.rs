@@ -44,7 +44,7 @@ pub fn document() -> Value {
             ),
             ..Info::default()
         },
-        tags: [("tasks", "Tasks and what happened to them"), ("access", "Signing in, and API tokens"), ("users", "Who tasks are for"), ("categories", "What tasks are about"), ("changes", "What changes, to follow it"), ("events", "What changes of tasks became; for admins and viewers"), ("operation", "What watches and operates a process"), ("documentation", "What there is, and in which form")]
+        tags: [("tasks", "Tasks and what happened to them"), ("access", "Signing in, and API tokens"), ("users", "Who tasks are for"), ("categories", "What tasks are about"), ("changes", "What changes, to follow it"), ("webhooks", "Endpoints that are told what changes"), ("events", "What changes of tasks became; for admins and viewers"), ("operation", "What watches and operates a process"), ("documentation", "What there is, and in which form")]
             .map(|(name, text)| Tag { name: name.into(), description: Some(text.into()), external_docs: None })
             .into(),
         ..DefaultApiRaw::default()
