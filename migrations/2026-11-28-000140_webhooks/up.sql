@@ -39,10 +39,21 @@ CREATE TABLE webhooks (
 );
 CREATE INDEX webhooks_user ON webhooks (user_id, id);
 
+-- Endpoints that are gone, with their user or by themselves, and whose deliveries are still to be deleted: there may be
+-- more of those than one statement can delete.
+CREATE TABLE deleted_webhooks (id bigint PRIMARY KEY);
+CREATE FUNCTION note_deleted_webhook() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO deleted_webhooks (id) VALUES (OLD.id) ON CONFLICT DO NOTHING;
+    RETURN NULL;
+END
+$$;
+CREATE TRIGGER webhooks_deleted AFTER DELETE ON webhooks FOR EACH ROW EXECUTE FUNCTION note_deleted_webhook();
+
 -- One row for each event and endpoint, however often the outbox is read. The body is the event's; it is not copied.
--- No foreign key to the event, which would be checked at each purge.
+-- No foreign keys: they would be checked at each purge, and lock the endpoint for each row.
 CREATE TABLE webhook_deliveries (
-    webhook_id bigint      NOT NULL REFERENCES webhooks (id) ON DELETE CASCADE,
+    webhook_id bigint      NOT NULL,
     id         bigint      GENERATED ALWAYS AS IDENTITY,
     event_id   uuid        NOT NULL,
     -- What it keeps the order of, as KIND/ID; null if it keeps none.

@@ -14,7 +14,7 @@ use uuid::Uuid;
 use crate::domain::event::snapshot::Cursor;
 use crate::feed::{FeedError, Stretch, beginning, now};
 use crate::ground::shutdown::Shutdown;
-use crate::store::webhooks::fan_out;
+use crate::store::webhooks::{self, fan_out};
 use crate::store::{Connection, Store, StoreError, transaction};
 
 /// How often the outbox is looked at while there is an endpoint.
@@ -23,8 +23,11 @@ const EVERY: Duration = Duration::from_millis(200);
 const WITHOUT_ENDPOINTS: Duration = Duration::from_secs(1);
 /// How long there is after a failure.
 const AFTER_FAILURE: Duration = Duration::from_secs(1);
-/// How many events are read at once.
+/// How many events are read at once; fewer where their deliveries are more than a statement can
+/// insert in time.
 const ROWS: usize = 500;
+/// How many deliveries to endpoints that are gone are deleted at once.
+const DELETED_AT_ONCE: i64 = 5_000;
 /// How often those deliveries are looked for that wait for nothing any more.
 const RELEASE_EVERY: Duration = Duration::from_secs(2);
 
@@ -37,6 +40,8 @@ pub struct FanOut {
     /// Told when there are new ones.
     made: Arc<Notify>,
     released: Instant,
+    cleaned: Instant,
+    rows: usize,
 }
 
 /// What a look has found.
@@ -54,16 +59,24 @@ enum Look {
 impl FanOut {
     /// Tells `made` of new deliveries.
     pub fn new(store: Store, made: Arc<Notify>) -> FanOut {
-        FanOut { store, made, released: Instant::now() }
+        let now = Instant::now();
+        FanOut { store, made, released: now, cleaned: now, rows: ROWS }
     }
 
     /// Runs until the process is told to stop.
     pub async fn run(mut self, shutdown: Shutdown) {
         loop {
             let pause = match self.look().await {
-                Ok(Look::More) => Duration::ZERO,
+                Ok(Look::More) => {
+                    self.rows = (self.rows * 2).min(ROWS);
+                    Duration::ZERO
+                }
                 Ok(Look::End | Look::Elsewhere) => EVERY,
                 Ok(Look::NoEndpoint) => WITHOUT_ENDPOINTS,
+                Err(StoreError::TooSlow(_)) if self.rows > 1 => {
+                    self.rows = (self.rows / 4).max(1);
+                    Duration::ZERO
+                }
                 Err(error) => {
                     if !matches!(error, StoreError::Unavailable(_)) {
                         tracing::warn!(%error, "can't make webhook deliveries; retrying");
@@ -79,16 +92,22 @@ impl FanOut {
 
     async fn look(&mut self) -> Result<Look, StoreError> {
         let mut connection = self.store.connection().await?;
+        // While there are more of them, each look deletes some.
+        if self.cleaned.elapsed() >= RELEASE_EVERY
+            && !webhooks::delete_left(&mut connection, DELETED_AT_ONCE).await?
+        {
+            self.cleaned = Instant::now();
+        }
         if !fan_out::any_enabled(&mut connection).await? {
             return Ok(Look::NoEndpoint);
         }
-        let mut made = 0;
+        let (mut made, rows) = (0, self.rows);
         let found = transaction(&mut connection, async |connection| {
             let Some(progress) = fan_out::take(connection).await? else {
                 return Ok(Look::Elsewhere);
             };
             let position = progress.position.and_then(|text| serde_json::from_str(&text).ok());
-            let (found, count) = read_on(connection, position).await?;
+            let (found, count) = read_on(connection, position, rows).await?;
             made = count;
             Ok(found)
         })
@@ -109,13 +128,14 @@ impl FanOut {
 async fn read_on(
     connection: &mut Connection,
     position: Option<Cursor>,
+    rows: usize,
 ) -> Result<(Look, usize), StoreError> {
     let cursor = match position {
         Some(cursor) => cursor,
         None => beginning(connection).await?,
     };
     // No user has this number, and payloads are not needed.
-    let stretch = match Stretch::read(connection, &cursor, Some(0), ROWS).await {
+    let stretch = match Stretch::read(connection, &cursor, Some(0), rows).await {
         Ok(stretch) => stretch,
         Err(FeedError::Store(error)) => return Err(error),
         Err(FeedError::Gone(why)) => {

@@ -315,7 +315,11 @@ async fn each_sees_its_own_and_is_told_what_it_may_see() {
         "not_found"
     );
     let left = format!("webhook_deliveries WHERE webhook_id = {}", of_second["id"]);
-    assert_eq!(house.world.db().await.count(&left).await, 0);
+    let db = house.world.db().await;
+    eventually("its deliveries are deleted", || async {
+        (db.count(&left).await + db.count("deleted_webhooks").await == 0).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

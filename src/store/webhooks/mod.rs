@@ -259,11 +259,36 @@ pub async fn list(
     Ok(statement.load(connection).await?)
 }
 
-/// Deletes an endpoint with its deliveries. Returns whether there was one.
+/// Deletes an endpoint. Its deliveries follow ([`delete_left`]). Returns whether there was one.
 ///
 /// # Errors
 /// The database fails.
 pub async fn delete(connection: &mut AsyncPgConnection, id: i64) -> Result<bool, StoreError> {
     let statement = Statement::new("DELETE FROM webhooks WHERE id = $1").bind::<BigInt, _>(id);
     Ok(statement.execute(connection).await? > 0)
+}
+
+/// Deletes deliveries to endpoints that are gone, at most `limit`. Returns whether there may be
+/// more.
+///
+/// # Errors
+/// The database fails.
+pub async fn delete_left(
+    connection: &mut AsyncPgConnection,
+    limit: i64,
+) -> Result<bool, StoreError> {
+    let sql = "SELECT coalesce(min(id), 0) AS number FROM deleted_webhooks";
+    let Number { number: id } = Statement::new(sql).get_result(connection).await?;
+    if id == 0 {
+        return Ok(false);
+    }
+    let sql = "DELETE FROM webhook_deliveries WHERE webhook_id = $1 AND id IN (
+             SELECT id FROM webhook_deliveries WHERE webhook_id = $1 ORDER BY id LIMIT $2)";
+    let statement = Statement::new(sql).bind::<BigInt, _>(id).bind::<BigInt, _>(limit);
+    let deleted = statement.execute(connection).await?;
+    if deleted == 0 {
+        let sql = "DELETE FROM deleted_webhooks WHERE id = $1";
+        Statement::new(sql).bind::<BigInt, _>(id).execute(connection).await?;
+    }
+    Ok(true)
 }
