@@ -42,8 +42,8 @@ pub(super) enum Action {
     ReplayHistory(ReplayHistoryArgs),
     /// Seal the secrets of all webhooks under the first key of SECRET_KEY
     ///
-    /// A running `taskd up` uses the keys it was started with. Exits with 1 if there is a secret that no
-    /// key opens, and names its webhook.
+    /// A running `taskd up` uses the keys it was started with. Exits with 1 if there is a secret
+    /// that no key opens, and names its webhook.
     RotateKey(RotateKeyArgs),
 }
 
