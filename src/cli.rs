@@ -4,7 +4,8 @@ use clap::{Parser, Subcommand};
 
 use taskd::config::LogArgs;
 use taskd::roles::{
-    audit, dlq, doctor, effects, events, migrate, ps, purge, serve, token, topology, up, work,
+    audit, dlq, doctor, effects, events, migrate, ps, purge, serve, token, topology, up, webhooks,
+    work,
 };
 
 /// A task-management API whose every change reliably becomes an event, and whose side work can
@@ -49,6 +50,8 @@ pub enum Role {
     Events(events::Args),
     /// Effects: which run, and stopping one while the others go on
     Effects(effects::Args),
+    /// Webhooks: endpoints that are told of events, and what is delivered to each
+    Webhooks(webhooks::Args),
     /// What operators did, and who tried to sign in
     Audit(audit::Args),
     /// Dead letters: look at them, send them round again, throw them away

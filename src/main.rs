@@ -84,6 +84,7 @@ fn keep_together(role: &Role) -> anyhow::Result<()> {
             Role::Events(args) => &args.data().data_dir,
             Role::Audit(args) => &args.data().data_dir,
             Role::Effects(args) => &args.data().data_dir,
+            Role::Webhooks(args) => &args.data().data_dir,
             _ => return Ok(()),
         };
         let cache = taskd::store::connection::embedded::cache(&std::path::absolute(data)?);
@@ -114,6 +115,7 @@ fn run(cli: Cli, invocation: Invocation) -> anyhow::Result<ExitCode> {
             Role::Events(args) => roles::events::run(args).await,
             Role::Audit(args) => roles::audit::run(args).await,
             Role::Effects(args) => roles::effects::run(args).await,
+            Role::Webhooks(args) => roles::webhooks::run(args).await,
             Role::Dlq(args) => roles::dlq::run(args).await,
         }
     });

@@ -17,6 +17,9 @@ pub enum OrderError {
     /// What the order is about doesn't exist.
     #[error("there is no {0}")]
     Missing(String),
+    /// It can't be carried out as things are; the text says what to do.
+    #[error("{0}")]
+    Refused(String),
     /// What was made could not be shown.
     #[error("{0}; no token was made")]
     NotShown(OutputError),

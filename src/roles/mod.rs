@@ -22,6 +22,7 @@ pub mod token;
 pub mod topology;
 pub mod up;
 mod upkeep;
+pub mod webhooks;
 pub mod work;
 mod worker;
 

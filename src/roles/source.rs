@@ -1,5 +1,7 @@
 //! Has operators' orders carried out where the database is.
 
+use std::path::Path;
+
 use reqwest::Method;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -7,6 +9,7 @@ use serde::de::DeserializeOwned;
 use super::reach::{self, StoppedUp};
 use super::runtime;
 use crate::config::{ConfigError, DataArgs, DatabaseArgs, TlsArgs};
+use crate::ground::tls::Tls;
 use crate::http::routes::operator::socket::Refusal;
 use crate::operate::OrderError;
 use crate::store::{Connection, Store};
@@ -23,6 +26,14 @@ pub(super) struct SourceArgs {
     pub(super) data: DataArgs,
 }
 
+/// An open database, for an order that needs more of it than one connection.
+pub(super) struct Opened<'a> {
+    pub(super) store: &'a Store,
+    pub(super) tls: &'a Tls,
+    /// The data directory of the stopped `taskd up` whose database it is.
+    pub(super) data_dir: Option<&'a Path>,
+}
+
 impl SourceArgs {
     /// Sends an order to the running `taskd up` at this path of its socket, or carries it out in
     /// the database.
@@ -32,16 +43,31 @@ impl SourceArgs {
         order: &impl Serialize,
         by_database: impl AsyncFnOnce(&mut Connection) -> Result<T, OrderError>,
     ) -> anyhow::Result<T> {
-        if let Some(url) = self.database.url(&self.tls.load()?)? {
+        self.give_opened(path, order, async |opened| {
+            by_database(&mut *opened.store.connection().await?).await.map_err(refused)
+        })
+        .await
+    }
+
+    /// The same for an order that opens connections by itself.
+    pub(super) async fn give_opened<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        order: &impl Serialize,
+        by_store: impl AsyncFnOnce(Opened<'_>) -> anyhow::Result<T>,
+    ) -> anyhow::Result<T> {
+        let tls = &self.tls.load()?;
+        if let Some(url) = self.database.url(tls)? {
             runtime::check_database(&url).await?;
-            let store = Store::new(&url, 1)?;
-            return by_database(&mut *store.connection().await?).await.map_err(refused);
+            let store = &Store::new(&url, 1)?;
+            return by_store(Opened { store, tls, data_dir: None }).await;
         }
         if let Some(answer) = ask_up(&self.data, path, order).await? {
             return Ok(answer);
         }
         if let Some(stopped) = StoppedUp::open(&self.data).await? {
-            return by_database(&mut *stopped.store.connection().await?).await.map_err(refused);
+            let (store, data_dir) = (&stopped.store, Some(&*self.data.data_dir));
+            return by_store(Opened { store, tls, data_dir }).await;
         }
         let directory = self.data.data_dir.display();
         let problem = format!(

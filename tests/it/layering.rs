@@ -133,7 +133,7 @@ fn no_role_imports_another() {
         assert_eq!(upward, None, "src/{path}");
         for role in [
             "audit", "dlq", "doctor", "events", "migrate", "ps", "purge", "serve", "token",
-            "topology", "work", "up",
+            "topology", "work", "up", "webhooks",
         ] {
             let own = path == "roles/mod.rs"
                 || path == format!("roles/{role}.rs")

@@ -100,6 +100,8 @@ mod worker_forged;
 mod worker_hostile;
 mod worker_malformed;
 mod webhooks;
+mod webhook_receivers;
+mod webhooks_cli;
 mod webhooks_order;
 mod webhooks_plans;
 mod webhooks_routes;

@@ -135,6 +135,8 @@ const WRONG: &[(&str, &str, &str, &str)] = &[
     ("AUDIT_RETENTION", "up", "soon", "such as"),
     ("ATTEMPT_RETENTION", "up", "0s", "longer than zero"),
     ("HISTORY_RETENTION", "up", "soon", "90s or 30d"),
+    ("SECRET_KEY", "serve", "short", "openssl rand -hex 32"),
+    ("WEBHOOK_ALLOW", "work", "intranet", "10.0.0.0/8"),
     ("DRAIN_TIMEOUT", "serve", "-1s", "90s or 30d"),
     ("TASKD_LOG", "serve", "verbose", "error, warn, info, debug or trace"),
     ("LOG_FORMAT", "serve", "xml", "text, json"),

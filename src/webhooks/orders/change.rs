@@ -152,8 +152,8 @@ fn rate(value: &Value) -> Result<Rate, String> {
     let whole = value.as_u64().and_then(|count| u32::try_from(count).ok());
     let rate = match (whole, value.as_str()) {
         (Some(count), _) => Rate::of(count, second),
-        (None, Some(text)) => text.parse()?,
-        (None, None) => {
+        (None, Some(text)) if text.contains('/') => text.parse()?,
+        _ => {
             return Err(
                 "must be a whole number of deliveries a second, or a rate such as 60/1m".to_owned()
             );

@@ -44,6 +44,28 @@ pub enum WebhookOrder {
     RotateKey,
 }
 
+impl WebhookOrder {
+    /// The webhook that an order is about, and the delivery.
+    fn about(&self) -> String {
+        match self {
+            WebhookOrder::Create { .. } | WebhookOrder::List { .. } | WebhookOrder::RotateKey => {
+                "webhook".to_owned()
+            }
+            WebhookOrder::Show { id }
+            | WebhookOrder::Change { id, .. }
+            | WebhookOrder::Delete { id }
+            | WebhookOrder::RotateSecret { id }
+            | WebhookOrder::Ping { id }
+            | WebhookOrder::Deliveries { id, .. }
+            | WebhookOrder::Recover { id, .. }
+            | WebhookOrder::ReplayHistory { id, .. } => format!("webhook {id}"),
+            WebhookOrder::Delivery { id, delivery } | WebhookOrder::Resend { id, delivery } => {
+                format!("delivery {delivery} of webhook {id}")
+            }
+        }
+    }
+}
+
 /// What came of an order.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -80,7 +102,12 @@ impl Webhooks {
         order: WebhookOrder,
         by: &Operator,
     ) -> Result<WebhookReport, OrderError> {
-        self.carry_out(store, order, by).await.map_err(OrderError::from)
+        let about = order.about();
+        self.carry_out(store, order, by).await.map_err(|error| match error {
+            WebhookError::Missing("webhook") => OrderError::Missing(about),
+            WebhookError::Missing(what) => OrderError::Missing(format!("such {what} ({about})")),
+            other => OrderError::from(other),
+        })
     }
 
     async fn carry_out(
@@ -216,7 +243,7 @@ impl From<WebhookError> for OrderError {
             WebhookError::NoSecretKey(why) => {
                 OrderError::Invalid { field: "secret-key", problem: why.to_owned() }
             }
-            other => OrderError::Invalid { field: "id", problem: other.to_string() },
+            other => OrderError::Refused(other.to_string()),
         }
     }
 }

@@ -176,6 +176,8 @@ async fn obey(
             ApiError::Validation(vec![Fault::new(RequestPart::Body, field, problem)])
         }
         OrderError::Store(error) => error.into(),
-        OrderError::Missing(_) | OrderError::NotShown(_) => ApiError::NotFound("effect"),
+        OrderError::Missing(_) | OrderError::NotShown(_) | OrderError::Refused(_) => {
+            ApiError::NotFound("effect")
+        }
     })
 }

@@ -245,6 +245,9 @@ fn answer(outcome: Result<impl Serialize, OrderError>) -> HttpResponse {
         Err(error @ OrderError::Missing(_)) => {
             HttpResponse::NotFound().json(Refusal { field: None, problem: error.to_string() })
         }
+        Err(OrderError::Refused(problem)) => {
+            HttpResponse::Conflict().json(Refusal { field: None, problem })
+        }
         Err(error) => failed(&error),
     }
 }

@@ -236,7 +236,7 @@ fn refused(error: OrderError) -> ApiError {
         }
         OrderError::Missing(what) if what.starts_with("replay") => ApiError::NotFound("replay"),
         OrderError::Missing(_) => ApiError::NotFound("open dead letter"),
-        OrderError::NotShown(error) => {
+        error @ (OrderError::NotShown(_) | OrderError::Refused(_)) => {
             tracing::error!(%error, "answering 500");
             ApiError::Internal
         }
