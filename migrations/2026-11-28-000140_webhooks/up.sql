@@ -64,6 +64,8 @@ CREATE TABLE webhook_deliveries (
     due_at     timestamptz NOT NULL,
     -- How often it was taken since its schedule began.
     attempt    integer     NOT NULL DEFAULT 0,
+    -- How often it was ever taken: who took it last holds the lease.
+    lease      bigint      NOT NULL DEFAULT 0,
     -- What came of each try, the last fifty.
     attempts   jsonb       NOT NULL DEFAULT '[]',
     created_at timestamptz NOT NULL DEFAULT now(),

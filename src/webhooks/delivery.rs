@@ -74,7 +74,7 @@ impl Sender {
                     webhook = webhook_id,
                     "no key of SECRET_KEY opens the webhook's secret; deliveries wait"
                 );
-                let key = (webhook_id, row.delivery_id, row.attempt);
+                let key = (webhook_id, row.delivery_id, row.lease);
                 let given_back = async {
                     let mut connection = self.store.connection().await?;
                     taking::give_back(&mut connection, key, AFTER_FAULT).await
@@ -142,7 +142,7 @@ impl Sender {
         let tried = Tried {
             webhook_id: row.webhook_id,
             delivery_id: row.delivery_id,
-            attempt: row.attempt,
+            lease: row.lease,
             verdict,
             record,
         };

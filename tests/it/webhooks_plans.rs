@@ -54,7 +54,7 @@ async fn what_is_due_is_taken_and_settled_without_reading_what_is_not() {
             .map(|row| Tried {
                 webhook_id: row.webhook_id,
                 delivery_id: row.delivery_id,
-                attempt: row.attempt,
+                lease: row.lease,
                 verdict: Verdict::Done,
                 record: json!({ "status": 200 }),
             })

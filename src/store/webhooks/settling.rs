@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use diesel::sql_types::{Array, BigInt, Integer, Jsonb, Text};
+use diesel::sql_types::{Array, BigInt, Jsonb, Text};
 use diesel_async::AsyncPgConnection;
 use serde_json::Value;
 
@@ -16,8 +16,8 @@ pub struct Tried {
     pub webhook_id: i64,
     /// The delivery.
     pub delivery_id: i64,
-    /// The number that it was taken with.
-    pub attempt: i32,
+    /// The lease that it was taken with.
+    pub lease: i64,
     /// What follows.
     pub verdict: Verdict,
     /// What is kept of the try: a JSON object.
@@ -55,40 +55,44 @@ impl Verdict {
 /// How many tries of a delivery are kept.
 const KEPT: usize = 50;
 
-/// Records tries. One that has succeeded counts even if another process has taken the delivery by
-/// now: it has happened. One that has not counts only for who holds the lease. Where a delivery
-/// keeps an order and is settled, the next one is pending.
+/// Records tries, each in the delivery's history. One that has succeeded settles the delivery even if
+/// another process has taken it by now, or it was given up: it has happened. One that has not counts
+/// only for who holds the lease. Where a delivery keeps an order and is settled, the next one is
+/// pending.
 ///
 /// # Errors
 /// The database fails.
 pub async fn settle(connection: &mut AsyncPgConnection, tried: &[Tried]) -> Result<(), StoreError> {
     let statement = Statement::new(format!(
         "WITH tried AS (
-             SELECT * FROM unnest({arrays}) AS t (webhook_id, id, attempt, state, delay_ms, record)),
+             SELECT * FROM unnest({arrays}) AS t (webhook_id, id, lease, state, delay_ms, record)),
+         counted AS (
+             SELECT t.*, t.state = 'done' AND d.state <> 'done' OR d.state = 'pending' AND d.lease = t.lease AS counts
+             FROM tried t JOIN webhook_deliveries d ON d.webhook_id = t.webhook_id AND d.id = t.id
+             ORDER BY t.webhook_id, t.id FOR UPDATE OF d),
          settled AS (
              UPDATE webhook_deliveries d
-             SET state = t.state,
-                 due_at = CASE WHEN t.state = 'pending' THEN now() + t.delay_ms * interval '1 ms' ELSE d.due_at END,
-                 settled_at = CASE WHEN t.state = 'pending' THEN NULL ELSE now() END,
+             SET state = CASE WHEN t.counts THEN t.state ELSE d.state END,
+                 due_at = CASE WHEN t.counts AND t.state = 'pending' THEN now() + t.delay_ms * interval '1 ms'
+                               ELSE d.due_at END,
+                 settled_at = CASE WHEN NOT t.counts THEN d.settled_at WHEN t.state <> 'pending' THEN now() END,
                  attempts = CASE WHEN jsonb_array_length(d.attempts) < {KEPT} THEN d.attempts ELSE d.attempts - 0 END
                      || jsonb_build_array(t.record)
-             FROM tried t
-             WHERE d.webhook_id = t.webhook_id AND d.id = t.id AND d.state = 'pending'
-                 AND (t.state = 'done' OR d.attempt = t.attempt)
-             RETURNING d.webhook_id, d.id, d.ordered_by, d.state)
+             FROM counted t WHERE d.webhook_id = t.webhook_id AND d.id = t.id
+             RETURNING d.webhook_id, d.id, d.ordered_by, d.state, t.counts)
          UPDATE webhook_deliveries d SET state = 'pending', due_at = now()
          FROM settled s CROSS JOIN LATERAL (
              SELECT n.id FROM webhook_deliveries n
              WHERE n.webhook_id = s.webhook_id AND n.ordered_by = s.ordered_by AND n.id <> s.id
                  AND n.state IN ('pending', 'waiting')
              ORDER BY n.id LIMIT 1) AS next
-         WHERE s.ordered_by IS NOT NULL AND s.state <> 'pending'
+         WHERE s.counts AND s.ordered_by IS NOT NULL AND s.state <> 'pending'
              AND d.webhook_id = s.webhook_id AND d.id = next.id AND d.state = 'waiting'",
         arrays = unseen(1..=6)
     ))
     .bind::<Array<BigInt>, _>(tried.iter().map(|t| t.webhook_id).collect::<Vec<_>>())
     .bind::<Array<BigInt>, _>(tried.iter().map(|t| t.delivery_id).collect::<Vec<_>>())
-    .bind::<Array<Integer>, _>(tried.iter().map(|t| t.attempt).collect::<Vec<_>>())
+    .bind::<Array<BigInt>, _>(tried.iter().map(|t| t.lease).collect::<Vec<_>>())
     .bind::<Array<Text>, _>(tried.iter().map(|t| t.verdict.state()).collect::<Vec<_>>())
     .bind::<Array<BigInt>, _>(tried.iter().map(|t| t.verdict.delay_ms()).collect::<Vec<_>>())
     .bind::<Array<Jsonb>, _>(tried.iter().map(|t| t.record.clone()).collect::<Vec<_>>());

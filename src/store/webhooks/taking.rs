@@ -45,6 +45,9 @@ pub struct TakenRow {
     /// How often it was taken since its schedule began, with this time.
     #[diesel(sql_type = Integer)]
     pub attempt: i32,
+    /// Tells this lease from every other.
+    #[diesel(sql_type = BigInt)]
+    pub lease: i64,
     /// Where it is to be sent.
     #[diesel(sql_type = Text)]
     pub url: String,
@@ -109,16 +112,16 @@ pub async fn take(
          picked AS (SELECT * FROM picked_trusted UNION ALL SELECT * FROM picked_doubtful),
          taken AS (
              UPDATE webhook_deliveries d
-             SET due_at = now() + $2 * interval '1 ms', attempt = d.attempt + 1
+             SET due_at = now() + $2 * interval '1 ms', attempt = d.attempt + 1, lease = d.lease + 1
              FROM picked WHERE d.webhook_id = picked.webhook_id AND d.id = picked.id
-             RETURNING d.webhook_id, d.id, d.event_id, d.attempt),
+             RETURNING d.webhook_id, d.id, d.event_id, d.attempt, d.lease),
          counted AS (
              UPDATE webhooks w
              SET rate_from = greatest(w.rate_from, now() - {PERIOD})
                  + n.taken * (w.rate_period_ms::double precision / w.rate_count) * interval '1 ms'
              FROM (SELECT webhook_id, count(*) AS taken FROM picked GROUP BY webhook_id) AS n
              WHERE w.id = n.webhook_id AND w.rate_count IS NOT NULL)
-         SELECT taken.webhook_id, taken.id AS delivery_id, taken.event_id, taken.attempt, w.url, w.secret,
+         SELECT taken.webhook_id, taken.id AS delivery_id, taken.event_id, taken.attempt, taken.lease, w.url, w.secret,
              CASE WHEN w.old_secret_until > now() THEN w.old_secret END AS old_secret, w.retry_delays,
              w.failing_since, coalesce({VISIBLE}, false) AS visible,
              coalesce(u.role = 'member' AND e.user_before IS DISTINCT FROM w.user_id, false) AS conceals,
@@ -163,16 +166,16 @@ const PERIOD: &str = "w.rate_period_ms * interval '1 ms'";
 /// The database fails; then their lease runs out, and a try is counted that was none.
 pub async fn give_back(
     connection: &mut AsyncPgConnection,
-    (webhook_id, delivery_id, attempt): (i64, i64, i32),
+    (webhook_id, delivery_id, lease): (i64, i64, i64),
     after: Duration,
 ) -> Result<(), StoreError> {
     let statement = Statement::new(
         "UPDATE webhook_deliveries SET due_at = now() + $4 * interval '1 ms', attempt = attempt - 1
-         WHERE webhook_id = $1 AND id = $2 AND state = 'pending' AND attempt = $3",
+         WHERE webhook_id = $1 AND id = $2 AND state = 'pending' AND lease = $3",
     )
     .bind::<BigInt, _>(webhook_id)
     .bind::<BigInt, _>(delivery_id)
-    .bind::<Integer, _>(attempt)
+    .bind::<BigInt, _>(lease)
     .bind::<BigInt, _>(after.as_millis() as i64);
     statement.execute(connection).await?;
     Ok(())
