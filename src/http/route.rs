@@ -31,6 +31,8 @@ pub struct Route {
     pub precondition: Option<(&'static str, &'static str)>,
     /// The headers of its answers.
     pub headers: &'static [Header],
+    /// Whether its answer is kept for an `Idempotency-Key`, if it is a POST.
+    pub keeps_answer: bool,
 }
 
 /// What a route requires of its caller.
@@ -182,6 +184,7 @@ impl Route {
         let (errors, precondition, headers): (fn() -> Vec<ApiError>, _, _) = (Vec::new, None, &[]);
         let parameters = QueryParameters::Refused;
         let (open_to_viewers, description) = (false, "");
+        let keeps_answer = matches!(handler, Handler::Described(_));
         Route {
             method,
             path,
@@ -194,6 +197,7 @@ impl Route {
             errors,
             precondition,
             headers,
+            keeps_answer,
         }
     }
 
@@ -222,6 +226,11 @@ impl Route {
     /// own access alone.
     pub const fn open_to_viewers(self) -> Route {
         Route { open_to_viewers: true, ..self }
+    }
+
+    /// The same, with its answer kept for an `Idempotency-Key`.
+    pub const fn keeps_answer(self) -> Route {
+        Route { keeps_answer: true, ..self }
     }
 
     /// The same, with a handler that reads query parameters.

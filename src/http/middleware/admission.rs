@@ -19,7 +19,7 @@ use crate::http::AppState;
 use crate::http::error::{ApiError, Fault, RequestPart};
 use crate::http::extract::fields::no_parameters;
 use crate::http::extract::idempotency_key::HEADER;
-use crate::http::route::{Handler, Need, QueryParameters, Route, Routes};
+use crate::http::route::{Need, QueryParameters, Route, Routes};
 use crate::store::accounts::tokens::Holder;
 
 /// How strict this instance is.
@@ -111,7 +111,7 @@ fn unread_parameters(request: &ServiceRequest) -> Option<ApiError> {
 
 /// Whether the request is an order to this process, of which no answer is kept.
 fn is_order(request: &ServiceRequest) -> bool {
-    matched(request).is_some_and(|route| matches!(route.handler, Handler::Plain(..)))
+    matched(request).is_some_and(|route| !route.keeps_answer)
 }
 
 fn matched(request: &ServiceRequest) -> Option<&'static Route> {

@@ -34,6 +34,7 @@ pub(super) static ROUTES: &[Route] = &[
             "From now on the endpoint is told each event that you may see and that it asks for, signed \
             as Standard Webhooks. The secret is shown once, in this answer.",
         )
+        .keeps_answer()
         .fails_with(|| vec![ApiError::TooManyWebhooks, ApiError::NoSecretKey("")]),
     Route::plain_get("/webhooks/{id}", Need::Token, || web::route().to(show), docs::show)
         .says("One webhook, without its secret."),
