@@ -61,6 +61,8 @@ struct State {
     /// How many requests are being handled, and how many were at most.
     under_way: usize,
     most_under_way: usize,
+    /// What is said with a status, where it is not `okay`.
+    answers: HashMap<String, String>,
 }
 
 /// The endpoint, one for each path. It stops with the test's runtime.
@@ -94,6 +96,11 @@ impl Receiver {
         self.state.lock().unwrap().manners.insert(path.to_owned(), manner);
     }
 
+    /// What the endpoint says with a status from now on.
+    pub fn say(&self, path: &str, text: &str) {
+        self.state.lock().unwrap().answers.insert(path.to_owned(), text.to_owned());
+    }
+
     /// What came to an endpoint.
     pub fn received(&self, path: &str) -> Vec<Received> {
         let state = self.state.lock().unwrap();
@@ -115,6 +122,11 @@ impl Receiver {
     }
 }
 
+/// The path in the first line of a request.
+fn path_of(line: &str) -> &str {
+    line.split(' ').nth(1).unwrap_or("/")
+}
+
 async fn serve(stream: TcpStream, state: Arc<Mutex<State>>) -> std::io::Result<()> {
     stream.set_nodelay(true)?;
     let mut stream = BufReader::new(stream);
@@ -123,7 +135,7 @@ async fn serve(stream: TcpStream, state: Arc<Mutex<State>>) -> std::io::Result<(
         if stream.read_line(&mut line).await? == 0 {
             return Ok(());
         }
-        let path = line.split(' ').nth(1).unwrap_or("/").to_owned();
+        let path = path_of(&line).to_owned();
         let mut headers = HashMap::new();
         loop {
             let mut line = String::new();
@@ -142,7 +154,8 @@ async fn serve(stream: TcpStream, state: Arc<Mutex<State>>) -> std::io::Result<(
             state.most_under_way = state.most_under_way.max(state.under_way);
             manner
         };
-        let answered = answer(&mut stream, manner).await;
+        let text = state.lock().unwrap().answers.get(path_of(&line)).cloned();
+        let answered = answer(&mut stream, manner, text.as_deref().unwrap_or("okay")).await;
         state.lock().unwrap().under_way -= 1;
         if !answered? {
             return Ok(());
@@ -150,10 +163,16 @@ async fn serve(stream: TcpStream, state: Arc<Mutex<State>>) -> std::io::Result<(
     }
 }
 
-/// Answers; returns whether the connection stays.
-async fn answer(stream: &mut BufReader<TcpStream>, manner: Manner) -> std::io::Result<bool> {
+/// Answers, with this text if it is with a status; returns whether the connection stays.
+async fn answer(
+    stream: &mut BufReader<TcpStream>,
+    manner: Manner,
+    text: &str,
+) -> std::io::Result<bool> {
     let (head, body) = match manner {
-        Manner::Status(status) => (format!("{status} x\r\nContent-Length: 4\r\n"), "okay"),
+        Manner::Status(status) => {
+            (format!("{status} x\r\nContent-Length: {}\r\n", text.len()), text)
+        }
         Manner::Busy(seconds) => {
             (format!("503 x\r\nRetry-After: {seconds}\r\nContent-Length: 0\r\n"), "")
         }
