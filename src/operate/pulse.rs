@@ -29,12 +29,20 @@ pub struct Topics {
     pub gates: bool,
     /// A process came, went or fell silent, or has another number in hand.
     pub processes: bool,
+    /// A webhook or a delivery was made, changed or deleted, which each try does.
+    pub webhooks: bool,
 }
 
 impl Topics {
     /// Every topic.
-    pub const ALL: Topics =
-        Topics { events: true, work: true, letters: true, gates: true, processes: true };
+    pub const ALL: Topics = Topics {
+        events: true,
+        work: true,
+        letters: true,
+        gates: true,
+        processes: true,
+        webhooks: true,
+    };
 
     /// Whether anything has changed.
     pub fn any(self) -> bool {
@@ -48,6 +56,7 @@ impl Topics {
             || (self.letters && others.letters)
             || (self.gates && others.gates)
             || (self.processes && others.processes)
+            || (self.webhooks && others.webhooks)
     }
 
     /// What differs between two fingerprints.
@@ -58,6 +67,7 @@ impl Topics {
             letters: before.letters != now.letters,
             gates: before.gates != now.gates,
             processes: before.processes != now.processes,
+            webhooks: before.webhooks != now.webhooks,
         }
     }
 }
@@ -68,13 +78,14 @@ struct Beats(Fingerprint);
 
 impl Beats {
     fn count(&mut self, topics: Topics) {
-        let Fingerprint { events, work, letters, gates, processes } = &mut self.0;
+        let Fingerprint { events, work, letters, gates, processes, webhooks } = &mut self.0;
         for (count, changed) in [
             (events, topics.events),
             (work, topics.work),
             (letters, topics.letters),
             (gates, topics.gates),
             (processes, topics.processes),
+            (webhooks, topics.webhooks),
         ] {
             *count = count.wrapping_add(changed.into());
         }

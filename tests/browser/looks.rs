@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use taskd_testing::{World, eventually};
 
 use crate::browser::Browser;
-use crate::pages::furnish;
+use crate::pages::{allow_webhooks, furnish};
 use crate::people::{ADMIN, PASSWORD};
 
 /// Deque's axe (https://github.com/dequelabs/axe-core), which finds what the Web Content
@@ -60,7 +60,8 @@ fn highest(width: u32) -> f64 {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs services: scripts/test"]
 async fn every_page_can_be_used_by_everybody_and_holds_whatever_text_there_is() {
-    let world = World::new().await;
+    let mut world = World::new().await;
+    allow_webhooks(&mut world);
     let furnished = furnish(&world).await;
     let browser = Browser::start(&furnished.instance.base).await;
     let mut all = Vec::new();
@@ -94,7 +95,7 @@ async fn the_menu_has_every_page_and_stays_open_while_pages_follow() {
     let mut demo = world.start(&["up", "--demo"], &[]);
     demo.wait_for_address("up").await;
     let browser = Browser::start(&demo.api().base).await;
-    for (width, row, menu) in [(1280, 8, 5), (390, 0, 13)] {
+    for (width, row, menu) in [(1280, 8, 6), (390, 0, 14)] {
         browser.resize(width, 800).await;
         browser.open("").await;
         browser.sees("#state", "live").await;

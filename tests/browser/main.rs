@@ -16,3 +16,4 @@ mod pages;
 mod people;
 mod pictures;
 mod tasks;
+mod webhooks;

@@ -1,7 +1,7 @@
 //! Every page there is, with something on it.
 
 use serde_json::json;
-use taskd_testing::{Process, Smtp, Verdict, World, eventually};
+use taskd_testing::{Api, Manner, Process, Receiver, Smtp, Verdict, World, eventually};
 
 use crate::people::Instance;
 
@@ -16,6 +16,36 @@ pub fn hostile() -> Vec<String> {
         "مهمة من اليمين إلى اليسار ١٢٣".to_owned(),
         "👩‍👩‍👧‍👦🏳️‍🌈 z̸̢̛a̴̧̕l̶̨̈́g̵̡̕o̷̧͝ 🧨".to_owned(),
     ]
+}
+
+/// What an instance needs to send webhooks to this machine.
+pub fn allow_webhooks(world: &mut World) {
+    world.set("SECRET_KEY", "0123456789abcdef0123456789abcdef-for-tests");
+    world.set("WEBHOOK_ALLOW", "127.0.0.1");
+}
+
+/// Makes webhooks, and returns the pages of one that fails: its own, and that of a delivery.
+async fn webhooks(api: &Api) -> [String; 2] {
+    let receiver = Receiver::start().await;
+    receiver.set("/hostile", Manner::Status(500));
+    receiver.say("/hostile", &hostile().join("\n"));
+    for (number, description) in hostile().into_iter().enumerate() {
+        let url = format!("https://example.com/{}?{number}", "path/".repeat(number * 40));
+        let filter = json!({ "title": description, "userId": null });
+        let given = json!({ "url": url, "description": description, "filter": filter });
+        api.post("/webhooks", given).await.expect(201);
+    }
+    let given = json!({ "url": receiver.url("/hostile"), "description": hostile().join("\n") });
+    let hook = api.post("/webhooks", given).await.expect(201);
+    api.post("/tasks", json!({ "title": "Told", "userId": 1 })).await.expect(201);
+    let page = format!("/webhooks/{}", hook["id"]);
+    let delivery = eventually("a delivery has failed", || async {
+        let found = api.get(&format!("{page}/deliveries")).await.expect(200);
+        let tried = found["data"].as_array()?.iter().find(|one| one["lastStatus"] == 500)?;
+        tried["id"].as_i64()
+    })
+    .await;
+    [format!("{page}/deliveries/{delivery}"), page]
 }
 
 /// An instance on which each page has something to show.
@@ -58,6 +88,7 @@ pub async fn furnish(world: &World) -> Furnished {
     })
     .await;
     api.post("/effects/email/pause", json!({ "reason": hostile()[0] })).await.expect(200);
+    let [delivery, webhook] = webhooks(api).await;
     let pages = [
         "",
         "/tasks",
@@ -77,6 +108,12 @@ pub async fn furnish(world: &World) -> Furnished {
         &format!("/dead-letters/replays/{}", replay["replay"]["id"]),
         "/effects",
         "/processes",
+        "/webhooks",
+        "/webhooks/new",
+        &webhook,
+        &format!("{webhook}?state=waiting"),
+        &format!("{webhook}/edit"),
+        &delivery,
         "/audit",
         "/doctor",
         "/configuration",

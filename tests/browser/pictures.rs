@@ -3,9 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
-use taskd_testing::{Smtp, Verdict, World, eventually};
+use taskd_testing::{Api, Manner, Receiver, Smtp, Verdict, World, eventually};
 
 use crate::browser::Browser;
+use crate::pages::allow_webhooks;
 use crate::people::{ADMIN, Instance, PASSWORD};
 
 /// What the tasks in the pictures are called.
@@ -33,7 +34,8 @@ const AN_HOUR: &str = "
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs services: scripts/test"]
 async fn pictures() {
-    let world = World::new().await;
+    let mut world = World::new().await;
+    allow_webhooks(&mut world);
     // Without a folder it only shows that they can be taken.
     let folder = std::env::var("CONSOLE_PICTURES").map_or(world.directory.clone(), PathBuf::from);
     let smtp = Smtp::start().await;
@@ -50,12 +52,15 @@ async fn pictures() {
         api.post("/tasks", given).await.expect(201);
     }
     smtp.wait_for(TITLES.len()).await;
+    let receiver = Receiver::start().await;
+    let hooks = webhooks(api, &receiver).await;
     smtp.set(Verdict::DeferFirst(usize::MAX));
     let mut task = Value::Null;
     for title in ["Water the tomatoes", "Return the ladder", "Paint the fence"] {
         task = api.task(title, Some(instance.member)).await["id"].take();
     }
     let letters = api.letters(3).await;
+    let delivery = failed(api, &hooks).await;
     let [event, group, letter] =
         ["eventId", "fingerprint", "id"].map(|name| letters[0][name].as_str().unwrap());
 
@@ -78,6 +83,10 @@ async fn pictures() {
         ("letter-edit", format!("/dead-letters/letters/{letter}/edit")),
         ("effects", "/effects".to_owned()),
         ("processes", "/processes".to_owned()),
+        ("webhooks", "/webhooks".to_owned()),
+        ("webhook-new", "/webhooks/new".to_owned()),
+        ("webhook", hooks),
+        ("delivery", delivery),
         ("audit", "/audit".to_owned()),
         ("doctor", "/doctor".to_owned()),
         ("configuration", "/configuration".to_owned()),
@@ -111,6 +120,44 @@ async fn pictures() {
     browser.resize(390, 844).await;
     browser.open("/board").await;
     take(&browser, &folder, "board-narrow").await;
+}
+
+/// Makes webhooks, and returns the page of one that fails from now on.
+async fn webhooks(api: &Api, receiver: &Receiver) -> String {
+    let mut page = String::new();
+    for (path, description, more) in [
+        ("/hooks/calendar", "The calendar of the house", json!({ "filter": { "categoryId": 1 } })),
+        (
+            "/hooks/invoices",
+            "Invoices",
+            json!({ "eventTypes": ["TASK_UPDATED"], "enabled": false }),
+        ),
+        (
+            "/hooks/chat",
+            "New and changed tasks in the chat",
+            json!({ "rate": "60/1m", "ordered": true }),
+        ),
+    ] {
+        let mut given = json!({ "url": receiver.url(path), "description": description });
+        given.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        page = format!("/webhooks/{}", api.post("/webhooks", given).await.expect(201)["id"]);
+    }
+    let since = json!({ "since": "2020-01-01T00:00:00Z" });
+    api.post(&format!("{page}/replay-history"), since).await.expect(200);
+    receiver.wait_for("/hooks/chat", TITLES.len()).await;
+    receiver.set("/hooks/chat", Manner::Status(503));
+    receiver.say("/hooks/chat", "The chat is being updated. Come back in a few minutes.");
+    page
+}
+
+/// The page of a delivery to this webhook that was tried twice.
+async fn failed(api: &Api, page: &str) -> String {
+    eventually("a delivery was tried twice", || async {
+        let found = api.get(&format!("{page}/deliveries")).await.expect(200);
+        let tried = found["data"].as_array()?.iter().find(|one| one["attempts"] == 2)?;
+        Some(format!("{page}/deliveries/{}", tried["id"]))
+    })
+    .await
 }
 
 /// Replays the letters of a cause that is mended, with a picture of the dry run, of the replay once

@@ -34,6 +34,9 @@ async fn each_page_names_the_methods_that_it_takes() {
         ("PATCH", "/console/tasks/1", "GET, HEAD, POST"),
         ("DELETE", "/console/sign-in", "GET, HEAD, POST"),
         ("GET", "/console/effects/email/pause", "POST"),
+        ("DELETE", "/console/webhooks/1", "GET, HEAD, POST"),
+        ("POST", "/console/webhooks/1/deliveries/1", "GET, HEAD"),
+        ("GET", "/console/webhooks/1/ping", "POST"),
         ("PUT", "/console/sign-out", "POST"),
     ] {
         let response = sent(&visitor, method, path).await;
@@ -57,6 +60,8 @@ async fn what_is_no_page_is_a_page_that_says_so_and_a_slash_too_many_leads_on() 
         ("PUT", "/console/nothing", 404),
         ("GET", "/console/tasks/1/nothing", 404),
         ("GET", "/console/tasks/x", 404),
+        ("GET", "/console/webhooks/x", 404),
+        ("GET", "/console/webhooks/1/deliveries/x", 404),
         ("GET", "/console/live/x", 404),
         ("GET", "/console/assets/nothing", 404),
         ("GET", "/console/%ff", 404),

@@ -28,6 +28,7 @@ mod console;
 mod console_pages;
 mod console_edges;
 mod console_letters;
+mod console_webhooks;
 mod contract_broker;
 mod contract_cache;
 mod contract_limiter;

@@ -9,8 +9,14 @@ use taskd::store::{PostgresUrl, Store};
 
 use taskd_testing::World;
 
-const NOTHING: Topics =
-    Topics { events: false, work: false, letters: false, gates: false, processes: false };
+const NOTHING: Topics = Topics {
+    events: false,
+    work: false,
+    letters: false,
+    gates: false,
+    processes: false,
+    webhooks: false,
+};
 
 fn pulse(world: &World, shutdown: &Shutdown) -> Pulse {
     let url = PostgresUrl::parse(world.database_url(), &Tls::default()).unwrap();
@@ -43,6 +49,7 @@ async fn each_change_is_told_under_its_topic_alone() {
     let letters = Topics { letters: true, ..NOTHING };
     let gates = Topics { gates: true, ..NOTHING };
     let processes = Topics { processes: true, ..NOTHING };
+    let webhooks = Topics { webhooks: true, ..NOTHING };
     for (change, topic) in [
         (&*event(20), events),
         // Its transaction began before, and ends after.
@@ -93,6 +100,22 @@ async fn each_change_is_told_under_its_topic_alone() {
         ("UPDATE processes SET in_hand = 1", processes),
         ("UPDATE processes SET seen_at = now() - interval '20 s'", processes),
         ("DELETE FROM processes", processes),
+        // A connection counts what it did when it is idle for the next time, or is told to.
+        (
+            "SELECT pg_stat_force_next_flush();
+             INSERT INTO webhooks (url, secret, since_seq) VALUES ('https://example.com', '', 0)",
+            webhooks,
+        ),
+        (
+            "SELECT pg_stat_force_next_flush();
+             INSERT INTO webhook_deliveries (webhook_id, event_id, state, due_at)
+             SELECT id, gen_random_uuid(), 'pending', now() FROM webhooks",
+            webhooks,
+        ),
+        (
+            "SELECT pg_stat_force_next_flush(); UPDATE webhook_deliveries SET state = 'done'",
+            webhooks,
+        ),
     ] {
         db.run(change).await;
         assert_eq!(changed(&mut watching).await, topic, "{change}");

@@ -15,6 +15,9 @@ pub(super) const FORM: &str = "taskd_form";
 /// A line to be shown once on the next page.
 pub(super) const NOTE: &str = "taskd_note";
 
+/// A secret to be shown once on the next page.
+pub(super) const SECRET: &str = "taskd_secret";
+
 /// How long a line waits to be shown: longer than any redirect takes.
 const NOTE_SECONDS: i64 = 30;
 
@@ -52,6 +55,14 @@ pub(super) fn note(request: &HttpRequest, line: &str) -> Cookie<'static> {
     let line = super::client::segment(line);
     let mut cookie = cookie(request, NOTE, line);
     cookie.set_max_age(time::Duration::seconds(NOTE_SECONDS));
+    cookie
+}
+
+/// A secret for this page alone. The page may fail, and be asked for again within a minute.
+pub(super) fn secret(request: &HttpRequest, page: &str, secret: &str) -> Cookie<'static> {
+    let mut cookie = cookie(request, SECRET, super::client::segment(secret));
+    cookie.set_path(page.to_owned());
+    cookie.set_max_age(time::Duration::minutes(1));
     cookie
 }
 

@@ -50,6 +50,12 @@ impl Form {
         found.map_or("", |(_, value)| value.as_str())
     }
 
+    /// What each field of this name says, such as each box that is ticked.
+    pub(super) fn texts(&self, name: &str) -> Vec<String> {
+        let named = self.0.iter().filter(|(field, _)| field == name);
+        named.map(|(_, value)| value.clone()).collect()
+    }
+
     /// Whether a box is ticked, or a button of this name was pressed.
     pub(super) fn has(&self, name: &str) -> bool {
         self.0.iter().any(|(field, _)| field == name)

@@ -25,6 +25,7 @@ pub(super) enum Place {
     DeadLetters,
     Effects,
     Processes,
+    Webhooks,
     Audit,
     Doctor,
     Configuration,
@@ -47,7 +48,7 @@ enum For {
 const IN_A_ROW: usize = 8;
 
 impl Place {
-    const ALL: [Place; 14] = [
+    const ALL: [Place; 15] = [
         Place::Overview,
         Place::Demo,
         Place::Tasks,
@@ -56,6 +57,7 @@ impl Place {
         Place::DeadLetters,
         Place::Effects,
         Place::Processes,
+        Place::Webhooks,
         Place::Audit,
         Place::Doctor,
         Place::Configuration,
@@ -74,6 +76,7 @@ impl Place {
             Place::DeadLetters => ("/dead-letters", "Dead letters", For::Operators),
             Place::Effects => ("/effects", "Effects", For::Operators),
             Place::Processes => ("/processes", "Processes", For::Operators),
+            Place::Webhooks => ("/webhooks", "Webhooks", For::Everybody),
             Place::Audit => ("/audit", "Audit", For::Operators),
             Place::Doctor => ("/doctor", "Doctor", For::Operators),
             Place::Configuration => ("/configuration", "Configuration", For::Operators),
@@ -97,7 +100,8 @@ impl Place {
     fn is_used_often(self) -> bool {
         !matches!(
             self,
-            Place::Audit
+            Place::Webhooks
+                | Place::Audit
                 | Place::Doctor
                 | Place::Configuration
                 | Place::Users

@@ -67,6 +67,7 @@ impl Asked {
             letters: has("letters"),
             gates: has("gates"),
             processes: has("processes"),
+            webhooks: has("webhooks"),
         }
     }
 }

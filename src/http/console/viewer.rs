@@ -11,7 +11,7 @@ use percent_encoding::percent_decode_str;
 use serde::Deserialize;
 
 use super::client::{Api, Client};
-use super::cookies::{self, FORM, NOTE, SESSION};
+use super::cookies::{self, FORM, NOTE, SECRET, SESSION};
 use super::form;
 use super::problem::Problem;
 use super::{InDemo, ROOT};
@@ -138,6 +138,23 @@ impl Viewer {
     /// The text in this part of the path, as the API takes it in a path.
     pub(super) fn segment(&self, name: &str) -> String {
         super::client::segment(self.text(name))
+    }
+
+    /// Sends the browser to another page, which shows a secret once ([`Viewer::secret`]).
+    pub(super) fn go_with_secret(&self, page: &str, note: &str, secret: &str) -> HttpResponse {
+        let mut response = self.go(page, note);
+        // The only way to fail is a value that no header can have, and this one is encoded.
+        let _ = response.add_cookie(&cookies::secret(&self.request, inside(page), secret));
+        response
+    }
+
+    /// The secret that was left for this page. Once the page is answered, it is gone.
+    pub(super) fn secret(&mut self, page: &str) -> Option<String> {
+        let secret = cookies::read(&self.request, SECRET)?;
+        let mut gone = cookies::gone(&self.request, SECRET);
+        gone.set_path(page.to_owned());
+        self.cookies.push(gone);
+        Some(percent_decode_str(&secret).decode_utf8_lossy().into_owned())
     }
 
     /// Sends the browser to another page, with a line for it.

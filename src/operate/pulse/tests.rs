@@ -24,8 +24,14 @@ fn events(events: i64) -> Result<Fingerprint, StoreError> {
     Ok(Fingerprint { events, ..Fingerprint::default() })
 }
 
-const EVENTS: Topics =
-    Topics { events: true, work: false, letters: false, gates: false, processes: false };
+const EVENTS: Topics = Topics {
+    events: true,
+    work: false,
+    letters: false,
+    gates: false,
+    processes: false,
+    webhooks: false,
+};
 
 #[tokio::test]
 async fn each_subscriber_hears_of_each_change_once_and_of_several_together() {

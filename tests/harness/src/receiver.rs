@@ -66,6 +66,8 @@ struct State {
     /// How many requests are being handled, and how many were at most.
     under_way: usize,
     most_under_way: usize,
+    /// What is said with a status, where it is not `okay`.
+    answers: HashMap<String, String>,
 }
 
 /// The endpoint, one for each path. It stops with the test's runtime.
@@ -105,6 +107,11 @@ impl Receiver {
     /// What the endpoint does from now on, if it is not to answer 200.
     pub fn set(&self, path: &str, manner: Manner) {
         self.state.lock().unwrap().manners.insert(path.to_owned(), manner);
+    }
+
+    /// What the endpoint says with a status from now on.
+    pub fn say(&self, path: &str, text: &str) {
+        self.state.lock().unwrap().answers.insert(path.to_owned(), text.to_owned());
     }
 
     /// What came to an endpoint.
@@ -150,6 +157,11 @@ async fn listen(listener: TcpListener, receiver: Receiver) {
 /// How often is looked whether connections are refused.
 const LOOK: Duration = Duration::from_millis(50);
 
+/// The path in the first line of a request.
+fn path_of(line: &str) -> &str {
+    line.split(' ').nth(1).unwrap_or("/")
+}
+
 async fn serve(stream: TcpStream, state: Arc<Mutex<State>>) -> std::io::Result<()> {
     stream.set_nodelay(true)?;
     let mut stream = BufReader::new(stream);
@@ -161,7 +173,7 @@ async fn serve(stream: TcpStream, state: Arc<Mutex<State>>) -> std::io::Result<(
         if state.lock().unwrap().refuses {
             return Ok(());
         }
-        let path = line.split(' ').nth(1).unwrap_or("/").to_owned();
+        let path = path_of(&line).to_owned();
         let mut headers = HashMap::new();
         loop {
             let mut line = String::new();
@@ -187,7 +199,8 @@ async fn serve(stream: TcpStream, state: Arc<Mutex<State>>) -> std::io::Result<(
             state.most_under_way = state.most_under_way.max(state.under_way);
             manner
         };
-        let answered = answer(&mut stream, manner).await;
+        let text = state.lock().unwrap().answers.get(path_of(&line)).cloned();
+        let answered = answer(&mut stream, manner, text.as_deref().unwrap_or("okay")).await;
         state.lock().unwrap().under_way -= 1;
         if !answered? {
             return Ok(());
@@ -195,10 +208,16 @@ async fn serve(stream: TcpStream, state: Arc<Mutex<State>>) -> std::io::Result<(
     }
 }
 
-/// Answers; returns whether the connection stays.
-async fn answer(stream: &mut BufReader<TcpStream>, manner: Manner) -> std::io::Result<bool> {
+/// Answers, with this text if it is with a status; returns whether the connection stays.
+async fn answer(
+    stream: &mut BufReader<TcpStream>,
+    manner: Manner,
+    text: &str,
+) -> std::io::Result<bool> {
     let (head, body) = match manner {
-        Manner::Status(status) => (format!("{status} x\r\nContent-Length: 4\r\n"), "okay"),
+        Manner::Status(status) => {
+            (format!("{status} x\r\nContent-Length: {}\r\n", text.len()), text)
+        }
         Manner::Busy(seconds) => {
             (format!("503 x\r\nRetry-After: {seconds}\r\nContent-Length: 0\r\n"), "")
         }

@@ -6,6 +6,7 @@ mod events;
 mod event;
 mod letters;
 mod operate;
+mod webhooks;
 mod people;
 
 use actix_web::web::{self, ServiceConfig};
@@ -21,6 +22,7 @@ pub(super) fn routes(config: &mut ServiceConfig) {
         .configure(event::routes)
         .configure(letters::routes)
         .configure(operate::routes)
+        .configure(webhooks::routes)
         .configure(people::routes)
         .default_service(web::to(nothing_here));
 }

@@ -10,7 +10,17 @@ pub(in crate::http::console) type Choice = (String, String);
 
 /// A field for a line of text.
 pub(in crate::http::console) fn input(
+    about: (&str, &str, &str),
+    value: &str,
+    problem: Option<&Problem>,
+) -> Markup {
+    hinted_input(about, "", value, problem)
+}
+
+/// The same with a hint at what may be written there.
+pub(in crate::http::console) fn hinted_input(
     (kind, name, label): (&str, &str, &str),
+    hint: &str,
     value: &str,
     problem: Option<&Problem>,
 ) -> Markup {
@@ -18,7 +28,31 @@ pub(in crate::http::console) fn input(
     html! {
         label { (label)
             input type=(kind) name=(name) value=(value) aria-invalid=[wrong.map(|_| "true")];
+            @if !hint.is_empty() { span.faint { (hint) } }
             (said(wrong))
+        }
+    }
+}
+
+/// A box to be ticked.
+pub(in crate::http::console) fn tick(name: &str, label: &str, is_ticked: bool) -> Markup {
+    html! {
+        label.tick { input type="checkbox" name=(name) value="yes" checked[is_ticked]; (label) }
+    }
+}
+
+/// Fields that belong together, and what the API said of all of them.
+pub(in crate::http::console) fn group(
+    (name, legend): (&str, &str),
+    fields: &Markup,
+    problem: Option<&Problem>,
+) -> Markup {
+    let wrong = problem.and_then(|problem| problem.about(name));
+    html! {
+        fieldset {
+            legend { (legend) }
+            (said(wrong))
+            (fields)
         }
     }
 }

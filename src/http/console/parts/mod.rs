@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 pub(super) use chart::{Line, chart};
-pub(super) use fields::{Choice, area, choice, input, time_input};
+pub(super) use fields::{Choice, area, choice, group, hinted_input, input, tick, time_input};
 pub(super) use table::{Row, table};
 
 use super::client::{Query, target};
@@ -52,7 +52,12 @@ pub(super) fn copied(text: &str) -> Markup {
 
 /// A word in a colour that says how it stands.
 pub(super) fn badge(word: &str) -> Markup {
-    html! { span class={ "badge " (tone(word)) } { (word) } }
+    toned(word, tone(word))
+}
+
+/// A word in the colour of this tone.
+pub(super) fn toned(word: &str, tone: &str) -> Markup {
+    html! { span class={ "badge " (tone) } { (word) } }
 }
 
 /// How it stands with what has this state or outcome: `good`, `warn`, `bad`, or nothing to say.

@@ -36,7 +36,8 @@ struct Category {
 
 /// The names of the users and categories that tasks refer to: of the first hundred of each.
 /// Members see no users but themselves.
-struct Names {
+#[derive(Default)]
+pub(super) struct Names {
     users: Vec<Person>,
     categories: Vec<Category>,
 }
@@ -45,7 +46,7 @@ struct Names {
 const MOST: &str = "100";
 
 impl Names {
-    async fn load(viewer: &Viewer) -> Result<Names, Problem> {
+    pub(super) async fn load(viewer: &Viewer) -> Result<Names, Problem> {
         let users = async {
             match viewer.is_operator() {
                 true => viewer.client.get("/users", &[("limit", MOST)]).await,
@@ -61,7 +62,7 @@ impl Names {
         Ok(Names { users: users.data, categories: categories.data })
     }
 
-    fn user(&self, id: Option<i64>) -> Markup {
+    pub(super) fn user(&self, id: Option<i64>) -> Markup {
         let found = self.users.iter().find(|user| Some(user.id) == id);
         match (found, id) {
             (Some(user), _) => html! { bdi { (user.name()) } },
@@ -80,12 +81,12 @@ impl Names {
     }
 
     /// The users to choose from, after a choice with this name for none.
-    fn user_choices(&self, none: &str) -> Vec<Choice> {
+    pub(super) fn user_choices(&self, none: &str) -> Vec<Choice> {
         let users = self.users.iter().map(|user| (user.id.to_string(), user.name().to_owned()));
         std::iter::once((String::new(), none.to_owned())).chain(users).collect()
     }
 
-    fn category_choices(&self, none: &str) -> Vec<Choice> {
+    pub(super) fn category_choices(&self, none: &str) -> Vec<Choice> {
         let categories = self.categories.iter();
         let categories =
             categories.map(|category| (category.id.to_string(), category.name.clone()));
@@ -94,7 +95,7 @@ impl Names {
 }
 
 /// The statuses to choose from.
-fn status_choices() -> Vec<Choice> {
+pub(super) fn status_choices() -> Vec<Choice> {
     Status::ALL.map(|status| (status.as_str().to_owned(), status.as_str().to_owned())).to_vec()
 }
 
