@@ -20,9 +20,9 @@ CREATE TABLE webhooks (
     enabled          boolean     NOT NULL DEFAULT true,
     -- Why it is not enabled.
     disabled_reason  text        CHECK (disabled_reason IN ('by-request', 'gone', 'failing')),
-    -- Sealed; the secret before is signed with, too, until a time.
+    -- Sealed; those before, the newest first, are signed with, too, until a time.
     secret           bytea       NOT NULL,
-    old_secret       bytea,
+    old_secrets      bytea[]     NOT NULL DEFAULT '{}',
     old_secret_until timestamptz,
     -- Events with a higher number are for it.
     since_seq        bigint      NOT NULL,

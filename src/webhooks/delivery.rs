@@ -98,7 +98,7 @@ impl Sender {
         let keyring = self.keyring.as_ref().ok_or(Unsent::NoSecret)?;
         let open = |sealed: &Vec<u8>| keyring.open(row.webhook_id, sealed);
         let mut secrets: Vec<SigningSecret> = vec![open(&row.secret).ok_or(Unsent::NoSecret)?];
-        secrets.extend(row.old_secret.as_ref().and_then(open));
+        secrets.extend(row.old_secrets.iter().filter_map(open));
         let body = match row.conceals.then(|| concealed(event)).flatten() {
             Some(event) => publisher::copy_of(&event).body,
             None => publisher::copy_of(event).body,

@@ -109,8 +109,8 @@ impl Keyring {
     fn again(&self, row: &SealedRow) -> Option<SealedRow> {
         let again = |sealed: &Vec<u8>| Some(self.seal(row.id, &self.open(row.id, sealed)?));
         // An old secret that nobody can open is of no use, and ends by itself.
-        let old_secret = row.old_secret.as_ref().and_then(again);
-        Some(SealedRow { id: row.id, secret: again(&row.secret)?, old_secret })
+        let old_secrets = row.old_secrets.iter().filter_map(again).collect();
+        Some(SealedRow { id: row.id, secret: again(&row.secret)?, old_secrets })
     }
 }
 
@@ -132,10 +132,10 @@ mod tests {
         assert_eq!(opened(&both, 7), Some(secret.bytes().to_vec()));
         let new: Keyring = second.parse().unwrap();
         assert_eq!(opened(&new, 7), None);
-        let row = SealedRow { id: 7, secret: sealed.clone(), old_secret: Some(sealed.clone()) };
+        let row = SealedRow { id: 7, secret: sealed.clone(), old_secrets: vec![sealed.clone()] };
         let again = both.again(&row).unwrap();
         assert_eq!(new.open(7, &again.secret).unwrap().bytes(), secret.bytes());
-        assert!(again.old_secret.is_some() && new.again(&row).is_none());
+        assert!(again.old_secrets.len() == 1 && new.again(&row).is_none());
         assert_eq!(format!("{new:?}"), "***");
     }
 

@@ -38,6 +38,9 @@ pub struct DeliveryRow {
     /// How often it was begun since its schedule began.
     #[diesel(sql_type = Integer)]
     pub attempt: i32,
+    /// How often it was ever taken.
+    #[diesel(sql_type = BigInt)]
+    pub lease: i64,
     /// When it may be taken next.
     #[diesel(sql_type = Timestamptz)]
     pub due_at: DateTime<Utc>,
@@ -55,7 +58,7 @@ pub struct DeliveryRow {
 fn select(condition: &str) -> String {
     format!(
         "SELECT d.id, d.event_id, e.type, e.subject_kind, e.task_id AS subject_id, e.task_version AS version,
-             d.state, d.attempt, d.due_at, d.attempts, d.created_at, d.settled_at
+             d.state, d.attempt, d.lease, d.due_at, d.attempts, d.created_at, d.settled_at
          FROM webhook_deliveries d LEFT JOIN events e ON e.id = d.event_id WHERE {condition}"
     )
 }

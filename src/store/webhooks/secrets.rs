@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use diesel::prelude::*;
-use diesel::sql_types::{BigInt, Bytea, Nullable};
+use diesel::sql_types::{Array, BigInt, Bytea};
 use diesel_async::AsyncPgConnection;
 
 use crate::store::StoreError;
@@ -18,9 +18,9 @@ pub struct SealedRow {
     /// Its secret.
     #[diesel(sql_type = Bytea)]
     pub secret: Vec<u8>,
-    /// The one before, while it counts.
-    #[diesel(sql_type = Nullable<Bytea>)]
-    pub old_secret: Option<Vec<u8>>,
+    /// Those before, while they count.
+    #[diesel(sql_type = Array<Bytea>)]
+    pub old_secrets: Vec<Vec<u8>>,
 }
 
 /// The secrets of the endpoints after this one, by id, at most `limit`, locked until the end of the
@@ -34,7 +34,7 @@ pub async fn after(
     limit: i64,
 ) -> Result<Vec<SealedRow>, StoreError> {
     let statement = Statement::new(
-        "SELECT id, secret, CASE WHEN old_secret_until > now() THEN old_secret END AS old_secret
+        "SELECT id, secret, CASE WHEN old_secret_until > now() THEN old_secrets ELSE '{}' END AS old_secrets
          FROM webhooks WHERE id > $1 ORDER BY id LIMIT $2 FOR NO KEY UPDATE",
     )
     .bind::<BigInt, _>(id)
@@ -51,16 +51,19 @@ pub async fn replace(
     row: &SealedRow,
 ) -> Result<(), StoreError> {
     let statement =
-        Statement::new("UPDATE webhooks SET secret = $2, old_secret = $3 WHERE id = $1")
+        Statement::new("UPDATE webhooks SET secret = $2, old_secrets = $3 WHERE id = $1")
             .bind::<BigInt, _>(row.id)
             .bind::<Bytea, _>(row.secret.clone())
-            .bind::<Nullable<Bytea>, _>(row.old_secret.clone());
+            .bind::<Array<Bytea>, _>(row.old_secrets.clone());
     statement.execute(connection).await?;
     Ok(())
 }
 
-/// Gives an endpoint another secret; the one it has counts for so long beside it. Returns whether
-/// there is such an endpoint.
+/// How many secrets before the present one count at most.
+const OLD: usize = 4;
+
+/// Gives an endpoint another secret; the one it has, and those that still count, count for so long
+/// beside it. Returns whether there is such an endpoint.
 ///
 /// # Errors
 /// The database fails.
@@ -70,11 +73,12 @@ pub async fn rotate(
     secret: Vec<u8>,
     both: Duration,
 ) -> Result<bool, StoreError> {
-    let statement = Statement::new(
-        "UPDATE webhooks SET old_secret = secret, old_secret_until = now() + $3 * interval '1 ms',
-             secret = $2, updated_at = now()
-         WHERE id = $1",
-    )
+    let statement = Statement::new(format!(
+        "UPDATE webhooks SET
+             old_secrets = (secret || CASE WHEN old_secret_until > now() THEN old_secrets ELSE '{{}}' END)[1:{OLD}],
+             old_secret_until = now() + $3 * interval '1 ms', secret = $2, updated_at = now()
+         WHERE id = $1"
+    ))
     .bind::<BigInt, _>(id)
     .bind::<Bytea, _>(secret)
     .bind::<BigInt, _>(both.as_millis() as i64);

@@ -53,7 +53,7 @@ impl Verdict {
 }
 
 /// How many tries of a delivery are kept.
-const KEPT: usize = 50;
+pub const KEPT: usize = 50;
 
 /// Records tries, each in the delivery's history. One that has succeeded settles the delivery even if
 /// another process has taken it by now, or it was given up: it has happened. One that has not counts

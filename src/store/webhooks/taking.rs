@@ -54,9 +54,9 @@ pub struct TakenRow {
     /// The endpoint's secret, sealed.
     #[diesel(sql_type = Bytea)]
     pub secret: Vec<u8>,
-    /// The one before, while it counts.
-    #[diesel(sql_type = Nullable<Bytea>)]
-    pub old_secret: Option<Vec<u8>>,
+    /// Those before, while they count.
+    #[diesel(sql_type = Array<Bytea>)]
+    pub old_secrets: Vec<Vec<u8>>,
     #[diesel(sql_type = Nullable<Array<BigInt>>)]
     retry_delays: Option<Vec<i64>>,
     /// Since when no delivery has succeeded.
@@ -122,7 +122,7 @@ pub async fn take(
              FROM (SELECT webhook_id, count(*) AS taken FROM picked GROUP BY webhook_id) AS n
              WHERE w.id = n.webhook_id AND w.rate_count IS NOT NULL)
          SELECT taken.webhook_id, taken.id AS delivery_id, taken.event_id, taken.attempt, taken.lease, w.url, w.secret,
-             CASE WHEN w.old_secret_until > now() THEN w.old_secret END AS old_secret, w.retry_delays,
+             CASE WHEN w.old_secret_until > now() THEN w.old_secrets ELSE '{{}}' END AS old_secrets, w.retry_delays,
              w.failing_since, coalesce({VISIBLE}, false) AS visible,
              coalesce(u.role = 'member' AND e.user_before IS DISTINCT FROM w.user_id, false) AS conceals,
              e.id, e.seq, e.type, e.payload::text AS payload, e.occurred_at, e.actor_kind, e.actor_id,

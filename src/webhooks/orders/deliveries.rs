@@ -1,5 +1,7 @@
 //! Deliveries: looked at, and ordered once more.
 
+use std::time::Duration;
+
 use chrono::{DateTime, SubsecRound, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -17,6 +19,8 @@ use crate::webhooks::client::Delivery;
 
 /// The type of what a ping sends.
 pub const PING: &str = "WEBHOOK_PING";
+/// How long an endpoint may take for a ping: less than a request may (`REQUEST_TIMEOUT`).
+const PING_LIMIT: Duration = Duration::from_secs(8);
 /// How many deliveries or events one transaction takes.
 const BATCH: i64 = 1_000;
 
@@ -49,7 +53,7 @@ impl Webhooks {
         let body = encode(PING, &json!({ "webhookId": id }), &metadata);
         let mut keys = vec![self.secret(&sealed)?];
         keys.extend(
-            sealed.old_secret.as_ref().and_then(|old| self.keyring.as_ref()?.open(id, old)),
+            sealed.old_secrets.iter().filter_map(|old| self.keyring.as_ref()?.open(id, old)),
         );
         let delivery =
             Delivery { url: row.url, id: event_id.to_string(), body: body.into(), secrets: keys };
@@ -188,7 +192,8 @@ pub struct Ping {
 impl Ping {
     /// Sends it.
     pub async fn send(self) -> PingView {
-        PingView::of(self.event_id, self.webhooks.client.send(&self.delivery).await)
+        let client = self.webhooks.client.within(PING_LIMIT);
+        PingView::of(self.event_id, client.send(&self.delivery).await)
     }
 }
 

@@ -160,13 +160,21 @@ impl Webhooks {
         by: &Operator,
     ) -> Result<WebhookView, WebhookError> {
         let keyring = self.keyring()?;
-        let row = find(connection, whose, id, true).await?;
-        let secret = SigningSecret::random();
-        secrets::rotate(connection, id, keyring.seal(id, &secret), BOTH_SECRETS).await?;
-        audit(connection, by, "rotate webhook secret", &row, Value::Null).await?;
-        let row = find(connection, whose, id, false).await?;
-        let secret = Some(secret.shown().expose().to_owned());
-        Ok(WebhookView { secret, ..WebhookView::from(row) })
+        let mut refused = None;
+        let rotated = transaction(connection, async |connection| {
+            let rotated = async {
+                let row = find(connection, whose, id, true).await?;
+                let secret = SigningSecret::random();
+                secrets::rotate(connection, id, keyring.seal(id, &secret), BOTH_SECRETS).await?;
+                audit(connection, by, "rotate webhook secret", &row, Value::Null).await?;
+                let row = find(connection, whose, id, false).await?;
+                let secret = Some(secret.shown().expose().to_owned());
+                Ok(WebhookView { secret, ..WebhookView::from(row) })
+            };
+            within(rotated.await, &mut refused)
+        })
+        .await;
+        outcome(rotated, refused)
     }
 
     /// Checks what depends on this process: where it may send. A URL that stays as it is is looked

@@ -137,7 +137,9 @@ impl Webhooks {
                 self.delete(connection, Whose::All, id, by).await?;
                 Report::Deleted(id)
             }
-            Order::RotateSecret { id } => one(self.rotated(connection, id, by).await?),
+            Order::RotateSecret { id } => {
+                one(self.rotate_secret(connection, Whose::All, id, by).await?)
+            }
             Order::Deliveries { id, state, limit } => {
                 let state = match state.as_deref() {
                     None => None,
@@ -196,20 +198,6 @@ impl Webhooks {
         })
         .await;
         outcome(made, refused)
-    }
-
-    async fn rotated(
-        &self,
-        connection: &mut Connection,
-        id: i64,
-        by: &Operator,
-    ) -> Result<WebhookView, WebhookError> {
-        let mut refused = None;
-        let rotated = transaction(connection, async |connection| {
-            within(self.rotate_secret(connection, Whose::All, id, by).await, &mut refused)
-        })
-        .await;
-        outcome(rotated, refused)
     }
 
     async fn rotate_key(

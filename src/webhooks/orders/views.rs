@@ -11,6 +11,7 @@ use crate::domain::rate::Rate;
 use crate::domain::webhook::USUAL_DELAYS;
 use crate::store::webhooks::WebhookRow;
 use crate::store::webhooks::deliveries::DeliveryRow;
+use crate::store::webhooks::settling::KEPT;
 use crate::webhooks::client::{Attempt, Outcome};
 
 /// A webhook. Its secret is shown where it is made, and nowhere else.
@@ -105,7 +106,7 @@ pub struct DeliveryView {
     pub version: Option<i64>,
     /// `pending`, `waiting`, `done` or `failed`.
     pub state: String,
-    /// How many tries it has had; of each that were many, the last fifty are kept.
+    /// How many tries it has had, with one that is under way where there were fifty and more.
     pub attempts: usize,
     /// When the next try is due; null if there is none.
     pub next_try_at: Option<DateTime<Utc>>,
@@ -155,7 +156,10 @@ impl DeliveryView {
             task_id: row.subject_id.filter(|_| is_task),
             version: row.version,
             state: row.state.clone(),
-            attempts: tries.len(),
+            attempts: match tries.len() {
+                KEPT => usize::try_from(row.lease).unwrap_or(KEPT),
+                fewer => fewer,
+            },
             next_try_at: is_open.then_some(row.due_at),
             last_status: last.as_ref().and_then(|last| last.status),
             last_error: last.and_then(|last| last.error),

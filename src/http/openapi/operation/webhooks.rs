@@ -171,7 +171,7 @@ fn delivery() -> Value {
             ("taskId", maybe(number()), "The task it is about."),
             ("version", maybe(number()), "The task's version after the change."),
             ("state", one_of(&states), "`waiting` is for an earlier version of the task."),
-            ("attempts", number(), "How many tries are kept."),
+            ("attempts", number(), "How many tries it has had."),
             (
                 "nextTryAt",
                 maybe(time()),
