@@ -52,6 +52,11 @@ impl WebhookArgs {
         key.expose().parse().map(Some).map_err(wrong)
     }
 
+    /// Checks a key that is given, before anything starts.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        self.keyring(None).map(drop)
+    }
+
     /// For who asks something of webhooks.
     pub fn webhooks(&self, tls: &Tls, data_dir: Option<&Path>) -> anyhow::Result<Webhooks> {
         let reach = Reach::with(self.webhook_allow.clone());

@@ -1,12 +1,12 @@
-//! What statements about deliveries read: little, however many there are.
+//! Statements about deliveries: what they read, and whose record of a try counts.
 
 use std::time::Duration;
 
 use serde_json::json;
 use taskd::ground::tls::Tls;
 use taskd::store::webhooks::settling::{self, Tried, Verdict};
-use taskd::store::webhooks::taking::{self, Room};
-use taskd::store::webhooks::{fan_out, health};
+use taskd::store::webhooks::taking::{self, Room, TakenRow};
+use taskd::store::webhooks::{fan_out, health, history};
 use taskd::store::{PostgresUrl, Store};
 
 use crate::plans::{planned_once, rows_read_of};
@@ -28,6 +28,49 @@ const ROWS: &str = "
 const DUE: &str = "
     INSERT INTO webhook_deliveries (webhook_id, event_id, state, due_at)
     SELECT w.id, gen_random_uuid(), 'pending', now() FROM webhooks w, generate_series(1, 5)";
+
+/// A delivery that was resent while a try was under way, or given up before it was answered.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs services: scripts/test"]
+async fn a_success_settles_a_delivery_and_a_failure_only_that_of_who_holds_the_lease() {
+    let world = World::new().await;
+    let db = world.db().await;
+    db.run(
+        "INSERT INTO webhooks (url, secret, since_seq) VALUES ('https://example.com', '', 0);
+         INSERT INTO webhook_deliveries (webhook_id, event_id, state, due_at)
+         VALUES (1, gen_random_uuid(), 'pending', now());
+         INSERT INTO events (id, task_id, task_version, type, payload, occurred_at)
+         SELECT event_id, 1, 1, 'TASK_CREATED', '{}', now() FROM webhook_deliveries",
+    )
+    .await;
+    let url = PostgresUrl::parse(world.database_url(), &Tls::default()).unwrap();
+    let store = Store::new(&url, 1).unwrap();
+    let mut connection = store.connection().await.unwrap();
+    let room = Room { trusted: 9, doubtful: 9, endpoints: vec![], lease: Duration::from_secs(40) };
+    let first = taking::take(&mut connection, &room).await.unwrap().remove(0);
+    assert!(history::resend(&mut connection, 1, first.delivery_id).await.unwrap());
+    let second = taking::take(&mut connection, &room).await.unwrap().remove(0);
+    assert_eq!((first.attempt, second.attempt), (1, 1), "its schedule begins anew");
+    let mut settle = async |row: &TakenRow, verdict, status: u16| {
+        let tried = Tried {
+            webhook_id: row.webhook_id,
+            delivery_id: row.delivery_id,
+            lease: row.lease,
+            verdict,
+            record: json!({ "status": status }),
+        };
+        settling::settle(&mut connection, &[tried]).await.unwrap();
+        let sql = "SELECT state, jsonb_array_length(attempts) AS tries FROM webhook_deliveries";
+        let row = db.rows(sql).await.remove(0);
+        (row["state"].as_str().unwrap().to_owned(), row["tries"].as_i64().unwrap())
+    };
+    // The failure of the first try says nothing of the second one; each is in the history.
+    assert_eq!(settle(&first, Verdict::Failed, 500).await, ("pending".to_owned(), 1));
+    assert_eq!(settle(&second, Verdict::Failed, 500).await, ("failed".to_owned(), 2));
+    // An answer that is late has come all the same, and nothing undoes it.
+    assert_eq!(settle(&first, Verdict::Done, 200).await, ("done".to_owned(), 3));
+    assert_eq!(settle(&second, Verdict::Failed, 500).await, ("done".to_owned(), 4));
+}
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs services: scripts/test"]

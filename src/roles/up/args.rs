@@ -122,6 +122,7 @@ impl Args {
         let simulation = self.simulation.clone().checked()?;
         let redis_url = self.cache.url(&tls)?;
         self.broker.topology()?;
+        self.webhooks.check()?;
         self.telemetry.start(&tls)?;
         let address = self.api.http.address();
         // On an address that others can reach, requests need a token.

@@ -55,10 +55,10 @@ impl Verdict {
 /// How many tries of a delivery are kept.
 pub const KEPT: usize = 50;
 
-/// Records tries, each in the delivery's history. One that has succeeded settles the delivery even if
-/// another process has taken it by now, or it was given up: it has happened. One that has not counts
-/// only for who holds the lease. Where a delivery keeps an order and is settled, the next one is
-/// pending.
+/// Records tries, each in the delivery's history. One that has succeeded settles the delivery even
+/// if another process has taken it by now, or it was given up: it has happened. One that has not
+/// counts only for who holds the lease. Where a delivery keeps an order and is settled, the next one
+/// is pending.
 ///
 /// # Errors
 /// The database fails.
