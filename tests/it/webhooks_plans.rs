@@ -9,7 +9,7 @@ use taskd::store::webhooks::taking::{self, Room, TakenRow};
 use taskd::store::webhooks::{fan_out, health, history};
 use taskd::store::{PostgresUrl, Store};
 
-use crate::plans::{planned_once, rows_read_of};
+use crate::plans::rows_read_of;
 use taskd_testing::World;
 
 /// Webhooks with a long past and a long future: done deliveries, and some that are due much later.
@@ -77,11 +77,19 @@ async fn a_success_settles_a_delivery_and_a_failure_only_that_of_who_holds_the_l
 async fn what_is_due_is_taken_and_settled_without_reading_what_is_not() {
     let world = World::new().await;
     let db = world.db().await;
-    db.run(ROWS).await;
-    db.run("VACUUM ANALYZE webhook_deliveries").await;
     let url = PostgresUrl::parse(world.database_url(), &Tls::default()).unwrap();
     let store = Store::new(&url, 1).unwrap();
     let mut connection = store.connection().await.unwrap();
+    // What was planned for a table without rows must not be what reads one with many, which nobody
+    // has analyzed yet.
+    let room = Room { trusted: 9, doubtful: 9, endpoints: vec![], lease: Duration::from_secs(40) };
+    for _ in 0..12 {
+        taking::take(&mut connection, &room).await.unwrap();
+        settling::settle(&mut connection, &[]).await.unwrap();
+        fan_out::deliver(&mut connection, &[]).await.unwrap();
+        fan_out::release(&mut connection).await.unwrap();
+    }
+    db.run(ROWS).await;
     let shares = (1..=10).map(|id| (id, 32, false)).collect();
     let room =
         Room { trusted: 200, doubtful: 100, endpoints: shares, lease: Duration::from_secs(40) };
@@ -108,7 +116,6 @@ async fn what_is_due_is_taken_and_settled_without_reading_what_is_not() {
         health::note(&mut connection, 1, true).await.unwrap();
         fan_out::release(&mut connection).await.unwrap();
     }
-    assert!(planned_once(&mut connection).await >= 3);
     let done = "SELECT count(*) FROM webhook_deliveries WHERE attempts <> '[]'";
     assert_eq!(db.number(done).await, 12 * 60);
 }

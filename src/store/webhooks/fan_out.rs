@@ -85,8 +85,9 @@ pub async fn deliver(
 ) -> Result<usize, StoreError> {
     let source = "unnest($1) WITH ORDINALITY AS i (id, place)
          JOIN events e ON e.id = i.id JOIN webhooks w ON w.enabled AND e.seq > w.since_seq";
-    let statement =
-        Statement::new(insert(source, "place")).bind::<Array<SqlUuid>, _>(events.to_vec());
+    let statement = Statement::new(insert(source, "place"))
+        .planned_for_its_values()
+        .bind::<Array<SqlUuid>, _>(events.to_vec());
     Ok(statement.execute(connection).await?)
 }
 
@@ -138,7 +139,8 @@ pub async fn release(connection: &mut AsyncPgConnection) -> Result<usize, StoreE
                  SELECT FROM webhook_deliveries p
                  WHERE p.webhook_id = d.webhook_id AND p.ordered_by = d.ordered_by
                      AND p.state IN ('pending', 'waiting') AND p.id < d.id))",
-    );
+    )
+    .planned_for_its_values();
     Ok(statement.execute(connection).await?)
 }
 

@@ -1,4 +1,7 @@
 //! Webhooks, and what is delivered to them.
+//!
+//! A table of deliveries grows from nothing to a million rows within minutes. A plan that was made
+//! for the empty table reads all of them, so what is done often is planned each time it is done.
 
 pub mod counts;
 pub mod deliveries;

@@ -57,8 +57,8 @@ pub const KEPT: usize = 50;
 
 /// Records tries, each in the delivery's history. One that has succeeded settles the delivery even
 /// if another process has taken it by now, or it was given up: it has happened. One that has not
-/// counts only for who holds the lease. Where a delivery keeps an order and is settled, the next one
-/// is pending.
+/// counts only for who holds the lease. Where a delivery keeps an order and is settled, the next
+/// one is pending.
 ///
 /// # Errors
 /// The database fails.
@@ -90,6 +90,7 @@ pub async fn settle(connection: &mut AsyncPgConnection, tried: &[Tried]) -> Resu
              AND d.webhook_id = s.webhook_id AND d.id = next.id AND d.state = 'waiting'",
         arrays = unseen(1..=6)
     ))
+    .planned_for_its_values()
     .bind::<Array<BigInt>, _>(tried.iter().map(|t| t.webhook_id).collect::<Vec<_>>())
     .bind::<Array<BigInt>, _>(tried.iter().map(|t| t.delivery_id).collect::<Vec<_>>())
     .bind::<Array<BigInt>, _>(tried.iter().map(|t| t.lease).collect::<Vec<_>>())

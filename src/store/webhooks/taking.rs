@@ -134,6 +134,7 @@ pub async fn take(
         trusted = picked("NOT doubtful", 1),
         doubtful = picked("doubtful", 3),
     ))
+    .planned_for_its_values()
     .bind::<BigInt, _>(i64::from(room.trusted))
     .bind::<BigInt, _>(room.lease.as_millis() as i64)
     .bind::<BigInt, _>(i64::from(room.doubtful))
