@@ -20,6 +20,8 @@ use crate::store::webhooks::settling::{self, Tried};
 use crate::store::webhooks::{fan_out, taking};
 use crate::store::{Store, StoreError};
 
+/// How often is looked whether there is an endpoint.
+const WITHOUT_ENDPOINTS: Duration = Duration::from_secs(1);
 /// How often is looked for deliveries that have become due.
 const EVERY: Duration = Duration::from_millis(250);
 /// How often it is said that nothing can be sent.
@@ -79,14 +81,14 @@ impl Dispatcher {
         let mut backoff = Backoff::default();
         while !shutdown.stopped() {
             let pause = match self.take().await {
-                Ok(0) => {
+                Ok(taken) => {
                     backoff.reset();
-                    EVERY
-                }
-                Ok(_) => {
-                    backoff.reset();
-                    // What was taken may not be all there is.
-                    GATHERED
+                    match taken {
+                        None => WITHOUT_ENDPOINTS,
+                        Some(0) => EVERY,
+                        // What was taken may not be all there is.
+                        Some(_) => GATHERED,
+                    }
                 }
                 Err(error) => {
                     if !matches!(error, StoreError::Unavailable(_)) {
@@ -134,11 +136,16 @@ impl Dispatcher {
         }
     }
 
-    /// Takes what is due and there is room for. Returns how many deliveries that are.
-    async fn take(&self) -> Result<usize, StoreError> {
+    /// Takes what is due and there is room for. Returns how many deliveries that are; `None` if there
+    /// is no endpoint.
+    async fn take(&self) -> Result<Option<usize>, StoreError> {
         let Room { trusted, doubtful, endpoints } = self.0.windows().room();
         if trusted == 0 {
-            return Ok(0);
+            return Ok(Some(0));
+        }
+        let mut connection = self.0.store.connection().await?;
+        if !fan_out::any_enabled(&mut connection).await? {
+            return Ok(None);
         }
         let small = |number: usize| i32::try_from(number).unwrap_or(i32::MAX);
         let share = |share: Share| (share.id, small(share.most), share.doubtful);
@@ -148,13 +155,13 @@ impl Dispatcher {
             endpoints: endpoints.into_iter().map(share).collect(),
             lease: LEASE,
         };
-        let taken = taking::take(&mut *self.0.store.connection().await?, &room).await?;
+        let taken = taking::take(&mut connection, &room).await?;
         let count = taken.len();
         for row in taken {
             self.0.windows().begin(row.webhook_id);
             tokio::spawn(Arc::clone(&self.0).deliver(row));
         }
-        Ok(count)
+        Ok(Some(count))
     }
 }
 

@@ -231,7 +231,10 @@ pub(super) async fn audit(
 }
 
 /// Ends a transaction, keeping why its order was refused.
-pub(super) fn within<T>(
+///
+/// # Errors
+/// The database fails, or the order was refused.
+pub fn within<T>(
     answer: Result<T, WebhookError>,
     refused: &mut Option<WebhookError>,
 ) -> Result<T, crate::store::StoreError> {

@@ -14,6 +14,7 @@ use crate::webhooks::keyring::Keyring;
 
 pub use change::{Change, MEMBERS, Wrong, event_types, types};
 pub use deliveries::Replayed;
+pub use endpoints::within;
 pub use order::{WebhookOrder, WebhookReport};
 pub use views::{AttemptView, DeliveryView, PingView, WebhookView};
 

@@ -22,7 +22,7 @@ use crate::http::route::{Need, Route};
 use crate::http::routes::operator::OperatorOf;
 use crate::http::{AppState, to_the_end};
 use crate::store::{Connection, StoreError, transaction, unless_in_conflict};
-use crate::webhooks::orders::{WebhookError, WebhookView, Whose};
+use crate::webhooks::orders::{WebhookError, WebhookView, Whose, within};
 
 /// The routes of webhooks.
 pub(super) static ROUTES: &[Route] = &[
@@ -153,7 +153,7 @@ async fn create(
                 transaction(connection, async |connection| {
                     let webhooks = &state.common.webhooks;
                     let made = webhooks.create(connection, caller.user_id(), change.clone(), &by.0);
-                    let made = made.await.map_err(|error| rolled_back(error, refused))?;
+                    let made = within(made.await, refused)?;
                     Ok(Created::at(format!("/webhooks/{}", made.id), &made))
                 })
                 .await
@@ -228,17 +228,6 @@ async fn order<T: Send + 'static>(
     order: impl Future<Output = Result<T, WebhookError>> + Send + 'static,
 ) -> Result<T, ApiError> {
     to_the_end(state, caller.user_id(), async move { Ok(order.await?) }).await
-}
-
-/// Rolls a transaction back, and keeps why.
-fn rolled_back(error: WebhookError, refused: &mut Option<WebhookError>) -> StoreError {
-    match error {
-        WebhookError::Store(error) => error,
-        other => {
-            *refused = Some(other);
-            StoreError::Fault("rolled back".to_owned())
-        }
-    }
 }
 
 fn gone(error: StoreError) -> ApiError {
