@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde_json::json;
+use taskd::domain::webhook::{DeliveryState, settles};
 use taskd::ground::tls::Tls;
 use taskd::store::webhooks::settling::{self, Tried, Verdict};
 use taskd::store::webhooks::taking::{self, Room, TakenRow};
@@ -70,6 +71,46 @@ async fn a_success_settles_a_delivery_and_a_failure_only_that_of_who_holds_the_l
     // An answer that is late has come all the same, and nothing undoes it.
     assert_eq!(settle(&first, Verdict::Done, 200).await, ("done".to_owned(), 3));
     assert_eq!(settle(&second, Verdict::Failed, 500).await, ("done".to_owned(), 4));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs services: scripts/test"]
+async fn the_statement_that_settles_does_as_the_rule_says() {
+    let world = World::new().await;
+    let db = world.db().await;
+    let url = PostgresUrl::parse(world.database_url(), &Tls::default()).unwrap();
+    let store = Store::new(&url, 1).unwrap();
+    let mut connection = store.connection().await.unwrap();
+    db.run(
+        "INSERT INTO webhook_deliveries (webhook_id, event_id, state, due_at, lease)
+         VALUES (1, gen_random_uuid(), 'pending', now(), 5)",
+    )
+    .await;
+    for state in DeliveryState::ALL {
+        for (verdict, after) in [
+            (Verdict::Done, "done"),
+            (Verdict::Failed, "failed"),
+            (Verdict::Again(Duration::from_secs(60)), "pending"),
+        ] {
+            for lease in [4, 5] {
+                let before = state.as_str();
+                db.run(&format!(
+                    "UPDATE webhook_deliveries SET state = '{before}', due_at = now()"
+                ))
+                .await;
+                let tried =
+                    Tried { webhook_id: 1, delivery_id: 1, lease, verdict, record: json!({}) };
+                settling::settle(&mut connection, &[tried]).await.unwrap();
+                let counts = settles(verdict == Verdict::Done, state, lease == 5);
+                let sql = "SELECT state, due_at > now() + interval '30 seconds' AS later FROM webhook_deliveries";
+                let row = db.rows(sql).await.remove(0);
+                let expected = if counts { after } else { before };
+                assert_eq!(row["state"], expected, "{before} {verdict:?} {lease}");
+                let later = counts && after == "pending";
+                assert_eq!(row["later"], later, "{before} {verdict:?} {lease}");
+            }
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -16,6 +16,7 @@ mod publishing;
 mod purge;
 mod state;
 mod steps;
+mod webhooks;
 
 use std::collections::HashMap;
 use std::time::Instant;

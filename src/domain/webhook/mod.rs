@@ -35,7 +35,7 @@ pub const DISABLED_AFTER: Duration = Duration::from_secs(5 * 24 * 3_600);
 pub const FILTERED_BY: [&str; 5] = ["id", "title", "status", "userId", "categoryId"];
 
 /// Where a delivery stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum DeliveryState {
     /// It is tried when it is due.
     Pending,
@@ -69,6 +69,16 @@ impl DeliveryState {
     /// The state with this name.
     pub fn from_name(name: &str) -> Option<DeliveryState> {
         DeliveryState::ALL.into_iter().find(|state| state.as_str() == name)
+    }
+}
+
+/// Whether the record of a try decides over its delivery: one that was `accepted` does unless the
+/// delivery is done already, for it has happened; one that was not, only for who holds the lease.
+/// The statement in `store/webhooks/settling.rs` repeats it.
+pub fn settles(accepted: bool, state: DeliveryState, holds_lease: bool) -> bool {
+    match accepted {
+        true => state != DeliveryState::Done,
+        false => state == DeliveryState::Pending && holds_lease,
     }
 }
 
