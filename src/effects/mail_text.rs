@@ -61,7 +61,8 @@ fn about_webhook(event: &Event, trouble: &Trouble, user: &User) -> Mail {
     }
     let again = format!(
         "GET /webhooks/{id}/deliveries?state=failed says what was answered. When the endpoint is well, \
-         PATCH /webhooks/{id} with enabled true, and POST /webhooks/{id}/recover sends again what it missed."
+         PATCH /webhooks/{id} with enabled true, POST /webhooks/{id}/recover sends again what was given up, and \
+         …/replay-history what came while it was disabled."
     );
     let text = match &trouble.description {
         Some(description) => format!("{description}\n\n{again}"),

@@ -1,5 +1,6 @@
 //! One delivery, from its row to the record of what came of it.
 
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -11,14 +12,13 @@ use super::client::{Attempt, Delivery, Outcome, WebhookClient};
 use super::keyring::Keyring;
 use super::signature::SigningSecret;
 use super::trouble;
-use super::window::Windows;
+use super::window::{QUICK, Windows};
 use crate::domain::webhook::{WARNED_AFTER, after_failure};
 use crate::ground::batcher::Batcher;
 use crate::ground::shutdown::Backoff;
 use crate::ground::telemetry::Metrics;
 use crate::publisher;
 use crate::store::delivery::outbox::OutboxRow;
-use crate::store::webhooks::health;
 use crate::store::webhooks::settling::{Tried, Verdict};
 use crate::store::webhooks::taking::{self, TakenRow};
 use crate::store::{Store, StoreError};
@@ -55,19 +55,19 @@ impl Sender {
     /// Sends a delivery, and records what came of it.
     pub(super) async fn deliver(self: Arc<Sender>, row: TakenRow) {
         let (began, webhook_id) = (Utc::now(), row.webhook_id);
-        let (succeeded, took) = match self.request(&row) {
+        let mut place =
+            Place { sender: Arc::clone(&self), webhook_id, end: (false, Duration::ZERO) };
+        match self.request(&row) {
             Ok(request) => {
-                let attempt = self.client.send(&request).await;
+                let attempt = self.send(webhook_id, &request).await;
                 self.observe(&attempt);
-                let succeeded = attempt.outcome == Outcome::Done;
-                let took = attempt.took;
+                place.end = (attempt.outcome == Outcome::Done, attempt.took);
                 self.record(&row, began, attempt).await;
-                (succeeded, took)
             }
             Err(Unsent::Never(why)) => {
                 let record = json!({ "at": written(began), "worker": self.worker, "error": why });
-                self.settle(&row, Verdict::Failed, record).await;
-                (true, Duration::ZERO)
+                self.settle(&row, (Verdict::Failed, false), record).await;
+                place.end = (true, Duration::ZERO);
             }
             Err(Unsent::NoSecret) => {
                 tracing::error!(
@@ -82,11 +82,20 @@ impl Sender {
                 if let Err(error) = given_back.await {
                     tracing::warn!(%error, "a delivery waits for the end of its lease");
                 }
-                (false, Duration::ZERO)
             }
-        };
-        self.windows().end(webhook_id, succeeded, took);
-        self.wake.notify_one();
+        }
+    }
+
+    /// Sends it once. An endpoint that takes long is doubtful before it has answered.
+    async fn send(&self, webhook_id: i64, request: &Delivery) -> Attempt {
+        let mut sending = pin!(self.client.send(request));
+        match tokio::time::timeout(QUICK, &mut sending).await {
+            Ok(attempt) => attempt,
+            Err(_) => {
+                self.windows().is_late(webhook_id);
+                sending.await
+            }
+        }
     }
 
     /// What is to be sent.
@@ -130,20 +139,21 @@ impl Sender {
             tracing::info!(webhook = row.webhook_id, delivery = row.delivery_id, event_id = %row.event_id,
                 attempt = number, error, "a webhook delivery failed");
         }
-        self.settle(row, verdict, record).await;
-        if let Err(error) = self.health(row, &outcome).await {
-            tracing::warn!(webhook = row.webhook_id, %error, "how the webhook is can't be noted; the next delivery does");
+        self.settle(row, (verdict, true), record).await;
+        if let Err(error) = self.trouble(row, &outcome).await {
+            tracing::warn!(webhook = row.webhook_id, %error, "what follows for the webhook can't be done; the next delivery does");
         }
     }
 
     /// Records a try, for as long as this process lives: what has happened can't be undone. A fault
     /// of ours leaves the delivery to the end of its lease.
-    async fn settle(&self, row: &TakenRow, verdict: Verdict, record: Value) {
+    async fn settle(&self, row: &TakenRow, (verdict, sent): (Verdict, bool), record: Value) {
         let tried = Tried {
             webhook_id: row.webhook_id,
             delivery_id: row.delivery_id,
             lease: row.lease,
             verdict,
+            sent,
             record,
         };
         if verdict == Verdict::Failed {
@@ -165,17 +175,14 @@ impl Sender {
         }
     }
 
-    /// Notes since when an endpoint fails, and does what follows from that. In most cases nothing
-    /// has changed, and then nothing is asked.
-    async fn health(&self, row: &TakenRow, outcome: &Outcome) -> Result<(), StoreError> {
+    /// Does what follows where an endpoint wants no more, or has failed for a day. Since when it
+    /// fails is noted with its tries.
+    async fn trouble(&self, row: &TakenRow, outcome: &Outcome) -> Result<(), StoreError> {
+        let id = (row.webhook_id, row.url.as_str());
         match (outcome, row.failing_since) {
-            (Outcome::Gone, _) => trouble::gone(&self.store, row.webhook_id).await,
-            (Outcome::Done, Some(_)) | (Outcome::Failed { .. }, None) => {
-                let mut connection = self.store.connection().await?;
-                health::note(&mut connection, row.webhook_id, *outcome == Outcome::Done).await
-            }
+            (Outcome::Gone, _) => trouble::gone(&self.store, id).await,
             (Outcome::Failed { .. }, Some(since)) if Utc::now() - since >= warned_after() => {
-                trouble::failing(&self.store, row.webhook_id).await
+                trouble::failing(&self.store, id).await
             }
             _ => Ok(()),
         }
@@ -192,11 +199,27 @@ impl Sender {
     }
 }
 
+/// The place of a delivery among those in flight, until it is dropped.
+struct Place {
+    sender: Arc<Sender>,
+    webhook_id: i64,
+    /// Whether it has succeeded, and how long it took.
+    end: (bool, Duration),
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let (succeeded, took) = self.end;
+        self.sender.windows().end(self.webhook_id, succeeded, took);
+        self.sender.wake.notify_one();
+    }
+}
+
 /// An event by which a task becomes somebody's, without what the task was before.
 fn concealed(event: &OutboxRow) -> Option<OutboxRow> {
     let mut payload: Value = serde_json::from_str(&event.payload).ok()?;
     for (_, change) in payload.get_mut("changes")?.as_object_mut()? {
-        change["from"] = Value::Null;
+        change.as_object_mut()?.insert("from".to_owned(), Value::Null);
     }
     Some(OutboxRow { payload: payload.to_string(), ..event.clone() })
 }

@@ -4,6 +4,7 @@
 //! recorded; a process that dies in between leaves it to others when the lease runs out, and then
 //! the endpoint may get it once more, with the same id.
 
+use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -136,11 +137,11 @@ impl Dispatcher {
         }
     }
 
-    /// Takes what is due and there is room for. Returns how many deliveries that are; `None` if there
-    /// is no endpoint.
+    /// Takes what is due and there is room for. Returns how many deliveries that are; `None` if
+    /// there is no endpoint.
     async fn take(&self) -> Result<Option<usize>, StoreError> {
         let Room { trusted, doubtful, endpoints } = self.0.windows().room();
-        if trusted == 0 {
+        if trusted == 0 && doubtful == 0 {
             return Ok(Some(0));
         }
         let mut connection = self.0.store.connection().await?;
@@ -165,20 +166,31 @@ impl Dispatcher {
     }
 }
 
-/// Records a batch. If it fails for its content, records one by one.
+/// Records a batch: of several tries of one delivery each in a statement of its own, in order. If a
+/// batch fails for its content, records one by one.
 async fn settle_all(store: &Store, tried: Vec<Tried>) -> Vec<Result<(), StoreError>> {
-    let settle =
-        async |tried: &[Tried]| settling::settle(&mut *store.connection().await?, tried).await;
-    match settle(&tried).await {
+    let keys: HashSet<_> = tried.iter().map(|one| (one.webhook_id, one.delivery_id)).collect();
+    if keys.len() < tried.len() {
+        return one_by_one(store, &tried).await;
+    }
+    match settle(store, &tried).await {
         Err(StoreError::Fault(_) | StoreError::TooSlow(_)) if tried.len() > 1 => {
-            let mut answers = Vec::with_capacity(tried.len());
-            for one in &tried {
-                answers.push(settle(std::slice::from_ref(one)).await);
-            }
-            answers
+            one_by_one(store, &tried).await
         }
         answer => vec![answer; tried.len()],
     }
+}
+
+async fn one_by_one(store: &Store, tried: &[Tried]) -> Vec<Result<(), StoreError>> {
+    let mut answers = Vec::with_capacity(tried.len());
+    for one in tried {
+        answers.push(settle(store, std::slice::from_ref(one)).await);
+    }
+    answers
+}
+
+async fn settle(store: &Store, tried: &[Tried]) -> Result<(), StoreError> {
+    settling::settle(&mut *store.connection().await?, tried).await
 }
 
 /// A try takes less than the lease lasts.

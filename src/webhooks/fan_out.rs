@@ -14,6 +14,7 @@ use uuid::Uuid;
 use crate::domain::event::snapshot::Cursor;
 use crate::feed::{FeedError, Stretch, beginning, now};
 use crate::ground::shutdown::Shutdown;
+use crate::store::webhooks::fan_out::Place;
 use crate::store::webhooks::{self, fan_out};
 use crate::store::{Connection, Store, StoreError, transaction};
 
@@ -28,8 +29,10 @@ const AFTER_FAILURE: Duration = Duration::from_secs(1);
 const ROWS: usize = 500;
 /// How many deliveries to endpoints that are gone are deleted at once.
 const DELETED_AT_ONCE: i64 = 5_000;
-/// How often those deliveries are looked for that wait for nothing any more.
+/// How often those deliveries are looked for that wait for nothing any more, and among how many: the
+/// next look goes on from there.
 const RELEASE_EVERY: Duration = Duration::from_secs(2);
+const LOOKED_AT_ONCE: i64 = 2_000;
 
 /// How often it is noted that there was nothing, in seconds: nothing younger is purged.
 const NOTED_EVERY: i64 = 10;
@@ -40,6 +43,8 @@ pub struct FanOut {
     /// Told when there are new ones.
     made: Arc<Notify>,
     released: Instant,
+    /// How far the look for deliveries that wait for nothing has come.
+    place: Option<Place>,
     cleaned: Instant,
     rows: usize,
 }
@@ -60,7 +65,7 @@ impl FanOut {
     /// Tells `made` of new deliveries.
     pub fn new(store: Store, made: Arc<Notify>) -> FanOut {
         let now = Instant::now();
-        FanOut { store, made, released: now, cleaned: now, rows: ROWS }
+        FanOut { store, made, released: now, place: None, cleaned: now, rows: ROWS }
     }
 
     /// Runs until the process is told to stop.
@@ -112,13 +117,24 @@ impl FanOut {
             Ok(found)
         })
         .await?;
-        let is_reader = !matches!(found, Look::Elsewhere);
-        if is_reader && self.released.elapsed() >= RELEASE_EVERY {
-            made += fan_out::release(&mut connection).await?;
-            self.released = Instant::now();
-        }
         if made > 0 {
             self.made.notify_one();
+        }
+        let is_reader = !matches!(found, Look::Elsewhere);
+        if is_reader && self.released.elapsed() >= RELEASE_EVERY {
+            self.released = Instant::now();
+            match fan_out::release(&mut connection, self.place.as_ref(), LOOKED_AT_ONCE).await {
+                Ok((released, place)) => {
+                    self.place = place;
+                    if released > 0 {
+                        self.made.notify_one();
+                    }
+                }
+                Err(error @ StoreError::Unavailable(_)) => return Err(error),
+                Err(error) => {
+                    tracing::warn!(%error, "can't look which deliveries wait for nothing; retrying");
+                }
+            }
         }
         Ok(found)
     }

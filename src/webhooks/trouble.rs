@@ -10,15 +10,15 @@ use crate::store::delivery::outbox;
 use crate::store::webhooks::health::{self, Troubled};
 use crate::store::{Connection, Store, StoreError, transaction};
 
-/// Disables an endpoint that wants no more, and tells its owner.
+/// Disables an endpoint that wants no more at this URL, and tells its owner.
 ///
 /// # Errors
 /// The database fails.
-pub(super) async fn gone(store: &Store, id: i64) -> Result<(), StoreError> {
+pub(super) async fn gone(store: &Store, (id, url): (i64, &str)) -> Result<(), StoreError> {
     let mut connection = store.connection().await?;
     transaction(&mut connection, async |connection| {
         let reason = DisabledReason::Gone.as_str();
-        if let Some(troubled) = health::disable(connection, id, reason, None).await? {
+        if let Some(troubled) = health::disable(connection, (id, url), reason, None).await? {
             tracing::warn!(webhook = id, "the webhook answered 410 and is disabled");
             tell(connection, id, troubled, DISABLED, reason).await?;
         }
@@ -31,11 +31,11 @@ pub(super) async fn gone(store: &Store, id: i64) -> Result<(), StoreError> {
 ///
 /// # Errors
 /// The database fails.
-pub(super) async fn failing(store: &Store, id: i64) -> Result<(), StoreError> {
+pub(super) async fn failing(store: &Store, (id, url): (i64, &str)) -> Result<(), StoreError> {
     let mut connection = store.connection().await?;
     transaction(&mut connection, async |connection| {
         let reason = DisabledReason::Failing.as_str();
-        let disabled = health::disable(connection, id, reason, Some(DISABLED_AFTER)).await?;
+        let disabled = health::disable(connection, (id, url), reason, Some(DISABLED_AFTER)).await?;
         if let Some(troubled) = disabled {
             tracing::warn!(
                 webhook = id,

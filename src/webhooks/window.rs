@@ -1,19 +1,18 @@
 //! How many deliveries an endpoint may have in flight: more while it answers quickly, fewer when it
 //! fails or is slow. An endpoint is doubtful until it has answered quickly, and again when it fails
-//! or is slow, and all doubtful ones together have half of what this process can have in flight. So
-//! a thousand endpoints that hang leave the other half to the rest.
+//! or has not answered for a second. All doubtful ones together have one half of what this process
+//! may have in flight, and the others the other half: so a thousand endpoints that hang keep nobody
+//! else waiting, and those that begin to hang do so for a second.
 
 use std::collections::HashMap;
 use std::time::Duration;
 
-/// How many deliveries a process has in flight.
-pub const IN_FLIGHT: usize = 512;
-/// How many of these are for doubtful endpoints.
-const FOR_DOUBTFUL: usize = IN_FLIGHT / 2;
+/// How many deliveries a process takes for doubtful endpoints, and as many for the others.
+const HALF: usize = 256;
 /// How many an endpoint has at most.
 pub(super) const WIDEST: usize = 32;
 /// How quick an answer must be for a second delivery beside it.
-const QUICK: Duration = Duration::from_secs(1);
+pub const QUICK: Duration = Duration::from_secs(1);
 /// After how many endpoints without anything in flight these are forgotten.
 const REMEMBERED: usize = 10_000;
 
@@ -68,10 +67,9 @@ impl Windows {
             most: window.width.saturating_sub(window.in_flight),
             doubtful: window.doubtful,
         };
-        let trusted = IN_FLIGHT.saturating_sub(self.in_flight);
         Room {
-            trusted,
-            doubtful: FOR_DOUBTFUL.saturating_sub(self.doubtful).min(trusted),
+            trusted: HALF.saturating_sub(self.in_flight.saturating_sub(self.doubtful)),
+            doubtful: HALF.saturating_sub(self.doubtful),
             endpoints: self.endpoints.iter().map(share).collect(),
         }
     }
@@ -82,6 +80,16 @@ impl Windows {
         window.in_flight += 1;
         self.in_flight += 1;
         self.doubtful += usize::from(window.doubtful);
+    }
+
+    /// A delivery has not been answered for so long that its endpoint is doubtful from now on.
+    pub fn is_late(&mut self, id: i64) {
+        let Some(window) = self.endpoints.get_mut(&id) else { return };
+        window.width = 1;
+        if !window.doubtful {
+            window.doubtful = true;
+            self.doubtful += window.in_flight;
+        }
     }
 
     /// A delivery has come to an end; it has `succeeded` or not, and took so long.
@@ -160,11 +168,25 @@ mod tests {
             }
         }
         let room = windows.room();
-        assert_eq!((room.doubtful, room.trusted), (0, IN_FLIGHT - FOR_DOUBTFUL));
+        assert_eq!((room.doubtful, room.trusted), (0, HALF));
         for id in 1_000..2_000 {
             windows.end(id, false, Duration::from_secs(15));
         }
-        assert_eq!((windows.in_flight(), windows.room().doubtful), (0, FOR_DOUBTFUL));
+        assert_eq!((windows.in_flight(), windows.room().doubtful), (0, HALF));
+    }
+
+    #[test]
+    fn endpoints_that_were_well_and_hang_leave_the_room_after_a_moment() {
+        let mut windows = Windows::default();
+        for id in 0..8 {
+            well(&mut windows, id, 100);
+            (0..WIDEST).for_each(|_| windows.begin(id));
+        }
+        assert_eq!(windows.room().trusted, 0);
+        (0..8).for_each(|id| windows.is_late(id));
+        let room = windows.room();
+        assert_eq!((room.trusted, room.doubtful), (HALF, 0));
+        assert_eq!(share(&windows, 3), Share { id: 3, most: 0, doubtful: true });
     }
 
     #[test]

@@ -7,7 +7,7 @@ use taskd::domain::webhook::{DeliveryState, settles};
 use taskd::ground::tls::Tls;
 use taskd::store::webhooks::settling::{self, Tried, Verdict};
 use taskd::store::webhooks::taking::{self, Room, TakenRow};
-use taskd::store::webhooks::{fan_out, health, history};
+use taskd::store::webhooks::{fan_out, history};
 use taskd::store::{PostgresUrl, Store};
 
 use crate::plans::rows_read_of;
@@ -58,6 +58,7 @@ async fn a_success_settles_a_delivery_and_a_failure_only_that_of_who_holds_the_l
             delivery_id: row.delivery_id,
             lease: row.lease,
             verdict,
+            sent: true,
             record: json!({ "status": status }),
         };
         settling::settle(&mut connection, &[tried]).await.unwrap();
@@ -98,8 +99,14 @@ async fn the_statement_that_settles_does_as_the_rule_says() {
                     "UPDATE webhook_deliveries SET state = '{before}', due_at = now()"
                 ))
                 .await;
-                let tried =
-                    Tried { webhook_id: 1, delivery_id: 1, lease, verdict, record: json!({}) };
+                let tried = Tried {
+                    webhook_id: 1,
+                    delivery_id: 1,
+                    lease,
+                    verdict,
+                    sent: true,
+                    record: json!({}),
+                };
                 settling::settle(&mut connection, &[tried]).await.unwrap();
                 let counts = settles(verdict == Verdict::Done, state, lease == 5);
                 let sql = "SELECT state, due_at > now() + interval '30 seconds' AS later FROM webhook_deliveries";
@@ -128,7 +135,7 @@ async fn what_is_due_is_taken_and_settled_without_reading_what_is_not() {
         taking::take(&mut connection, &room).await.unwrap();
         settling::settle(&mut connection, &[]).await.unwrap();
         fan_out::deliver(&mut connection, &[]).await.unwrap();
-        fan_out::release(&mut connection).await.unwrap();
+        fan_out::release(&mut connection, None, 2_000).await.unwrap();
     }
     db.run(ROWS).await;
     let shares = (1..=10).map(|id| (id, 32, false)).collect();
@@ -148,14 +155,14 @@ async fn what_is_due_is_taken_and_settled_without_reading_what_is_not() {
                 delivery_id: row.delivery_id,
                 lease: row.lease,
                 verdict: Verdict::Done,
+                sent: true,
                 record: json!({ "status": 200 }),
             })
             .collect();
         settling::settle(&mut connection, &tried).await.unwrap();
         let read = rows_read_of(&mut connection, "webhook_deliveries").await - before;
         assert!(read < 4_000, "{read} rows were read the {time}. time, of 84,000");
-        health::note(&mut connection, 1, true).await.unwrap();
-        fan_out::release(&mut connection).await.unwrap();
+        fan_out::release(&mut connection, None, 2_000).await.unwrap();
     }
     let done = "SELECT count(*) FROM webhook_deliveries WHERE attempts <> '[]'";
     assert_eq!(db.number(done).await, 12 * 60);

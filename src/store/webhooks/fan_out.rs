@@ -124,24 +124,60 @@ const EVENT: &str = "e.subject_kind NOT IN ('canary', 'webhook') AND NOT e.is_re
 pub(super) const VISIBLE: &str = "(w.user_id IS NULL OR u.role IN ('admin', 'viewer')
      OR e.payload -> 'userId' = to_jsonb(w.user_id))";
 
-/// Lets those deliveries be tried that wait for an earlier one that is settled. The settlement does
-/// that itself; here are those that were made while it was under way, and those whose endpoint
-/// keeps the order no more. Returns how many.
+/// A place among the open deliveries that keep an order.
+#[derive(Debug, Clone, QueryableByName)]
+pub struct Place {
+    #[diesel(sql_type = BigInt)]
+    webhook_id: i64,
+    #[diesel(sql_type = Text)]
+    ordered_by: String,
+    #[diesel(sql_type = BigInt)]
+    id: i64,
+}
+
+/// The condition on which the waiting delivery `d` to the endpoint `w` waits for nothing: no other
+/// of its task is pending, and none waits that was made before.
+pub(super) const FIRST: &str = "(NOT w.ordered OR NOT EXISTS (
+         SELECT FROM webhook_deliveries p
+         WHERE p.webhook_id = d.webhook_id AND p.ordered_by = d.ordered_by AND p.id <> d.id
+             AND (p.state = 'pending' OR p.state = 'waiting' AND p.id < d.id)))";
+
+/// Lets those deliveries be tried that wait for nothing, among at most `limit` open ones after a
+/// place. A settlement does that itself; here are those that were made while it was under way, and
+/// those whose endpoint keeps the order no more. Returns how many, and the last place that was
+/// looked at; `None` at the end.
 ///
 /// # Errors
 /// The database fails.
-pub async fn release(connection: &mut AsyncPgConnection) -> Result<usize, StoreError> {
-    let statement = Statement::new(
-        "UPDATE webhook_deliveries d SET state = 'pending', due_at = now()
-         FROM webhooks w
-         WHERE w.id = d.webhook_id AND d.ordered_by IS NOT NULL AND d.state = 'waiting'
-             AND (NOT w.ordered OR NOT EXISTS (
-                 SELECT FROM webhook_deliveries p
-                 WHERE p.webhook_id = d.webhook_id AND p.ordered_by = d.ordered_by
-                     AND p.state IN ('pending', 'waiting') AND p.id < d.id))",
+pub async fn release(
+    connection: &mut AsyncPgConnection,
+    after: Option<&Place>,
+    limit: i64,
+) -> Result<(usize, Option<Place>), StoreError> {
+    let looked = Statement::new(
+        "SELECT webhook_id, ordered_by, id FROM webhook_deliveries
+         WHERE ordered_by IS NOT NULL AND state IN ('pending', 'waiting')
+             AND (webhook_id, ordered_by, id) > ($1, $2, $3)
+         ORDER BY webhook_id, ordered_by, id LIMIT $4",
     )
-    .planned_for_its_values();
-    Ok(statement.execute(connection).await?)
+    .planned_for_its_values()
+    .bind::<BigInt, _>(after.map_or(0, |place| place.webhook_id))
+    .bind::<Text, _>(after.map_or(String::new(), |place| place.ordered_by.clone()))
+    .bind::<BigInt, _>(after.map_or(0, |place| place.id))
+    .bind::<BigInt, _>(limit);
+    let places: Vec<Place> = looked.load(connection).await?;
+    let Some(last) = places.last().cloned() else { return Ok((0, None)) };
+    let statement = Statement::new(format!(
+        "UPDATE webhook_deliveries d SET state = 'pending', due_at = now()
+         FROM unnest($1, $2) AS looked (webhook_id, id) JOIN webhooks w ON w.id = looked.webhook_id
+         WHERE d.webhook_id = looked.webhook_id AND d.id = looked.id AND d.state = 'waiting' AND {FIRST}"
+    ))
+    .planned_for_its_values()
+    .bind::<Array<BigInt>, _>(places.iter().map(|place| place.webhook_id).collect::<Vec<_>>())
+    .bind::<Array<BigInt>, _>(places.iter().map(|place| place.id).collect::<Vec<_>>());
+    let released = statement.execute(connection).await?;
+    let is_end = (places.len() as i64) < limit;
+    Ok((released, Some(last).filter(|_| !is_end)))
 }
 
 #[derive(QueryableByName)]

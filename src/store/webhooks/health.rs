@@ -32,28 +32,6 @@ pub struct Troubled {
 
 const TROUBLED: &str = "version, user_id, url, description, failing_since";
 
-/// Notes that a delivery has succeeded, or that one has not.
-///
-/// # Errors
-/// The database fails.
-pub async fn note(
-    connection: &mut AsyncPgConnection,
-    id: i64,
-    succeeded: bool,
-) -> Result<(), StoreError> {
-    let sql = match succeeded {
-        true => {
-            "UPDATE webhooks SET failing_since = NULL, warned_at = NULL
-             WHERE id = $1 AND failing_since IS NOT NULL"
-        }
-        false => {
-            "UPDATE webhooks SET failing_since = now() WHERE id = $1 AND failing_since IS NULL"
-        }
-    };
-    Statement::new(sql).bind::<BigInt, _>(id).execute(connection).await?;
-    Ok(())
-}
-
 /// Marks that the owner of an endpoint is told, unless it was told before, or the endpoint has not
 /// failed for so long.
 ///
@@ -74,25 +52,26 @@ pub async fn warn(
     Ok(statement.get_result(connection).await.optional()?)
 }
 
-/// Disables an endpoint that is enabled, and gives up its open deliveries. With `after`, only if it
-/// has failed for so long.
+/// Disables an endpoint that is enabled and has this URL, and gives up its open deliveries. With
+/// `after`, only if it has failed for so long.
 ///
 /// # Errors
 /// The database fails; then the transaction has failed too.
 pub async fn disable(
     connection: &mut AsyncPgConnection,
-    id: i64,
+    (id, url): (i64, &str),
     reason: &'static str,
     after: Option<Duration>,
 ) -> Result<Option<Troubled>, StoreError> {
     let statement = Statement::new(format!(
         "UPDATE webhooks SET enabled = false, disabled_reason = $2, version = version + 1
-         WHERE id = $1 AND enabled AND ($3 IS NULL OR failing_since <= now() - $3 * interval '1 ms')
+         WHERE id = $1 AND url = $4 AND enabled AND ($3 IS NULL OR failing_since <= now() - $3 * interval '1 ms')
          RETURNING {TROUBLED}"
     ))
     .bind::<BigInt, _>(id)
     .bind::<Text, _>(reason.to_owned())
-    .bind::<Nullable<BigInt>, _>(after.map(|after| after.as_millis() as i64));
+    .bind::<Nullable<BigInt>, _>(after.map(|after| after.as_millis() as i64))
+    .bind::<Text, _>(url.to_owned());
     let troubled: Option<Troubled> = statement.get_result(connection).await.optional()?;
     if troubled.is_some() {
         let sql = "UPDATE webhook_deliveries SET state = 'failed', settled_at = now()

@@ -204,7 +204,7 @@ pub async fn insert(
 }
 
 /// Changes an endpoint. If it is enabled again, it is told what happens from now on, and its
-/// failures are forgotten; if it was enabled, the reason that it is no longer is the caller.
+/// failures are forgotten, as they are with another URL; if it was enabled, the reason that it is no longer is the caller.
 ///
 /// # Errors
 /// The database fails.
@@ -218,8 +218,8 @@ pub async fn update(
              enabled = $9,
              disabled_reason = CASE WHEN NOT $9 THEN coalesce(disabled_reason, 'by-request') END,
              since_seq = CASE WHEN $9 AND NOT enabled THEN {NEWEST} ELSE since_seq END,
-             failing_since = CASE WHEN $9 AND NOT enabled THEN NULL ELSE failing_since END,
-             warned_at = CASE WHEN $9 AND NOT enabled THEN NULL ELSE warned_at END,
+             failing_since = CASE WHEN $9 AND NOT enabled OR url <> $1 THEN NULL ELSE failing_since END,
+             warned_at = CASE WHEN $9 AND NOT enabled OR url <> $1 THEN NULL ELSE warned_at END,
              updated_at = now()
          WHERE id = $10 RETURNING {COLUMNS}"
     ));

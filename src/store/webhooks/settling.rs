@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use diesel::sql_types::{Array, BigInt, Jsonb, Text};
+use diesel::sql_types::{Array, BigInt, Bool, Jsonb, Text};
 use diesel_async::AsyncPgConnection;
 use serde_json::Value;
 
@@ -20,6 +20,8 @@ pub struct Tried {
     pub lease: i64,
     /// What follows.
     pub verdict: Verdict,
+    /// Whether something was sent: only then it says how the endpoint is.
+    pub sent: bool,
     /// What is kept of the try: a JSON object.
     pub record: Value,
 }
@@ -65,7 +67,7 @@ pub const KEPT: usize = 50;
 pub async fn settle(connection: &mut AsyncPgConnection, tried: &[Tried]) -> Result<(), StoreError> {
     let statement = Statement::new(format!(
         "WITH tried AS (
-             SELECT * FROM unnest({arrays}) AS t (webhook_id, id, lease, state, delay_ms, record)),
+             SELECT * FROM unnest({arrays}) AS t (webhook_id, id, lease, state, delay_ms, record, sent)),
          counted AS (
              SELECT t.*, t.state = 'done' AND d.state <> 'done' OR d.state = 'pending' AND d.lease = t.lease AS counts
              FROM tried t JOIN webhook_deliveries d ON d.webhook_id = t.webhook_id AND d.id = t.id
@@ -79,16 +81,21 @@ pub async fn settle(connection: &mut AsyncPgConnection, tried: &[Tried]) -> Resu
                  attempts = CASE WHEN jsonb_array_length(d.attempts) < {KEPT} THEN d.attempts ELSE d.attempts - 0 END
                      || jsonb_build_array(t.record)
              FROM counted t WHERE d.webhook_id = t.webhook_id AND d.id = t.id
-             RETURNING d.webhook_id, d.id, d.ordered_by, d.state, t.counts)
+             RETURNING d.webhook_id, d.id, d.ordered_by, d.state, t.counts),
+         noted AS (
+             UPDATE webhooks w SET failing_since = CASE WHEN NOT b.done THEN now() END,
+                 warned_at = CASE WHEN NOT b.done THEN w.warned_at END
+             FROM (SELECT webhook_id, bool_or(state = 'done') AS done FROM tried WHERE sent GROUP BY webhook_id) AS b
+             WHERE w.id = b.webhook_id AND b.done = (w.failing_since IS NOT NULL))
          UPDATE webhook_deliveries d SET state = 'pending', due_at = now()
          FROM settled s CROSS JOIN LATERAL (
              SELECT n.id FROM webhook_deliveries n
              WHERE n.webhook_id = s.webhook_id AND n.ordered_by = s.ordered_by AND n.id <> s.id
                  AND n.state IN ('pending', 'waiting')
-             ORDER BY n.id LIMIT 1) AS next
+             ORDER BY n.state, n.id LIMIT 1) AS next
          WHERE s.counts AND s.ordered_by IS NOT NULL AND s.state <> 'pending'
              AND d.webhook_id = s.webhook_id AND d.id = next.id AND d.state = 'waiting'",
-        arrays = unseen(1..=6)
+        arrays = unseen(1..=7)
     ))
     .planned_for_its_values()
     .bind::<Array<BigInt>, _>(tried.iter().map(|t| t.webhook_id).collect::<Vec<_>>())
@@ -96,7 +103,8 @@ pub async fn settle(connection: &mut AsyncPgConnection, tried: &[Tried]) -> Resu
     .bind::<Array<BigInt>, _>(tried.iter().map(|t| t.lease).collect::<Vec<_>>())
     .bind::<Array<Text>, _>(tried.iter().map(|t| t.verdict.state()).collect::<Vec<_>>())
     .bind::<Array<BigInt>, _>(tried.iter().map(|t| t.verdict.delay_ms()).collect::<Vec<_>>())
-    .bind::<Array<Jsonb>, _>(tried.iter().map(|t| t.record.clone()).collect::<Vec<_>>());
+    .bind::<Array<Jsonb>, _>(tried.iter().map(|t| t.record.clone()).collect::<Vec<_>>())
+    .bind::<Array<Bool>, _>(tried.iter().map(|t| t.sent).collect::<Vec<_>>());
     statement.execute(connection).await?;
     Ok(())
 }

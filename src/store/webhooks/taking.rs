@@ -171,7 +171,7 @@ pub async fn give_back(
     after: Duration,
 ) -> Result<(), StoreError> {
     let statement = Statement::new(
-        "UPDATE webhook_deliveries SET due_at = now() + $4 * interval '1 ms', attempt = attempt - 1
+        "UPDATE webhook_deliveries SET due_at = now() + $4 * interval '1 ms', attempt = greatest(attempt - 1, 0)
          WHERE webhook_id = $1 AND id = $2 AND state = 'pending' AND lease = $3",
     )
     .bind::<BigInt, _>(webhook_id)

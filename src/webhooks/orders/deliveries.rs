@@ -138,13 +138,11 @@ impl Webhooks {
         let row = enabled(connection, whose, id).await?;
         let details = json!({ "since": since });
         audit(connection, by, "recover webhook deliveries", &row, details).await?;
-        let mut count = 0;
+        let (mut count, mut after) = (0, 0);
         loop {
-            let some = history::recover(connection, id, since, BATCH).await?;
-            count += some;
-            if some < BATCH as usize {
-                return Ok(Replayed { count });
-            }
+            let some = history::recover(connection, id, since, after, BATCH).await?;
+            let (some, Some(last)) = some else { return Ok(Replayed { count }) };
+            (count, after) = (count + some, last);
         }
     }
 
@@ -164,20 +162,18 @@ impl Webhooks {
         let details: Value = json!({ "since": since, "types": types });
         audit(connection, by, "replay history to webhook", &row, details).await?;
         let up_to = history::newest(connection).await?;
-        let mut past = Past { since, types, after: 0, up_to, limit: BATCH };
-        let mut count = 0;
+        let past = Past { since, types, up_to, limit: BATCH };
+        let (mut count, mut after) = (0, None);
         loop {
-            let (made, last) = transaction(connection, async |connection| {
+            let events = history::past(connection, &past, after).await?;
+            let Some(last) = events.last() else { return Ok(Replayed { count }) };
+            after = Some(*last);
+            count += transaction(connection, async |connection| {
                 // One at a time, so that those of a task keep their order.
                 fan_out::lock(connection).await?;
-                history::replay(connection, id, &past).await
+                history::replay(connection, id, events).await
             })
             .await?;
-            count += made;
-            match last {
-                Some(last) => past.after = last,
-                None => return Ok(Replayed { count }),
-            }
         }
     }
 }

@@ -145,7 +145,8 @@ impl Private {
 
     pub fn start_postgres(&self) {
         let mut options = format!(
-            "-p {} -k {} -c listen_addresses=127.0.0.1",
+            // Connections that swallow what is sent stay at the server until it notices.
+            "-p {} -k {} -c listen_addresses=127.0.0.1 -c max_connections=400",
             self.postgres,
             self.directory.display()
         );

@@ -24,7 +24,7 @@ pub(super) fn buttons(viewer: &Viewer, webhook: &WebhookView) -> Markup {
     let button = if webhook.enabled { "Disable" } else { "Enable" };
     let rotating = match webhook.old_secret_until {
         Some(_) => {
-            "Make a new secret? It was changed less than a day ago: the secret before that ends now."
+            "Make a new secret? It was changed less than a day ago: receivers may have one before, which counts on with it."
         }
         None => "Make a new secret? Deliveries are signed with both for 24 hours.",
     };
@@ -141,7 +141,7 @@ fn secret_seen(webhook: &WebhookView) -> String {
 
 pub(super) async fn rotate_secret(viewer: Viewer, form: Form) -> Result<HttpResponse, Problem> {
     let webhook = find(&viewer).await?;
-    // Two new secrets in a row would end the one that the receiver has.
+    // A form that was sent twice makes one new secret.
     if secret_seen(&webhook) != form.text("seen") {
         let note = "The secret was changed a moment ago, so it is not changed again.";
         return Ok(viewer.go(&address(webhook.id), note));
