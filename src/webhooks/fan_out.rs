@@ -29,8 +29,8 @@ const AFTER_FAILURE: Duration = Duration::from_secs(1);
 const ROWS: usize = 500;
 /// How many deliveries to endpoints that are gone are deleted at once.
 const DELETED_AT_ONCE: i64 = 5_000;
-/// How often those deliveries are looked for that wait for nothing any more, and among how many: the
-/// next look goes on from there.
+/// How often those deliveries are looked for that wait for nothing any more, and among how many:
+/// the next look goes on from there.
 const RELEASE_EVERY: Duration = Duration::from_secs(2);
 const LOOKED_AT_ONCE: i64 = 2_000;
 

@@ -10,7 +10,8 @@ use crate::store::StoreError;
 use crate::store::sql::{RunQueryDsl, Statement};
 
 /// Starts the schedule of failed deliveries anew: those of events since a time, after this
-/// delivery, at most `limit`, oldest first. Returns how many, and the last one; `None` if there was none.
+/// delivery, at most `limit`, oldest first. Returns how many, and the last one; `None` if there was
+/// none.
 ///
 /// # Errors
 /// The database fails.

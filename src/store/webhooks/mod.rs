@@ -203,8 +203,8 @@ pub async fn insert(
     Ok(statement.get_result(connection).await?)
 }
 
-/// Changes an endpoint. If it is enabled again, it is told what happens from now on, and its
-/// failures are forgotten, as they are with another URL; if it was enabled, the reason that it is no longer is the caller.
+/// Changes an endpoint. If it is enabled again, it is told what happens from now on. Its failures
+/// are forgotten then, as they are with another URL. If it is disabled, that was by request.
 ///
 /// # Errors
 /// The database fails.
