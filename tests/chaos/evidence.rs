@@ -81,9 +81,12 @@ impl Evidence {
 
     /// The events that have a dead letter of ours: a forged one says nothing of the event it names.
     pub fn dead(&self) -> HashSet<&str> {
-        let ours =
-            self.letters.iter().filter(|letter| letter["reason"] != DeadReason::NotOurs.as_str());
-        ours.filter_map(|letter| letter["eventId"].as_str()).collect()
+        self.of_ours().filter_map(|letter| letter["eventId"].as_str()).collect()
+    }
+
+    /// The dead letters of messages that were not forged.
+    pub fn of_ours(&self) -> impl Iterator<Item = &Value> {
+        self.letters.iter().filter(|letter| letter["reason"] != DeadReason::NotOurs.as_str())
     }
 
     /// Everything known of an event, in the order of time where there is one.
