@@ -158,6 +158,12 @@ mod tests {
         events::updated(before, after, Origin::of(Actor::user(1))).into()
     }
 
+    fn user(id: i64, email: &str) -> User {
+        let (created_at, updated_at) = (Utc::now(), Utc::now());
+        let (email, role) = (email.into(), "member".into());
+        User { id, email, name: None, created_at, updated_at, role }
+    }
+
     #[test]
     fn a_mail_says_what_changed_and_is_harmless_html() {
         let fields = TaskFields {
@@ -172,14 +178,7 @@ mod tests {
         let after =
             before.update(TaskFields { status: Status::Completed, ..fields }, Utc::now()).unwrap();
         let event = changed(&before, &after);
-        let user = User {
-            id: 1,
-            email: "a@example.com".into(),
-            name: None,
-            created_at: Utc::now(),
-            updated_at: Utc::now(),
-            role: "member".into(),
-        };
+        let user = user(1, "a@example.com");
         let mail = compose(&event, &user).unwrap();
         assert_eq!(mail.message_id, format!("{}.email@taskd", event.metadata.event_id));
         assert!(mail.text.contains("Changed status: pending → completed"), "{}", mail.text);
@@ -201,14 +200,7 @@ mod tests {
             reason: "failing".into(),
             failing_since: Some(Utc::now()),
         };
-        let user = User {
-            id: 1,
-            email: "a@example.com".into(),
-            name: None,
-            created_at: Utc::now(),
-            updated_at: Utc::now(),
-            role: "member".into(),
-        };
+        let user = user(1, "a@example.com");
         let event: Event = trouble.event(FAILING, Utc::now()).into();
         let mail = compose(&event, &user).unwrap();
         assert_eq!(mail.subject, "Webhook 3 fails: example.com");
@@ -238,14 +230,7 @@ mod tests {
             ..fields
         };
         let event = changed(&before, &before.update(given, Utc::now()).unwrap());
-        let user = User {
-            id: 2,
-            email: "b@example.com".into(),
-            name: None,
-            created_at: Utc::now(),
-            updated_at: Utc::now(),
-            role: "member".into(),
-        };
+        let user = user(2, "b@example.com");
         let mail = compose(&event, &user).unwrap();
         for text in [&mail.text, &mail.html, &mail.subject] {
             assert!(!text.contains("private"), "{text}");

@@ -10,7 +10,6 @@ use tokio::sync::Notify;
 
 use super::client::{Attempt, Delivery, Outcome, WebhookClient};
 use super::keyring::Keyring;
-use super::signature::SigningSecret;
 use super::trouble;
 use super::window::{QUICK, Windows};
 use crate::domain::webhook::{WARNED_AFTER, after_failure};
@@ -105,9 +104,8 @@ impl Sender {
             return Err(Unsent::Never("the webhook's owner may not see this event any more"));
         }
         let keyring = self.keyring.as_ref().ok_or(Unsent::NoSecret)?;
-        let open = |sealed: &Vec<u8>| keyring.open(row.webhook_id, sealed);
-        let mut secrets: Vec<SigningSecret> = vec![open(&row.secret).ok_or(Unsent::NoSecret)?];
-        secrets.extend(row.old_secrets.iter().filter_map(open));
+        let secrets = keyring.open_all(row.webhook_id, &row.secret, &row.old_secrets);
+        let secrets = secrets.ok_or(Unsent::NoSecret)?;
         let body = match row.conceals.then(|| concealed(event)).flatten() {
             Some(event) => publisher::copy_of(&event).body,
             None => publisher::copy_of(event).body,

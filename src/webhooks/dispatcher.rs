@@ -21,9 +21,9 @@ use crate::store::webhooks::settling::{self, Tried};
 use crate::store::webhooks::{fan_out, taking};
 use crate::store::{Store, StoreError};
 
-/// How often is looked whether there is an endpoint.
+/// How often to look whether there is an endpoint.
 const WITHOUT_ENDPOINTS: Duration = Duration::from_secs(1);
-/// How often is looked for deliveries that have become due.
+/// How often to look for deliveries that have become due.
 const EVERY: Duration = Duration::from_millis(250);
 /// How often it is said that nothing can be sent.
 const BETWEEN_COMPLAINTS: Duration = Duration::from_secs(60);
@@ -193,5 +193,5 @@ async fn settle(store: &Store, tried: &[Tried]) -> Result<(), StoreError> {
     settling::settle(&mut *store.connection().await?, tried).await
 }
 
-/// A try takes less than the lease lasts.
+/// A try ends well before its lease does, so that there is time to record it.
 const _: () = assert!(TIME_LIMIT.as_secs() * 2 < LEASE.as_secs());

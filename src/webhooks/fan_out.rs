@@ -18,11 +18,11 @@ use crate::store::webhooks::fan_out::Place;
 use crate::store::webhooks::{self, fan_out};
 use crate::store::{Connection, Store, StoreError, transaction};
 
-/// How often the outbox is looked at while there is an endpoint.
+/// How often to look at the outbox while there is an endpoint.
 const EVERY: Duration = Duration::from_millis(200);
-/// How often it is looked at whether there is one.
+/// How often to look whether there is one.
 const WITHOUT_ENDPOINTS: Duration = Duration::from_secs(1);
-/// How long there is after a failure.
+/// How long to wait after a failure.
 const AFTER_FAILURE: Duration = Duration::from_secs(1);
 /// How many events are read at once; fewer where their deliveries are more than a statement can
 /// insert in time.

@@ -75,6 +75,19 @@ impl Keyring {
         key.seal.open(&webhook_id.to_be_bytes(), sealed).map(SigningSecret::of_bytes)
     }
 
+    /// Opens all that sign for an endpoint: its secret, then those before it that still count.
+    /// `None` if no key of ours opens its secret; an old one that none opens is left out.
+    pub fn open_all(
+        &self,
+        webhook_id: i64,
+        secret: &[u8],
+        old_secrets: &[Vec<u8>],
+    ) -> Option<Vec<SigningSecret>> {
+        let mut opened = vec![self.open(webhook_id, secret)?];
+        opened.extend(old_secrets.iter().filter_map(|old| self.open(webhook_id, old)));
+        Some(opened)
+    }
+
     /// What answers that show a secret are sealed with while they are kept.
     pub fn of_answers(&self) -> &[u8] {
         self.0.first().map(|key| key.of_answers.as_slice()).unwrap_or_default()
@@ -132,6 +145,10 @@ mod tests {
         assert_eq!(opened(&both, 7), Some(secret.bytes().to_vec()));
         let new: Keyring = second.parse().unwrap();
         assert_eq!(opened(&new, 7), None);
+        let fresh = new.seal(7, &secret);
+        let old_ones = [sealed.clone()];
+        let count = |ring: &Keyring| ring.open_all(7, &fresh, &old_ones).map(|all| all.len());
+        assert_eq!((count(&both), count(&new), count(&old)), (Some(2), Some(1), None));
         let row = SealedRow { id: 7, secret: sealed.clone(), old_secrets: vec![sealed.clone()] };
         let again = both.again(&row).unwrap();
         assert_eq!(new.open(7, &again.secret).unwrap().bytes(), secret.bytes());

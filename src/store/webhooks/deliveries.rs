@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
-use diesel::sql_types::{BigInt, Integer, Jsonb, Nullable, Text, Timestamptz, Uuid as SqlUuid};
+use diesel::sql_types::{BigInt, Jsonb, Nullable, Text, Timestamptz, Uuid as SqlUuid};
 use diesel_async::AsyncPgConnection;
 use serde_json::Value;
 use uuid::Uuid;
@@ -35,9 +35,6 @@ pub struct DeliveryRow {
     /// The name of a [`DeliveryState`].
     #[diesel(sql_type = Text)]
     pub state: String,
-    /// How often it was begun since its schedule began.
-    #[diesel(sql_type = Integer)]
-    pub attempt: i32,
     /// How often it was ever taken.
     #[diesel(sql_type = BigInt)]
     pub lease: i64,
@@ -58,7 +55,7 @@ pub struct DeliveryRow {
 fn select(condition: &str) -> String {
     format!(
         "SELECT d.id, d.event_id, e.type, e.subject_kind, e.task_id AS subject_id, e.task_version AS version,
-             d.state, d.attempt, d.lease, d.due_at, d.attempts, d.created_at, d.settled_at
+             d.state, d.lease, d.due_at, d.attempts, d.created_at, d.settled_at
          FROM webhook_deliveries d LEFT JOIN events e ON e.id = d.event_id WHERE {condition}"
     )
 }

@@ -23,6 +23,21 @@ pub struct SealedRow {
     pub old_secrets: Vec<Vec<u8>>,
 }
 
+const SEALED: &str = "SELECT id, secret,
+     CASE WHEN old_secret_until > now() THEN old_secrets ELSE '{}' END AS old_secrets FROM webhooks";
+
+/// The secrets of an endpoint.
+///
+/// # Errors
+/// The database fails.
+pub async fn find(
+    connection: &mut AsyncPgConnection,
+    id: i64,
+) -> Result<Option<SealedRow>, StoreError> {
+    let statement = Statement::new(format!("{SEALED} WHERE id = $1")).bind::<BigInt, _>(id);
+    Ok(statement.get_result(connection).await.optional()?)
+}
+
 /// The secrets of the endpoints after this one, by id, at most `limit`, locked until the end of the
 /// transaction.
 ///
@@ -33,12 +48,10 @@ pub async fn after(
     id: i64,
     limit: i64,
 ) -> Result<Vec<SealedRow>, StoreError> {
-    let statement = Statement::new(
-        "SELECT id, secret, CASE WHEN old_secret_until > now() THEN old_secrets ELSE '{}' END AS old_secrets
-         FROM webhooks WHERE id > $1 ORDER BY id LIMIT $2 FOR NO KEY UPDATE",
-    )
-    .bind::<BigInt, _>(id)
-    .bind::<BigInt, _>(limit);
+    let statement =
+        Statement::new(format!("{SEALED} WHERE id > $1 ORDER BY id LIMIT $2 FOR NO KEY UPDATE"))
+            .bind::<BigInt, _>(id)
+            .bind::<BigInt, _>(limit);
     Ok(statement.load(connection).await?)
 }
 

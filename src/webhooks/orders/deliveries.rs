@@ -44,19 +44,14 @@ impl Webhooks {
         id: i64,
     ) -> Result<Ping, WebhookError> {
         let row = find(connection, whose, id, false).await?;
-        let sealed = secrets::after(connection, id - 1, 1).await?.pop();
-        let sealed =
-            sealed.filter(|sealed| sealed.id == id).ok_or(WebhookError::Missing("webhook"))?;
+        let sealed = secrets::find(connection, id).await?;
+        let secrets = self.opened(&sealed.ok_or(WebhookError::Missing("webhook"))?)?;
         let event_id = Uuid::now_v7();
         let origin = Origin::of(Actor::SYSTEM);
         let metadata = Metadata::new(event_id, Utc::now().trunc_subsecs(6), Some(origin));
         let body = encode(PING, &json!({ "webhookId": id }), &metadata);
-        let mut keys = vec![self.secret(&sealed)?];
-        keys.extend(
-            sealed.old_secrets.iter().filter_map(|old| self.keyring.as_ref()?.open(id, old)),
-        );
         let delivery =
-            Delivery { url: row.url, id: event_id.to_string(), body: body.into(), secrets: keys };
+            Delivery { url: row.url, id: event_id.to_string(), body: body.into(), secrets };
         Ok(Ping { event_id, delivery, webhooks: self.clone() })
     }
 

@@ -187,9 +187,13 @@ impl Webhooks {
         Ok(settings)
     }
 
-    /// Opens a webhook's secret.
-    pub(super) fn secret(&self, row: &secrets::SealedRow) -> Result<SigningSecret, WebhookError> {
-        self.keyring()?.open(row.id, &row.secret).ok_or(WebhookError::NoSecretKey(
+    /// Opens the secrets that sign for a webhook.
+    pub(super) fn opened(
+        &self,
+        row: &secrets::SealedRow,
+    ) -> Result<Vec<SigningSecret>, WebhookError> {
+        let opened = self.keyring()?.open_all(row.id, &row.secret, &row.old_secrets);
+        opened.ok_or(WebhookError::NoSecretKey(
             "no key of SECRET_KEY opens this webhook's secret: add the key it was sealed under, or give \
              it a new secret by rotate-secret",
         ))

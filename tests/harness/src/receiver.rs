@@ -154,7 +154,7 @@ async fn listen(listener: TcpListener, receiver: Receiver) {
     }
 }
 
-/// How often is looked whether connections are refused.
+/// How often to look whether connections are refused.
 const LOOK: Duration = Duration::from_millis(50);
 
 /// The path in the first line of a request.
